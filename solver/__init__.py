@@ -1,0 +1,8 @@
+"""Edge or local, and how many steps: the allocation problem P1, eq. (8)-(9), its exact solution, and methods to compare with."""
+
+from solver.allocation import Allocation, certify, evaluate
+from solver.inputs import InputError
+from solver.methods import METHODS, solve
+from solver.problem import Problem
+
+__all__ = ["METHODS", "Allocation", "InputError", "Problem", "certify", "evaluate", "solve"]

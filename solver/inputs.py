@@ -1,0 +1,56 @@
+"""Reading and writing the files between the stages, and saying in one line what is wrong with one."""
+
+import difflib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+
+class InputError(ValueError):
+    """The input is wrong. The message is one line: file, field, what was found, what is allowed."""
+
+
+def check_keys(where, found, allowed):
+    """Raise :class:`InputError` for the first key of ``found`` that is not ``allowed``, with a suggestion."""
+    allowed = list(allowed)
+    for key in found:
+        if key not in allowed:
+            close = difflib.get_close_matches(str(key), [str(name) for name in allowed], n=1)
+            hint = f"; perhaps you meant '{close[0]}'" if close else ""
+            raise InputError(f"{where}: '{key}' is unknown{hint}; allowed: {', '.join(map(str, allowed))}")
+
+
+def read_json(path):
+    """Parse a JSON file; raises :class:`InputError` naming the file if it is missing or malformed."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON: {error}") from None
+
+
+def write_atomic(path, data):
+    """Write ``data`` (str or bytes) so that ``path`` holds either its old content or all of the new."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    raw = data.encode("utf-8") if isinstance(data, str) else data
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(part, 0o644)
+        os.replace(part, path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path, value):
+    """Write ``value`` as JSON, atomically. NaN and infinity are refused: they are not JSON."""
+    write_atomic(path, json.dumps(value, indent=1, allow_nan=False) + "\n")

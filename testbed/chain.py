@@ -1,0 +1,257 @@
+"""The chain on a run folder: calibrate → problem → solve → execute → validate → report.
+
+Every stage reads files of the run folder and writes files there, so a killed run goes on where it was.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+import solver
+from calibration import plan, profile, validate
+from calibration.scenario import Scenario, to_problem
+from calibration.tasks import Task
+from solver.inputs import InputError, check_keys, read_json, write_json
+from solver.problem import Problem
+from testbed import quality
+from testbed.execute import Executor, environment
+from testbed.meters import open_meter
+from testbed.pipelines import open_pipeline, pick_device
+from testbed.prompts import open_prompts
+from testbed.store import RecordStore
+
+PLACES = ("local", "edge")
+EXECUTION_SEED = 1_000_000  # seeds of executed images start here, far from those of any sweep
+FRECHET_DRAWS = 200
+
+
+def open_run(config, out):
+    """Make or reopen the run folder ``out``; raises :class:`InputError` if it holds another configuration."""
+    out = Path(out)
+    path, wanted = out / "config.json", config.to_dict()
+    wanted = _plain(wanted)
+    if path.exists():
+        found = read_json(path)
+        for key in sorted(set(wanted) | set(found)):
+            if wanted.get(key) != found.get(key):
+                raise InputError(
+                    f"{path}: {key}: this run folder was made with {found.get(key)!r}, not {wanted.get(key)!r}; choose another --out or the same configuration"
+                )
+    elif out.exists() and any(out.iterdir()):
+        raise InputError(f"{out}: not empty and not a run folder; choose another --out")
+    else:
+        write_json(path, wanted)
+    return out
+
+
+def _plain(value):
+    """Tuples as lists, as JSON gives them back."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+class Testbed:
+    """A configuration with its models opened: what calibration and execution share."""
+
+    def __init__(self, config):
+        self.config = config
+        self.prompts = open_prompts(config.prompts)
+        if config.quality.reference == "scenes" and not hasattr(self.prompts, "reference"):
+            raise InputError("quality.reference: 'scenes' needs prompts = \"scenes\"; allowed with a prompt file: 'converged'")
+        self.device = pick_device(config.device)
+        self.meter = open_meter()
+        self.models, pipelines = {}, {}
+        for place in PLACES:
+            model = getattr(config, place)
+            pipeline, revision = open_pipeline(model, self.device)
+            pipelines[place] = pipeline
+            self.models[place] = {
+                "model": model.model, "revision": revision, "device": str(self.device), "dtype": model.dtype,
+                "scheduler": type(pipeline.scheduler).__name__, "guidance": model.guidance,
+            }  # fmt: skip
+        self.clip = quality.Clip(config.quality.clip, self.device)
+        self.executor = Executor(pipelines, self.clip, self.meter, self.device)
+
+    def sweep(self):
+        """Tasks of the calibration sweep."""
+        sweep = self.config.sweep
+        prompts = {name: self.prompts.calibration(name, sweep.prompts_per_class) for name in self.prompts.classes}
+        return plan.sweep(self.models, prompts, list(sweep.seeds), list(sweep.steps), sweep.converged_steps)
+
+    def check(self, scenario):
+        """Raise :class:`InputError` now for what would stop the chain after hours of calibration."""
+        self.sweep()
+        for place in PLACES:
+            limit, measured = getattr(scenario, place)["max_steps"], max(self.config.sweep.steps)
+            if limit > measured:
+                raise InputError(f"scenario: {place}.max_steps: found {limit}; allowed: at most {measured}, the largest of sweep.steps")
+        self._pools([user["prompt_class"] for user in scenario.users])
+
+    def _pools(self, classes):
+        """For each prompt class that users ask for, as many prompts as there are such users."""
+        for name in classes:
+            check_keys("scenario: prompt_classes", [name], self.prompts.classes)
+        return {name: self.prompts.execution(name, classes.count(name)) for name in dict.fromkeys(classes)}
+
+    def users(self, allocation, classes):
+        """Tasks that carry out an allocation: each UE's images at its place with its steps, and their converged images."""
+        pools = {name: iter(pool) for name, pool in self._pools(classes).items()}
+        tasks = []
+        for user, (name, offloaded, steps) in enumerate(zip(classes, allocation.offload, allocation.steps)):
+            place, prompt = PLACES[offloaded], next(pools[name])
+            for image in range(self.config.execute.images_per_user):
+                asked = {**self.models[place], "place": place, "prompt": prompt, "prompt_class": name, "user": user, "seed": EXECUTION_SEED + image}
+                tasks.append(Task(**asked, steps=self.config.sweep.converged_steps, purpose="converged"))
+                tasks.append(Task(**asked, steps=int(steps), purpose="user"))
+        return tasks
+
+    def reference(self, records, store):
+        """Reference set of each class: ``{class: (image features, captions)}``."""
+        result = {}
+        for name in self.prompts.classes:
+            if self.config.quality.reference == "scenes":
+                images, captions = self.prompts.reference(name, self.config.quality.reference_size)
+            else:
+                chosen = [r for r in records if r["asked"]["purpose"] == "converged" and r["asked"]["place"] == "edge" and r["asked"]["prompt_class"] == name]
+                images, captions = [store.image(r["id"]) for r in chosen], [r["asked"]["prompt"] for r in chosen]
+            result[name] = self.clip.images(images), captions
+        return result
+
+
+def _utility_units(features, captions, clip):
+    """CLIP score of real images with their own captions (ceiling) and with others' captions (floor)."""
+    texts = clip.texts(captions)
+    cosine = _unit(features) @ _unit(texts).T * 100
+    own = np.diag(cosine).mean()
+    other = np.array([[a != b for b in captions] for a in captions])
+    return {"utility_floor": float(max(0.0, cosine[other].mean())), "utility_ceiling": float(own)}
+
+
+def _unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def _error_unit(images):
+    """Mean distance between converged images of different prompts: the scale on which an error of 1 is 'another picture'."""
+    pairs = [quality.distance(a, b) for i, a in enumerate(images) for b in images[:i]]
+    return float(np.mean(pairs))
+
+
+def calibrate(testbed, out):
+    """Run the sweep, fit the curves, write ``profiles.json``; returns ``(profiles, sweep)`` for what follows."""
+    store = RecordStore(out / "calibration")
+    records = testbed.executor.run(testbed.sweep(), store, "calibrate")
+    reference = testbed.reference(records, store)
+    features = dict(zip((r["id"] for r in records), testbed.clip.images([store.image(r["id"]) for r in records])))
+    units, frechet = {}, {}
+    for name in testbed.prompts.classes:
+        utility = _utility_units(*reference[name], testbed.clip)
+        for place in PLACES:
+            own = [r for r in records if r["asked"]["place"] == place and r["asked"]["prompt_class"] == name]
+            first_seed = own[0]["asked"]["seed"]
+            converged = [store.image(r["id"]) for r in own if r["asked"]["purpose"] == "converged" and r["asked"]["seed"] == first_seed]
+            units[place, name] = {"error_unit": _error_unit(converged), **utility}
+            frechet[place, name] = [_frechet_point(own, steps, features, reference[name][0]) for steps in testbed.config.sweep.steps]
+    metrics = {
+        "error": {"name": "relative distance to the converged sample", "converged_steps": testbed.config.sweep.converged_steps},
+        "utility": {"name": "rescaled CLIP score", "model": testbed.config.quality.clip},
+        "frechet": {
+            "extractor": f"{testbed.config.quality.clip}, projected image features", "reference": testbed.config.quality.reference,
+            "reference_size": len(next(iter(reference.values()))[0]),
+        },
+    }  # fmt: skip
+    profiles = profile.build(records, units, frechet, metrics, environment(testbed.device))
+    write_json(out / "profiles.json", profiles)
+    return profiles, {"records": records, "features": features, "reference": reference}
+
+
+def _frechet_point(records, steps, features, reference):
+    chosen = [features[r["id"]] for r in records if r["asked"]["steps"] == steps and r["asked"]["purpose"] == "sweep"]
+    return {"steps": steps, "value": quality.frechet(np.stack(chosen), reference), "n": len(chosen), "low": None, "high": None}
+
+
+def solve(out, profiles, scenario):
+    """Problem from profiles and scenario, its optimum and the simple alternatives, all written to the run folder."""
+    problem_dict = to_problem(profiles, scenario)
+    write_json(out / "problem.json", problem_dict)
+    write_json(out / "scenario.json", scenario.to_dict())
+    problem = Problem.from_dict(problem_dict, "problem.json")
+    allocation = solver.solve(problem, "exact")
+    allocation.save(out / "allocation.json")
+    rows = []
+    for name in solver.METHODS:
+        if name == "milp":  # the exact solver's oracle in the tests; many equal users make it slow
+            continue
+        try:
+            other = solver.solve(problem, name)
+        except InputError:  # e.g. all local where only the edge can serve
+            continue
+        keys = ("solver", "objective", "time", "energy", "error", "utility", "edge_steps_used")
+        rows.append({key: getattr(other, key) for key in keys})
+    write_json(out / "baselines.json", rows)
+    return problem_dict, allocation
+
+
+def execute(testbed, out, allocation, classes):
+    """Generate every UE's images at its place with its steps; returns the records."""
+    return testbed.executor.run(testbed.users(allocation, classes), RecordStore(out / "execution"), "execute")
+
+
+def check(testbed, out, profiles, scenario, problem, allocation, records, sweep):
+    """Hold the predictions against what was measured; write ``validation.json``."""
+    extra = [_frechet_total(testbed, RecordStore(out / "execution"), records, sweep)]
+    result = validate.validate(problem, allocation.to_dict(), profiles, scenario, records, extra)
+    write_json(out / "validation.json", result)
+    return result
+
+
+def _frechet_total(testbed, store, records, sweep):
+    """Fréchet distance of the executed images, against calibration images of the same number and mixture.
+
+    Each draw takes, for every executed image, a calibration image of the same place and class at the nearest
+    calibrated step count, of a prompt not yet drawn for the class while there are any.
+    """
+    executed = [r for r in records if r["asked"]["purpose"] == "user"]
+    reference = np.concatenate([features for features, _ in sweep["reference"].values()])
+    measured = quality.frechet(testbed.clip.images([store.image(r["id"]) for r in executed]), reference)
+    grid = testbed.config.sweep.steps
+    by_cell = {}
+    for record in sweep["records"]:
+        asked = record["asked"]
+        if asked["purpose"] == "sweep":
+            cell = by_cell.setdefault((asked["place"], asked["prompt_class"], asked["steps"]), {})
+            cell[asked["prompt"], asked["seed"]] = sweep["features"][record["id"]]
+    rng, values = np.random.default_rng(0), []
+    for _ in range(FRECHET_DRAWS):
+        decks, drawn = {}, []
+        for asked in (r["asked"] for r in executed):
+            nearest = min(grid, key=lambda s: (abs(np.log(s / asked["steps"])), s))
+            cell = by_cell[asked["place"], asked["prompt_class"], nearest]
+            deck = decks.setdefault(asked["prompt_class"], [])
+            if not deck:
+                deck.extend(list(cell)[i] for i in rng.permutation(len(cell)))
+            drawn.append(cell[deck.pop()])
+        values.append(quality.frechet(np.stack(drawn), reference))
+    low, predicted, high = np.percentile(values, [2.5, 50, 97.5])
+    return {
+        "quantity": f"Fréchet distance ({len(executed)} images)", "unit": "", "predicted": float(predicted), "measured": measured,
+        "low": float(low), "high": float(high), "relative_error": float(measured / predicted - 1),
+        "inside": bool(low <= measured <= high), "basis": "measured",
+    }  # fmt: skip
+
+
+def run(config, out):
+    """The whole chain; returns the path of the report."""
+    from testbed.report import write_report
+
+    scenario = Scenario.from_dict(config.scenario, "scenario")
+    testbed = Testbed(config)
+    testbed.check(scenario)
+    out = open_run(config, out)
+    profiles, sweep = calibrate(testbed, out)
+    problem, allocation = solve(out, profiles, scenario)
+    classes = [user["prompt_class"] for user in scenario.users]
+    records = execute(testbed, out, allocation, classes)
+    check(testbed, out, profiles, scenario, problem, allocation, records, sweep)
+    return write_report(out)

@@ -1,0 +1,165 @@
+"""Command line of the testbed: each verb reads files and writes files. Wrong input: one line, exit code 2."""
+
+import argparse
+import errno
+import json
+import sys
+from pathlib import Path
+
+from solver.inputs import InputError, write_json
+
+DESCRIPTION = "Calibrate two text-to-image models, allocate denoising steps optimally, generate, and compare with the predictions."
+
+
+def _run(args):
+    from testbed import chain, config
+
+    print(chain.run(config.load(args.config), args.out))
+
+
+def _calibrate(args):
+    from testbed import chain, config
+
+    settings = config.load(args.config)
+    testbed = chain.Testbed(settings)
+    testbed.sweep()  # refuses what cannot be swept before a folder is made
+    out = chain.open_run(settings, args.out)
+    chain.calibrate(testbed, out)
+    print(out / "profiles.json")
+
+
+def _problem(args):
+    from calibration import profile
+    from calibration.scenario import Scenario, to_problem
+
+    write_json(args.output, to_problem(profile.load(args.profiles), Scenario.load(args.scenario)))
+    print(args.output)
+
+
+def _solve(args):
+    import solver
+    from solver.problem import Problem
+
+    allocation = solver.solve(Problem.load(args.problem), args.solver)
+    allocation.save(args.output)
+    print(f"{allocation.solver}: {allocation.status}, objective {allocation.objective:.6g}, {sum(allocation.offload)} of {len(allocation.offload)} "
+          f"users on the edge, {allocation.edge_steps_used} edge steps, {allocation.seconds:.3g} s -> {args.output}")  # fmt: skip
+
+
+def _execute(args):
+    import solver.allocation
+    from solver.problem import Problem
+    from testbed import chain, config
+
+    problem = Problem.load(args.problem)
+    allocation = solver.allocation.Allocation.load(args.allocation)
+    solver.allocation.evaluate(problem, allocation.offload, allocation.steps)  # refuses what is not feasible
+    classes = (problem.labels or {}).get("prompt_class")
+    if classes is None:
+        raise InputError(f"{args.problem}: labels.prompt_class is missing; it names each user's prompt class, as `testbed problem` writes it")
+    settings = config.load(args.config)
+    testbed = chain.Testbed(settings)
+    testbed.users(allocation, classes)
+    out = chain.open_run(settings, args.out)
+    chain.execute(testbed, out, allocation, classes)
+    print(out / "execution" / "records.jsonl")
+
+
+def _generate(args):
+    from testbed import requests
+
+    print(requests.generate_all(args.model, args.requests, args.output, args.dtype, args.device))
+
+
+def _fit(args):
+    from calibration import fit
+
+    try:
+        wanted = [int(s) for s in args.predict.split(",")] if args.predict else []
+    except ValueError:
+        raise InputError(f"--predict: found '{args.predict}'; allowed: whole numbers separated by commas, e.g. 4,6,8") from None
+    result = fit.fit_report(fit.points_from_csv(args.points), predict=wanted)
+    if args.output:
+        write_json(args.output, result)
+        print(args.output)
+    else:
+        print(json.dumps(result, indent=1))
+
+
+def _report(args):
+    from testbed.report import write_report
+
+    print(write_report(args.run))
+
+
+def _doctor(args):
+    from testbed import doctor
+
+    doctor.print_report()
+
+
+def parser():
+    top = argparse.ArgumentParser(prog="testbed", description=DESCRIPTION, epilog="example: testbed run --out runs/first")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name, function, summary, example):
+        added = verbs.add_parser(name, help=summary, description=summary, epilog=f"example: {example}")
+        added.set_defaults(function=function)
+        return added
+
+    def with_config(added):
+        added.add_argument("config", nargs="?", help="preset name or CONFIG.toml (default: embedded)")
+        added.add_argument("--out", type=Path, default=Path("runs/embedded"), help="run folder (default: %(default)s); an unfinished run goes on")
+
+    with_config(verb("run", _run, "the whole chain; the last line is the report's path", "testbed run embedded --out runs/first"))
+    with_config(verb("calibrate", _calibrate, "measure the sweep and fit the curves", "testbed calibrate my.toml --out runs/mine"))
+    problem = verb("problem", _problem, "profiles and a scenario to an allocation problem", "testbed problem --profiles runs/mine/profiles.json --scenario s.toml -o problem.json")
+    problem.add_argument("--profiles", type=Path, required=True)
+    problem.add_argument("--scenario", type=Path, required=True)
+    problem.add_argument("-o", "--output", type=Path, required=True)
+    solve = verb("solve", _solve, "allocate places and steps", "testbed solve problem.json -o allocation.json")
+    solve.add_argument("problem", type=Path)
+    solve.add_argument("-o", "--output", type=Path, required=True)
+    solve.add_argument("--solver", default="exact", help="exact (default), milp, or a baseline; a wrong name lists them")
+    execute = verb("execute", _execute, "generate every user's images as allocated", "testbed execute --allocation a.json --problem p.json --out runs/mine")
+    execute.add_argument("--allocation", type=Path, required=True)
+    execute.add_argument("--problem", type=Path, required=True)
+    with_config(execute)
+    generate = verb("generate", _generate, "generate images for JSONL requests", "testbed generate --model embedded:edge requests.jsonl -o images")
+    generate.add_argument("--model", required=True, help="embedded:NAME, a folder, or a hub id")
+    generate.add_argument("requests", type=Path, help='one {"id", "prompt", "seed", "steps"} a line, optional "guidance"')
+    generate.add_argument("-o", "--output", type=Path, required=True)
+    generate.add_argument("--engine", choices=["stock"], default="stock", help="stock: diffusers' own pipeline, one request at a time")
+    generate.add_argument("--dtype", choices=["float32", "float16", "bfloat16"], default="float32")
+    generate.add_argument("--device", default="auto")
+    fit = verb("fit", _fit, "fit anyone's quality-against-steps curve", "testbed fit points.csv --predict 4,6,8 -o fit.json")
+    fit.add_argument("points", type=Path, help="CSV with columns steps,value and optionally sd")
+    fit.add_argument("--predict", help="step counts to predict, separated by commas")
+    fit.add_argument("-o", "--output", type=Path, help="fit/1 JSON (default: print it)")
+    report = verb("report", _report, "write report.html of a run folder", "testbed report runs/embedded")
+    report.add_argument("run", type=Path)
+    verb("doctor", _doctor, "what this machine has: device, meters, weights, what is emulated", "testbed doctor")
+    return top
+
+
+def main(argv=None):
+    """Entry point. Returns 0 when done, 2 when the input is wrong, 1 on anything else."""
+    args = parser().parse_args(argv)
+    try:
+        args.function(args)
+    except InputError as error:
+        print(f"testbed: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "; what was measured is kept: free some space and run the same command again" if full else ""
+        print(f"testbed: {error}{hint}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("testbed: stopped; what was measured is kept: the same command goes on from here", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Small text-to-image models that need no download, and the scenes they are trained on."""

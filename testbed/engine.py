@@ -1,0 +1,73 @@
+"""Generate one image through diffusers' own pipeline, timing its stages: text, each step, decode."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One image and what it cost. Times in seconds; ``energy_j`` in joules, ``None`` without a meter."""
+
+    image: np.ndarray  # uint8, (height, width, 3)
+    text_time: float
+    step_times: list[float]
+    decode_time: float
+    energy_j: float | None
+
+    @property
+    def time(self):
+        return self.text_time + sum(self.step_times) + self.decode_time
+
+    def measured(self, meter):
+        """The times and energy as a record holds them; ``meter`` is what gave the energy."""
+        return {
+            "text_time": self.text_time, "step_times": self.step_times, "decode_time": self.decode_time, "time": self.time,
+            "energy_j": self.energy_j, "meter": meter.name,
+        }  # fmt: skip
+
+
+def _synchronised_clock(device):
+    """Seconds on a monotonic clock, read after the device has finished what was asked of it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+    return time.perf_counter()
+
+
+def generate(pipeline, prompt, seed, steps, guidance, meter):
+    """Run ``pipeline`` once for ``prompt``; the initial noise comes from ``seed`` alone, drawn on the CPU.
+
+    The text stage lasts until the denoiser is first called, the steps are split by diffusers' own callback,
+    the rest is the decode. Returns a :class:`Generated`.
+    """
+    device = pipeline.device
+    denoiser = getattr(pipeline, "unet", None) or pipeline.transformer
+    marks = []
+
+    def first_call(*_):
+        if not marks:
+            marks.append(_synchronised_clock(device))
+
+    def step_end(_pipeline, _step, _timestep, kwargs):
+        marks.append(_synchronised_clock(device))
+        return kwargs
+
+    hook = denoiser.register_forward_pre_hook(first_call)
+    try:
+        start = _synchronised_clock(device)
+        meter.start()
+        result = pipeline(
+            prompt, num_inference_steps=steps, guidance_scale=guidance, output_type="np",
+            generator=torch.Generator("cpu").manual_seed(seed), callback_on_step_end=step_end,
+        )  # fmt: skip
+        end = _synchronised_clock(device)
+        energy_j = meter.stop()
+    finally:
+        hook.remove()
+    image = (result.images[0] * 255).round().clip(0, 255).astype(np.uint8)
+    step_times = [b - a for a, b in zip(marks, marks[1:])]
+    return Generated(image, marks[0] - start, step_times, end - marks[-1], energy_j)

@@ -1,0 +1,90 @@
+"""Where prompts come from: the embedded scene grammar, or a user's JSONL file.
+
+Calibration and execution take disjoint captions: for scenes from splits that were not trained on, for a file
+from its beginning and from its end.
+"""
+
+import json
+from pathlib import Path
+
+from solver.inputs import InputError, check_keys
+from testbed.embedded import scenes
+
+
+class ScenePrompts:
+    """Captions of the scene grammar, with real scenes drawn from held-out captions as reference."""
+
+    classes = scenes.CLASSES
+
+    def calibration(self, prompt_class, count):
+        return _take(scenes.captions(prompt_class, "calibration"), count, prompt_class, "sweep.prompts_per_class")
+
+    def execution(self, prompt_class, count):
+        return _take(scenes.captions(prompt_class, "held-out"), count, prompt_class, "scenario.users")
+
+    def reference(self, prompt_class, count):
+        """``count`` held-out scenes as ``(images, captions)``; captions repeat with other seeds when they run out."""
+        pool = scenes.captions(prompt_class, "held-out")
+        chosen = [pool[i % len(pool)] for i in range(count)]
+        images = [scenes.render(caption, f"reference/{i}") for i, caption in enumerate(chosen)]
+        return images, [caption.text for caption in chosen]
+
+
+def _take(pool, count, prompt_class, spot):
+    if count > len(pool):
+        raise InputError(f"{spot}: {count} prompts of class '{prompt_class}' are asked for; allowed: at most {len(pool)}, the captions there are")
+    return [caption.text for caption in pool[:count]]
+
+
+class FilePrompts:
+    """Prompts of a JSONL file, one ``{"prompt": "...", "class": "..."}`` a line (class optional)."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self._pools = {}
+        try:
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"prompts: {path}: cannot be read: {error}; allowed: 'scenes' or a JSONL file") from None
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                prompt, prompt_class = _parse(line, f"{path}: line {number}")
+                self._pools.setdefault(prompt_class, []).append(prompt)
+        if not self._pools:
+            raise InputError(f"prompts: {path}: no prompt in it")
+        self.classes = tuple(self._pools)
+
+    def _pool(self, prompt_class, count, spot):
+        pool = list(dict.fromkeys(self._pools[prompt_class]))
+        half = len(pool) // 2
+        if count > half:
+            raise InputError(
+                f"{spot}: {count} prompts of class '{prompt_class}' are asked for; allowed: at most {half}, half of those in {self.path}"
+            )
+        return pool
+
+    def calibration(self, prompt_class, count):
+        return self._pool(prompt_class, count, "sweep.prompts_per_class")[:count]
+
+    def execution(self, prompt_class, count):
+        return self._pool(prompt_class, count, "scenario.users")[::-1][:count]
+
+
+def _parse(line, where):
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise InputError(f"{where}: not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise InputError(f'{where}: found {line.strip()[:40]!r}; allowed: {{"prompt": "...", "class": "..."}}')
+    check_keys(where, value, ["prompt", "class"])
+    prompt, prompt_class = value.get("prompt"), value.get("class", "all")
+    for name, text in (("prompt", prompt), ("class", prompt_class)):
+        if not isinstance(text, str) or not text.strip():
+            raise InputError(f"{where}: {name}: found {text!r}; allowed: a non-empty string")
+    return prompt, prompt_class
+
+
+def open_prompts(source):
+    """``"scenes"`` or the path of a JSONL file."""
+    return ScenePrompts() if source == "scenes" else FilePrompts(source)

@@ -1,0 +1,147 @@
+"""The whole chain on the embedded models: real generation, killed in the middle, gone on with, compared."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import solver
+from testbed.cli import main
+
+ROOT = Path(__file__).parent.parent
+
+
+def testbed(*arguments, **options):
+    return subprocess.Popen([sys.executable, "-m", "testbed.cli", *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def records(path):
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def kill_when(process, path, count):
+    """kill -9 ``process`` as soon as ``path`` holds ``count`` lines."""
+    deadline = time.monotonic() + 120
+    while len(path.read_bytes().splitlines() if path.exists() else []) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A whole run, finished in one go."""
+    from tests.conftest import SMALL
+
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "small.toml").write_text(SMALL)
+    process = testbed("run", folder / "small.toml", "--out", folder / "run")
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return folder / "run", out
+
+
+def test_a_run_ends_with_the_path_of_its_report(undisturbed):
+    run, out = undisturbed
+    assert out.splitlines()[-1] == str(run / "report.html")
+    assert (run / "report.html").stat().st_size > 50_000
+
+
+def test_every_stage_left_its_file(undisturbed):
+    run, _ = undisturbed
+    schemas = {name: json.loads((run / f"{name}.json").read_text())["schema"] for name in ("config", "profiles", "scenario", "problem", "allocation", "validation")}
+    assert schemas == {"config": "run/1", "profiles": "profiles/1", "scenario": "scenario/1", "problem": "problem/1", "allocation": "allocation/1", "validation": "validation/1"}
+
+
+def test_every_user_got_its_images_as_allocated(undisturbed):
+    run, _ = undisturbed
+    allocation = json.loads((run / "allocation.json").read_text())
+    made = [r for r in records(run / "execution" / "records.jsonl") if r["asked"]["purpose"] == "user"]
+    assert [(r["asked"]["place"], r["asked"]["steps"]) for r in made] == [
+        (("local", "edge")[a], s) for a, s in zip(allocation["offload"], allocation["steps"])
+    ]
+    for record in made:
+        assert (run / "execution" / record["image"]).is_file()
+        assert len(record["measured"]["step_times"]) == record["asked"]["steps"]
+        assert record["measured"]["distance"] > 0 and 0 <= record["measured"]["clip_score"] <= 100
+        assert record["measured"]["energy_j"] is None or record["measured"]["energy_j"] > 0
+
+
+def test_execution_uses_prompts_and_seeds_that_calibration_did_not(undisturbed):
+    run, _ = undisturbed
+    calibrated, executed = records(run / "calibration" / "records.jsonl"), records(run / "execution" / "records.jsonl")
+    for field in ("prompt", "seed"):
+        assert not {r["asked"][field] for r in calibrated} & {r["asked"][field] for r in executed}
+
+
+def test_the_allocation_is_the_proven_optimum_of_the_problem(undisturbed):
+    run, _ = undisturbed
+    problem = solver.Problem.load(run / "problem.json")
+    allocation = solver.Allocation.load(run / "allocation.json")
+    assert allocation.status == "optimal"
+    assert solver.solve(problem, "milp").objective == pytest.approx(allocation.objective, rel=1e-7)
+
+
+def test_the_error_falls_with_the_steps(undisturbed):
+    profiles = json.loads((undisturbed[0] / "profiles.json").read_text())["profiles"]
+    for profile in profiles:
+        values = [point["value"] for point in profile["error"]["points"]]
+        assert values[-1] < 0.7 * values[0], profile["place"]
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_images_and_values(undisturbed, tmp_path):
+    run, _ = undisturbed
+    config = run.parent / "small.toml"
+    out = tmp_path / "run"
+    calibration, execution = out / "calibration" / "records.jsonl", out / "execution" / "records.jsonl"
+    for path, count in ((calibration, 20), (execution, 5)):
+        kill_when(testbed("run", config, "--out", out), path, count)
+        before = path.read_bytes()[: path.read_bytes().rfind(b"\n") + 1]
+        kept = before if path == calibration else kept
+    allocation = (out / "allocation.json").read_bytes()
+    assert main(["run", str(config), "--out", str(out)]) == 0
+    # what had been finished was not done again, in either stage
+    assert calibration.read_bytes().startswith(kept) and execution.read_bytes().startswith(before)
+    ids = [r["id"] for r in records(calibration) + records(execution)]
+    assert len(ids) == len(set(ids))
+    # nothing that was decided changed by being interrupted
+    old, new = json.loads(allocation), json.loads((out / "allocation.json").read_bytes())
+    assert {**old, "seconds": 0} == {**new, "seconds": 0}
+    # the images and their values are those of the undisturbed run
+    by_id = {r["id"]: r for r in records(run / "calibration" / "records.jsonl")}
+    mine = records(calibration)
+    assert {r["id"] for r in mine} == set(by_id)
+    for record in mine:
+        other = by_id[record["id"]]
+        assert (out / "calibration" / record["image"]).read_bytes() == (run / "calibration" / other["image"]).read_bytes()
+        for value in ("clip_score", "distance"):
+            assert record["measured"][value] == other["measured"][value]
+
+
+def test_a_finished_run_does_nothing_again(undisturbed, tmp_path, capsys):
+    run = Path(shutil.copytree(undisturbed[0], tmp_path / "run"))
+    before = {path: path.read_bytes() for path in run.glob("*/records.jsonl")}
+    assert main(["run", str(undisturbed[0].parent / "small.toml"), "--out", str(run)]) == 0
+    assert {path: path.read_bytes() for path in run.glob("*/records.jsonl")} == before
+    assert capsys.readouterr().out.strip() == str(run / "report.html")
+
+
+def test_each_stage_runs_alone_on_the_files(undisturbed, tmp_path, small_config, capsys):
+    run, _ = undisturbed
+    scenario = tmp_path / "s.toml"
+    scenario.write_text("users = 4\nedge_budget = 9\nlocal = { max_steps = 3 }\nedge = { max_steps = 5 }\n")
+    problem, allocation, out = tmp_path / "p.json", tmp_path / "a.json", tmp_path / "execution"
+    assert main(["problem", "--profiles", str(run / "profiles.json"), "--scenario", str(scenario), "-o", str(problem)]) == 0
+    assert main(["solve", str(problem), "-o", str(allocation)]) == 0
+    assert main(["execute", "--allocation", str(allocation), "--problem", str(problem), str(small_config), "--out", str(out)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(out / "execution" / "records.jsonl")
+    made = [r for r in records(out / "execution" / "records.jsonl") if r["asked"]["purpose"] == "user"]
+    assert [r["asked"]["steps"] for r in made] == solver.Allocation.load(allocation).steps

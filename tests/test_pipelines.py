@@ -1,0 +1,120 @@
+"""Opening models: what save_pretrained writes opens; what is missing, half-written or of another kind is named."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMPipeline, DDPMScheduler, DiffusionPipeline, StableDiffusionPipeline, UNet2DModel
+
+from solver.inputs import InputError
+from testbed.config import ModelConfig
+from testbed.engine import generate
+from testbed.meters import NoMeter
+from testbed.pipelines import WEIGHTS, fingerprint, open_pipeline, pick_device
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Path(shutil.copytree(WEIGHTS / "light", tmp_path / "light"))
+
+
+def open_folder(folder):
+    return open_pipeline(ModelConfig(str(folder)), CPU)
+
+
+@pytest.mark.parametrize("name", ["light", "edge"])
+def test_embedded_models_open_as_any_pipeline_folder(name):
+    """The embedded models are nothing special: diffusers opens their folders by itself."""
+    pipeline = DiffusionPipeline.from_pretrained(WEIGHTS / name, dtype=torch.float32)
+    assert isinstance(pipeline, StableDiffusionPipeline)
+    ours, revision = open_pipeline(ModelConfig(f"embedded:{name}"), CPU)
+    assert revision == fingerprint(WEIGHTS / name)
+    for a, b in zip(pipeline.unet.parameters(), ours.unet.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_saved_folder_opens_and_its_revision_follows_its_weights(folder):
+    pipeline, revision = open_folder(folder)
+    again = folder.parent / "again"
+    pipeline.unet.conv_out.bias.data += 1
+    pipeline.save_pretrained(again)
+    _, other = open_folder(again)
+    assert revision != other
+
+
+def test_a_seed_fixes_the_image_and_the_stages_add_up(folder):
+    pipeline, _ = open_folder(folder)
+    a, b, c = (generate(pipeline, "a big red ball in the middle", seed, 4, 3.0, NoMeter()) for seed in (1, 1, 2))
+    assert (a.image == b.image).all() and (a.image != c.image).any()
+    assert a.image.shape == (64, 64, 3) and a.image.dtype == np.uint8
+    assert len(a.step_times) == 4 and min(a.step_times) > 0 and a.text_time > 0 and a.decode_time > 0
+    assert a.time == pytest.approx(a.text_time + sum(a.step_times) + a.decode_time)
+    assert a.energy_j is None
+
+
+def test_the_engine_makes_the_stock_pipelines_image(folder):
+    pipeline, _ = open_folder(folder)
+    stock = pipeline("a big red ball in the middle", num_inference_steps=5, guidance_scale=3.0, generator=torch.Generator().manual_seed(4), output_type="np")
+    ours = generate(pipeline, "a big red ball in the middle", 4, 5, 3.0, NoMeter())
+    assert np.abs(stock.images[0] * 255 - ours.image).max() <= 0.5 + 1e-3
+
+
+def test_a_missing_folder(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        open_folder(tmp_path / "nowhere")
+
+
+def test_a_folder_without_an_index(tmp_path):
+    with pytest.raises(InputError, match="model_index.json is missing"):
+        open_folder(tmp_path)
+
+
+def test_a_folder_without_a_part(folder):
+    shutil.rmtree(folder / "vae")
+    with pytest.raises(InputError, match="half-written model folder: 'vae' is missing"):
+        open_folder(folder)
+
+
+def test_a_folder_without_weights(folder):
+    next((folder / "unet").glob("*.safetensors")).unlink()
+    with pytest.raises(InputError, match="no .safetensors weights"):
+        open_folder(folder)
+
+
+@pytest.mark.parametrize("keep", [0, 7, 5_000])
+def test_a_half_written_weights_file(folder, keep):
+    path = next((folder / "unet").glob("*.safetensors"))
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match="half-written or damaged"):
+        open_folder(folder)
+
+
+def test_a_model_that_is_not_text_to_image(tmp_path):
+    unet = UNet2DModel(sample_size=8, block_out_channels=(8,), down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",), norm_num_groups=4)
+    DDPMPipeline(unet, DDPMScheduler()).save_pretrained(tmp_path / "ddpm")
+    with pytest.raises(InputError, match="not a text-to-image pipeline"):
+        open_folder(tmp_path / "ddpm")
+
+
+def test_an_unknown_embedded_model_and_device():
+    with pytest.raises(InputError, match="perhaps you meant 'edge'"):
+        open_pipeline(ModelConfig("embedded:edgy"), CPU)
+    with pytest.raises(InputError, match="allowed: auto, cpu"):
+        pick_device("gpu")
+
+
+def test_a_hub_id_that_cannot_be_reached_is_one_line():
+    with pytest.raises(InputError, match="model: nobody/nothing: diffusers cannot open it") as caught:
+        open_pipeline(ModelConfig("nobody/nothing"), CPU)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.gpu
+def test_generation_on_a_gpu_is_timed_with_synchronisation():
+    pipeline, _ = open_pipeline(ModelConfig("embedded:edge"), torch.device("cuda"))
+    done = generate(pipeline, "a big red ball in the middle", 1, 8, 3.0, NoMeter())
+    assert len(done.step_times) == 8 and done.time > sum(done.step_times)

@@ -236,7 +236,7 @@ def _frechet_total(testbed, store, records, sweep):
     low, predicted, high = np.percentile(values, [2.5, 50, 97.5])
     return {
         "quantity": f"Fréchet distance ({len(executed)} images)", "unit": "", "predicted": float(predicted), "measured": measured,
-        "low": float(low), "high": float(high), "relative_error": float(measured / predicted - 1),
+        "low": float(low), "high": float(high), "relative_error": float((predicted - measured) / measured),
         "inside": bool(low <= measured <= high), "basis": "measured",
     }  # fmt: skip
 

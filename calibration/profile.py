@@ -1,0 +1,251 @@
+"""Profiles: what was measured of each pipeline at each place, per prompt class, and the curves fitted to it."""
+
+from collections import Counter, defaultdict
+
+import numpy as np
+
+from calibration.checks import need, number, table
+from calibration.curves import FAMILIES
+from calibration.fit import fit_curve
+from calibration.tasks import PLACES
+from calibration.timing import fit_time
+from solver.inputs import InputError, check_keys, read_json
+
+SCHEMA = "profiles/1"
+FRECHET_NOTE = "Comparable only at equal sample size, with the same extractor and reference."
+
+
+def build(records, units, frechet, metrics, environment):
+    """Fit profiles to calibration records; returns a ``profiles/1`` dict.
+
+    ``records``: dicts as the testbed writes them; repeated ids count once, images made for UEs do not count.
+    ``units``: {(place, prompt class): {"error_unit", "utility_floor", "utility_ceiling"}}: the error of an image is its
+    distance over ``error_unit``, its utility (CLIP score - floor) / (ceiling - floor). ``frechet``: {(place, prompt
+    class): points}, where there are any. Raises :class:`InputError` naming place and class for what is missing.
+    """
+    groups, seen = defaultdict(list), set()
+    for record in records:
+        if record["id"] not in seen and record["asked"]["user"] is None:
+            seen.add(record["id"])
+            groups[record["asked"]["place"], record["asked"]["prompt_class"]].append(record)
+    if not groups:
+        raise InputError("records: found no calibration record; allowed: at least one place and prompt class")
+    profiles = []
+    for place, prompt_class in sorted(groups, key=lambda key: (PLACES.index(key[0]), key[1])):
+        where = f"records: {place}/{prompt_class}"
+        if (place, prompt_class) not in units:
+            raise InputError(f"{where}: the units of error and utility are missing")
+        try:
+            profiles.append(_profile(groups[place, prompt_class], units[place, prompt_class], frechet.get((place, prompt_class), [])))
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+    return {"schema": SCHEMA, "environment": environment, "metrics": metrics, "profiles": profiles}
+
+
+def load(path):
+    """Read and :func:`check` a profiles file."""
+    return check(read_json(path), str(path))
+
+
+def check(profiles, where="profiles"):
+    """Return ``profiles`` if it is a ``profiles/1`` dict with all that this package reads; else :class:`InputError`."""
+    if not isinstance(profiles, dict) or profiles.get("schema") != SCHEMA:
+        found = profiles.get("schema") if isinstance(profiles, dict) else profiles
+        raise InputError(f"{where}: schema: found {found!r}; allowed: '{SCHEMA}'")
+    table(where, profiles, ("schema", "environment", "metrics", "profiles"))
+    entries = profiles.get("profiles")
+    if not isinstance(entries, list) or not entries:
+        raise InputError(f"{where}: profiles: found {entries!r}; allowed: a list of at least one profile")
+    for index, entry in enumerate(entries):
+        spot = f"{where}: profiles[{index}]"
+        need(spot, entry, ("place", "model", "device", "dtype", "prompt_class"))
+        need(spot, entry, ("time", "power", "error", "utility", "clip_score", "frechet"))
+        if entry["place"] not in PLACES:
+            raise InputError(f"{spot}.place: found {entry['place']!r}; allowed: {', '.join(PLACES)}")
+        amounts = ("overhead", "step_time", "relative_sd", "freedom", "n")
+        time = need(f"{spot}.time", entry["time"], (*amounts, "covariance", "points", "paper"))
+        for name in amounts:
+            number(f"{spot}.time.{name}", time[name], least=0.0)
+        _square(f"{spot}.time.covariance", time["covariance"], 2)
+        power = need(f"{spot}.power", entry["power"], ("watts", "relative_sd", "meter", "basis"))
+        for name in ("watts", "relative_sd") if power["watts"] is not None else ():
+            number(f"{spot}.power.{name}", power[name], least=0.0)
+        number(f"{spot}.error.unit", _curve(f"{spot}.error", entry["error"], ["unit"])["unit"], above=0.0)
+        utility = _curve(f"{spot}.utility", entry["utility"], ["floor", "ceiling"])
+        number(f"{spot}.utility.floor", utility["floor"])
+        number(f"{spot}.utility.ceiling", utility["ceiling"], above=utility["floor"])
+    return profiles
+
+
+def find(profiles, place, prompt_class):
+    """The profile of a place and prompt class; raises :class:`InputError` naming the class if there is none."""
+    there = [entry for entry in profiles["profiles"] if entry["place"] == place]
+    for entry in there:
+        if entry["prompt_class"] == prompt_class:
+            return entry
+    known = ", ".join(entry["prompt_class"] for entry in there) or "none"
+    raise InputError(f"profiles: no {place} profile of prompt class '{prompt_class}'; there: {known}")
+
+
+def _curve(where, fit, extra):
+    """``fit`` if it holds points and families from which values and intervals can be computed."""
+    need(where, fit, ["kind", "points", "families", "chosen", "paper", *extra])
+    for name in ("points", "families"):
+        if not isinstance(fit[name], list) or not fit[name]:
+            raise InputError(f"{where}.{name}: found {fit[name]!r}; allowed: a list of at least one")
+    for index, point in enumerate(fit["points"]):
+        spot = f"{where}.points[{index}]"
+        need(spot, point, ("steps", "value", "sd", "sd_prompt", "se", "n"))
+        for name in ("steps", "value", "n", *(name for name in ("sd", "sd_prompt", "se") if point[name] is not None)):
+            number(f"{spot}.{name}", point[name], least=None if name == "value" else 0.0)
+    for index, family in enumerate(fit["families"]):
+        spot = f"{where}.families[{index}]"
+        need(spot, family, ("family", "parameters", "covariance", "noise", "freedom", "held_out_error"))
+        check_keys(f"{spot}.family", [family["family"]], [*FAMILIES, "table"])
+        if family["family"] == "table":
+            need(f"{spot}.parameters", family["parameters"], ("steps", "values", "sd"))
+        else:
+            names = FAMILIES[family["family"]].parameters
+            for name in names:
+                number(f"{spot}.parameters.{name}", need(f"{spot}.parameters", family["parameters"], names)[name])
+            _square(f"{spot}.covariance", family["covariance"], len(names))
+    names = [family["family"] for family in fit["families"]]
+    for field in ("chosen", "paper"):
+        if fit[field] not in names:
+            raise InputError(f"{where}.{field}: found {fit[field]!r}; allowed: {', '.join(names)}")
+    return fit
+
+
+def _square(where, rows, size):
+    try:
+        good = np.shape(rows) == (size, size) and np.isfinite(np.array(rows, float)).all()
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise InputError(f"{where}: found {rows!r}; allowed: {size} lists of {size} numbers")
+
+
+def _profile(records, units, frechet):
+    asked = records[0]["asked"]
+    shared = ("model", "device", "dtype")
+    for record in records:
+        for name in shared:
+            if record["asked"][name] != asked[name]:
+                raise InputError(f"{name}: found {record['asked'][name]!r} and {asked[name]!r}; allowed: one per profile")
+    sweep = [record for record in records if record["asked"]["purpose"] == "sweep"]
+    if not sweep:
+        raise InputError("found no record of a sweep")
+    grid = max(record["asked"]["steps"] for record in sweep)
+    timed = [record for record in records if record["asked"]["steps"] <= grid]
+
+    unit, floor, ceiling = units["error_unit"], units["utility_floor"], units["utility_ceiling"]
+    if not unit > 0 or not ceiling > floor:
+        raise InputError(f"units: found {units}; allowed: error_unit above 0 and utility_ceiling above utility_floor")
+    clip = _points(sweep, "clip_score", 0.0, 1.0)
+    return {
+        "place": asked["place"],
+        **{name: asked[name] for name in shared},
+        "prompt_class": asked["prompt_class"],
+        "time": _time(timed),
+        "power": _power(timed),
+        "error": {"unit": unit, **_quality(*_points(sweep, "distance", 0.0, unit), "error")},
+        "utility": {"floor": floor, "ceiling": ceiling, **_quality(*_points(sweep, "clip_score", floor, ceiling - floor), "utility")},
+        "clip_score": {"points": clip[0]},
+        "frechet": {"points": frechet, "note": FRECHET_NOTE},
+    }
+
+
+def _time(records):
+    fit = fit_time([record["asked"]["steps"] for record in records], [record["measured"]["time"] for record in records])
+    measured = [record["measured"] for record in records]
+    stages = {
+        "text": float(np.median([one["text_time"] for one in measured])),
+        "step": float(np.median(np.concatenate([one["step_times"] for one in measured]))),
+        "decode": float(np.median([one["decode_time"] for one in measured])),
+    }
+    return {**fit, "stages": stages}
+
+
+def _power(records):
+    """Joules over seconds of the images that were metered, and one image's relative sd about that."""
+    metered = [record["measured"] for record in records if record["measured"]["energy_j"] is not None]
+    if not metered:
+        return {"watts": None, "relative_sd": None, "meter": None, "basis": "none"}
+    joules, seconds = (np.array([one[name] for one in metered]) for name in ("energy_j", "time"))
+    watts = float(joules.sum() / seconds.sum())
+    spread = float(np.std(joules / (watts * seconds))) if watts > 0 else 0.0
+    meter = Counter(one["meter"] for one in metered).most_common(1)[0][0]
+    return {"watts": watts, "relative_sd": spread, "meter": meter, "basis": "measured"}
+
+
+def _points(records, field, zero, unit):
+    """Means per step count of (value - zero) / unit: the points, and their covariance or None.
+
+    A prompt's images resemble each other, so prompts, not images, are the independent observations: ``se`` is
+    the standard error of the mean over prompts. The same prompts appear at every step count, so the means err
+    together, and the covariance says so; it needs three prompts that were run at every step count.
+    """
+    values = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        value = record["measured"][field]
+        if value is not None:
+            values[record["asked"]["steps"]][record["asked"]["prompt"]].append((value - zero) / unit)
+    if not values:
+        raise InputError(f"found no record with a value of {field}")
+    points, columns = [], {}
+    for steps in sorted(values):
+        by_prompt = values[steps]
+        images = np.concatenate(list(by_prompt.values()))
+        means = {prompt: float(np.mean(found)) for prompt, found in by_prompt.items()}
+        columns[steps] = means
+        between = np.var(list(means.values()), ddof=1) if len(means) > 1 else None
+        points.append({
+            "steps": steps,
+            "value": float(np.mean(list(means.values()))),
+            "sd": float(np.std(images, ddof=1)) if len(images) > 1 else None,
+            "sd_prompt": _between_prompts(by_prompt, between),
+            "se": float(np.sqrt(between / len(means))) if between is not None else None,
+            "n": len(images),
+            "prompts": len(means),
+        })
+    common = sorted(set.intersection(*(set(means) for means in columns.values())))
+    if len(common) < 3:
+        return points, None
+    return points, np.atleast_2d(np.cov([[means[prompt] for prompt in common] for means in columns.values()])) / len(common)
+
+
+def _between_prompts(by_prompt, between):
+    """The sd between prompts' own means, without the noise of a few seeds; of single images where each prompt has but one.
+
+    With one seed per prompt the two cannot be told apart; taking all of it as the prompt's is the cautious side.
+    """
+    if between is None:
+        return None
+    within = [np.var(found, ddof=1) / len(found) for found in by_prompt.values() if len(found) > 1]
+    return float(np.sqrt(max(0.0, between - (np.mean(within) if within else 0.0))))
+
+
+def _quality(points, covariance, kind):
+    """A fitted curve on ``points``, which replace the fit's own (they hold more)."""
+    steps, values = ([point[name] for point in points] for name in ("steps", "value"))
+    weights = _weights(points, kind)
+    prompts = min(point["prompts"] for point in points)
+    fit = fit_curve(steps, values, weights, kind, covariance if weights is not None else None, prompts - 1)
+    if weights is None:  # standard errors that cannot be weights (of one prompt, or none at all) are not known ones
+        points = [{**point, "se": None} for point in points]
+    return {**fit, "points": points}
+
+
+def _weights(points, kind):
+    """Standard errors to weight by, or None where there are none.
+
+    A standard error from a few prompts may be small by chance, and would nail the curve to its point: none counts
+    as less than a third of the typical one (relative to the value for an error, absolute for a utility).
+    """
+    if any(point["se"] is None for point in points):
+        return None
+    se = np.array([point["se"] for point in points])
+    scale = np.abs([point["value"] for point in points]) if kind == "error" else np.ones(len(points))
+    least = np.median(se / np.where(scale > 0, scale, np.inf)) / 3 * scale
+    weights = np.maximum(se, least)
+    return weights if (weights > 0).all() else None

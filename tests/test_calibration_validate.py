@@ -1,0 +1,150 @@
+"""Predicted against measured: a world that is as calibrated passes as often as it should, one that has changed does not."""
+
+import json
+
+import numpy as np
+import pytest
+
+from calibration import profile
+from calibration.scenario import Scenario, to_problem
+from calibration.validate import QUANTITIES, validate
+from tests.calibration_world import CLASSES, World, units
+from solver import Problem, solve
+from solver.inputs import InputError
+
+
+def chain(world, classes=CLASSES, steps=None, prompts=12, seeds=(0,), **settings):
+    """Calibrate, make the problem, solve it: (profiles, scenario, problem, allocation)."""
+    grid = {"steps": steps} if steps else {}
+    found = profile.build(world.calibrate(classes, prompts, seeds, **grid), units(classes), {}, {}, {})
+    scenario = Scenario.from_dict({"prompt_classes": dict.fromkeys(classes, 1), **settings})
+    problem = to_problem(found, scenario)
+    return found, scenario, problem, solve(Problem.from_dict(problem)).to_dict()
+
+
+DEVICES = {"snapdragon-8-elite": 2, "snapdragon-8-gen-3": 2, "server-core": 1}
+
+
+@pytest.fixture(scope="module")
+def setting():
+    # Many prompts, so that what is tested is the spread of single images, which does not hide behind the fit's doubt.
+    return chain(World(seed=7, watts=40.0), ["object", "scene"], prompts=40, users=300, device_classes=DEVICES)
+
+
+def run(setting, world, images=2, **extra):
+    found, scenario, problem, allocation = setting
+    return validate(problem, allocation, found, scenario, world.execute(scenario, allocation, images), **extra)
+
+
+def total(validation, name):
+    return next(row for row in validation["totals"] if row["quantity"].startswith(name))
+
+
+def test_a_world_as_calibrated_lies_inside_as_often_as_the_intervals_say(setting):
+    validation = run(setting, World(seed=3, watts=40.0))
+    for name in QUANTITIES:
+        assert 0.91 <= validation["coverage"][name] <= 0.99, name
+    assert all(row["inside"] for row in validation["totals"])
+    assert validation["median_absolute_error"]["time"] < 0.03
+    assert {user["images"] for user in validation["users"]} == {2}
+
+
+def test_a_world_that_has_become_slower_lies_outside_and_only_in_time_and_energy(setting):
+    validation = run(setting, World(seed=3, watts=40.0, slower=1.5))
+    assert validation["coverage"]["time"] < 0.01 and validation["coverage"]["energy"] < 0.01
+    assert validation["coverage"]["error"] > 0.9 and validation["coverage"]["utility"] > 0.9
+    for name in ("time", "energy", "objective"):
+        assert not total(validation, name)["inside"]
+    assert total(validation, "error")["inside"]
+    assert total(validation, "time")["relative_error"] == pytest.approx(1 / 1.5 - 1, abs=0.02)
+
+
+def test_one_prompt_asked_often_is_not_an_average_over_prompts():
+    # Images of one prompt share its difficulty: intervals must not shrink with their number alone.
+    setting = chain(World(seed=5), ["object"], steps=[2, 6, 16, 32], prompts=30, seeds=(0, 1, 2), users=200)
+    validation = run(setting, World(seed=6), images=8)
+    assert 0.9 <= validation["coverage"]["error"] <= 0.99
+    assert 0.9 <= validation["coverage"]["utility"] <= 0.99
+
+
+def test_totals_hold_the_doubt_that_all_ues_share():
+    # Few calibration prompts, many UEs: nearly all doubt about the mean is the profile's, and does not average out.
+    inside = []
+    for seed in range(12):
+        setting = chain(World(seed=100 + seed), ["object"], steps=[1, 6, 16, 32], users=100)
+        validation = run(setting, World(seed=200 + seed), images=1)
+        inside.append([total(validation, name)["inside"] for name in ("time", "error", "utility", "objective")])
+    assert (np.sum(inside, axis=0) >= 9).all(), np.sum(inside, axis=0)
+
+
+def test_predictions_are_the_problems_and_totals_add_up(setting):
+    problem, allocation = Problem.from_dict(setting[2]), setting[3]
+    validation = run(setting, World(seed=3, watts=40.0), extra_totals=[{"quantity": "frechet", "predicted": 1.0}])
+    for user in validation["users"][:40]:
+        n, place, steps = user["user"], user["place"], user["steps"]
+        assert place == ("local", "edge")[allocation["offload"][n]] and steps == allocation["steps"][n]
+        for name in ("time", "energy", "error", "utility"):
+            assert user[name]["predicted"] == getattr(problem, name)(place)[n, steps - 1]
+    assert total(validation, "objective")["predicted"] == pytest.approx(allocation["objective"])
+    assert total(validation, "time")["predicted"] == pytest.approx(allocation["time"])
+    assert total(validation, "energy")["predicted"] == pytest.approx(allocation["energy"])
+    assert total(validation, "error")["predicted"] == pytest.approx(allocation["error"])
+    assert total(validation, "utility")["predicted"] == pytest.approx(allocation["utility"])
+    measured = [user["time"]["measured"] for user in validation["users"]]
+    assert total(validation, "time")["measured"] == pytest.approx(sum(measured))
+    assert validation["totals"][-1] == {"quantity": "frechet", "predicted": 1.0}
+    json.dumps(validation, allow_nan=False)
+
+
+def test_measured_values_come_from_the_records_with_ratio_and_units(setting):
+    found, scenario, problem, allocation = setting
+    records = World(seed=3, watts=40.0).execute(scenario, allocation)
+    validation = validate(problem, allocation, found, scenario, [*records, *records[:9]])
+    from calibration.devices import DEVICES as ALL
+
+    for user in validation["users"][:60]:
+        mine = [record["measured"] for record in records if record["asked"]["user"] == user["user"]]
+        assert len(user["records"]) == 2
+        ratio = ALL[user["device_class"]].ratio if user["place"] == "local" else 1.0
+        assert user["time"]["measured"] == pytest.approx(ratio * np.mean([one["time"] for one in mine]))
+        assert user["time"]["basis"] == ("measured" if ratio == 1 else "emulated")
+        assert user["error"]["measured"] == pytest.approx(np.mean([one["distance"] for one in mine]) / 0.4)
+        assert user["utility"]["measured"] == pytest.approx((np.mean([one["clip_score"] for one in mine]) - 60) / 30)
+        if ratio == 1:
+            assert user["energy"]["measured"] == pytest.approx(np.mean([one["energy_j"] for one in mine]))
+        else:
+            watts = ALL[user["device_class"]].watts
+            assert user["energy"]["measured"] == pytest.approx(watts * user["time"]["measured"])
+        assert user["energy"]["basis"] == ("measured" if ratio == 1 else "modelled")
+    assert any("Emulated" in note for note in validation["notes"]) and any("Modelled" in note for note in validation["notes"])
+
+
+def test_ues_that_were_not_served_are_said_and_left_out(setting):
+    found, scenario, problem, allocation = setting
+    records = [one for one in World(seed=3, watts=40.0).execute(scenario, allocation) if one["asked"]["user"] != 7]
+    wrong_steps = {**records[0], "id": "f" * 16, "asked": {**records[0]["asked"], "user": 7, "steps": allocation["steps"][7] + 1}}
+    validation = validate(problem, allocation, found, scenario, [*records, wrong_steps])
+    assert validation["users"][7]["images"] == 0 and validation["users"][7]["time"]["measured"] is None
+    assert total(validation, "time")["predicted"] == pytest.approx(allocation["time"] - validation["users"][7]["time"]["predicted"])
+    assert any("left out" in note for note in validation["notes"])
+    nothing = validate(problem, allocation, found, scenario, [])
+    assert nothing["coverage"]["time"] is None and total(nothing, "objective")["measured"] is None
+
+
+def test_without_a_meter_energy_is_modelled_and_without_quality_it_is_unknown(setting):
+    found, scenario, problem, allocation = setting
+    records = World(seed=3).execute(scenario, allocation)
+    for record in records:
+        record["measured"]["distance"] = None
+    validation = validate(problem, allocation, found, scenario, records)
+    assert {user["energy"]["basis"] for user in validation["users"]} == {"modelled"}
+    assert validation["coverage"]["error"] is None and total(validation, "objective")["measured"] is None
+    assert total(validation, "utility")["inside"]
+
+
+def test_inputs_that_do_not_belong_together_are_refused(setting):
+    found, scenario, problem, allocation = setting
+    with pytest.raises(InputError, match="edge_steps_used|objective|time"):
+        validate(problem, {**allocation, "objective": allocation["objective"] * 1.01}, found, scenario, [])
+    with pytest.raises(InputError, match="users: found 299; allowed: 300"):
+        validate(problem, allocation, found, Scenario.from_dict({"users": scenario.users[:299]}), [])

@@ -33,7 +33,7 @@ STAGES = {
     "vae": dict(steps=2_500, batch=16, lr=2e-3),
     "clip": dict(steps=700, batch=256, lr=1e-3),
     "edge": dict(steps=9_000, batch=32, lr=1e-3),
-    "light": dict(steps=6_000, batch=32, lr=1.5e-3),
+    "light": dict(steps=4_000, batch=32, lr=1.5e-3),
 }
 CAPTION_DROPOUT = 0.1  # trains the unconditional half of classifier-free guidance
 EMA_DECAY = 0.999
@@ -170,9 +170,13 @@ def encode(args, vae, images):
     return torch.load(path).float()
 
 
-def train_vae(args, latents, images):
-    """The autoencoder of the pipelines: decodes the latents that the first one made, and encodes to them."""
-    vae = models.vae().to(args.device, memory_format=torch.channels_last)
+def train_vae(args, first, latents, images):
+    """The autoencoder of the pipelines: decodes the latents that the ``first`` one made, and encodes to them."""
+    torch.manual_seed(args.seed)
+    vae = models.vae()
+    known = {name: value for name, value in first.state_dict().items() if value.shape == vae.state_dict()[name].shape}
+    vae.load_state_dict(known, strict=False)  # the inner levels are alike: no need to learn them again
+    vae = vae.to(args.device, memory_format=torch.channels_last)
     scale = latents.std()
     batch = STAGES["vae"]["batch"]
 
@@ -316,9 +320,10 @@ def main():
     if "clip" in args.stages:
         train_clip(args, tok, images, texts)
     if {"first_vae", "vae", "edge", "light"} & set(args.stages):
-        latents = encode(args, train_first_vae(args, images), images)
+        first = train_first_vae(args, images)
+        latents = encode(args, first, images)
     if "vae" in args.stages:
-        train_vae(args, latents, images)
+        train_vae(args, first, latents, images)
     for which in ("edge", "light"):
         if which in args.stages:
             train_pipeline(which, args, tok, latents, masks, texts)

@@ -15,7 +15,6 @@ from solver.inputs import InputError, check_keys, read_json, write_json
 from solver.problem import Problem
 from testbed import quality
 from testbed.execute import Executor, environment
-from testbed.meters import open_meter
 from testbed.pipelines import open_pipeline, pick_device
 from testbed.prompts import open_prompts
 from testbed.store import RecordStore
@@ -60,7 +59,6 @@ class Testbed:
         if config.quality.reference == "scenes" and not hasattr(self.prompts, "reference"):
             raise InputError("quality.reference: 'scenes' needs prompts = \"scenes\"; allowed with a prompt file: 'converged'")
         self.device = pick_device(config.device)
-        self.meter = open_meter()
         self.models, pipelines = {}, {}
         for place in PLACES:
             model = getattr(config, place)
@@ -71,7 +69,7 @@ class Testbed:
                 "scheduler": type(pipeline.scheduler).__name__, "guidance": model.guidance,
             }  # fmt: skip
         self.clip = quality.Clip(config.quality.clip, self.device)
-        self.executor = Executor(pipelines, self.clip, self.meter, self.device)
+        self.executor = Executor(pipelines, self.clip, self.device)
 
     def sweep(self):
         """Tasks of the calibration sweep."""

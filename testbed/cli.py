@@ -4,6 +4,7 @@ import argparse
 import errno
 import json
 import sys
+import warnings
 from pathlib import Path
 
 from solver.inputs import InputError, write_json
@@ -12,15 +13,20 @@ DESCRIPTION = "Calibrate two text-to-image models, allocate denoising steps opti
 
 
 def _run(args):
-    from testbed import chain, config
+    from testbed import config
 
-    print(chain.run(config.load(args.config), args.out))
+    settings = config.load(args.config)
+    from testbed import chain  # brings torch: only for a configuration that can be read
+
+    print(chain.run(settings, args.out))
 
 
 def _calibrate(args):
-    from testbed import chain, config
+    from testbed import config
 
     settings = config.load(args.config)
+    from testbed import chain
+
     testbed = chain.Testbed(settings)
     testbed.sweep()  # refuses what cannot be swept before a folder is made
     out = chain.open_run(settings, args.out)
@@ -49,7 +55,7 @@ def _solve(args):
 def _execute(args):
     import solver.allocation
     from solver.problem import Problem
-    from testbed import chain, config
+    from testbed import config
 
     problem = Problem.load(args.problem)
     allocation = solver.allocation.Allocation.load(args.allocation)
@@ -58,6 +64,8 @@ def _execute(args):
     if classes is None:
         raise InputError(f"{args.problem}: labels.prompt_class is missing; it names each user's prompt class, as `testbed problem` writes it")
     settings = config.load(args.config)
+    from testbed import chain
+
     testbed = chain.Testbed(settings)
     testbed.users(allocation, classes)
     out = chain.open_run(settings, args.out)
@@ -145,6 +153,7 @@ def parser():
 def main(argv=None):
     """Entry point. Returns 0 when done, 2 when the input is wrong, 1 on anything else."""
     args = parser().parse_args(argv)
+    warnings.showwarning = lambda message, *_: print(f"testbed: warning: {message}", file=sys.stderr)
     try:
         args.function(args)
     except InputError as error:

@@ -9,6 +9,7 @@ import torch
 from tqdm import tqdm
 
 from testbed.engine import generate
+from testbed.meters import open_meter
 from testbed.quality import distance
 
 WARM_UP_STEPS = 3
@@ -36,19 +37,19 @@ def _cpu_name():
 class Executor:
     """Runs tasks on opened pipelines: ``pipelines`` maps a place to its pipeline, ``clip`` scores each image."""
 
-    def __init__(self, pipelines, clip, meter, device):
-        self.pipelines, self.clip, self.meter, self.device = pipelines, clip, meter, device
+    def __init__(self, pipelines, clip, device):
+        self.pipelines, self.clip = pipelines, clip
+        self.meter = None  # opened when there is something to measure
         self._environment = environment(device)
-        self._warm = False
 
     def warm_up(self):
         """Bring each pipeline to its steady state and return its rough ``{place: (overhead, step_time)}`` in seconds."""
+        self.meter = self.meter or open_meter()
         rough = {}
         for place, pipeline in self.pipelines.items():
             for steps in (1, WARM_UP_STEPS):  # the first call pays for allocation and kernel selection
                 done = generate(pipeline, "", 0, steps, 3.0, self.meter)
             rough[place] = (done.text_time + done.decode_time, min(done.step_times))
-        self._warm = True
         return rough
 
     def run(self, tasks, store, title):

@@ -16,13 +16,6 @@ from solver.inputs import InputError, check_keys
 WEIGHTS = Path(__file__).parent / "embedded" / "weights"
 
 
-def quiet():
-    """Silence the libraries' advice and loading bars; what matters is raised as an error."""
-    for library in (diffusers.utils.logging, transformers.utils.logging):
-        library.set_verbosity_error()
-        library.disable_progress_bar()
-
-
 def resolve(model):
     """Turn ``embedded:NAME`` into its folder; leave a folder or hub id as it is."""
     if not model.startswith("embedded:"):
@@ -90,7 +83,8 @@ def open_pipeline(config, device):
     Returns ``(pipeline, revision)``; the revision of a folder is its fingerprint, so that records of other
     weights are never mistaken for these. Raises :class:`InputError` in one line for what cannot be opened.
     """
-    quiet()
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()
     source = resolve(config.model)
     local = Path(source).is_dir()
     if local:

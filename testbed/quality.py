@@ -11,14 +11,13 @@ from torchmetrics.image.kid import KernelInceptionDistance
 from transformers import CLIPModel, CLIPProcessor
 
 from solver.inputs import InputError
-from testbed.pipelines import check_folder, quiet, resolve
+from testbed.pipelines import check_folder, resolve
 
 
 class Clip:
     """A CLIP model as the scorer of captions and the feature extractor of the distances."""
 
     def __init__(self, model, device):
-        quiet()
         source = resolve(model)
         if Path(source).is_dir():
             check_folder(source, "config.json")

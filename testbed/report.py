@@ -69,8 +69,9 @@ def load_run(folder):
     names = ("config.json", *(f"{name}.json" for name in FILES), *(f"{stage}/records.jsonl" for stage in RECORDS))
     if not any((folder / name).exists() for name in names):
         raise InputError(f"{folder}: not a run folder: it has none of {', '.join(names)}")
-    readers = {"profiles": profile.load, "scenario": Scenario.load, "problem": Problem.load, "allocation": Allocation.load, "validation": _validation}
-    files = {name: read(folder / f"{name}.json") if (folder / f"{name}.json").exists() else None for name, read in readers.items()}
+    readers = (profile.load, Scenario.load, Problem.load, Allocation.load, _validation)
+    paths = {name: folder / f"{name}.json" for name in FILES}
+    files = {name: read(path) if path.exists() else None for (name, path), read in zip(paths.items(), readers, strict=True)}
     if files["problem"] and files["allocation"]:
         certify(files["problem"], files["allocation"])  # refuses files of two different runs
     config = _schema(folder / "config.json", "run/1") if (folder / "config.json").exists() else None

@@ -19,7 +19,13 @@ CURVES = {  # quantity -> (title, axis, what it is)
     "clip_score": ("CLIP score", "CLIP score", "Agreement of picture and prompt. No curve is fitted to it."),
     "frechet": ("Fréchet distance", "Fréchet distance", "Distance of the generated set to real pictures. No curve is fitted to it."),
 }
-AGREEMENT = {"time": ("Time", "s"), "energy": ("Energy", "J"), "error": ("Error", ""), "utility": ("Utility", ""), "clip_score": ("CLIP score", "")}
+AGREEMENT = {  # quantity -> (title, unit)
+    "time": ("Time", "s"),
+    "energy": ("Energy", "J"),
+    "error": ("Error", ""),
+    "utility": ("Utility", ""),
+    "clip_score": ("CLIP score", ""),
+}
 
 
 def view(run):
@@ -128,7 +134,8 @@ def _users(run, classes):
         about = run.scenario.users[index] if run.scenario else {"prompt_class": classes[0], "device_class": None}
         limit = int(np.broadcast_to(getattr(run.problem, place).max_steps, run.problem.users)[index]) if run.problem else None
         pictures = [_picture(run, "execution", record) for record in made.get(index, [])]
-        users.append({**about, "user": index, "place": place, "steps": steps, "limit": limit, "made": pictures, "checked": checked.get(index)})
+        user = {**about, "user": index, "place": place, "steps": steps, "limit": limit}
+        users.append({**user, "made": pictures, "checked": checked.get(index)})
     return sorted(users, key=lambda one: (classes.index(one["prompt_class"]), one["place"] != "edge", -one["steps"], one["user"]))
 
 
@@ -205,7 +212,8 @@ def _fits(profiles):
                 chosen, paper = _family(fit, fit["chosen"]), _family(fit, fit["paper"])
                 row |= {"form": fit["chosen"].replace("_", " + "), "r2": chosen["r2"], "paper_r2": paper["r2"], "unit": ""}
                 row |= {"held_out": chosen["held_out_error"], "paper_held_out": paper["held_out_error"]}
-                row["parameters"] = [(symbol, chosen["parameters"][symbol], low, high) for symbol, (low, high) in chosen["intervals"].items()]
+                found = chosen["parameters"]  # an interpolation has no intervals: its parameters are its points
+                row["parameters"] = [(symbol, found[symbol], low, high) for symbol, (low, high) in chosen["intervals"].items()]
             rows.append(row)
     return rows
 

@@ -74,6 +74,8 @@ def test_a_mistake_is_told_before_anything_is_measured(tmp_path, small_config, c
 
 def test_a_full_disk_loses_nothing(tmp_path, small_config, capsys, monkeypatch):
     """The disk fills after some records: exit code 1, one line; with space again, the same command goes on."""
+    fewer = small_config.read_text().replace("prompts_per_class = 4", "prompts_per_class = 2").replace("[1, 2, 3, 5, 8]", "[1, 2, 3]")
+    small_config.write_text(fewer.replace("converged_steps = 16", "converged_steps = 6"))
     out, written = tmp_path / "run", []
     real = store.write_atomic
 

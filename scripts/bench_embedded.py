@@ -82,7 +82,8 @@ def main():
     real = clip.images([render(c, f"real/{i}") for i, c in enumerate(chosen)])
 
     def scores(features):
-        return 100 * (features * text_features).sum(1) / np.linalg.norm(features, axis=1) / np.linalg.norm(text_features, axis=1)
+        cosine = (features * text_features).sum(1) / np.linalg.norm(features, axis=1) / np.linalg.norm(text_features, axis=1)
+        return np.maximum(0, 100 * cosine)
 
     result = {
         "images_a_point": args.count, "guidance": GUIDANCE, "converged_steps": CONVERGED, "environment": environment(device),

@@ -33,6 +33,31 @@ def read_json(path):
         raise InputError(f"{path}: not valid JSON: {error}") from None
 
 
+def read_lines(path, allowed):
+    """The JSON objects of a file, one a line, blank lines apart: a list of ``("FILE: line N", object)``.
+
+    Raises :class:`InputError` naming file and line for what is no object, or has a key that is not ``allowed``.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    objects = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"{path}: line {number}"
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{where}: not valid JSON: {error}") from None
+        if not isinstance(value, dict):
+            raise InputError(f"{where}: found {line.strip()[:40]!r}; allowed: an object with {', '.join(allowed)}")
+        check_keys(where, value, allowed)
+        objects.append((where, value))
+    return objects
+
+
 def write_atomic(path, data):
     """Write ``data`` (str or bytes) so that ``path`` holds either its old content or all of the new."""
     path = Path(path)

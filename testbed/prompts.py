@@ -4,10 +4,9 @@ Calibration and execution take disjoint captions: for scenes from splits that we
 from its beginning and from its end.
 """
 
-import json
 from pathlib import Path
 
-from solver.inputs import InputError, check_keys
+from solver.inputs import InputError, read_lines
 from testbed.embedded import scenes
 
 
@@ -42,14 +41,12 @@ class FilePrompts:
     def __init__(self, path):
         self.path = Path(path)
         self._pools = {}
-        try:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"prompts: {path}: cannot be read: {error}; allowed: 'scenes' or a JSONL file") from None
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                prompt, prompt_class = _parse(line, f"{path}: line {number}")
-                self._pools.setdefault(prompt_class, []).append(prompt)
+        for where, value in read_lines(path, ["prompt", "class"]):
+            prompt, prompt_class = value.get("prompt"), value.get("class", "all")
+            for name, text in (("prompt", prompt), ("class", prompt_class)):
+                if not isinstance(text, str) or not text.strip():
+                    raise InputError(f"{where}: {name}: found {text!r}; allowed: a non-empty string")
+            self._pools.setdefault(prompt_class, []).append(prompt)
         if not self._pools:
             raise InputError(f"prompts: {path}: no prompt in it")
         self.classes = tuple(self._pools)
@@ -68,21 +65,6 @@ class FilePrompts:
 
     def execution(self, prompt_class, count):
         return self._pool(prompt_class, count, "scenario.users")[::-1][:count]
-
-
-def _parse(line, where):
-    try:
-        value = json.loads(line)
-    except ValueError as error:
-        raise InputError(f"{where}: not valid JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise InputError(f'{where}: found {line.strip()[:40]!r}; allowed: {{"prompt": "...", "class": "..."}}')
-    check_keys(where, value, ["prompt", "class"])
-    prompt, prompt_class = value.get("prompt"), value.get("class", "all")
-    for name, text in (("prompt", prompt), ("class", prompt_class)):
-        if not isinstance(text, str) or not text.strip():
-            raise InputError(f"{where}: {name}: found {text!r}; allowed: a non-empty string")
-    return prompt, prompt_class
 
 
 def open_prompts(source):

@@ -1,11 +1,9 @@
 """Generate images for a file of requests with one model: ``testbed generate``."""
 
 import dataclasses
-import json
-from pathlib import Path
 
 from calibration.tasks import Task
-from solver.inputs import InputError, check_keys
+from solver.inputs import InputError, read_lines
 from testbed.config import ModelConfig
 from testbed.engine import generate
 from testbed.execute import environment
@@ -18,22 +16,8 @@ _FIELDS = {"id": str, "prompt": str, "seed": int, "steps": int}
 
 def read_requests(path):
     """Parse requests, one JSON object a line; raises :class:`InputError` naming file, line and field."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
     requests = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        where = f"{path}: line {number}"
-        try:
-            request = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{where}: not valid JSON: {error}") from None
-        if not isinstance(request, dict):
-            raise InputError(f'{where}: found {line.strip()[:40]!r}; allowed: {{"id", "prompt", "seed", "steps"}}')
-        check_keys(where, request, [*_FIELDS, "guidance"])
+    for where, request in read_lines(path, [*_FIELDS, "guidance"]):
         for name, kind in _FIELDS.items():
             value = request.get(name)
             if not isinstance(value, kind) or isinstance(value, bool):

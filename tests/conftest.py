@@ -14,16 +14,16 @@ model = "embedded:edge"
 [quality]
 reference_size = 40
 [sweep]
-steps = [1, 2, 3, 5, 8]
-prompts_per_class = 4
-converged_steps = 16
+steps = [1, 2, 3, 6]
+prompts_per_class = 3
+converged_steps = 12
 [execute]
 images_per_user = 1
 [scenario]
 users = 6
 edge_budget = 20
-local = { max_steps = 6 }
-edge = { max_steps = 8 }
+local = { max_steps = 5 }
+edge = { max_steps = 6 }
 """
 
 

@@ -151,13 +151,13 @@ def test_prompts_of_ones_own_with_the_edge_models_converged_images_as_reference(
     words = [f"a big {colour} {thing} in the middle" for colour in ("red", "blue", "green") for thing in ("ball", "house", "tree", "car")]
     (tmp_path / "prompts.jsonl").write_text("".join(json.dumps({"prompt": p, "class": "mine"}) + "\n" for p in words))
     text = f'prompts = "{tmp_path / "prompts.jsonl"}"\n' + small_config.read_text().replace("[quality]", '[quality]\nreference = "converged"')
-    small_config.write_text(text.replace("[1, 2, 3, 5, 8]", "[1, 2, 4]").replace("converged_steps = 16", "converged_steps = 8"))
+    small_config.write_text(text.replace("[1, 2, 3, 6]", "[1, 2, 4]").replace("converged_steps = 12", "converged_steps = 8"))
     assert main(["calibrate", str(small_config), "--out", str(tmp_path / "run")]) == 0
     profiles = json.loads((tmp_path / "run" / "profiles.json").read_text())
     assert [(p["place"], p["prompt_class"]) for p in profiles["profiles"]] == [("local", "mine"), ("edge", "mine")]
-    assert profiles["metrics"]["frechet"]["reference"] == "converged" and profiles["metrics"]["frechet"]["reference_size"] == 4
+    assert profiles["metrics"]["frechet"]["reference"] == "converged" and profiles["metrics"]["frechet"]["reference_size"] == 3
     used = {r["asked"]["prompt"] for r in records(tmp_path / "run" / "calibration" / "records.jsonl")}
-    assert used == set(words[:4])
+    assert used == set(words[:3])
     (tmp_path / "prompts.jsonl").write_text(json.dumps({"prompt": words[0]}) + "\n")
     assert main(["calibrate", str(small_config), "--out", str(tmp_path / "other")]) == 2
     assert "allowed: at most 0, half of those in" in capsys.readouterr().err

@@ -44,9 +44,9 @@ def test_a_run_folder_of_another_configuration(tmp_path, small_config, capsys):
     from testbed import chain, config
 
     chain.open_run(config.load(small_config), out)
-    small_config.write_text(small_config.read_text().replace("converged_steps = 16", "converged_steps = 20"))
+    small_config.write_text(small_config.read_text().replace("converged_steps = 12", "converged_steps = 20"))
     line = refused(capsys, "calibrate", small_config, "--out", out)
-    assert "sweep" in line and "16" in line and "20" in line and "another --out" in line
+    assert "sweep" in line and "12" in line and "20" in line and "another --out" in line
 
 
 def test_a_folder_that_is_no_run_folder_is_left_alone(tmp_path, small_config, capsys):
@@ -58,11 +58,11 @@ def test_a_folder_that_is_no_run_folder_is_left_alone(tmp_path, small_config, ca
 @pytest.mark.parametrize(
     "old, new, message",
     [
-        ("prompts_per_class = 4", "prompts_per_class = 4000", "4000 prompts of class 'object' are asked for; allowed: at most 90"),
-        ("steps = [1, 2, 3, 5, 8]", "steps = [0, 2]", "whole numbers of at least 1"),
-        ("converged_steps = 16", "converged_steps = 8", "above the grid's largest, 8"),
+        ("prompts_per_class = 3", "prompts_per_class = 4000", "4000 prompts of class 'object' are asked for; allowed: at most 90"),
+        ("steps = [1, 2, 3, 6]", "steps = [0, 2]", "whole numbers of at least 1"),
+        ("converged_steps = 12", "converged_steps = 6", "above the grid's largest, 6"),
         ("users = 6", "users = 6\nbudget = 3", "'budget' is unknown"),
-        ("edge = { max_steps = 8 }", "edge = { max_steps = 9 }", "allowed: at most 8"),
+        ("edge = { max_steps = 6 }", "edge = { max_steps = 9 }", "allowed: at most 6"),
         ('"embedded:edge"', '"nowhere/at/all"', "no such folder"),
     ],
 )
@@ -74,8 +74,8 @@ def test_a_mistake_is_told_before_anything_is_measured(tmp_path, small_config, c
 
 def test_a_full_disk_loses_nothing(tmp_path, small_config, capsys, monkeypatch):
     """The disk fills after some records: exit code 1, one line; with space again, the same command goes on."""
-    fewer = small_config.read_text().replace("prompts_per_class = 4", "prompts_per_class = 2").replace("[1, 2, 3, 5, 8]", "[1, 2, 3]")
-    small_config.write_text(fewer.replace("converged_steps = 16", "converged_steps = 6"))
+    fewer = small_config.read_text().replace("prompts_per_class = 3", "prompts_per_class = 2").replace("[1, 2, 3, 6]", "[1, 2, 3]")
+    small_config.write_text(fewer.replace("converged_steps = 12", "converged_steps = 6"))
     out, written = tmp_path / "run", []
     real = store.write_atomic
 

@@ -36,22 +36,22 @@ def _text_config(tok, width, layers):
     )
 
 
-def vae(channels=(16, 32, 64, 128), norm_groups=4):
+def vae(norm_groups=2):
     """Autoencoder between 64×64 RGB and 8×8 latents, 8 times smaller on a side."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=channels, layers_per_block=1, norm_num_groups=norm_groups,
+        block_out_channels=(8, 16, 64, 128), layers_per_block=1, norm_num_groups=norm_groups,
         latent_channels=LATENT_CHANNELS, sample_size=SIZE, mid_block_add_attention=False,
     )
 
 
 def first_vae():
-    """The quick autoencoder whose encoder fixes the latent space, so that the denoisers can train at once.
+    """The autoencoder whose encoder fixes the latent space, so that the denoisers can train at once.
 
-    Its decoder normalises each of eight channels over the whole picture, which costs it flat colours;
-    :func:`vae` learns the same latents afterwards.
+    With 8 groups its last level normalises each channel over the whole picture, which costs it flat colours;
+    :func:`vae` learns to decode the same latents afterwards.
     """
-    return vae(channels=(8, 16, 64, 128), norm_groups=8)
+    return vae(norm_groups=8)
 
 
 # The edge's network is the larger one; the light one is to be visibly weaker, not broken.

@@ -22,8 +22,8 @@ from testbed.execute import environment
 from testbed.pipelines import open_pipeline
 from testbed.store import png
 
-GRID = (1, 2, 4, 8, 16, 24, 32, 48)
 CONVERGED = 96
+GRID = (1, 2, 4, 8, 16, 24, 32, CONVERGED)
 GUIDANCE = 3.0
 BATCH = 32
 

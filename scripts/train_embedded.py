@@ -253,7 +253,7 @@ def finished(args, name, modules):
 
 def export(args, tok):
     """Write the pipelines and CLIP, fp16, in the folder formats of diffusers and transformers, and the model card."""
-    vae, notes = models.vae(), {}
+    vae, notes = models.vae(), {"first_vae": finished(args, "first_vae", {"vae": models.first_vae()})}
     notes["vae"] = finished(args, "vae", {"vae": vae})
     vae.register_to_config(scaling_factor=1 / torch.load(args.work / "latents.pt").float().std().item())
     for which in ("edge", "light"):
@@ -293,6 +293,9 @@ Made by `scripts/train_embedded.py`; weights are fp16 averages (EMA) of the trai
 | stage | steps | images seen | minutes | final loss | machine |
 |---|---|---|---|---|---|
 {rows}
+
+The cosine schedules of clip, edge and light were shortened while these weights trained, as the time there was became
+known (`docs/log.md`); a fresh run of the script follows the lengths above from its start.
 
 Architectures: `testbed/embedded/models.py`. Sampler: DDIM, η = 0, velocity prediction, zero terminal SNR,
 trailing spacing. Classifier-free guidance was trained in (10 % empty captions); the presets use guidance 3.

@@ -69,7 +69,7 @@ class Testbed:
                 "scheduler": type(pipeline.scheduler).__name__, "guidance": model.guidance,
             }  # fmt: skip
         self.clip = quality.Clip(config.quality.clip, self.device)
-        self.executor = Executor(pipelines, self.clip, self.device)
+        self.executor = Executor(pipelines, self.clip, self.device, config.sweep.converged_batch)
 
     def sweep(self):
         """Tasks of the calibration sweep."""

@@ -1,4 +1,4 @@
-"""Generate one image through diffusers' own pipeline, timing its stages: text, each step, decode."""
+"""Generate images through diffusers' own pipeline, timing the stages: text, each step, decode."""
 
 import time
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ import torch
 
 @dataclass(frozen=True)
 class Generated:
-    """One image and what it cost. Times in seconds; ``energy_j`` in joules, ``None`` without a meter."""
+    """One call of a pipeline and what it cost. Times in seconds; ``energy_j`` in joules, ``None`` without a meter."""
 
-    image: np.ndarray  # uint8, (height, width, 3)
+    images: np.ndarray  # uint8, (prompts, height, width, 3)
     text_time: float
     step_times: list[float]
     decode_time: float
@@ -22,10 +22,10 @@ class Generated:
         return self.text_time + sum(self.step_times) + self.decode_time
 
     def measured(self, meter):
-        """The times and energy as a record holds them; ``meter`` is what gave the energy."""
+        """The call's times and energy as a record holds them, ``batch`` images together; ``meter`` is what gave the energy."""
         return {
             "text_time": self.text_time, "step_times": self.step_times, "decode_time": self.decode_time, "time": self.time,
-            "energy_j": self.energy_j, "meter": meter.name,
+            "energy_j": self.energy_j, "meter": meter.name, "batch": len(self.images),
         }  # fmt: skip
 
 
@@ -38,8 +38,8 @@ def _synchronised_clock(device):
     return time.perf_counter()
 
 
-def generate(pipeline, prompt, seed, steps, guidance, meter):
-    """Run ``pipeline`` once for ``prompt``; the initial noise comes from ``seed`` alone, drawn on the CPU.
+def generate(pipeline, prompts, seeds, steps, guidance, meter):
+    """Run ``pipeline`` once for a list of prompts; each image's noise comes from its own seed alone, drawn on the CPU.
 
     The text stage lasts until the denoiser is first called, the steps are split by diffusers' own callback,
     the rest is the decode. Returns a :class:`Generated`.
@@ -61,13 +61,13 @@ def generate(pipeline, prompt, seed, steps, guidance, meter):
         start = _synchronised_clock(device)
         meter.start()
         result = pipeline(
-            prompt, num_inference_steps=steps, guidance_scale=guidance, output_type="np",
-            generator=torch.Generator("cpu").manual_seed(seed), callback_on_step_end=step_end,
+            list(prompts), num_inference_steps=steps, guidance_scale=guidance, output_type="np",
+            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds], callback_on_step_end=step_end,
         )  # fmt: skip
         end = _synchronised_clock(device)
         energy_j = meter.stop()
     finally:
         hook.remove()
-    image = (result.images[0] * 255).round().clip(0, 255).astype(np.uint8)
+    images = (result.images * 255).round().clip(0, 255).astype(np.uint8)
     step_times = [b - a for a, b in zip(marks, marks[1:])]
-    return Generated(image, marks[0] - start, step_times, end - marks[-1], energy_j)
+    return Generated(images, marks[0] - start, step_times, end - marks[-1], energy_j)

@@ -51,6 +51,6 @@ def generate_all(model, path, out, dtype="float32", device="auto"):
         asked = dataclasses.asdict(task)
         if request["id"] in store and store[request["id"]]["asked"] == asked:
             continue
-        done = generate(pipeline, task.prompt, task.seed, task.steps, task.guidance, meter)
-        store.add({"id": request["id"], "asked": asked, "measured": done.measured(meter), "environment": info}, done.image)
+        done = generate(pipeline, [task.prompt], [task.seed], task.steps, task.guidance, meter)
+        store.add({"id": request["id"], "asked": asked, "measured": done.measured(meter), "environment": info}, done.images[0])
     return store.path

@@ -48,9 +48,9 @@ def test_a_saved_folder_opens_and_its_revision_follows_its_weights(folder):
 
 def test_a_seed_fixes_the_image_and_the_stages_add_up(folder):
     pipeline, _ = open_folder(folder)
-    a, b, c = (generate(pipeline, "a big red ball in the middle", seed, 4, 3.0, NoMeter()) for seed in (1, 1, 2))
-    assert (a.image == b.image).all() and (a.image != c.image).any()
-    assert a.image.shape == (64, 64, 3) and a.image.dtype == np.uint8
+    a, b, c = (generate(pipeline, ["a big red ball in the middle"], [seed], 4, 3.0, NoMeter()) for seed in (1, 1, 2))
+    assert (a.images == b.images).all() and (a.images != c.images).any()
+    assert a.images.shape == (1, 64, 64, 3) and a.images.dtype == np.uint8
     assert len(a.step_times) == 4 and min(a.step_times) > 0 and a.text_time > 0 and a.decode_time > 0
     assert a.time == pytest.approx(a.text_time + sum(a.step_times) + a.decode_time)
     assert a.energy_j is None
@@ -59,8 +59,16 @@ def test_a_seed_fixes_the_image_and_the_stages_add_up(folder):
 def test_the_engine_makes_the_stock_pipelines_image(folder):
     pipeline, _ = open_folder(folder)
     stock = pipeline("a big red ball in the middle", num_inference_steps=5, guidance_scale=3.0, generator=torch.Generator().manual_seed(4), output_type="np")
-    ours = generate(pipeline, "a big red ball in the middle", 4, 5, 3.0, NoMeter())
-    assert np.abs(stock.images[0] * 255 - ours.image).max() <= 0.5 + 1e-3
+    ours = generate(pipeline, ["a big red ball in the middle"], [4], 5, 3.0, NoMeter())
+    assert np.abs(stock.images[0] * 255 - ours.images[0]).max() <= 0.5 + 1e-3
+
+
+def test_an_image_does_not_depend_on_its_batch(folder):
+    pipeline, _ = open_folder(folder)
+    prompts = ["a big red ball in the middle", "a small blue house at the top", "a green tree left of a red car"]
+    together = generate(pipeline, prompts, [5, 6, 7], 6, 3.0, NoMeter()).images.astype(int)
+    for prompt, seed, image in zip(prompts, (5, 6, 7), together):
+        assert np.abs(generate(pipeline, [prompt], [seed], 6, 3.0, NoMeter()).images[0] - image).max() <= 1
 
 
 def test_a_missing_folder(tmp_path):
@@ -116,5 +124,5 @@ def test_a_hub_id_that_cannot_be_reached_is_one_line():
 @pytest.mark.gpu
 def test_generation_on_a_gpu_is_timed_with_synchronisation():
     pipeline, _ = open_pipeline(ModelConfig("embedded:edge"), torch.device("cuda"))
-    done = generate(pipeline, "a big red ball in the middle", 1, 8, 3.0, NoMeter())
+    done = generate(pipeline, ["a big red ball in the middle"], [1], 8, 3.0, NoMeter())
     assert len(done.step_times) == 8 and done.time > sum(done.step_times)

@@ -27,7 +27,7 @@ def records(path):
 
 def kill_when(process, path, count):
     """kill -9 ``process`` as soon as ``path`` holds ``count`` lines."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while len(path.read_bytes().splitlines() if path.exists() else []) < count:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

@@ -27,7 +27,7 @@ from testbed.embedded import models
 from testbed.embedded.scenes import CLASSES, captions, render
 
 SCENES = {"object": 9_000, "scene": 15_000, "relation": 12_000}  # training scenes by prompt class
-# optimiser steps, images a step, peak learning rate, images between checkpoints
+# optimiser steps, images a step, peak learning rate
 STAGES = {
     "first_vae": dict(steps=2_200, batch=16, lr=2e-3),
     "vae": dict(steps=2_000, batch=16, lr=1.5e-3),
@@ -78,7 +78,6 @@ def fit(name, modules, loss, args):
     """
     plan = STAGES[name]
     path = args.work / f"{name}.pt"
-    torch.manual_seed(args.seed)
     params = [p for module in modules.values() for p in module.parameters()]
     optimiser = torch.optim.AdamW(params, lr=plan["lr"], betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     average = [p.detach().clone() for p in params]
@@ -147,6 +146,7 @@ def reconstruction_loss(y, x):
 
 def train_first_vae(args, images):
     """The first autoencoder: fixes the latent space (see :func:`testbed.embedded.models.first_vae`)."""
+    torch.manual_seed(args.seed)
     vae = models.first_vae().to(args.device, memory_format=torch.channels_last)
     batch = STAGES["first_vae"]["batch"]
 
@@ -195,6 +195,7 @@ def token_ids(tok, texts):
 
 
 def train_clip(args, tok, images, texts):
+    torch.manual_seed(args.seed)
     clip = models.clip(tok).to(args.device)
     ids = token_ids(tok, texts)
     batch = STAGES["clip"]["batch"]
@@ -218,6 +219,7 @@ def train_clip(args, tok, images, texts):
 
 
 def train_pipeline(which, args, tok, latents, masks, texts):
+    torch.manual_seed(args.seed)
     latents = latents / latents.std()  # unit variance; the pipeline's VAE undoes it by its scaling factor
     unet, text_encoder = models.unet(which).to(args.device), models.text_encoder(which, tok).to(args.device)
     noise_schedule = models.scheduler()

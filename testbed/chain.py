@@ -12,14 +12,13 @@ from calibration import plan, profile, validate
 from calibration.scenario import Scenario, to_problem
 from calibration.tasks import Task
 from solver.inputs import InputError, check_keys, read_json, write_json
-from solver.problem import Problem
+from solver.problem import PLACES, Problem
 from testbed import quality
 from testbed.execute import Executor, environment
 from testbed.pipelines import open_pipeline, pick_device
 from testbed.prompts import open_prompts
 from testbed.store import RecordStore
 
-PLACES = ("local", "edge")
 EXECUTION_SEED = 1_000_000  # seeds of executed images start here, far from those of any sweep
 FRECHET_DRAWS = 200
 
@@ -181,7 +180,7 @@ def solve(out, profiles, scenario):
         if name == "milp":  # the exact solver's oracle in the tests; many equal users make it slow
             continue
         try:
-            other = solver.solve(problem, name)
+            other = allocation if name == "exact" else solver.solve(problem, name)
         except InputError:  # e.g. all local where only the edge can serve
             continue
         keys = ("solver", "objective", "time", "energy", "error", "utility", "edge_steps_used")

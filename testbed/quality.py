@@ -21,7 +21,7 @@ class Clip:
         source = resolve(model)
         if Path(source).is_dir():
             check_folder(source, "config.json")
-        self.name, self.device = model, device
+        self.device = device
         try:
             self._model = CLIPModel.from_pretrained(source, dtype=torch.float32).to(device).eval()
             self._processor = CLIPProcessor.from_pretrained(source)

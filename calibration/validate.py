@@ -7,7 +7,8 @@ import numpy as np
 
 from calibration.fit import curve, t_quantile
 from calibration.scenario import sites
-from solver.allocation import Allocation, certify
+from solver.allocation import Allocation
+from solver.certificate import certify
 from solver.inputs import InputError
 from solver.problem import Problem
 

@@ -1,16 +1,18 @@
 """The answer to a problem: who computes where with how many steps, and what it costs. File format ``allocation/1``."""
 
-import math
-from dataclasses import asdict, dataclass
+import json
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from solver.columns import column, fault, fields, word
-from solver.inputs import InputError, read_json, write_json
+from solver.inputs import InputError, read_json, write_atomic
 from solver.problem import PLACES
 
 SCHEMA = "allocation/1"
 STATUSES = ("optimal", "feasible")
+OPTIMAL = 1e-9  # times max(1, |objective|): the largest difference to the lower bound that is called optimal
+QUANTITIES = ("cost", "time", "energy", "error", "utility")  # methods of a Problem
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Allocation:
 
     @classmethod
     def from_dict(cls, data, where="allocation"):
-        """Read an ``allocation/1`` object; only its form is checked, :func:`certify` checks it against a problem."""
+        """Read an ``allocation/1`` object; only its form is checked, :func:`solver.certificate.certify` checks it against a problem."""
         names = list(cls.__dataclass_fields__)
         fields(where, data, ["schema", *names])
         if data["schema"] != SCHEMA:
@@ -67,25 +69,23 @@ class Allocation:
     def load(cls, path):
         return cls.from_dict(read_json(path), where=str(path))
 
+    def bounded(self, lower_bound):
+        """The same with a proven ``lower_bound``, and the ``gap`` and ``status`` that follow from it."""
+        bound, scale = float(lower_bound), max(abs(self.objective), abs(lower_bound))
+        gap = 0.0 if self.objective == bound else (self.objective - bound) / scale  # negative: no bound at all
+        optimal = 0 <= self.objective - bound <= OPTIMAL * max(1.0, abs(self.objective))
+        return replace(self, lower_bound=bound, gap=gap, status=STATUSES[not optimal])
+
     def to_dict(self):
-        return {"schema": SCHEMA} | asdict(self)
+        return {"schema": SCHEMA} | vars(self)
 
     def save(self, path):
-        """Write the JSON file, atomically."""
-        write_json(path, self.to_dict())
+        """Write the JSON file, atomically, one field a line."""
+        lines = (f"{json.dumps(name)}: {json.dumps(value, allow_nan=False)}" for name, value in self.to_dict().items())
+        write_atomic(path, "{\n " + ",\n ".join(lines) + "\n}\n")
 
 
-def evaluate(
-    problem,
-    offload,
-    steps,
-    solver="given",
-    status="feasible",
-    lower_bound=None,
-    edge_price=None,
-    seconds=0.0,
-    where="allocation",
-):
+def evaluate(problem, offload, steps, solver="given", lower_bound=None, edge_price=None, seconds=0.0, where="allocation"):
     """The :class:`Allocation` of a choice: ``offload`` 0 or 1 and ``steps`` >= 1, one integer for each UE.
 
     Raises InputError if the choice has the wrong form or breaks (1), (2), ``min_steps``, ``deadline`` or ``max_error``.
@@ -93,18 +93,15 @@ def evaluate(
     offload = column(f"{where}: offload", offload, problem.users, integer=True, most=1)
     steps = column(f"{where}: steps", steps, problem.users, integer=True, least=1)
     offload, steps = (np.broadcast_to(array, problem.users).astype(np.int64) for array in (offload, steps))
-    rows, used = np.arange(problem.users), int(steps[offload == 1].sum())
-
-    def chosen(quantity):
-        """``quantity``(place)[n, s_n - 1] at each UE's place, NaN for steps beyond the table; shape (users,)."""
-        value = np.full(problem.users, np.nan)
-        for a, place in enumerate(PLACES):
-            table = quantity(place)
-            here = rows[(offload == a) & (steps <= table.shape[1])]
-            value[here] = table[here, steps[here] - 1]
-        return value
-
-    cost = chosen(problem.cost)
+    used = int(steps[offload == 1].sum())
+    values = np.full((len(QUANTITIES), problem.users), np.inf)
+    for a, place in enumerate(PLACES):
+        most = len(problem.steps(place))
+        here, at = (offload == a) & (steps <= most), np.minimum(steps, most)[:, None]
+        if most:
+            for value, quantity in zip(values, QUANTITIES):
+                value[here] = getattr(problem, quantity)(place, at)[here, 0]
+    cost, time, energy, error, utility = values
     if not np.isfinite(cost).all():
         user = int(np.argmin(np.isfinite(cost)))
         raise InputError(
@@ -113,45 +110,20 @@ def evaluate(
         )
     if used > problem.edge_budget:
         raise InputError(f"{where}: steps: found {used} steps on the edge; allowed: edge_budget of {problem.where}, {problem.edge_budget}")
-    objective = float(cost.sum())
-    bound = None if lower_bound is None else float(lower_bound)
-    return Allocation(
+    answer = Allocation(
         solver=solver,
-        status=status,
+        status="feasible",
         offload=offload.tolist(),
         steps=steps.tolist(),
-        objective=objective,
-        lower_bound=bound,
-        gap=None if bound is None else _gap(objective, bound),
+        objective=float(cost.sum()),
+        lower_bound=None,
+        gap=None,
         edge_steps_used=used,
         edge_price=None if edge_price is None else float(edge_price),
-        time=float(chosen(problem.time).sum()),
-        error=float(chosen(problem.error).mean()),
-        energy=float(chosen(problem.energy).sum()),
-        utility=float(chosen(problem.utility).mean()),
+        time=float(time.sum()),
+        error=float(error.mean()),
+        energy=float(energy.sum()),
+        utility=float(utility.mean()),
         seconds=float(seconds),
     )
-
-
-def certify(problem, allocation):
-    """How far, at most, the objective is from the optimum, proven without trusting the solver.
-
-    Everything in ``allocation`` is computed again from ``problem``, ``offload`` and ``steps``; InputError if the choice is
-    not feasible or a number differs. The proof is weak duality, for any delta >= 0:
-    optimum >= sum_n min_{r,s} [R~_{n,r}(s) + delta s (r = edge)] - delta S_e^max. Infinite without an ``edge_price``.
-    The bound is the problem's, not the solver's: at the best delta it is still up to delta x max_steps below the optimum.
-    """
-    again = evaluate(problem, allocation.offload, allocation.steps, lower_bound=allocation.lower_bound)
-    for name in ("objective", "gap", "edge_steps_used", "time", "error", "energy", "utility"):
-        found, value = getattr(allocation, name), getattr(again, name)
-        if found != value and not (found is not None and value is not None and math.isclose(found, value, rel_tol=1e-9)):
-            raise InputError(f"allocation: {name}: found {found}; allowed: {value}, which the choices give")
-    if allocation.edge_price is None:
-        return math.inf
-    priced = problem.cost("edge") + allocation.edge_price * problem.steps("edge")
-    best = np.minimum(problem.cost("local").min(axis=1, initial=np.inf), priced.min(axis=1, initial=np.inf))
-    return again.objective - float(best.sum() - allocation.edge_price * problem.edge_budget)
-
-
-def _gap(objective, bound):
-    return 0.0 if objective == bound else (objective - bound) / max(abs(objective), abs(bound))  # negative: no bound at all
+    return answer if lower_bound is None else answer.bounded(lower_bound)

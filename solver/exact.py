@@ -1,103 +1,118 @@
-"""P1 to proven optimality: Lagrangian relaxation of (1), then dynamic programming over what it leaves open.
+"""P1 to proven optimality at any size: relaxation of (1), narrowing to the UEs whose choice is open, dynamic programming.
 
-Curves may have any shape. ``cost``, shape (users, 1 + steps), is R~ with s edge steps in column s, as in
-:class:`solver.choices.Choices`.
+Curves may have any shape, and UEs that are alike are solved once (:mod:`solver.kinds`).
 """
 
-from collections import Counter
-from dataclasses import replace
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 
-from solver.choices import Choices, relax
+from solver.allocation import evaluate
+from solver.choices import cheapest, check_feasible, options, relax
+from solver.core import search
+from solver.inputs import InputError
+from solver.kinds import Kinds
+from solver.problem import PLACES
+
+#: Options that are looked at together: about what a core's cache holds.
+CHUNK = 100_000
 
 
 def exact(problem):
-    """The optimal :class:`~solver.allocation.Allocation`: gap 0, ``lower_bound`` = ``objective``, by exhaustion.
+    """The optimal :class:`~solver.allocation.Allocation`, with a proven ``lower_bound``.
 
-    Raises InputError if the problem is infeasible.
+    Raises InputError if the problem is infeasible. Time and memory are linear in users x steps. Should the dynamic programming
+    be too large (:data:`solver.core.MOST_WORK`), the bound is that of the relaxation, and ``status`` may be "feasible".
     """
-    choices = Choices.of(problem)
-    price, start = relax(choices.cost, choices.budget)
-    weight = search(choices.cost, choices.budget, price, start)
-    found = choices.allocation(weight, "exact", status="optimal", edge_price=price)
-    return replace(found, lower_bound=found.objective, gap=0.0)
+    kinds = Kinds.of(problem)
+    try:
+        low, high = _bracket(kinds, problem.edge_budget)
+        while (found := _solve(problem, kinds, low, high)) is None:
+            low, high = 0.0, np.inf  # the sample misled
+    except InputError:
+        for place in PLACES:
+            problem.cost(place)  # where a cost is too large, this error names the user of the whole problem
+        raise
+    return found
 
 
-def search(cost, budget, price, start):
-    """The best choice of steps, shape (users,), with sum <= budget, from a ``start`` that is optimal at ``price``.
+def _bracket(kinds, budget):
+    """Two prices of an edge step that the right one very likely lies between, from a sample of the UEs."""
+    size = int(10 * len(kinds.order) ** (2 / 3))  # least work for the sample and for what it leaves open, together
+    if len(kinds.count) < 4 * size:
+        return 0.0, np.inf
+    rows = slice(None, None, len(kinds.count) // size)
+    scan, count = Scan.of(kinds.problem.part(rows), 0.0, np.inf), kinds.count[rows]
+    still = scan.few < scan.many
+    share = budget * len(count) / len(kinds.count) - count[~still] @ scan.few[~still]
+    few, many, count = scan.few[still], scan.many[still], count[still]
+    if share <= count @ few:
+        return 0.0, np.inf
+    chosen = relax(scan.cost, share, few, many, count)[1]
+    margin = 3 * np.std(count * chosen) * np.sqrt(len(count))  # of the steps that these UEs take, by chance
+    return [relax(scan.cost, share + more, few, many, count)[0] if share + more > count @ few else np.inf for more in (margin, -margin)]
 
-    What an option costs at ``price`` beyond the UE's best is lost for good, and an unused step loses ``price``: no option
-    that alone loses more than some known choice does in all can be part of a better one. So dynamic programming over a few
-    UEs, those whose next options lose least, gives a choice that closes most options, until all that are open fit in.
+
+def _solve(problem, kinds, low, high):
+    """The allocation if the price of an edge step lies, with some room, between ``low`` and ``high``; otherwise None."""
+    scan, budget = Scan.of(kinds.problem, low, high), problem.edge_budget
+    check_feasible(problem, kinds.of_users(scan.fewest), kinds.of_users(scan.served))
+    if kinds.count @ scan.few > budget or (low > 0 and kinds.count @ scan.many <= budget):
+        return None
+    open_kinds = np.flatnonzero(scan.few < scan.many)
+    few, many, count = (array[open_kinds] for array in (scan.few, scan.many, kinds.count))
+    left = budget - int(kinds.count @ scan.few - count @ few)
+    price, few, many, moved = relax(scan.cost, left, few, many, count)
+    # the UEs of a kind that start alike are one group: those that stay with `few`, then those that moved to `many`
+    row, start, copies = (np.concatenate(pair) for pair in ([np.arange(len(count))] * 2, (few, many), (count - moved, moved)))
+    group, shift, gap, proven = search(scan.cost, price, row, start, copies, left - int(copies @ start))
+    if (low > 0 and price - gap < low) or price + gap > high:
+        return None  # what lies outside may be part of a better choice
+
+    last = np.cumsum(kinds.count)
+    first = np.concatenate([(last - kinds.count)[open_kinds], last[open_kinds] - moved])  # of each group, in kinds.order
+    scan.few[open_kinds] = few
+    weight = np.repeat(scan.few, kinds.count)
+    weight[_runs(first, copies)] = np.repeat(start, copies)
+    weight[_runs(first, np.bincount(group, minlength=len(first)))] += shift[np.argsort(group, kind="stable")]
+    weight, local_steps = kinds.to_users(weight), kinds.of_users(scan.local_steps)
+    answer = evaluate(problem, (weight > 0).astype(int), np.where(weight > 0, weight, local_steps), "exact", edge_price=price)
+    return answer.bounded(answer.objective - proven)
+
+
+def _runs(first, length):
+    """first[0], first[0] + 1, ..., so many as ``length[0]``, then those of first[1], ..."""
+    before = np.cumsum(length) - length
+    return np.repeat(first - before, length) + np.arange(length.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """What two prices decide, one entry for each kind: ``few`` and ``many`` edge steps are the choices at the higher and at the
+    lower price, ``fewest`` what it can do with, ``served`` whether it has any option, ``local_steps`` the best of its local ones.
+    ``cost`` has one row for each kind with ``few`` < ``many``: R~ with s edge steps in column s, as in :class:`solver.choices.Choices`.
     """
-    steps, rows = np.arange(cost.shape[1]), np.arange(len(cost))
-    shift, change = steps - start[:, None], cost - cost[rows, start, None]
-    loss = cost + price * steps
-    loss -= loss.min(axis=1, keepdims=True)
-    rounding = 1e-12 * (np.abs(cost).max(axis=1, initial=0.0, where=np.isfinite(cost)) + price * steps[-1])[:, None]
-    free = np.isfinite(cost)
-    free[:, 1:] &= cost[:, 1:] < np.minimum.accumulate(cost, axis=1)[:, :-1]  # more steps only for less cost
-    free[rows, start] = False  # from here on the options other than `start`
-    spare, weight, size = int(budget - start.sum()), start, 32
-    while True:
-        gap = loss[rows, weight].sum() + price * int(budget - weight.sum())
-        free &= loss <= gap * (1 + 1e-9) + rounding
-        core = np.flatnonzero(free.any(axis=1))
-        if gap == 0 or not len(core):
-            return weight
-        # Of the optima take one that differs from `start` in the fewest UEs. No set of its changes sums to 0 steps, as
-        # undoing them would cost nothing. So, ordered to alternate around 0 (Steinitz), the running sums of the changes all
-        # differ, and -far < sum <= max(far, spare): there are fewer than `most` changes, and of equal UEs no more matter.
-        # The increases and the decreases sum to less than most x far, and nearly cancel: either is below `reach`.
-        far = int(np.abs(shift[free]).max())
-        most = far + max(far, spare)
-        reach = (most * far + spare) // 2 + 1
-        core = core[_first_of_a_kind(np.where(free[core], change[core], np.inf), most)]
-        nearest = np.where(free[core], loss[core], np.inf).min(axis=1)
-        some = core[np.argsort(nearest, kind="stable")[:size]]
-        options = [[(shift[user, s], change[user, s]) for s in np.flatnonzero(free[user])] for user in some]
-        weight = start.copy()
-        weight[some] += knapsack(options, spare, reach)
-        if len(some) == len(core):
-            return weight
-        size *= 4
 
+    few: np.ndarray
+    many: np.ndarray
+    fewest: np.ndarray
+    served: np.ndarray
+    local_steps: np.ndarray
+    cost: np.ndarray
 
-def knapsack(options, spare, reach):
-    """Which option (shift, change) each class takes, if any, for the least sum of changes with the sum of shifts <= spare.
+    @classmethod
+    def of(cls, problem, low, high):
+        """One pass over all options, on all cores. Between the two prices a UE with ``few`` = ``many`` has that one choice."""
+        width = sum(len(problem.steps(place)) for place in PLACES)
+        size = max(1, CHUNK // max(1, width))
 
-    Returns the shifts taken, integers of either sign, 0 for none. Sums of more than ``reach`` either way are not looked at.
-    """
-    lowest, highest = (sum(end([0, *(shift for shift, _ in some)]) for some in options) for end in (min, max))
-    below, above = min(reach, -lowest), min(reach, highest)
-    value = np.full(below + 1 + above, np.inf)  # the least change for each sum of shifts
-    value[below] = 0.0
-    furthest = max(abs(shift) for some in options for shift, _ in some)
-    picks = np.zeros((len(options), len(value)), dtype=np.min_scalar_type(-furthest - 1))
-    for pick, some in zip(picks, options):
-        best = value.copy()
-        for shift, change in some:
-            here = slice(max(0, -shift), len(value) - max(0, shift))
-            there = slice(max(0, shift), len(value) + min(0, shift))
-            other = value[here] + change
-            better = other < best[there]
-            best[there][better] = other[better]
-            pick[there][better] = shift
-        value = best
-    taken = np.zeros(len(options), dtype=np.int64)
-    at = int(value[: below + 1 + min(above, spare)].argmin())
-    for index in reversed(range(len(options))):
-        taken[index] = picks[index, at]
-        at -= taken[index]
-    return taken
+        def scan(at):
+            cost, local_steps = options(problem, slice(at, at + size))
+            few, many, fewest = (cheapest(cost, price) for price in (high, low, np.inf))
+            served = np.isfinite(cost[np.arange(len(cost)), fewest])
+            return few, many, fewest, served, local_steps, cost[few < many]
 
-
-def _first_of_a_kind(matrix, most):
-    """A mask of the rows of ``matrix`` that leaves at most ``most`` of any that are equal."""
-    seen, mask = Counter(), np.empty(len(matrix), dtype=bool)
-    for index, row in enumerate(matrix):
-        key = row.tobytes()
-        seen[key] += 1
-        mask[index] = seen[key] <= most
-    return mask
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            return cls(*map(np.concatenate, zip(*threads.map(scan, range(0, problem.users, size)))))

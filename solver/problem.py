@@ -7,7 +7,7 @@ The file format is ``problem/1``: columnar, every value one number (all UEs alik
 import io
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,10 +54,18 @@ class Curve:
             return cls(family, {"values": table(f"{where}.values", data["values"], users, max_steps, least)})
         return cls(family, {name: column(f"{where}.{name}", data[name], users, above=name in POSITIVE) for name in names})
 
+    def part(self, rows):
+        """The curve of the UEs ``rows``, an index array or a slice."""
+        own = 2 if self.family == "table" else 1
+        return Curve(self.family, {name: value[rows] if value.ndim == own else value for name, value in self.parameters.items()})
+
     def at(self, steps):
-        """The curve at ``steps`` = 1, 2, ..., shape (steps,) or (users, steps)."""
+        """The curve at ``steps``: 1, 2, ..., or an integer array of shape (users, k). Broadcasts to (users, steps) or (users, k)."""
         if self.family == "table":
-            return self.parameters["values"][..., : len(steps)]
+            values = self.parameters["values"]
+            if steps.ndim == 1:
+                return values[..., : len(steps)]
+            return np.take_along_axis(np.broadcast_to(values, (len(steps), values.shape[-1])), steps - 1, axis=1)
         form = (ERROR_FAMILIES | UTILITY_FAMILIES)[self.family][1]
         return form(steps.astype(float), **{name: value[..., None] for name, value in self.parameters.items()})
 
@@ -102,6 +110,10 @@ class Place:
             error=Curve.read(f"{where}.error", data["error"], ERROR_FAMILIES, users, max_steps, least=0),
             utility=Curve.read(f"{where}.utility", data["utility"], UTILITY_FAMILIES, users, max_steps, least=None),
         )
+
+    def part(self, rows):
+        """The place as the UEs ``rows`` see it, an index array or a slice."""
+        return Place(**{name: _part(getattr(self, name), rows) for name in self.__dataclass_fields__})
 
     def tree(self):
         tree = {name: getattr(self, name) for name in ("max_steps", "min_steps", "step_time", "overhead", "power")}
@@ -175,51 +187,78 @@ class Problem:
         tree |= {place: getattr(self, place).tree() for place in PLACES}
         return tree | {name: getattr(self, name) for name in ("deadline", "max_error", "labels") if getattr(self, name) is not None}
 
+    def part(self, rows):
+        """The problem of the UEs ``rows`` alone, an index array or a slice, under the whole ``edge_budget``; without labels."""
+        columns = {name: _part(getattr(self, name), rows) for name in (*PLACES, "deadline", "max_error")}
+        weights = {name: _part(value, rows) for name, value in self.weights.items()}
+        return replace(self, users=len(np.arange(self.users)[rows]), weights=weights, labels=None, **columns)
+
     def steps(self, place):
-        """The step counts 1, 2, ..., max over UEs of max_steps: the columns of the arrays below."""
+        """The step counts 1, 2, ..., max over UEs of max_steps: the columns of the arrays below, if not told otherwise."""
         return np.arange(1, int(getattr(self, place).max_steps.max()) + 1)
 
-    def time(self, place):
-        """T_{n,r}(s) = overhead + s step_time, eq. (3) with an intercept, s. Read-only, shape (users, steps)."""
-        here = getattr(self, place)
-        return self._full(place, here.overhead[..., None] + self.steps(place) * here.step_time[..., None])
+    def time(self, place, steps=None):
+        """T_{n,r}(s) = overhead + s step_time, eq. (3) with an intercept, s. Read-only, shape (users, steps).
 
-    def energy(self, place):
+        ``steps`` here and below: :meth:`steps`, or an integer array of shape (users, k), each UE's own; the result has its shape.
+        """
+        here, steps = getattr(self, place), self.steps(place) if steps is None else steps
+        return self._full(here.overhead[..., None] + steps * here.step_time[..., None], steps)
+
+    def energy(self, place, steps=None):
         """E_{n,r}(s) = power T, eqs. (5), (6), J. Read-only, shape (users, steps)."""
-        return self._full(place, getattr(self, place).power[..., None] * self.time(place))
+        time = self.time(place, steps)
+        return self._full(getattr(self, place).power[..., None] * time, time)
 
-    def error(self, place):
+    def error(self, place, steps=None):
         """eps_n(s), eq. (4) or the table. Read-only, shape (users, steps), NaN where a UE's table has ended."""
-        return self._full(place, getattr(self, place).error.at(self.steps(place)))
+        steps = self.steps(place) if steps is None else steps
+        return self._full(getattr(self, place).error.at(steps), steps)
 
-    def utility(self, place):
+    def utility(self, place, steps=None):
         """U_n(s), eq. (7) or the table. Read-only, shape (users, steps), NaN where a UE's table has ended."""
-        return self._full(place, getattr(self, place).utility.at(self.steps(place)))
+        steps = self.steps(place) if steps is None else steps
+        return self._full(getattr(self, place).utility.at(steps), steps)
 
-    def cost(self, place):
+    def cost(self, place, steps=None):
         """R~_{n,r}(s) = w1 (c1 T + c2 eps + c3 E) - w2 U, the summand of eq. (8), un-shifted. Shape (users, steps).
 
         +inf where the option is not allowed: outside min_steps..max_steps (2), past the deadline, above max_error.
         Raises InputError if an allowed option's cost is so large that the sum over UEs may not fit into a float.
         """
-        here, steps = getattr(self, place), self.steps(place)
-        allowed = (steps >= here.min_steps[..., None]) & (steps <= here.max_steps[..., None])
+        here, steps = getattr(self, place), self.steps(place) if steps is None else steps
+        if not steps.size:
+            return np.empty((self.users, steps.shape[-1]))
+        w1, w2, c1, c2, c3 = (self.weights[name] for name in WEIGHTS)
+        error, allowed = self.error(place, steps), np.True_
         with np.errstate(over="ignore", invalid="ignore"):  # overflow is told below, NaN lies outside the allowed steps
-            time, error = self.time(place), self.error(place)
-            if self.deadline is not None:
-                allowed = allowed & (time <= self.deadline[..., None])
-            if self.max_error is not None:
-                allowed = allowed & (error <= self.max_error[..., None])
-            w1, w2, c1, c2, c3 = (self.weights[name][..., None] for name in WEIGHTS)
-            cost = w1 * (c1 * time + c2 * error + c3 * self.energy(place)) - w2 * self.utility(place)
-        wrong = allowed & ~(np.abs(cost) <= 1e300 / self.users)
-        if wrong.any():
-            user, step = np.argwhere(wrong)[0]
-            raise InputError(f"{self.where}: {place}: user {user}: the cost of {step + 1} steps is too large to be summed up")
-        return np.where(allowed, cost, np.inf)
+            second = w1 * (c1 + c3 * here.power)  # what a second costs
+            cost = (second * here.overhead)[..., None] + steps * (second * here.step_time)[..., None]
+            cost = cost + (w1 * c2)[..., None] * error - w2[..., None] * self.utility(place, steps)
+        if steps.min() < here.min_steps.max() or steps.max() > here.max_steps.min():
+            allowed = (steps >= here.min_steps[..., None]) & (steps <= here.max_steps[..., None])
+        if self.deadline is not None:
+            allowed = allowed & (self.time(place, steps) <= self.deadline[..., None])
+        if self.max_error is not None:
+            allowed = allowed & (error <= self.max_error[..., None])
+        most = 1e300 / self.users
+        if not (-most <= cost.min() and cost.max() <= most):
+            wrong = np.broadcast_to(allowed & ~(np.abs(cost) <= most), cost.shape)
+            if wrong.any():
+                user, column = np.argwhere(wrong)[0]
+                step = np.broadcast_to(steps, cost.shape)[user, column]
+                raise InputError(f"{self.where}: {place}: user {user}: the cost of {step} steps is too large to be summed up")
+        return cost if allowed is np.True_ else np.where(allowed, cost, np.inf)
 
-    def _full(self, place, array):
-        return np.broadcast_to(array, (self.users, len(self.steps(place))))
+    def _full(self, array, like):
+        return np.broadcast_to(array, (self.users, like.shape[-1]))
+
+
+def _part(value, rows):
+    """A column, a place or a curve for the UEs ``rows`` alone."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value[rows] if value.ndim else value
+    return None if value is None else value.part(rows)
 
 
 def _labels(where, value, users):

@@ -45,11 +45,38 @@ def _problem(args):
 def _solve(args):
     import solver
     from solver.problem import Problem
+    from testbed import study
 
-    allocation = solver.solve(Problem.load(args.problem), args.solver)
-    allocation.save(args.output)
-    print(f"{allocation.solver}: {allocation.status}, objective {allocation.objective:.6g}, {sum(allocation.offload)} of {len(allocation.offload)} "
-          f"users on the edge, {allocation.edge_steps_used} edge steps, {allocation.seconds:.3g} s -> {args.output}")  # fmt: skip
+    studied = args.compare or args.sweep or args.pareto
+    if not studied and not args.output:
+        raise InputError("-o: is missing; allowed: a file for the allocation, or one of --compare, --sweep, --pareto")
+    if args.output and (args.sweep or args.pareto):
+        raise InputError(f"-o: found '{args.output}' with --sweep or --pareto, which give no single allocation; allowed: --csv")
+    if args.csv and not studied:
+        raise InputError("--csv: allowed only with --compare, --sweep or --pareto")
+    if args.csv and args.csv.suffix != ".csv":
+        raise InputError(f"--csv: found '{args.csv}'; allowed: a name that ends in .csv (its plot ends in .svg)")
+    if args.pareto and (args.solver != "exact" or args.seed is not None):
+        raise InputError("--pareto: found --solver or --seed; allowed: neither, as the front is of proven optima")
+    problem = Problem.load(args.problem)
+    settings = {} if args.seed is None else {"seed": args.seed}
+    if args.output:
+        allocation = solver.solve(problem, args.solver, **settings)
+        allocation.save(args.output)
+        print(f"{allocation.solver}: {allocation.status}, objective {allocation.objective:.6g}, {sum(allocation.offload)} of {len(allocation.offload)} "
+              f"users on the edge, {allocation.edge_steps_used} edge steps, {allocation.seconds:.3g} s -> {args.output}")  # fmt: skip
+    if args.compare:
+        study.compare(problem, args.solver, args.seed or 0, args.csv)
+    elif args.sweep:
+        study.sweep(problem, args.sweep, args.solver, settings, args.csv)
+    elif args.pareto:
+        study.pareto(problem, args.csv)
+
+
+def _figures(args):
+    from testbed import figures, study
+
+    study.figures(args.out, args.seeds, figures.parse(args.unpublished))
 
 
 def _execute(args):
@@ -106,6 +133,17 @@ def _doctor(args):
     doctor.print_report()
 
 
+def _whole(least):
+    """The argparse type of an integer >= ``least``."""
+
+    def integer(text):
+        if (value := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"found {text}; allowed: an integer >= {least}")
+        return value
+
+    return integer
+
+
 def parser():
     top = argparse.ArgumentParser(prog="testbed", description=DESCRIPTION, epilog="example: testbed run --out runs/first")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -127,8 +165,14 @@ def parser():
     problem.add_argument("-o", "--output", type=Path, required=True)
     solve = verb("solve", _solve, "allocate places and steps", "testbed solve problem.json -o allocation.json")
     solve.add_argument("problem", type=Path)
-    solve.add_argument("-o", "--output", type=Path, required=True)
-    solve.add_argument("--solver", default="exact", help="exact (default), milp, or a baseline; a wrong name lists them")
+    solve.add_argument("-o", "--output", type=Path, help="allocation/1 JSON; not needed with --compare, --sweep or --pareto")
+    solve.add_argument("--solver", default="exact", help="exact (default), another one, or your own module:function; a wrong name lists them")
+    solve.add_argument("--seed", type=_whole(0), help="of a method that draws; with --compare, random's first (default: 0)")
+    study = solve.add_mutually_exclusive_group()
+    study.add_argument("--compare", action="store_true", help="print a table of all methods")
+    study.add_argument("--sweep", metavar="KEY=START:STOP:STEP", help="print a table, e.g. edge_budget=100:500:50")
+    study.add_argument("--pareto", action="store_true", help="print the front of time, energy, error and utility over the weights")
+    solve.add_argument("--csv", type=Path, help="write the table as CSV, and its plot beside it as .svg")
     execute = verb("execute", _execute, "generate every user's images as allocated", "testbed execute --allocation a.json --problem p.json --out runs/mine")
     execute.add_argument("--allocation", type=Path, required=True)
     execute.add_argument("--problem", type=Path, required=True)
@@ -146,6 +190,10 @@ def parser():
     fit.add_argument("-o", "--output", type=Path, help="fit/1 JSON (default: print it)")
     report = verb("report", _report, "write report.html of a run folder", "testbed report runs/embedded")
     report.add_argument("run", type=Path)
+    figures = verb("figures", _figures, "the paper's Fig. 1 and Fig. 2, and where its claims are true", "testbed figures --out figures")
+    figures.add_argument("--out", type=Path, default=Path("figures"), help="folder (default: %(default)s)")
+    figures.add_argument("--seeds", type=_whole(1), default=100, help="runs of the random baseline (default: %(default)s)")
+    figures.add_argument("--unpublished", default="C1=0.1,C2=0.1,S0=20,S1=50,raised=3", help="values it does not publish (default: %(default)s)")
     verb("doctor", _doctor, "what this machine has: device, meters, weights, what is emulated", "testbed doctor")
     return top
 

@@ -1,0 +1,39 @@
+"""Tables, lists of plain dicts with the same keys, as aligned text and as CSV."""
+
+import csv
+import io
+
+from solver.inputs import write_atomic
+
+UNITS = {"time": "s", "energy": "J"}
+
+
+def heading(name):
+    """What a column or an axis is called: ``edge_price`` -> edge price, ``time`` -> time, s."""
+    return name.replace("_", " ") + (f", {UNITS[name]}" if name in UNITS else "")
+
+
+def text(rows, widest=36):
+    """Aligned plain text: words to the left, cut at ``widest`` characters, numbers to the right with 5 digits, a dash for None."""
+    names = list(rows[0])
+    lines = [[heading(name) for name in names], *([_cell(row[name], widest) for name in names] for row in rows)]
+    words = [any(isinstance(row[name], str) for row in rows) for name in names]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    aligned = [[c.ljust(w) if left else c.rjust(w) for c, w, left in zip(line, widths, words, strict=True)] for line in lines]
+    return "\n".join("  ".join(line).rstrip() for line in aligned)
+
+
+def write_csv(path, rows):
+    """Write ``rows`` with a header line, atomically; numbers as they are, nothing for None."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomic(path, buffer.getvalue())
+
+
+def _cell(value, widest):
+    if value is None:
+        return "-"
+    shown = f"{value:.5g}" if isinstance(value, float) else str(value)
+    return shown if len(shown) <= widest else shown[: widest - 3] + "..."

@@ -129,18 +129,48 @@ def envelope_slope(best, budget):
     return min(lines, key=lambda line: line[1][1] - line[0] * (budget + 1e-6 - line[1][0]), default=(0.0, None))[0]
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([0, 0.0, 0.3, 1.0]), st.integers(1, 4))
-def test_exact_is_plain_dynamic_programming(seed, noise, kinds):
-    """Larger, with few kinds of users: where most options tie at the price, and reductions have something to get wrong."""
+def random_costs(rng):
+    """(cost, budget): a table of one of the shapes that solvers get wrong; column 0 is the local option, rows may be equal."""
+    users, width = int(rng.integers(1, 25)), int(rng.integers(1, 12))
+    shape = (int(rng.integers(1, users + 1)), width + 1)
+    cost = [
+        lambda: rng.random(shape),  # any curve
+        lambda: rng.integers(0, 4, shape).astype(float),  # many ties
+        lambda: np.exp(-rng.random((shape[0], 1)) * np.arange(width + 1)) + rng.uniform(0, 0.02, shape),  # measured ones
+        lambda: 30 - rng.integers(0, 3, (shape[0], 1)) * np.arange(width + 1) + rng.integers(0, 3, shape),  # most tie at the price
+        lambda: 3 + 1e-13 * rng.integers(0, 3, shape),  # all alike, up to rounding
+        lambda: 10 ** rng.uniform(-9, 9, shape),  # of all sizes
+    ][rng.integers(6)]()
+    cost = cost[rng.integers(0, len(cost), users)] * 10.0 ** rng.integers(-9, 9)
+    if rng.random() < 0.3:
+        cost[rng.random(users) < 0.3, 0] = np.inf  # some that only the edge can serve
+    budget = int(rng.choice([0, rng.integers(0, users * width + 1), 10 * users * width]))
+    return cost, max(budget, int(np.isinf(cost[:, 0]).sum()))
+
+
+def priced(cost, budget):
+    """The Problem of :func:`random_costs`."""
+    return Problem.from_dict(tabled([row[:1][np.isfinite(row[:1])].tolist() for row in cost], cost[:, 1:].tolist(), budget))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_exact_is_plain_dynamic_programming(seed):
+    """2000 instances of all shapes: the objective is the optimum, and said to be."""
     rng = np.random.default_rng(seed)
-    users, width = int(rng.integers(20, 60)), int(rng.integers(1, 9))
-    slope = rng.integers(0, 3, size=(kinds, 1))
-    base = np.column_stack([rng.integers(10, 20, kinds), 20 - slope * np.arange(1, width + 1) + rng.integers(0, 3, (kinds, width))])
-    cost = base[rng.integers(0, kinds, users)] + noise * rng.random((users, width + 1))
-    budget = int(rng.integers(0, users * width))
-    found = solve(Problem.from_dict(tabled(cost[:, :1].tolist(), cost[:, 1:].tolist(), budget)))
-    assert found.objective == pytest.approx(plain_dp(cost, budget), rel=1e-12)
+    for _ in range(500):
+        cost, budget = random_costs(rng)
+        found, best = solve(priced(cost, budget)), plain_dp(cost, min(budget, cost.size))
+        assert found.objective == pytest.approx(best, rel=1e-12, abs=1e-12 * np.abs(cost[np.isfinite(cost)]).max())
+        assert (found.status, found.gap) == ("optimal", 0.0)
+
+
+def test_exact_is_highs_on_many():
+    """1000 instances of all shapes, to within HiGHS's tolerance."""
+    rng = np.random.default_rng(9)
+    for _ in range(1000):
+        cost, budget = random_costs(rng)
+        problem, range_of_costs = priced(cost, budget), np.ptp(cost[np.isfinite(cost)])
+        assert solve(problem, "milp").objective == pytest.approx(solve(problem).objective, rel=1e-9, abs=1e-6 * range_of_costs)
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -131,8 +131,11 @@ def paper(problem, start=0.5, seed=0, tau=1e5):
     return choices.allocation(weight, "paper" if tau is not None else "paper_grown", local_steps)
 
 
-def paper_grown(problem, start=0.5, seed=0):
-    """The paper's method with tau grown from 0, so that the penalty decides late: a continuation that the paper does not have."""
+def paper_grown(problem, start="random", seed=0):
+    """The paper's method with tau grown from 0, so that the penalty decides late: a continuation that the paper does not have.
+
+    Its answer hardly depends on the start, but from equal a_n equal UEs would stay equal: hence a random one.
+    """
     return paper(problem, start, seed, tau=None)
 
 

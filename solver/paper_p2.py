@@ -184,7 +184,8 @@ def _roots(derivative, t):
     for _ in range(100):
         first, second = derivative(t)
         low, high = np.where(first <= 0, t, low), np.where(first >= 0, t, high)
-        new = np.clip(t - np.divide(first, second, out=np.zeros_like(t), where=second > 0), 0, 1)
+        downhill = np.where(first == 0, 0, np.copysign(np.inf, first))  # for a straight line: to its lower end
+        new = np.clip(t - np.divide(first, second, out=downhill, where=second > 0), 0, 1)
         done = np.abs(new - t) <= 1e-9  # Newton's next step is of the order of its square
         new = np.where(done | ((low < new) & (new < high)), new, (np.maximum(low, 0) + np.minimum(high, 1)) / 2)
         t = new

@@ -47,9 +47,12 @@ def search(cost, price, row, start, copies, spare):
         far = int(np.abs(move[free]).max(initial=0))
         most = far + max(far, spare)
         reach = (most * far + spare) // 2 + 1
-        unit = np.exp2(np.ceil(np.log2(rounding[pool, None])))
-        alike = hashes([start[pool], np.where(free, np.rint(change / unit) * unit, np.inf)])
-        of = np.repeat(np.arange(len(pool)), _no_more_of_a_kind(alike, np.where(free.any(axis=1), copies[pool], 0), most))
+        number, sorted_loss = np.where(free.any(axis=1), copies[pool], 0), nearest[pool]
+        # equal UEs lose equally: if there are no more than `most` of these, there is nothing to look for
+        if number.max() > 1 or (sorted_loss[most:] - sorted_loss[:-most] <= 4 * rounding[pool].max()).any():
+            unit = np.exp2(np.ceil(np.log2(rounding[pool, None])))
+            number = _no_more_of_a_kind(hashes([start[pool], np.where(free, np.rint(change / unit) * unit, np.inf)]), number, most)
+        of = np.repeat(np.arange(len(pool)), number)
         whole = len(pool) == len(core) and len(of) <= size
         of = of[:size]
         options = [[(move[index, s], change[index, s]) for s in np.flatnonzero(free[index])] for index in of]

@@ -26,6 +26,9 @@ def exact(problem):
     Raises InputError if the problem is infeasible. Time and memory are linear in users x steps. Should the dynamic programming
     be too large (:data:`solver.core.MOST_WORK`), the bound is that of the relaxation, and ``status`` may be "feasible".
     """
+    # glibc gives freed memory back above a threshold, and clearing it again takes as long as the arithmetic here; freeing
+    # one large block, never touched, raises that threshold for good
+    np.empty(2_000_000)
     kinds = Kinds.of(problem)
     try:
         low, high = _bracket(kinds, problem.edge_budget)
@@ -110,9 +113,11 @@ class Scan:
 
         def scan(at):
             cost, local_steps = options(problem, slice(at, at + size))
-            few, many, fewest = (cheapest(cost, price) for price in (high, low, np.inf))
+            fewest, bound = np.zeros(len(cost), dtype=np.int64), np.flatnonzero(np.isinf(cost[:, 0]))
+            fewest[bound] = cheapest(cost[bound], np.inf)
+            few, many = fewest if high == np.inf else cheapest(cost, high), cheapest(cost, low)
             served = np.isfinite(cost[np.arange(len(cost)), fewest])
             return few, many, fewest, served, local_steps, cost[few < many]
 
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
+        with ThreadPoolExecutor(os.cpu_count()) as threads:  # numpy works outside the interpreter's lock
             return cls(*map(np.concatenate, zip(*threads.map(scan, range(0, problem.users, size)))))

@@ -22,10 +22,16 @@ WEIGHTS = ("cost", "utility", "time", "error", "energy")  # w1, w2, c1, c2, c3
 #: Largest users x max_steps: a cost table of 0.4 GB.
 MAX_OPTIONS = 50_000_000
 
+
+def _exp(exponent):
+    """exp in place: fresh memory takes longer than the function."""
+    return np.exp(exponent, out=exponent)
+
+
 #: family -> (parameters, curve); every argument broadcasts against the steps s = 1, 2, ...
 ERROR_FAMILIES = {
-    "exponential": (("scale", "decay"), lambda s, scale, decay: scale * np.exp(-decay * s)),  # eq. (4)
-    "exponential_floor": (("scale", "decay", "floor"), lambda s, scale, decay, floor: scale * np.exp(-decay * s) + floor),
+    "exponential": (("scale", "decay"), lambda s, scale, decay: scale * _exp(-decay * s)),  # eq. (4)
+    "exponential_floor": (("scale", "decay", "floor"), lambda s, scale, decay, floor: scale * _exp(-decay * s) + floor),
     "power_floor": (("scale", "exponent", "floor"), lambda s, scale, exponent, floor: scale * s**-exponent + floor),
 }
 UTILITY_FAMILIES = {"saturating": (("rate",), lambda s, rate: -np.expm1(-rate * s))}  # eq. (7)
@@ -233,8 +239,12 @@ class Problem:
         error, allowed = self.error(place, steps), np.True_
         with np.errstate(over="ignore", invalid="ignore"):  # overflow is told below, NaN lies outside the allowed steps
             second = w1 * (c1 + c3 * here.power)  # what a second costs
-            cost = (second * here.overhead)[..., None] + steps * (second * here.step_time)[..., None]
-            cost = cost + (w1 * c2)[..., None] * error - w2[..., None] * self.utility(place, steps)
+            cost = np.empty((self.users, steps.shape[-1]))  # filled in place: memory is what takes the time
+            np.multiply(steps.astype(float), (second * here.step_time)[..., None], out=cost)
+            cost += (second * here.overhead)[..., None]
+            term = (w1 * c2)[..., None] * error
+            cost += term
+            cost -= np.multiply(w2[..., None], self.utility(place, steps), out=term)
         if steps.min() < here.min_steps.max() or steps.max() > here.max_steps.min():
             allowed = (steps >= here.min_steps[..., None]) & (steps <= here.max_steps[..., None])
         if self.deadline is not None:

@@ -1,7 +1,7 @@
 """Curve families for error and utility against the number of steps.
 
 Each family is linear in all parameters but one, its *shape* (a rate or an exponent): for a given shape the best
-coefficients are an ordinary linear least-squares solution, which gives starting values without guessing.
+coefficients are an ordinary linear least-squares solution (see :mod:`calibration.separable`).
 """
 
 from collections.abc import Callable
@@ -23,7 +23,8 @@ class Family:
 
     ``function(steps, p)`` gives values, shape (n,), for steps, shape (n,), and a parameter vector ``p`` in the order
     of ``parameters``; ``gradient(steps, p)`` the derivatives by the parameters, shape (n, k). ``bounds`` holds one
-    (low, high) per parameter and ``shape`` is the index of the parameter that is not linear.
+    (low, high) per parameter and ``shape`` is the index of the parameter that is not linear. ``within`` names the
+    families that contain this one (as a floor of 0 is within a floor).
     """
 
     name: str
@@ -33,28 +34,24 @@ class Family:
     gradient: Callable
     bounds: tuple[tuple[float, float], ...]
     shape: int
+    within: tuple[str, ...] = ()
 
-    def starts(self, steps, values, sd, count=2):
-        """Up to ``count`` parameter vectors to start from, best first: the lowest minima over a grid of shapes."""
-        low, high = np.transpose(self.bounds)
-        linear = [i for i in range(len(self.parameters)) if i != self.shape]
-        tried, misfits = [], []
-        for shape in np.geomspace(*self.bounds[self.shape], 50):
-            p = np.zeros(len(self.parameters))
-            p[self.shape] = shape
-            if linear:
-                design = self.gradient(steps, p)[:, linear]
-                p[linear] = np.linalg.lstsq(design / sd[:, None], (values - self.function(steps, p)) / sd)[0]
-                p = np.clip(p, low, high)
-            tried.append(p)
-            misfits.append(np.sum(((values - self.function(steps, p)) / sd) ** 2))
-        around = np.concatenate([[np.inf], misfits, [np.inf]])
-        minima = np.flatnonzero((around[1:-1] <= around[:-2]) & (around[1:-1] <= around[2:]))
-        return [tried[i] for i in sorted(minima, key=lambda i: misfits[i])[:count]]
+    @property
+    def linear(self):
+        """The indices of the linear parameters."""
+        return [i for i in range(len(self.parameters)) if i != self.shape]
+
+    def design(self, steps, shapes):
+        """The linear problem at each of ``shapes``, shape (g,): the part without coefficients, shape (g, n), and the
+        columns that the linear parameters multiply, shape (g, n, number of them)."""
+        p = np.zeros((len(self.parameters), len(shapes), 1))
+        p[self.shape] = np.asarray(shapes)[:, None]
+        fixed = np.broadcast_to(self.function(steps, p), (len(shapes), len(steps)))
+        return fixed, self.gradient(steps, p)[..., self.linear]
 
 
 def _columns(*columns):
-    return np.stack(np.broadcast_arrays(*columns), axis=1)
+    return np.stack(np.broadcast_arrays(*columns), axis=-1)
 
 
 def _exponential(s, p):
@@ -76,7 +73,7 @@ def _power_gradient(s, p):
 
 
 def _with_floor(function, gradient):
-    return lambda s, p: function(s, p) + p[2], lambda s, p: _columns(*gradient(s, p).T, 1.0)
+    return lambda s, p: function(s, p) + p[2], lambda s, p: _columns(*np.moveaxis(gradient(s, p), -1, 0), 1.0)
 
 
 def _amplitude_gradient(s, p):
@@ -89,16 +86,24 @@ def _offset_gradient(s, p):
     return _columns(1.0, -fall, p[1] * s * fall)
 
 
+def _ceiling_gradient(s, p):
+    fall = s ** -p[2]
+    return _columns(1.0, -fall, p[1] * np.log(s) * fall)
+
+
 FAMILIES = {
     family.name: family
     for family in (
         # eq. (4): eps^avg exp(-C1 s)
-        Family("exponential", "error", ("scale", "decay"), _exponential, _exponential_gradient, (_POSITIVE, _RATE), 1),
+        Family(
+            "exponential", "error", ("scale", "decay"),
+            _exponential, _exponential_gradient, (_POSITIVE, _RATE), 1, ("exponential_floor",),
+        ),
         Family(
             "exponential_floor", "error", ("scale", "decay", "floor"),
             *_with_floor(_exponential, _exponential_gradient), (_POSITIVE, _RATE, _POSITIVE), 1,
         ),
-        Family("power", "error", ("scale", "exponent"), _power, _power_gradient, (_POSITIVE, _RATE), 1),
+        Family("power", "error", ("scale", "exponent"), _power, _power_gradient, (_POSITIVE, _RATE), 1, ("power_floor",)),
         Family(
             "power_floor", "error", ("scale", "exponent", "floor"),
             *_with_floor(_power, _power_gradient), (_POSITIVE, _RATE, _POSITIVE), 1,
@@ -106,17 +111,22 @@ FAMILIES = {
         # eq. (7): 1 - exp(-C2 s)
         Family(
             "saturating", "utility", ("rate",),
-            lambda s, p: 1 - np.exp(-p[0] * s), lambda s, p: _columns(s * np.exp(-p[0] * s)), (_RATE,), 0,
+            lambda s, p: 1 - np.exp(-p[0] * s), lambda s, p: _columns(s * np.exp(-p[0] * s)),
+            (_RATE,), 0, ("saturating_amplitude", "saturating_offset"),
         ),
         # a model that does not reach utility 1
         Family(
             "saturating_amplitude", "utility", ("amplitude", "rate"),
-            lambda s, p: p[0] * (1 - np.exp(-p[1] * s)), _amplitude_gradient, (_POSITIVE, _RATE), 1,
+            lambda s, p: p[0] * (1 - np.exp(-p[1] * s)), _amplitude_gradient, (_POSITIVE, _RATE), 1, ("saturating_offset",),
         ),
         # nor starts from 0 at no steps, as no measured score does
         Family(
             "saturating_offset", "utility", ("ceiling", "drop", "rate"),
             lambda s, p: p[0] - p[1] * np.exp(-p[2] * s), _offset_gradient, (_ANY, _POSITIVE, _RATE), 2,
+        ),
+        Family(
+            "power_ceiling", "utility", ("ceiling", "drop", "exponent"),
+            lambda s, p: p[0] - p[1] * s ** -p[2], _ceiling_gradient, (_ANY, _POSITIVE, _RATE), 2,
         ),
     )
 }

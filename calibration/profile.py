@@ -12,6 +12,7 @@ from calibration.timing import fit_time
 from solver.inputs import InputError, check_keys, read_json
 
 SCHEMA = "profiles/1"
+_REPLICATES = 400
 FRECHET_NOTE = "Comparable only at equal sample size, with the same extractor and reference."
 
 
@@ -102,6 +103,7 @@ def _curve(where, fit, extra):
         spot = f"{where}.families[{index}]"
         need(spot, family, ("family", "parameters", "covariance", "noise", "freedom", "held_out_error"))
         check_keys(f"{spot}.family", [family["family"]], [*FAMILIES, "table"])
+        number(f"{spot}.weight", family.get("weight", 0.0), least=0.0)
         if family["family"] == "table":
             need(f"{spot}.parameters", family["parameters"], ("steps", "values", "sd"))
         else:
@@ -179,11 +181,12 @@ def _power(records):
 
 
 def _points(records, field, zero, unit):
-    """Means per step count of (value - zero) / unit: the points, and their covariance or None.
+    """Means per step count of (value - zero) / unit: the points, their covariance or None, and bootstrap replicates or None.
 
     A prompt's images resemble each other, so prompts, not images, are the independent observations: ``se`` is
     the standard error of the mean over prompts. The same prompts appear at every step count, so the means err
-    together, and the covariance says so; it needs three prompts that were run at every step count.
+    together, and the covariance says so; it needs three prompts that were run at every step count. ``replicates``, shape
+    (samples, points), are the means of prompts drawn with replacement, each with all its seeds and at all step counts.
     """
     values = defaultdict(lambda: defaultdict(list))
     for record in records:
@@ -210,8 +213,12 @@ def _points(records, field, zero, unit):
         })
     common = sorted(set.intersection(*(set(means) for means in columns.values())))
     if len(common) < 3:
-        return points, None
-    return points, np.atleast_2d(np.cov([[means[prompt] for prompt in common] for means in columns.values()])) / len(common)
+        return points, None, None
+    means = np.array([[column[prompt] for prompt in common] for column in columns.values()])
+    drawn = np.random.default_rng(0).multinomial(len(common), np.full(len(common), 1 / len(common)), _REPLICATES) / len(common)
+    # about the points, which may hold prompts that are not common to all step counts
+    replicates = drawn @ means.T - means.mean(axis=1) + [point["value"] for point in points]
+    return points, np.atleast_2d(np.cov(means)) / len(common), replicates
 
 
 def _between_prompts(by_prompt, between):
@@ -225,12 +232,12 @@ def _between_prompts(by_prompt, between):
     return float(np.sqrt(max(0.0, between - (np.mean(within) if within else 0.0))))
 
 
-def _quality(points, covariance, kind):
+def _quality(points, covariance, replicates, kind):
     """A fitted curve on ``points``, which replace the fit's own (they hold more)."""
     steps, values = ([point[name] for point in points] for name in ("steps", "value"))
     weights = _weights(points, kind)
     prompts = min(point["prompts"] for point in points)
-    fit = fit_curve(steps, values, weights, kind, covariance if weights is not None else None, prompts - 1)
+    fit = fit_curve(steps, values, weights, kind, covariance if weights is not None else None, prompts - 1, replicates)
     if weights is None:  # standard errors that cannot be weights (of one prompt, or none at all) are not known ones
         points = [{**point, "se": None} for point in points]
     return {**fit, "points": points}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibration.fit import curve, t_quantile
+from calibration.average import curve, degrees, t_quantile
 from calibration.scenario import sites
 from solver.allocation import Allocation
 from solver.certificate import certify
@@ -136,8 +136,7 @@ def _fit(profile, name):
 
         return affine, t_quantile(profile["time"]["freedom"])
     fit = profile["error" if name == "error" else "utility"]
-    chosen = next(entry for entry in fit["families"] if entry["family"] == fit["chosen"])
-    return lambda steps: curve(fit, steps)[1], t_quantile(chosen["freedom"])
+    return lambda steps: curve(fit, steps)[1], t_quantile(degrees(fit))
 
 
 def _row(estimate, profile, steps, name):

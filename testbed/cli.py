@@ -113,7 +113,7 @@ def _fit(args):
         wanted = [int(s) for s in args.predict.split(",")] if args.predict else []
     except ValueError:
         raise InputError(f"--predict: found '{args.predict}'; allowed: whole numbers separated by commas, e.g. 4,6,8") from None
-    result = fit.fit_report(fit.points_from_csv(args.points), predict=wanted)
+    result = fit.fit_report(fit.points_from_csv(args.points), predict=wanted, anyway=args.anyway, where=str(args.points))
     if args.output:
         write_json(args.output, result)
         print(args.output)
@@ -187,6 +187,7 @@ def parser():
     fit = verb("fit", _fit, "fit anyone's quality-against-steps curve", "testbed fit points.csv --predict 4,6,8 -o fit.json")
     fit.add_argument("points", type=Path, help="CSV with columns steps,value and optionally sd")
     fit.add_argument("--predict", help="step counts to predict, separated by commas")
+    fit.add_argument("--anyway", action="store_true", help="take an estimate that the points cannot carry, which is refused otherwise")
     fit.add_argument("-o", "--output", type=Path, help="fit/1 JSON (default: print it)")
     report = verb("report", _report, "write report.html of a run folder", "testbed report runs/embedded")
     report.add_argument("run", type=Path)

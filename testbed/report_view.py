@@ -4,8 +4,8 @@ from itertools import groupby
 
 import numpy as np
 
+from calibration.average import curve, members, predict
 from calibration.devices import DEVICES
-from calibration.fit import curve, predict
 from calibration.scenario import sites, units
 from testbed import plots
 from testbed.report_format import finite, toml
@@ -198,7 +198,7 @@ def _family(fit, name):
 
 
 def _fits(profiles):
-    """One row for each fitted curve: the form chosen with its parameters, and how well it and the paper's form fit."""
+    """One row for each fitted curve: the form that weighs most with its parameters, and how well it and the paper's form fit."""
     rows = []
     for name in ("time", "error", "utility"):
         for profile in profiles:
@@ -209,8 +209,10 @@ def _fits(profiles):
                 row |= {"form": "t₀ + Δt · s", "r2": fit["r2"], "paper_r2": fit["paper"]["r2"], "unit": "s"}
                 row["parameters"] = [(symbol, value, value - by, value + by) for symbol, (value, by) in values.items()]
             else:
-                chosen, paper = _family(fit, fit["chosen"]), _family(fit, fit["paper"])
-                row |= {"form": fit["chosen"].replace("_", " + "), "r2": chosen["r2"], "paper_r2": paper["r2"], "unit": ""}
+                (chosen, weight), paper = max(members(fit), key=lambda one: one[1]), _family(fit, fit["paper"])
+                form = chosen["family"].replace("_", " + ") + (f", {weight:.0%} of the average" if weight < 0.995 else "")
+                form += "" if fit.get("monotone", True) else ", not monotone"
+                row |= {"form": form, "r2": chosen["r2"], "paper_r2": paper["r2"], "unit": ""}
                 row |= {"held_out": chosen["held_out_error"], "paper_held_out": paper["held_out_error"]}
                 found = chosen["parameters"]  # an interpolation has no intervals: its parameters are its points
                 row["parameters"] = [(symbol, found[symbol], low, high) for symbol, (low, high) in chosen["intervals"].items()]

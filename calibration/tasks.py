@@ -10,7 +10,7 @@ from calibration.checks import is_whole, need, table
 from solver.inputs import InputError
 
 PLACES = ("local", "edge")
-PURPOSES = ("sweep", "converged", "user")
+PURPOSES = ("sweep", "converged", "user", "anchor")
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Task:
     """What is asked of the testbed; the same task has the same ``id`` on every machine.
 
     ``place`` is ``local`` or ``edge``; ``steps`` counts denoising steps (>= 1); ``purpose`` is ``sweep`` (a
-    calibration point), ``converged`` (a reference image at a high step count) or ``user`` (an image that
-    UE ``user`` asked for). Raises :class:`InputError` for a value that is not allowed.
+    calibration point), ``converged`` (a reference image at a high step count), ``user`` (an image that
+    UE ``user`` asked for) or ``anchor`` (:mod:`calibration.drift`). Raises :class:`InputError` for a value that is not allowed.
     """
 
     place: str

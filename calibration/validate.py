@@ -1,11 +1,12 @@
 """Predicted against measured: did the images that the allocation led to cost and look as the problem promised?"""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from calibration.average import curve, degrees, t_quantile
+from calibration.drift import drifts
 from calibration.scenario import sites
 from solver.allocation import Allocation
 from solver.certificate import certify
@@ -45,6 +46,7 @@ def validate(problem, allocation, profiles, scenario, records, extra_totals=()):
     The 95 % intervals are for the mean over a UE's images: they hold the spread of single images, with images of
     one prompt not taken as independent, and the fitted curve's uncertainty, which UEs of one class and place share,
     so that it does not average out in the totals. Relative errors are (predicted - measured) / |measured|.
+    Records of anchors (:mod:`calibration.drift`) give one more row: the total time, rid of the machine's drift since calibration.
     Raises :class:`InputError` if the inputs do not belong together.
     """
     problem, allocation = Problem.from_dict(problem), Allocation.from_dict(allocation)
@@ -73,14 +75,30 @@ def validate(problem, allocation, profiles, scenario, records, extra_totals=()):
             notes.add("Emulated: local times are measured times multiplied by the device's published ratio.")
         if estimate["energy"].basis == "modelled":
             notes.add("Modelled: energy without a meter on the device is assumed watts times the (measured or emulated) time.")
+    drift = drifts(records, profiles)
+    for place, found in sorted(drift.items()):
+        notes.add(
+            f"The machine ran the {place} model {abs(found.ratio - 1):.1%} {'slower' if found.ratio > 1 else 'quicker'} while the allocation "
+            f"was executed than while it was calibrated ({found.n} images in between, of the same kind at both times)."
+        )
+    time, *others = _totals(estimates)
     return {
         "schema": SCHEMA,
         "users": users,
-        "totals": [*_totals(estimates), _objective(problem, estimates), *extra_totals],
+        "totals": [time, *_time_without_drift(estimates, drift), *others, _objective(problem, estimates), *extra_totals],
         "median_absolute_error": {name: _median_error(users, name) for name in QUANTITIES},
         "coverage": {name: _coverage(users, name) for name in QUANTITIES},
         "notes": sorted(notes),
     }
+
+
+def failures(validation):
+    """One line for each total whose measured value lies outside its 95 % interval."""
+    return [
+        f"{row['quantity']}: predicted {row['predicted']:.4g} ({row['low']:.4g} to {row['high']:.4g}), measured {row['measured']:.4g} {row['unit']}".rstrip()
+        for row in validation["totals"]
+        if row["inside"] is False
+    ]
 
 
 def _user(problem, user, site, place, steps, records):
@@ -158,6 +176,23 @@ def _totals(estimates):
         row = _compare(predicted / count, None if measured is None else measured / count, half / count)
         rows.append({"quantity": f"{name} ({form})", "unit": unit, **row, "basis": _basis(one for _, _, one, _ in there)})
     return rows
+
+
+def _time_without_drift(estimates, drift):
+    """The row of the total time at the speed that the machine had during execution; none without anchors at every place."""
+    there = [(profile, steps, one["time"]) for profile, steps, one in estimates if one["time"].measured is not None]
+    if not there or not {profile["place"] for profile, _, _ in there} <= drift.keys():
+        return []
+    moved, alone = [], defaultdict(float)
+    for profile, steps, time in there:
+        ratio = drift[profile["place"]].ratio
+        own, scale = ratio**2 * time.own, ratio * time.scale
+        moved.append((profile, steps, replace(time, predicted=ratio * time.predicted, own=own, scale=scale), 1.0))
+        alone[profile["place"]] += time.predicted
+    predicted, measured, half = _sum("time", moved)
+    doubt = [t_quantile(drift[place].n - 1) * drift[place].se * seconds for place, seconds in alone.items()]
+    row = _compare(predicted, measured, np.linalg.norm([half, *doubt]))
+    return [{"quantity": "time (sum), drift removed", "unit": "s", **row, "basis": _basis(time for _, _, time, _ in moved)}]
 
 
 def _objective(problem, estimates):

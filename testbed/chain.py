@@ -20,6 +20,7 @@ from testbed.prompts import open_prompts
 from testbed.store import RecordStore
 
 EXECUTION_SEED = 1_000_000  # seeds of executed images start here, far from those of any sweep
+ANCHOR_EVERY = 3  # users
 FRECHET_DRAWS = 200
 
 
@@ -92,7 +93,12 @@ class Testbed:
         return {name: self.prompts.execution(name, classes.count(name)) for name in dict.fromkeys(classes)}
 
     def users(self, allocation, classes):
-        """Tasks that carry out an allocation: each UE's images at its place with its steps, and their converged images."""
+        """Tasks that carry out an allocation: each UE's images at its place with its steps, and their converged images.
+
+        After every few UEs come anchors (:mod:`calibration.drift`), like images of the middle of the sweep's grid, at each place.
+        """
+        grid, name = sorted(self.config.sweep.steps), self.prompts.classes[0]
+        anchor = {"prompt_class": name, "prompt": self.prompts.calibration(name, 1)[0], "steps": grid[len(grid) // 2], "purpose": "anchor"}
         pools = {name: iter(pool) for name, pool in self._pools(classes).items()}
         tasks = []
         for user, (name, offloaded, steps) in enumerate(zip(classes, allocation.offload, allocation.steps)):
@@ -101,6 +107,8 @@ class Testbed:
                 asked = {**self.models[place], "place": place, "prompt": prompt, "prompt_class": name, "user": user, "seed": EXECUTION_SEED + image}
                 tasks.append(Task(**asked, steps=self.config.sweep.converged_steps, purpose="converged"))
                 tasks.append(Task(**asked, steps=int(steps), purpose="user"))
+            if user % ANCHOR_EVERY == 0:
+                tasks += [Task(**self.models[place], place=place, **anchor, seed=EXECUTION_SEED + user) for place in PLACES]
         return tasks
 
     def reference(self, records, store):

@@ -7,7 +7,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from solver.inputs import InputError, write_json
+from solver.inputs import InputError, read_json, write_json
 
 DESCRIPTION = "Calibrate two text-to-image models, allocate denoising steps optimally, generate, and compare with the predictions."
 
@@ -16,9 +16,15 @@ def _run(args):
     from testbed import config
 
     settings = config.load(args.config)
+    from calibration.validate import failures
     from testbed import chain  # brings torch: only for a configuration that can be read
 
-    print(chain.run(settings, args.out))
+    report = chain.run(settings, args.out)
+    failed = failures(read_json(args.out / "validation.json"))
+    for line in failed:
+        print(f"FAIL: {line}", file=sys.stderr)
+    print(report)
+    return 1 if failed and args.strict else 0
 
 
 def _calibrate(args):
@@ -157,7 +163,9 @@ def parser():
         added.add_argument("config", nargs="?", help="preset name or CONFIG.toml (default: embedded)")
         added.add_argument("--out", type=Path, default=Path("runs/embedded"), help="run folder (default: %(default)s); an unfinished run goes on")
 
-    with_config(verb("run", _run, "the whole chain; the last line is the report's path", "testbed run embedded --out runs/first"))
+    run = verb("run", _run, "the whole chain; the last line is the report's path", "testbed run embedded --out runs/first")
+    with_config(run)
+    run.add_argument("--strict", action="store_true", help="exit 1 if a total was measured outside its prediction's 95 %% interval")
     with_config(verb("calibrate", _calibrate, "measure the sweep and fit the curves", "testbed calibrate my.toml --out runs/mine"))
     problem = verb("problem", _problem, "profiles and a scenario to an allocation problem", "testbed problem --profiles runs/mine/profiles.json --scenario s.toml -o problem.json")
     problem.add_argument("--profiles", type=Path, required=True)
@@ -204,7 +212,7 @@ def main(argv=None):
     args = parser().parse_args(argv)
     warnings.showwarning = lambda message, *_: print(f"testbed: warning: {message}", file=sys.stderr)
     try:
-        args.function(args)
+        return args.function(args) or 0
     except InputError as error:
         print(f"testbed: {error}", file=sys.stderr)
         return 2
@@ -216,7 +224,6 @@ def main(argv=None):
     except KeyboardInterrupt:
         print("testbed: stopped; what was measured is kept: the same command goes on from here", file=sys.stderr)
         return 1
-    return 0
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def view(run):
         "missing": run.missing,
         "places": PLACES,
         "models": _models(run),
-        "pictures": {stage: sum(one["asked"]["purpose"] != "converged" for one in records) for stage, records in run.records.items()},
+        "pictures": {stage: sum(one["asked"]["purpose"] in ("sweep", "user") for one in records) for stage, records in run.records.items()},
         "bases": _bases(found, profiles),
         "devices": _devices(found, users, run.scenario),
         "scenario": run.scenario,

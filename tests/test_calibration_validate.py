@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from calibration import profile
+from calibration.drift import drifts
 from calibration.scenario import Scenario, to_problem
+from calibration.tasks import Task
 from calibration.validate import QUANTITIES, validate
-from tests.calibration_world import CLASSES, World, units
+from tests.calibration_world import CLASSES, MODELS, World, units
 from solver import Problem, solve
 from solver.inputs import InputError
 
@@ -34,6 +36,12 @@ def setting():
 def run(setting, world, images=2, **extra):
     found, scenario, problem, allocation = setting
     return validate(problem, allocation, found, scenario, world.execute(scenario, allocation, images), **extra)
+
+
+def anchors(world, places, count):
+    """Records of the images that tell the machine's speed."""
+    what = {"prompt": "object 0", "prompt_class": "object", "steps": 6, "purpose": "anchor"}
+    return [world.record(Task(place=place, **MODELS[place], **what, seed=seed)) for seed in range(count) for place in places]
 
 
 def total(validation, name):
@@ -148,3 +156,29 @@ def test_inputs_that_do_not_belong_together_are_refused(setting):
         validate(problem, {**allocation, "objective": allocation["objective"] * 1.01}, found, scenario, [])
     with pytest.raises(InputError, match="users: found 299; allowed: 300"):
         validate(problem, allocation, found, Scenario.from_dict({"users": scenario.users[:299]}), [])
+
+
+def test_the_machines_drift_is_told_from_a_wrong_prediction(setting):
+    """Slower by 30 %: the total is off, and right again at the speed that anchors say; a wrong prediction stays wrong."""
+    found, scenario, problem, allocation = setting
+    slow = World(seed=3, watts=40.0, slower=1.3)
+    records = [*slow.execute(scenario, allocation), *anchors(slow, MODELS, 12)]
+    validation = validate(problem, allocation, found, scenario, records)
+    raw, mended = (row for row in validation["totals"] if row["quantity"].startswith("time"))
+    assert (raw["quantity"], mended["quantity"]) == ("time (sum)", "time (sum), drift removed")
+    assert not raw["inside"] and raw["relative_error"] == pytest.approx(1 / 1.3 - 1, abs=0.02)
+    assert mended["inside"] and abs(mended["relative_error"]) < 0.03 and mended["high"] - mended["low"] > raw["high"] - raw["low"]
+    assert sum("30." in note or "29." in note for note in validation["notes"] if "slower while" in note) == 2
+    assert {user["images"] for user in validation["users"]} == {2}  # anchors are no user's images
+    wrong = validate(problem, allocation, found, scenario, [*slow.execute(scenario, allocation), *anchors(World(seed=4), MODELS, 12)])
+    assert not total(wrong, "time (sum), drift removed")["inside"]
+
+
+def test_drift_needs_three_anchors_at_each_place_and_counts_each_once(setting):
+    found, scenario, problem, allocation = setting
+    world = World(seed=5)
+    assert drifts([*anchors(world, MODELS, 2)] * 2, found) == {}
+    some = anchors(world, ["edge"], 3)
+    assert {place: one.n for place, one in drifts(some * 2, found).items()} == {"edge": 3}
+    validation = validate(problem, allocation, found, scenario, [*world.execute(scenario, allocation), *some])
+    assert [row["quantity"] for row in validation["totals"] if "time" in row["quantity"]] == ["time (sum)"]

@@ -9,7 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import solver
 from testbed.cli import main
@@ -17,7 +19,7 @@ from testbed.cli import main
 ROOT = Path(__file__).parent.parent
 
 
-def testbed(*arguments, **options):
+def start(*arguments, **options):
     return subprocess.Popen([sys.executable, "-m", "testbed.cli", *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
@@ -43,7 +45,7 @@ def undisturbed(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("undisturbed")
     (folder / "small.toml").write_text(SMALL)
-    process = testbed("run", folder / "small.toml", "--out", folder / "run")
+    process = start("run", folder / "small.toml", "--out", folder / "run")
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     return folder / "run", out
@@ -78,6 +80,7 @@ def test_every_user_got_its_images_as_allocated(undisturbed):
 def test_execution_uses_prompts_and_seeds_that_calibration_did_not(undisturbed):
     run, _ = undisturbed
     calibrated, executed = records(run / "calibration" / "records.jsonl"), records(run / "execution" / "records.jsonl")
+    executed = [r for r in executed if r["asked"]["purpose"] != "anchor"]
     for field in ("prompt", "seed"):
         assert not {r["asked"][field] for r in calibrated} & {r["asked"][field] for r in executed}
 
@@ -104,7 +107,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_images_and_values(undisturb
     calibration, execution = out / "calibration" / "records.jsonl", out / "execution" / "records.jsonl"
     kept = {}
     for path, count in ((calibration, 20), (execution, 5)):
-        kill_when(testbed("run", config, "--out", out), path, count)
+        kill_when(start("run", config, "--out", out), path, count)
         kept[path] = path.read_bytes()[: path.read_bytes().rfind(b"\n") + 1]
     allocation = (out / "allocation.json").read_bytes()
     assert main(["run", str(config), "--out", str(out)]) == 0
@@ -121,7 +124,8 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_images_and_values(undisturb
     assert {r["id"] for r in mine} == set(by_id)
     for record in mine:
         other = by_id[record["id"]]
-        assert (out / "calibration" / record["image"]).read_bytes() == (run / "calibration" / other["image"]).read_bytes()
+        mine_and_other = [np.asarray(Image.open(path / "calibration" / one["image"]), int) for path, one in ((out, record), (run, other))]
+        assert np.abs(np.diff(mine_and_other, axis=0)).max() == 0, record["asked"]
         for value in ("clip_score", "distance"):
             assert record["measured"][value] == other["measured"][value]
 
@@ -132,6 +136,19 @@ def test_a_finished_run_does_nothing_again(undisturbed, tmp_path, capsys):
     assert main(["run", str(undisturbed[0].parent / "small.toml"), "--out", str(run)]) == 0
     assert {path: path.read_bytes() for path in run.glob("*/records.jsonl")} == before
     assert capsys.readouterr().out.strip() == str(run / "report.html")
+
+
+def test_a_prediction_that_fails_is_named_and_with_strict_the_exit_code_says_so(undisturbed, tmp_path, capsys):
+    """The same run, but its images took ten times as long."""
+    run = Path(shutil.copytree(undisturbed[0], tmp_path / "run"))
+    path = run / "execution" / "records.jsonl"
+    slow = [{**one, "measured": {**one["measured"], "time": 10 * one["measured"]["time"]}} for one in records(path)]
+    path.write_text("".join(json.dumps(one) + "\n" for one in slow))
+    command = ["run", str(run.parent / "small.toml"), "--out", str(run)]
+    shutil.copy(undisturbed[0].parent / "small.toml", run.parent)
+    assert main(command) == 0 and main([*command, "--strict"]) == 1
+    said = capsys.readouterr()
+    assert said.err.count("FAIL: time (sum): predicted ") == 2 and said.out.splitlines()[-1] == str(run / "report.html")
 
 
 def test_each_stage_runs_alone_on_the_files(undisturbed, tmp_path, small_config, capsys):

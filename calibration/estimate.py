@@ -23,6 +23,7 @@ def estimate(family, s, y, sd, known, freedom, replicates):
     low, high = np.transpose(family.bounds)
     found = best(family, s, y[None], (1 - np.eye(n + 1, n, k=-1)) / sd)  # of all points, then without each
     p = minimise(lambda p: family.function(s, p), lambda p: family.gradient(s, p), y, sd, found[:1], (low, high))
+    p = np.where((low == 0) & (p < 1e-12 * np.abs(y).max()), 0.0, p)  # at its bound but for rounding
     misfit = float(np.sum(((y - family.function(s, p)) / sd) ** 2))
     inverse, told_apart = response(family.gradient(s, p) / sd[:, None])
     plain = inverse @ inverse.T

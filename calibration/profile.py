@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 import numpy as np
 
 from calibration.checks import need, number, table
+from calibration.classes import differences
 from calibration.curves import FAMILIES
 from calibration.fit import fit_curve
 from calibration.tasks import PLACES
@@ -22,7 +23,8 @@ def build(records, units, frechet, metrics, environment):
     ``records``: dicts as the testbed writes them; repeated ids count once, images made for UEs do not count.
     ``units``: {(place, prompt class): {"error_unit", "utility_floor", "utility_ceiling"}}: the error of an image is its
     distance over ``error_unit``, its utility (CLIP score - floor) / (ceiling - floor). ``frechet``: {(place, prompt
-    class): points}, where there are any. Raises :class:`InputError` naming place and class for what is missing.
+    class): points}, where there are any. ``class_differences`` says whether the classes really differ
+    (:mod:`calibration.classes`). Raises :class:`InputError` naming place and class for what is missing.
     """
     groups, seen = defaultdict(list), set()
     for record in records:
@@ -40,7 +42,9 @@ def build(records, units, frechet, metrics, environment):
             profiles.append(_profile(groups[place, prompt_class], units[place, prompt_class], frechet.get((place, prompt_class), [])))
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
-    return {"schema": SCHEMA, "environment": environment, "metrics": metrics, "profiles": profiles}
+    known = [record for group in groups.values() for record in group]
+    tests = differences(known, units)
+    return {"schema": SCHEMA, "environment": environment, "metrics": metrics, "profiles": profiles, "class_differences": tests}
 
 
 def load(path):
@@ -53,7 +57,7 @@ def check(profiles, where="profiles"):
     if not isinstance(profiles, dict) or profiles.get("schema") != SCHEMA:
         found = profiles.get("schema") if isinstance(profiles, dict) else profiles
         raise InputError(f"{where}: schema: found {found!r}; allowed: '{SCHEMA}'")
-    table(where, profiles, ("schema", "environment", "metrics", "profiles"))
+    table(where, profiles, ("schema", "environment", "metrics", "profiles", "class_differences"))
     entries = profiles.get("profiles")
     if not isinstance(entries, list) or not entries:
         raise InputError(f"{where}: profiles: found {entries!r}; allowed: a list of at least one profile")

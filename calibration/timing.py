@@ -2,12 +2,15 @@
 
 import numpy as np
 from scipy.optimize import nnls
+from scipy.stats import f as fisher
 
 from solver.inputs import InputError
 
 # A median's standard error over a mean's, and a standard deviation over a median absolute deviation (normal data).
 MEDIAN = np.sqrt(np.pi / 2)
 _MAD = 1.4826
+# A straight line is called wrong only where chance is less likely than this.
+AFFINE_LEVEL = 0.01
 
 
 def fit_time(steps, seconds):
@@ -20,8 +23,10 @@ def fit_time(steps, seconds):
 
     Returns a dict: ``overhead`` s, ``step_time`` s, ``covariance`` (2, 2), ``r2`` (of the medians), ``n`` images,
     ``relative_sd`` (of one image about the line; half its central 95 % over 1.96, so that a rare pause does not
-    swell it), ``freedom`` (degrees, of the covariance), ``basis``, ``points`` [{steps, median, n}] and ``paper``, the form
-    without an intercept, T = s Δt.
+    swell it), ``freedom`` (degrees, of the covariance), ``basis``, ``points`` [{steps, median, n}], ``paper``, the form
+    without an intercept, T = s Δt, and ``lack_of_fit``: is time affine in steps? {``p``, of an F test of the medians' misfit
+    against the images' own spread; ``largest``, the largest relative distance of a median from the line, and ``at`` which
+    steps; ``affine``: p >= 0.01}; None with two step counts, or one image at each.
 
     Raises :class:`InputError` for fewer than two step counts, or times that are not positive numbers.
     """
@@ -47,6 +52,14 @@ def fit_time(steps, seconds):
     residuals = seconds / (overhead + step_time * steps) - 1
     low, high = np.quantile(residuals, [0.025, 0.975])
 
+    spare = len(counts) - np.count_nonzero([overhead, step_time])
+    off = medians / (overhead + step_time * counts) - 1
+    lack = None
+    if known and spare > 0:
+        p = float(fisher.sf(misfit**2 / spare, spare, len(seconds) - len(counts)))
+        largest = int(np.argmax(np.abs(off)))
+        lack = {"p": p, "largest": float(off[largest]), "at": int(counts[largest]), "affine": p >= AFFINE_LEVEL}
+
     through_origin = float(np.sum(counts * medians / sd**2) / np.sum(counts**2 / sd**2))
     return {
         "overhead": float(overhead),
@@ -57,6 +70,7 @@ def fit_time(steps, seconds):
         "relative_sd": float(high - low) / (2 * 1.96),
         "freedom": max(1, len(seconds) - len(counts) if known else len(counts) - 2),
         "basis": "measured",
+        "lack_of_fit": lack,
         "paper": {"step_time": through_origin, "r2": r_squared(medians, through_origin * counts)},
         "points": [
             {"steps": int(count), "median": float(median), "n": int(number)}

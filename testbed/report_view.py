@@ -49,6 +49,7 @@ def view(run):
         "metrics": run.profiles["metrics"] if run.profiles else {},
         "curves": [_curves(profiles, name) for name in CURVES] if profiles else [],
         "fits": _fits(profiles),
+        "class_differences": run.profiles.get("class_differences", []) if run.profiles else [],
         "frechet_notes": sorted({one["frechet"]["note"] for one in profiles if one["frechet"].get("note")}),
         "users": users,
         "problem": run.problem,
@@ -206,7 +207,9 @@ def _fits(profiles):
             if name == "time":
                 spread = [1.96 * fit["covariance"][i][i] ** 0.5 for i in (0, 1)]
                 values = {"t₀": (fit["overhead"], spread[0]), "Δt": (fit["step_time"], spread[1])}
-                row |= {"form": "t₀ + Δt · s", "r2": fit["r2"], "paper_r2": fit["paper"]["r2"], "unit": "s"}
+                lack = fit.get("lack_of_fit")
+                bent = "" if lack is None or lack["affine"] else f", but not quite affine: {lack['largest']:+.1%} at {lack['at']}"
+                row |= {"form": "t₀ + Δt · s" + bent.replace("-", "−"), "r2": fit["r2"], "paper_r2": fit["paper"]["r2"], "unit": "s"}
                 row["parameters"] = [(symbol, value, value - by, value + by) for symbol, (value, by) in values.items()]
             else:
                 (chosen, weight), paper = max(members(fit), key=lambda one: one[1]), _family(fit, fit["paper"])

@@ -347,6 +347,20 @@ def test_time_covariance_is_the_scatter_of_repeated_fits():
     assert np.median([fit["relative_sd"] for fit in fits]) == pytest.approx(0.05, rel=0.2)
 
 
+def test_time_that_is_not_affine_is_said_and_noise_is_not():
+    """A straight line is rejected about as rarely as promised; a step that grows dearer with their number nearly always."""
+    rng, steps = np.random.default_rng(6), np.repeat([1, 2, 4, 8, 16, 32], 12)
+
+    def rejected(bend):
+        times = (0.05 + 0.02 * steps * (1 + bend * steps)) * np.exp(0.03 * rng.standard_normal((300, len(steps))))
+        return np.mean([not fit_time(steps, one)["lack_of_fit"]["affine"] for one in times])
+
+    assert rejected(0.0) < 0.05 and rejected(0.01) > 0.95
+    bent = fit_time(steps, 0.02 * steps * (1 + 0.05 * steps) * np.exp(0.001 * rng.standard_normal(len(steps))))["lack_of_fit"]
+    assert bent["p"] < 1e-6 and abs(bent["largest"]) > 0.1 and bent["at"] in steps
+    assert fit_time([1, 2, 4], [1, 2, 4])["lack_of_fit"] is None and fit_time([1, 1, 2, 2], [1, 1.1, 2, 2.1])["lack_of_fit"] is None
+
+
 def test_the_papers_time_has_no_intercept_and_fits_worse():
     steps = np.array([1, 2, 4, 8])
     fit = fit_time(steps, 1 + 0.1 * steps)

@@ -1,0 +1,120 @@
+"""Do predictions hold? Calibrates the embedded models, then predicts and measures prompts, seeds and step counts not calibrated on.
+
+Both kinds of images are generated in turns, so that a drift of the machine falls on both alike.
+Run: ``python scripts/bench_predictions.py [--run FOLDER] [--out benchmarks/results/predictions.json]``, some ten minutes on two
+cores; started again on the same folder it goes on. The last line is JSON.
+"""
+
+import argparse
+import json
+import tempfile
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from calibration import plan, profile
+from calibration.average import curve, degrees, t_quantile
+from solver.inputs import write_json
+from testbed import chain, config
+from testbed.execute import environment
+from testbed.store import RecordStore
+
+HELD_OUT_STEPS = (5, 10, 20)
+GOALS = {"time": 0.03, "error": 0.05, "utility": 0.05}
+
+
+def in_turns(first, second):
+    """The items of both lists, each in its order, evenly mixed."""
+    keyed = [((index + 0.5) / len(some), which, item) for which, some in enumerate((first, second)) for index, item in enumerate(some)]
+    return [item for _, _, item in sorted(keyed, key=lambda one: one[:2])]
+
+
+def run(testbed, out, prompts):
+    """Generate both sets, fit on the one; (profiles, records of the other)."""
+    held_out = {name: testbed.prompts.execution(name, prompts) for name in testbed.prompts.classes}
+    tasks = plan.sweep(testbed.models, held_out, [chain.EXECUTION_SEED], list(HELD_OUT_STEPS), testbed.config.sweep.converged_steps)
+    store = RecordStore(out / "calibration")
+    testbed.executor.run(in_turns(testbed.sweep(), tasks), store, "bench")
+    profiles, _ = chain.calibrate(testbed, out)
+    return profiles, [store[task.id] for task in tasks if task.purpose == "sweep"]
+
+
+def predicted(entry, quantity, steps):
+    """(value, its sd, an image's sd, t quantile, the paper's value) of a profile's ``quantity`` at ``steps``."""
+    if quantity == "time":
+        fit = entry["time"]
+        value = fit["overhead"] + fit["step_time"] * steps
+        design = np.array([1.0, steps])
+        own = fit["relative_sd"] * value
+        return value, np.sqrt(design @ np.array(fit["covariance"]) @ design), own, t_quantile(fit["freedom"]), fit["paper"]["step_time"] * steps
+    fit = entry[quantity]
+    value, covariance = curve(fit, [steps])
+    own = np.interp(steps, [point["steps"] for point in fit["points"]], [point["sd"] for point in fit["points"]])
+    paper = curve(fit, [steps], fit["paper"])[0][0]
+    return value[0], np.sqrt(covariance[0, 0]), own, t_quantile(degrees(fit)), paper
+
+
+def compare(profiles, records):
+    """One row for each place, class, step count and quantity: predicted, measured, and what share of images lies inside."""
+    groups = defaultdict(list)
+    for record in records:
+        groups[record["asked"]["place"], record["asked"]["prompt_class"], record["asked"]["steps"]].append(record["measured"])
+    for (place, name, steps), images in groups.items():
+        entry = profile.find(profiles, place, name)
+        floor, span = entry["utility"]["floor"], entry["utility"]["ceiling"] - entry["utility"]["floor"]
+        values = {
+            "time": np.array([one["time"] for one in images]),
+            "error": np.array([one["distance"] for one in images]) / entry["error"]["unit"],
+            "utility": (np.array([one["clip_score"] for one in images]) - floor) / span,
+        }
+        for quantity, found in values.items():
+            value, sd, own, t, paper = predicted(entry, quantity, steps)
+            measured = float(np.median(found) if quantity == "time" else found.mean())
+            yield {
+                "place": place, "prompt_class": name, "steps": steps, "quantity": quantity, "images": len(found),
+                "predicted": float(value), "measured": measured, "paper": float(paper),
+                "inside": bool(abs(measured - value) <= t * np.hypot(sd, own / np.sqrt(len(found)))),
+                "images_inside": float(np.mean(np.abs(found - value) <= t * np.hypot(sd, own))),
+            }  # fmt: skip
+
+
+def summary(rows):
+    """Per quantity: median and largest relative error, the paper's, the coverage, and whether the goal is met."""
+    for quantity, goal in GOALS.items():
+        some = [row for row in rows if row["quantity"] == quantity]
+        errors, paper = (np.array([abs(row[name] / row["measured"] - 1) for row in some]) for name in ("predicted", "paper"))
+        measured, total = (sum(row[name] for row in some) for name in ("measured", "predicted"))
+        yield quantity, {
+            "median_error": float(np.median(errors)), "largest_error": float(errors.max()), "total_error": float(total / measured - 1),
+            "paper_median_error": float(np.median(paper)), "goal": goal, "met": bool(np.median(errors) <= goal),
+            "means_inside": float(np.mean([row["inside"] for row in some])),
+            "images_inside": float(np.average([row["images_inside"] for row in some], weights=[row["images"] for row in some])),
+        }  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, help="folder of the images and records (default: a temporary one)")
+    parser.add_argument("--prompts", type=int, default=24, help="calibration prompts of a class, and held-out ones (default: %(default)s)")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    settings = config.load("embedded")
+    settings = replace(settings, sweep=replace(settings.sweep, prompts_per_class=args.prompts))
+    testbed = chain.Testbed(settings)
+    with tempfile.TemporaryDirectory() as scratch:
+        profiles, records = run(testbed, chain.open_run(settings, args.run or Path(scratch) / "run"), args.prompts)
+    rows = list(compare(profiles, records))
+    result = {"machine": environment(testbed.device), "prompts_per_class": args.prompts, "held_out_steps": HELD_OUT_STEPS}
+    result |= {"summary": dict(summary(rows)), "rows": rows}
+    for quantity, one in result["summary"].items():
+        print("{}: median error {median_error:.1%} (goal {goal:.0%}), in total {total_error:+.1%}, the paper's form {paper_median_error:.1%}; "
+              "inside their intervals {images_inside:.1%} of the images, {means_inside:.0%} of the means".format(quantity, **one))  # fmt: skip
+    if args.out:
+        write_json(args.out, result)
+    print(json.dumps(result["summary"]))
+
+
+if __name__ == "__main__":
+    main()

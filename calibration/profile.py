@@ -17,7 +17,7 @@ _REPLICATES = 400
 FRECHET_NOTE = "Comparable only at equal sample size, with the same extractor and reference."
 
 
-def build(records, units, frechet, metrics, environment):
+def build(records, units, frechet, metrics, environment, kernels=None):
     """Fit profiles to calibration records; returns a ``profiles/1`` dict.
 
     ``records``: dicts as the testbed writes them; repeated ids count once, images made for UEs do not count.
@@ -39,7 +39,9 @@ def build(records, units, frechet, metrics, environment):
         if (place, prompt_class) not in units:
             raise InputError(f"{where}: the units of error and utility are missing")
         try:
-            profiles.append(_profile(groups[place, prompt_class], units[place, prompt_class], frechet.get((place, prompt_class), [])))
+            entry = _profile(groups[place, prompt_class], units[place, prompt_class], frechet.get((place, prompt_class), []))
+            distances = (kernels or {}).get((place, prompt_class), {})
+            profiles.append({**entry, **{name: {"points": points} for name, points in distances.items()}})
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
     known = [record for group in groups.values() for record in group]

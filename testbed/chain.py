@@ -14,6 +14,8 @@ from calibration.tasks import Task
 from solver.inputs import InputError, check_keys, read_json, write_json
 from solver.problem import PLACES, Problem
 from testbed import quality
+from testbed.captioned import CaptionedImages
+from testbed.distances import CMMD_WIDTH, Reference, shortage
 from testbed.execute import Executor, environment
 from testbed.pipelines import open_pipeline, pick_device
 from testbed.prompts import open_prompts
@@ -57,7 +59,10 @@ class Testbed:
         self.config = config
         self.prompts = open_prompts(config.prompts)
         if config.quality.reference == "scenes" and not hasattr(self.prompts, "reference"):
-            raise InputError("quality.reference: 'scenes' needs prompts = \"scenes\"; allowed with a prompt file: 'converged'")
+            allowed = "'converged', or a folder of captioned images"
+            raise InputError(f"quality.reference: 'scenes' needs prompts = \"scenes\"; allowed with other prompts: {allowed}")
+        if config.quality.reference not in ("scenes", "converged"):
+            self.pictures = CaptionedImages(config.quality.reference)
         self.device = pick_device(config.device)
         self.models, pipelines = {}, {}
         for place in PLACES:
@@ -111,17 +116,26 @@ class Testbed:
                 tasks += [Task(**self.models[place], place=place, **anchor, seed=EXECUTION_SEED + user) for place in PLACES]
         return tasks
 
-    def reference(self, records, store):
-        """Reference set of each class: ``{class: (image features, captions)}``."""
-        result = {}
-        for name in self.prompts.classes:
-            if self.config.quality.reference == "scenes":
-                images, captions = self.prompts.reference(name, self.config.quality.reference_size)
-            else:
-                chosen = [r for r in records if r["asked"]["purpose"] == "converged" and r["asked"]["place"] == "edge" and r["asked"]["prompt_class"] == name]
-                images, captions = [store.image(r["id"]) for r in chosen], [r["asked"]["prompt"] for r in chosen]
-            result[name] = self.clip.images(images), captions
-        return result
+    def given_reference(self):
+        """Reference set of each class, ``{class: (image features, captions)}``; a folder's is one for all.
+
+        None if the reference is to be the converged images, which have yet to be made.
+        """
+        asked, size = self.config.quality.reference, self.config.quality.reference_size
+        if asked == "converged":
+            return None
+        if asked == "scenes":
+            drawn = {name: self.prompts.reference(name, size) for name in self.prompts.classes}
+            return {name: (self.clip.images(images), captions) for name, (images, captions) in drawn.items()}
+        images, captions = self.pictures.reference(size)
+        return dict.fromkeys(self.prompts.classes, (self.clip.images(images), captions))
+
+    def converged_reference(self, records, store):
+        """The same of the edge model's converged images."""
+        made = [r for r in records if r["asked"]["purpose"] == "converged" and r["asked"]["place"] == "edge"]
+        of = {name: [r for r in made if r["asked"]["prompt_class"] == name] for name in self.prompts.classes}
+        images = {name: self.clip.images([store.image(r["id"]) for r in own]) for name, own in of.items()}
+        return {name: (images[name], [r["asked"]["prompt"] for r in own]) for name, own in of.items()}
 
 
 def _utility_units(features, captions, clip):
@@ -145,34 +159,44 @@ def _error_unit(images):
 def calibrate(testbed, out):
     """Run the sweep, fit the curves, write ``profiles.json``; returns ``(profiles, sweep)`` for what follows."""
     store = RecordStore(out / "calibration")
+    reference = testbed.given_reference()  # first: what is wrong with it should not show after hours of generation
     records = testbed.executor.run(testbed.sweep(), store, "calibrate")
-    reference = testbed.reference(records, store)
+    reference = reference or testbed.converged_reference(records, store)
     features = dict(zip((r["id"] for r in records), testbed.clip.images([store.image(r["id"]) for r in records])))
-    units, frechet = {}, {}
+    units, frechet, kernels = {}, {}, {}
     for name in testbed.prompts.classes:
-        utility = _utility_units(*reference[name], testbed.clip)
+        utility, real = _utility_units(*reference[name], testbed.clip), Reference(reference[name][0])
         for place in PLACES:
             own = [r for r in records if r["asked"]["place"] == place and r["asked"]["prompt_class"] == name]
             first_seed = own[0]["asked"]["seed"]
             converged = [store.image(r["id"]) for r in own if r["asked"]["purpose"] == "converged" and r["asked"]["seed"] == first_seed]
             units[place, name] = {"error_unit": _error_unit(converged), **utility}
-            frechet[place, name] = [_frechet_point(own, steps, features, reference[name][0]) for steps in testbed.config.sweep.steps]
+            points = [_distance_point(own, steps, features, real) for steps in testbed.config.sweep.steps]
+            frechet[place, name] = [{"steps": point["steps"], **point["frechet"]} for point in points]
+            kernels[place, name] = {kind: [{"steps": point["steps"], **point[kind]} for point in points] for kind in ("kid", "cmmd")}
+    compared = {
+        "extractor": f"{testbed.config.quality.clip}, projected image features", "reference": testbed.config.quality.reference,
+        "reference_size": len(next(iter(reference.values()))[0]),
+        "interval": "95 %, of the expected distance of as many images of other prompts to this reference, by a jackknife over prompts",
+    }  # fmt: skip
     metrics = {
         "error": {"name": "relative distance to the converged sample", "converged_steps": testbed.config.sweep.converged_steps},
         "utility": {"name": "rescaled CLIP score", "model": testbed.config.quality.clip},
-        "frechet": {
-            "extractor": f"{testbed.config.quality.clip}, projected image features", "reference": testbed.config.quality.reference,
-            "reference_size": len(next(iter(reference.values()))[0]),
-        },
-    }  # fmt: skip
-    profiles = profile.build(records, units, frechet, metrics, environment(testbed.device))
+        "frechet": compared,
+        "kid": {"name": "kernel distance, squared MMD with a cubic kernel, unbiased", **compared},
+        "cmmd": {"name": f"1000 × squared MMD with a Gaussian kernel of σ = {CMMD_WIDTH:g} on features of length 1, unbiased", **compared},
+    }
+    profiles = profile.build(records, units, frechet, metrics, environment(testbed.device), kernels)
     write_json(out / "profiles.json", profiles)
     return profiles, {"records": records, "features": features, "reference": reference}
 
 
-def _frechet_point(records, steps, features, reference):
-    chosen = [features[r["id"]] for r in records if r["asked"]["steps"] == steps and r["asked"]["purpose"] == "sweep"]
-    return {"steps": steps, "value": quality.frechet(np.stack(chosen), reference), "n": len(chosen), "low": None, "high": None}
+def _distance_point(records, steps, features, reference):
+    """Distances of the sweep's images with ``steps`` steps to a :class:`testbed.distances.Reference`."""
+    chosen = [r for r in records if r["asked"]["steps"] == steps and r["asked"]["purpose"] == "sweep"]
+    found, prompts = np.stack([features[r["id"]] for r in chosen]), [r["asked"]["prompt"] for r in chosen]
+    kernels = {"kid": reference.kid(found, prompts)._asdict(), "cmmd": reference.cmmd(found, prompts)._asdict()}
+    return {"steps": steps, "frechet": reference.frechet(found, prompts), **kernels}
 
 
 def solve(out, profiles, scenario):
@@ -219,7 +243,8 @@ def _frechet_total(testbed, store, records, sweep):
     of the draws is widened by sqrt((1 + n/N) / (1 - n/N)). With n >= N there is no interval.
     """
     executed = [r for r in records if r["asked"]["purpose"] == "user"]
-    reference = np.concatenate([features for features, _ in sweep["reference"].values()])
+    sets = {id(features): features for features, _ in sweep["reference"].values()}  # the classes may share one
+    reference = np.concatenate(list(sets.values()))
     measured = quality.frechet(testbed.clip.images([store.image(r["id"]) for r in executed]), reference)
     cells = {}  # (place, class, steps) -> (prompt, seed) -> features
     for record in sweep["records"]:
@@ -248,6 +273,7 @@ def _frechet_total(testbed, store, records, sweep):
         "quantity": f"Fréchet distance ({len(executed)} images)", "unit": "", "predicted": predicted, "measured": measured,
         "low": half and predicted - half, "high": half and predicted + half, "relative_error": (predicted - measured) / measured,
         "inside": half and abs(predicted - measured) <= half, "basis": "measured",
+        "note": shortage(len(executed), len(reference), reference.shape[1]),
     }  # fmt: skip
 
 

@@ -28,8 +28,8 @@ class ModelConfig:
 @dataclass(frozen=True)
 class QualityConfig:
     clip: str = "embedded:clip"  # embedded:clip, a folder, or a hub id of a CLIP model
-    reference: str = "scenes"  # "scenes": held-out real scenes; "converged": the edge model's own converged images
-    reference_size: int = 512  # scenes of each prompt class in the reference
+    reference: str = "scenes"  # held-out real scenes; "converged": the edge model's own converged images; or a folder of captioned images
+    reference_size: int = 512  # scenes of each prompt class in the reference; of a folder, its first images
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class ExecuteConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run. ``prompts`` is ``"scenes"`` or a JSONL file of ``{"prompt", "class"}`` lines."""
+    """A whole run. ``prompts`` is ``"scenes"``, a JSONL file of ``{"prompt", "class"}`` lines, or a folder of captioned images."""
 
     local: ModelConfig
     edge: ModelConfig
@@ -120,7 +120,7 @@ def _section(kind, values, where):
     return kind(**{name: _value(fields[name], value, f"{where}.{name}") for name, value in values.items()})
 
 
-_CHOICES = {"dtype": ("float32", "float16", "bfloat16"), "reference": ("scenes", "converged")}
+_CHOICES = {"dtype": ("float32", "float16", "bfloat16")}
 _LEAST = {"steps": 1, "seeds": 0, "prompts_per_class": 2, "converged_steps": 1, "converged_batch": 1, "images_per_user": 1, "reference_size": 2, "guidance": 0.0}
 
 
@@ -139,4 +139,7 @@ def _value(spec, value, where):
         return float(_expect(number and least <= value < float("inf"), value, where, f"a number of at least {least}"))
     if spec.name in _CHOICES:
         return _expect(value in _CHOICES[spec.name], value, where, ", ".join(_CHOICES[spec.name]))
+    if spec.name == "reference":
+        good = isinstance(value, str) and (value in ("scenes", "converged") or Path(value).is_dir())
+        return _expect(good, value, where, "scenes, converged, or a folder of images with captions")
     return _expect((isinstance(value, str) and value) or (value is None and spec.default is None), value, where, "a non-empty string")

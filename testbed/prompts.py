@@ -1,12 +1,13 @@
-"""Where prompts come from: the embedded scene grammar, or a user's JSONL file.
+"""Where prompts come from: the embedded scene grammar, a user's JSONL file, or the captions of a folder of images.
 
 Calibration and execution take disjoint captions: for scenes from splits that were not trained on, for a file
-from its beginning and from its end.
+or a folder from its beginning and from its end.
 """
 
 from pathlib import Path
 
 from solver.inputs import InputError, read_lines
+from testbed.captioned import CaptionedImages
 from testbed.embedded import scenes
 
 
@@ -39,8 +40,7 @@ class FilePrompts:
     """Prompts of a JSONL file, one ``{"prompt": "...", "class": "..."}`` a line (class optional)."""
 
     def __init__(self, path):
-        self.path = Path(path)
-        self._pools = {}
+        self.path, self._pools = Path(path), {}
         for where, value in read_lines(path, ["prompt", "class"]):
             prompt, prompt_class = value.get("prompt"), value.get("class", "all")
             for name, text in (("prompt", prompt), ("class", prompt_class)):
@@ -67,6 +67,18 @@ class FilePrompts:
         return self._pool(prompt_class, count, "scenario.users")[::-1][:count]
 
 
+class FolderPrompts(FilePrompts):
+    """The first caption of each image of a :class:`testbed.captioned.CaptionedImages` folder, all of one class."""
+
+    classes = ("all",)
+
+    def __init__(self, folder):
+        self.path = Path(folder)
+        self._pools = {"all": [captions[0] for captions in CaptionedImages(folder).captions]}
+
+
 def open_prompts(source):
-    """``"scenes"`` or the path of a JSONL file."""
-    return ScenePrompts() if source == "scenes" else FilePrompts(source)
+    """``"scenes"``, the path of a JSONL file, or of a folder of images with captions."""
+    if source == "scenes":
+        return ScenePrompts()
+    return FolderPrompts(source) if Path(source).is_dir() else FilePrompts(source)

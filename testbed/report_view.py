@@ -17,7 +17,9 @@ CURVES = {  # quantity -> (title, axis, what it is)
     "error": ("Error", "error", "Distance to the same model's converged image of the same seed; 1 is as far off as another picture."),
     "utility": ("Utility", "utility", "Rescaled CLIP score: 0 is a real picture with a wrong caption, 1 is one with its own."),
     "clip_score": ("CLIP score", "CLIP score", "Agreement of picture and prompt. No curve is fitted to it."),
-    "frechet": ("Fréchet distance", "Fréchet distance", "Distance of the generated set to real pictures. No curve is fitted to it."),
+    "frechet": ("Fréchet distance", "Fréchet distance", "Distance of the generated set to the reference. No curve is fitted to it."),
+    "kid": ("Kernel distance (KID)", "kernel distance", "The same, without bias at any number of pictures."),
+    "cmmd": ("CMMD", "CMMD", "The same, with a kernel that assumes nothing about the features' distribution."),
 }
 AGREEMENT = {  # quantity -> (title, unit)
     "time": ("Time", "s"),
@@ -47,10 +49,10 @@ def view(run):
         "scenario": run.scenario,
         "units": units(run.profiles, run.scenario) if run.profiles and run.scenario else {},
         "metrics": run.profiles["metrics"] if run.profiles else {},
-        "curves": [_curves(profiles, name) for name in CURVES] if profiles else [],
+        "curves": [_curves(profiles, name) for name in _quantities(profiles)] if profiles else [],
         "fits": _fits(profiles),
         "class_differences": run.profiles.get("class_differences", []) if run.profiles else [],
-        "frechet_notes": sorted({one["frechet"]["note"] for one in profiles if one["frechet"].get("note")}),
+        "frechet_notes": _frechet_notes(profiles, totals),
         "users": users,
         "problem": run.problem,
         "allocation": run.allocation,
@@ -86,12 +88,40 @@ def _models(run):
     return [dict(zip(keys, row, strict=True), **counts) for row, counts in rows.items()]
 
 
+def _quantities(profiles):
+    """The names of ``CURVES``, less those that profiles of an older testbed do not have."""
+    return [name for name in CURVES if all(name in profile for profile in profiles)]
+
+
+def _frechet_notes(profiles, totals):
+    """What is to be known of the Fréchet distances: how they compare, which too few pictures carry, and those extrapolated."""
+    notes = [one["frechet"].get("note") for one in profiles]
+    notes += [point.get("note") for one in profiles for point in one["frechet"]["points"]] + [row.get("note") for row in totals]
+    for one in profiles:
+        for point in one["frechet"]["points"][-1:]:
+            if point.get("infinity"):
+                value, low, high = (f"{point['infinity'][name]:.3g}" for name in ("value", "low", "high"))
+                cell = f"{one['prompt_class']}, {PLACES[one['place']]}, {point['steps']} steps"
+                notes.append(f"extrapolated to infinitely many pictures, {cell}: {value} [{low}, {high}].")
+    return list(dict.fromkeys(note for note in notes if note))
+
+
+def _sizes(profiles, name):
+    """How many pictures the points of a distance between sets are from, in a sentence; empty for other quantities."""
+    if name not in ("frechet", "kid", "cmmd"):
+        return ""
+    sizes = sorted({point["n"] for profile in profiles for point in profile[name]["points"]})
+    warning = "; Fréchet distances of different numbers are not comparable" if sizes[1:] and name == "frechet" else ""
+    return f" Each point is from {' or '.join(map(str, sizes))} pictures{warning}." if sizes else ""
+
+
 def _bases(found, profiles):
     """How each quantity comes about at each place, for the UEs ``found`` if any: rows (title, {place: sorted list of bases})."""
-    bases = {name: {place: set() for place in PLACES} for name in ("time", "energy", *list(CURVES)[1:])}
+    curves = _quantities(profiles)[1:]
+    bases = {name: {place: set() for place in PLACES} for name in ("time", "energy", *curves)}
     for profile in profiles:
         place = profile["place"]
-        for name in list(CURVES)[1:]:
+        for name in curves:
             some = any(finite(point["value"]) is not None for point in profile[name]["points"])
             bases[name][place].add("measured" if some else "none")
         if not found:
@@ -150,7 +180,7 @@ def _curves(profiles, name):
     title, axis, about = CURVES[name]
     lines = [(profile["prompt_class"], _series(profile, name)) for profile in profiles]
     lines = [(kind, one) for kind, one in lines if one["points"]]
-    row = {"title": title, "about": about, "fitted": any(one["chosen"] for _, one in lines), "panels": []}
+    row = {"title": title, "about": about + _sizes(profiles, name), "fitted": any(one["chosen"] for _, one in lines), "panels": []}
     shown = [value for _, one in lines for point in one["points"] for value in point[1:] if value is not None]
     if not shown:
         return row

@@ -24,6 +24,10 @@ def test_a_configuration_survives_its_own_dictionary(tmp_path):
     assert config.from_dict(loaded.to_dict(), "again") == loaded
 
 
+def test_a_reference_may_be_a_folder(tmp_path):
+    assert load(tmp_path, GOOD + f'[quality]\nreference = "{tmp_path}"\n').quality.reference == str(tmp_path)
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
@@ -36,7 +40,10 @@ def test_a_configuration_survives_its_own_dictionary(tmp_path):
         (GOOD + "[sweep]\nprompts_per_class = 1\n", "at least 2"),
         (GOOD + "[execute]\nimages_per_user = 1.5\n", "images_per_user: found 1.5"),
         (GOOD.replace('"a/b"', "3"), "local.model: found 3"),
-        (GOOD + '[quality]\nreference = "coco"\n', "scenes, converged"),
+        (
+            GOOD + '[quality]\nreference = "coco"\n',
+            r"reference: found 'coco'; allowed: scenes, converged, or a folder of images with captions",
+        ),
         ('[edge]\nmodel = "a/b"\n', r"\[local\] is missing"),
         ('[edge]\nguidance = 2.0\n[local]\nmodel="a/b"\n', "'model' is missing"),
         (GOOD.replace("[edge]", "[edge]\nguidance = -1.0"), "guidance: found -1.0"),

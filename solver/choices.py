@@ -25,8 +25,7 @@ class Choices:
     def of(cls, problem):
         """Raises InputError if no choice is feasible: which limit, and by how much."""
         cost, local_steps = options(problem)
-        fewest = cheapest(cost, np.inf)
-        check_feasible(problem, fewest, np.isfinite(cost[np.arange(problem.users), fewest]))
+        check_feasible(problem, *least_use(cost))
         return cls(problem, cost, local_steps, min(problem.edge_budget, cost.size))
 
     def allocation(self, weight, solver, local_steps=None, **facts):
@@ -52,6 +51,13 @@ def cheapest(cost, price):
     if price == np.inf:
         return np.isfinite(cost).argmax(axis=1)
     return (cost + price * np.arange(cost.shape[1]) if price else cost).argmin(axis=1)
+
+
+def least_use(cost):
+    """The fewest edge steps that each UE can do with, and whether it has any option at all; shape (users,) each."""
+    fewest, bound = np.zeros(len(cost), dtype=np.int64), np.flatnonzero(np.isinf(cost[:, 0]))
+    fewest[bound] = cheapest(cost[bound], np.inf)
+    return fewest, np.isfinite(cost[np.arange(len(cost)), fewest])
 
 
 def relax(cost, budget, few=None, many=None, count=1):
@@ -95,11 +101,8 @@ def relax(cost, budget, few=None, many=None, count=1):
     return price, few, many, np.where(step > 0, moved, 0)
 
 
-def check_feasible(problem, fewest, served, count=1):
-    """Raise InputError if no choice is feasible: which limit, and by how much.
-
-    ``fewest``, shape (users,): the fewest edge steps that each UE can do with; ``served``: whether it has any option.
-    """
+def check_feasible(problem, fewest, served):
+    """Raise InputError if no choice is feasible: which limit, and by how much. ``fewest``, ``served``: as of :func:`least_use`."""
     if not served.all():
         _refuse(problem, int(served.argmin()), int((~served).sum()) - 1)
     need, bound = int(fewest.sum()), int((fewest > 0).sum())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from solver.allocation import evaluate
-from solver.choices import cheapest, check_feasible, options, relax
+from solver.choices import cheapest, check_feasible, least_use, options, relax
 from solver.core import search
 from solver.inputs import InputError
 from solver.kinds import Kinds
@@ -113,10 +113,8 @@ class Scan:
 
         def scan(at):
             cost, local_steps = options(problem, slice(at, at + size))
-            fewest, bound = np.zeros(len(cost), dtype=np.int64), np.flatnonzero(np.isinf(cost[:, 0]))
-            fewest[bound] = cheapest(cost[bound], np.inf)
+            fewest, served = least_use(cost)
             few, many = fewest if high == np.inf else cheapest(cost, high), cheapest(cost, low)
-            served = np.isfinite(cost[np.arange(len(cost)), fewest])
             return few, many, fewest, served, local_steps, cost[few < many]
 
         with ThreadPoolExecutor(os.cpu_count()) as threads:  # numpy works outside the interpreter's lock

@@ -56,10 +56,7 @@ def _columns(problem):
     """Every array that has a row for each UE."""
     found = []
     for place in (problem.local, problem.edge):
-        curves = [
-            (value, 2 if curve.family == "table" else 1) for curve in (place.error, place.utility) for value in curve.parameters.values()
-        ]
-        found += [value for value, own in curves if value.ndim == own]
+        found += [*place.error.own().values(), *place.utility.own().values()]
         found += [value for value in vars(place).values() if isinstance(value, np.ndarray) and value.ndim]
     limits = [*problem.weights.values(), problem.deadline, problem.max_error]
     return found + [value for value in limits if value is not None and value.ndim]

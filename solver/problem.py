@@ -62,8 +62,12 @@ class Curve:
 
     def part(self, rows):
         """The curve of the UEs ``rows``, an index array or a slice."""
-        own = 2 if self.family == "table" else 1
-        return Curve(self.family, {name: value[rows] if value.ndim == own else value for name, value in self.parameters.items()})
+        own = self.own()
+        return Curve(self.family, {name: value[rows] if name in own else value for name, value in self.parameters.items()})
+
+    def own(self):
+        """The parameters that have a row for each UE."""
+        return {name: value for name, value in self.parameters.items() if value.ndim == (2 if self.family == "table" else 1)}
 
     def at(self, steps):
         """The curve at ``steps``: 1, 2, ..., or an integer array of shape (users, k). Broadcasts to (users, steps) or (users, k)."""

@@ -46,19 +46,10 @@ def fit_time(steps, seconds):
     known = spread > 0
     sd = medians * (spread if known else 1.0) / np.sqrt(images)
 
-    design = np.stack([np.ones_like(counts), counts], axis=1)
-    (overhead, step_time), misfit = nnls(design / sd[:, None], medians / sd)
-    covariance = _covariance(design / sd[:, None], (overhead > 0, step_time > 0), misfit**2, known)
+    line, covariance, lack = fit_line(counts, medians, sd, len(seconds) - len(counts) if known else None)
+    overhead, step_time = line
     residuals = seconds / (overhead + step_time * steps) - 1
     low, high = np.quantile(residuals, [0.025, 0.975])
-
-    spare = len(counts) - np.count_nonzero([overhead, step_time])
-    off = medians / (overhead + step_time * counts) - 1
-    lack = None
-    if known and spare > 0:
-        p = float(fisher.sf(misfit**2 / spare, spare, len(seconds) - len(counts)))
-        largest = int(np.argmax(np.abs(off)))
-        lack = {"p": p, "largest": float(off[largest]), "at": int(counts[largest]), "affine": p >= AFFINE_LEVEL}
 
     through_origin = float(np.sum(counts * medians / sd**2) / np.sum(counts**2 / sd**2))
     return {
@@ -77,6 +68,25 @@ def fit_time(steps, seconds):
             for count, median, number in zip(counts, medians, images, strict=True)
         ],
     }
+
+
+def fit_line(counts, values, sd, freedom):
+    """The line ``values`` = a + b * ``counts`` with a, b >= 0, by least squares weighted by ``sd``; all shape (n,).
+
+    ``freedom``: degrees of freedom with which ``sd`` is known, or None where only its proportions are. Returns (a, b), their
+    covariance (2, 2) and ``lack_of_fit`` as :func:`fit_time` describes it.
+    """
+    design = np.stack([np.ones_like(counts), counts], axis=1)
+    line, misfit = nnls(design / sd[:, None], values / sd)
+    covariance = _covariance(design / sd[:, None], line > 0, misfit**2, freedom is not None)
+    spare = len(counts) - np.count_nonzero(line)
+    lack = None
+    if freedom is not None and spare > 0:
+        off = values / (design @ line) - 1
+        p = float(fisher.sf(misfit**2 / spare, spare, freedom))
+        largest = int(np.argmax(np.abs(off)))
+        lack = {"p": p, "largest": float(off[largest]), "at": int(counts[largest]), "affine": p >= AFFINE_LEVEL}
+    return line, covariance, lack
 
 
 def _covariance(design, free, chi2, known):

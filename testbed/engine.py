@@ -22,14 +22,14 @@ class Generated:
         return self.text_time + sum(self.step_times) + self.decode_time
 
     def measured(self, meter):
-        """The call's times and energy as a record holds them, ``batch`` images together; ``meter`` is what gave the energy."""
+        """The call's times and energy as a record holds them, ``batch`` images together; ``meter`` has just given the energy."""
         return {
             "text_time": self.text_time, "step_times": self.step_times, "decode_time": self.decode_time, "time": self.time,
-            "energy_j": self.energy_j, "meter": meter.name, "batch": len(self.images),
+            "energy_j": self.energy_j, "energy_parts_j": meter.parts_j, "clock_hz": meter.clock_hz, "meter": meter.name, "batch": len(self.images),
         }  # fmt: skip
 
 
-def _synchronised_clock(device):
+def synchronised_clock(device):
     """Seconds on a monotonic clock, read after the device has finished what was asked of it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -50,21 +50,21 @@ def generate(pipeline, prompts, seeds, steps, guidance, meter):
 
     def first_call(*_):
         if not marks:
-            marks.append(_synchronised_clock(device))
+            marks.append(synchronised_clock(device))
 
     def step_end(_pipeline, _step, _timestep, kwargs):
-        marks.append(_synchronised_clock(device))
+        marks.append(synchronised_clock(device))
         return kwargs
 
     hook = denoiser.register_forward_pre_hook(first_call)
     try:
-        start = _synchronised_clock(device)
         meter.start()
+        start = synchronised_clock(device)  # after the meter, whose own reading takes time
         result = pipeline(
             list(prompts), num_inference_steps=steps, guidance_scale=guidance, output_type="np",
             generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds], callback_on_step_end=step_end,
         )  # fmt: skip
-        end = _synchronised_clock(device)
+        end = synchronised_clock(device)
         energy_j = meter.stop()
     finally:
         hook.remove()

@@ -1,10 +1,10 @@
 """Do prompt classes really differ? Profiles are fitted for each class, which costs images; this says whether it pays."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import numpy as np
 
-from calibration.tasks import PLACES
+from calibration.tasks import PLACES, POINTS
 
 #: quantity -> the measured field, and (zero, unit) of its scale from a class's units
 QUANTITIES = {
@@ -22,7 +22,7 @@ def differences(records, units):
     ``records``, ``units``: as :func:`calibration.profile.build` takes them. ``p`` is that of a permutation test: how often classes drawn at
     random among the prompts lie further apart than the real ones do, over all step counts together, each in units of
     its spread among prompts. ``share`` is the part of the prompts' variance that lies between the classes. ``differ``: p < 0.05.
-    Rows without two classes of two prompts, each measured at every step count, are left out.
+    Rows without two classes of two prompts, each measured at the step counts that most prompts have, are left out.
     """
     rows = []
     for place in PLACES:
@@ -30,11 +30,13 @@ def differences(records, units):
             values = defaultdict(lambda: defaultdict(list))  # (class, prompt) -> steps -> values
             for record in records:
                 asked, value = record["asked"], record["measured"][field]
-                if asked["place"] == place and asked["purpose"] == "sweep" and value is not None:
+                if asked["place"] == place and asked["purpose"] in POINTS and value is not None:
                     zero, unit = scale(units[place, asked["prompt_class"]])
                     values[asked["prompt_class"], asked["prompt"]][asked["steps"]].append((value - zero) / unit)
-            grid = sorted({steps for found in values.values() for steps in found})
-            whole = {key: [np.mean(found[steps]) for steps in grid] for key, found in values.items() if len(found) == len(grid)}
+            # an adaptive sweep takes few step counts of most prompts; those of half of the prompts decide which prompts can be compared
+            often = Counter(steps for found in values.values() for steps in found)
+            grid = sorted(steps for steps, times in often.items() if times > len(values) / 2)
+            whole = {key: [np.mean(found[steps]) for steps in grid] for key, found in values.items() if found.keys() >= set(grid)}
             names = [name for name, _ in whole]
             if len(set(names)) < 2 or min(names.count(name) for name in names) < 2:
                 continue

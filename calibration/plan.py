@@ -1,4 +1,4 @@
-"""The calibration sweep as a list of tasks."""
+"""The calibration sweep as a list of tasks; :mod:`calibration.adaptive` chooses smaller ones."""
 
 from itertools import zip_longest
 
@@ -10,18 +10,41 @@ MODEL_FIELDS = ("model", "revision", "device", "dtype", "scheduler", "guidance")
 
 
 def sweep(models, prompts, seeds, steps, converged_steps=120):
-    """Tasks of a calibration sweep, in the order in which they should run.
+    """Tasks of a fixed sweep, every prompt with every seed and every step count, in the order in which they should run.
 
     ``models``: per place (``local``, ``edge``) the model's fields (``model``, ``device``, ``dtype``, ``scheduler``,
     ``guidance``, optional ``revision``); ``prompts``: per prompt class a list of prompts; ``seeds``; ``steps``: the
     grid; ``converged_steps``: the steps of the reference image, more than the grid's largest.
 
+    Raises :class:`InputError` for an empty list, a duplicate, or a value that is not allowed.
+    """
+    check(models, prompts, seeds, steps, converged_steps)
+    every = {place: {converged_steps: "converged", **dict.fromkeys(steps, "sweep")} for place in models}
+    return in_turns(models, {name: [(text, seed, every) for text in texts for seed in seeds] for name, texts in prompts.items()})
+
+
+def in_turns(models, wanted):
+    """Tasks for ``wanted``: per prompt class a list of (prompt, seed, {place: {step count: purpose}}).
+
     For each prompt and seed the converged task comes first, so that each grid image can be compared at
     once; then the grid. Places alternate task by task, classes prompt by prompt, and every second grid runs
     backwards: slow drift of the machine then falls on all of them alike, and an interrupted sweep is balanced.
-
-    Raises :class:`InputError` for an empty list, a duplicate, or a value that is not allowed.
     """
+    tasks = []
+    rounds = zip_longest(*([(name, *one) for one in samples] for name, samples in wanted.items()))
+    for turn, (prompt_class, prompt, seed, counts) in enumerate(one for group in rounds for one in group if one):
+        asked = {(count, purpose) for one in counts.values() for count, purpose in one.items()}
+        grid = sorted(asked, reverse=turn % 2 == 1)
+        for count, purpose in sorted(grid, key=lambda one: one[1] != "converged"):
+            for place in models:
+                if counts.get(place, {}).get(count) == purpose:
+                    what = {"prompt": prompt, "prompt_class": prompt_class, "seed": seed, "steps": count, "purpose": purpose}
+                    tasks.append(Task(place=place, **models[place], **what))
+    return tasks
+
+
+def check(models, prompts, seeds, steps, converged_steps):
+    """Raise :class:`InputError` for what cannot be swept; see :func:`sweep`."""
     _models(models)
     if not isinstance(prompts, dict) or not prompts:
         raise InputError(f"prompts: found {prompts!r}; allowed: prompt classes, each with a list of at least one prompt")
@@ -31,18 +54,6 @@ def sweep(models, prompts, seeds, steps, converged_steps=120):
     _distinct("steps", steps, lambda count: is_whole(count) and count >= 1, "different whole numbers of at least 1")
     if not is_whole(converged_steps) or converged_steps <= max(steps):
         raise InputError(f"converged_steps: found {converged_steps!r}; allowed: a whole number above the grid's largest, {max(steps)}")
-
-    tasks = []
-    rounds = zip_longest(*([(name, text) for text in texts] for name, texts in prompts.items()))
-    turns = [(name, text, seed) for group in rounds for name, text in filter(None, group) for seed in seeds]
-    for turn, (prompt_class, prompt, seed) in enumerate(turns):
-        grid = sorted(steps, reverse=turn % 2 == 1)
-        for count in [converged_steps, *grid]:
-            for place in models:
-                purpose = "converged" if count == converged_steps else "sweep"
-                what = {"prompt": prompt, "prompt_class": prompt_class, "seed": seed, "steps": count, "purpose": purpose}
-                tasks.append(Task(place=place, **models[place], **what))
-    return tasks
 
 
 def _models(models):

@@ -1,19 +1,20 @@
 """Profiles: what was measured of each pipeline at each place, per prompt class, and the curves fitted to it."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 
 import numpy as np
 
 from calibration.checks import need, number, table
 from calibration.classes import differences
 from calibration.curves import FAMILIES
+from calibration.energy import fit_energy, metered, power
 from calibration.fit import fit_curve
-from calibration.tasks import PLACES
+from calibration.samples import sample, weights
+from calibration.tasks import PLACES, POINTS
 from calibration.timing import fit_time
 from solver.inputs import InputError, check_keys, read_json
 
 SCHEMA = "profiles/1"
-_REPLICATES = 400
 FRECHET_NOTE = "Comparable only at equal sample size, with the same extractor and reference."
 
 
@@ -59,7 +60,7 @@ def check(profiles, where="profiles"):
     if not isinstance(profiles, dict) or profiles.get("schema") != SCHEMA:
         found = profiles.get("schema") if isinstance(profiles, dict) else profiles
         raise InputError(f"{where}: schema: found {found!r}; allowed: '{SCHEMA}'")
-    table(where, profiles, ("schema", "environment", "metrics", "profiles", "class_differences"))
+    table(where, profiles, ("schema", "environment", "metrics", "profiles", "class_differences", "plan"))
     entries = profiles.get("profiles")
     if not isinstance(entries, list) or not entries:
         raise InputError(f"{where}: profiles: found {entries!r}; allowed: a list of at least one profile")
@@ -77,6 +78,11 @@ def check(profiles, where="profiles"):
         power = need(f"{spot}.power", entry["power"], ("watts", "relative_sd", "meter", "basis"))
         for name in ("watts", "relative_sd") if power["watts"] is not None else ():
             number(f"{spot}.power.{name}", power[name], least=0.0)
+        if energy := entry.get("energy"):
+            need(f"{spot}.energy", energy, ("overhead_j", "step_j", "covariance"))
+            for name in ("overhead_j", "step_j"):
+                number(f"{spot}.energy.{name}", energy[name], least=0.0)
+            _square(f"{spot}.energy.covariance", energy["covariance"], 2)
         number(f"{spot}.error.unit", _curve(f"{spot}.error", entry["error"], ["unit"])["unit"], above=0.0)
         utility = _curve(f"{spot}.utility", entry["utility"], ["floor", "ceiling"])
         number(f"{spot}.utility.floor", utility["floor"])
@@ -140,25 +146,25 @@ def _profile(records, units, frechet):
         for name in shared:
             if record["asked"][name] != asked[name]:
                 raise InputError(f"{name}: found {record['asked'][name]!r} and {asked[name]!r}; allowed: one per profile")
-    sweep = [record for record in records if record["asked"]["purpose"] == "sweep"]
+    sweep = [record for record in records if record["asked"]["purpose"] in POINTS]
     if not sweep:
         raise InputError("found no record of a sweep")
-    grid = max(record["asked"]["steps"] for record in sweep)
-    timed = [record for record in records if record["asked"]["steps"] <= grid]
+    timed = [record for record in sweep if record["asked"]["purpose"] == "sweep"]
 
     unit, floor, ceiling = units["error_unit"], units["utility_floor"], units["utility_ceiling"]
     if not unit > 0 or not ceiling > floor:
         raise InputError(f"units: found {units}; allowed: error_unit above 0 and utility_ceiling above utility_floor")
-    clip = _points(sweep, "clip_score", 0.0, 1.0)
+    time, images = _time(timed), metered(timed)
     return {
         "place": asked["place"],
         **{name: asked[name] for name in shared},
         "prompt_class": asked["prompt_class"],
-        "time": _time(timed),
-        "power": _power(timed),
-        "error": {"unit": unit, **_quality(*_points(sweep, "distance", 0.0, unit), "error")},
-        "utility": {"floor": floor, "ceiling": ceiling, **_quality(*_points(sweep, "clip_score", floor, ceiling - floor), "utility")},
-        "clip_score": {"points": clip[0]},
+        "time": time,
+        "power": power(images),
+        "energy": fit_energy(images, time),
+        "error": {"unit": unit, **_quality(sample(sweep, "distance", 0.0, unit), "error")},
+        "utility": {"floor": floor, "ceiling": ceiling, **_quality(sample(sweep, "clip_score", floor, ceiling - floor), "utility")},
+        "clip_score": {"points": sample(sweep, "clip_score", 0.0, 1.0).points},
         "frechet": {"points": frechet, "note": FRECHET_NOTE},
     }
 
@@ -174,91 +180,11 @@ def _time(records):
     return {**fit, "stages": stages}
 
 
-def _power(records):
-    """Joules over seconds of the images that were metered, and one image's relative sd about that."""
-    metered = [record["measured"] for record in records if record["measured"]["energy_j"] is not None]
-    if not metered:
-        return {"watts": None, "relative_sd": None, "meter": None, "basis": "none"}
-    joules, seconds = (np.array([one[name] for one in metered]) for name in ("energy_j", "time"))
-    watts = float(joules.sum() / seconds.sum())
-    spread = float(np.std(joules / (watts * seconds))) if watts > 0 else 0.0
-    meter = Counter(one["meter"] for one in metered).most_common(1)[0][0]
-    return {"watts": watts, "relative_sd": spread, "meter": meter, "basis": "measured"}
-
-
-def _points(records, field, zero, unit):
-    """Means per step count of (value - zero) / unit: the points, their covariance or None, and bootstrap replicates or None.
-
-    A prompt's images resemble each other, so prompts, not images, are the independent observations: ``se`` is
-    the standard error of the mean over prompts. The same prompts appear at every step count, so the means err
-    together, and the covariance says so; it needs three prompts that were run at every step count. ``replicates``, shape
-    (samples, points), are the means of prompts drawn with replacement, each with all its seeds and at all step counts.
-    """
-    values = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        value = record["measured"][field]
-        if value is not None:
-            values[record["asked"]["steps"]][record["asked"]["prompt"]].append((value - zero) / unit)
-    if not values:
-        raise InputError(f"found no record with a value of {field}")
-    points, columns = [], {}
-    for steps in sorted(values):
-        by_prompt = values[steps]
-        images = np.concatenate(list(by_prompt.values()))
-        means = {prompt: float(np.mean(found)) for prompt, found in by_prompt.items()}
-        columns[steps] = means
-        between = np.var(list(means.values()), ddof=1) if len(means) > 1 else None
-        points.append({
-            "steps": steps,
-            "value": float(np.mean(list(means.values()))),
-            "sd": float(np.std(images, ddof=1)) if len(images) > 1 else None,
-            "sd_prompt": _between_prompts(by_prompt, between),
-            "se": float(np.sqrt(between / len(means))) if between is not None else None,
-            "n": len(images),
-            "prompts": len(means),
-        })
-    common = sorted(set.intersection(*(set(means) for means in columns.values())))
-    if len(common) < 3:
-        return points, None, None
-    means = np.array([[column[prompt] for prompt in common] for column in columns.values()])
-    drawn = np.random.default_rng(0).multinomial(len(common), np.full(len(common), 1 / len(common)), _REPLICATES) / len(common)
-    # about the points, which may hold prompts that are not common to all step counts
-    replicates = drawn @ means.T - means.mean(axis=1) + [point["value"] for point in points]
-    return points, np.atleast_2d(np.cov(means)) / len(common), replicates
-
-
-def _between_prompts(by_prompt, between):
-    """The sd between prompts' own means, without the noise of a few seeds; of single images where each prompt has but one.
-
-    With one seed per prompt the two cannot be told apart; taking all of it as the prompt's is the cautious side.
-    """
-    if between is None:
-        return None
-    within = [np.var(found, ddof=1) / len(found) for found in by_prompt.values() if len(found) > 1]
-    return float(np.sqrt(max(0.0, between - (np.mean(within) if within else 0.0))))
-
-
-def _quality(points, covariance, replicates, kind):
-    """A fitted curve on ``points``, which replace the fit's own (they hold more)."""
+def _quality(sample, kind):
+    """A fitted curve on a sample's points, which replace the fit's own (they hold more)."""
+    points, sd = sample.points, weights(sample.points, kind)
     steps, values = ([point[name] for point in points] for name in ("steps", "value"))
-    weights = _weights(points, kind)
-    prompts = min(point["prompts"] for point in points)
-    fit = fit_curve(steps, values, weights, kind, covariance if weights is not None else None, prompts - 1, replicates)
-    if weights is None:  # standard errors that cannot be weights (of one prompt, or none at all) are not known ones
+    fit = fit_curve(steps, values, sd, kind, sample.covariance if sd is not None else None, sample.freedom, sample.replicates)
+    if sd is None:  # standard errors that cannot be weights (of one prompt, or none at all) are not known ones
         points = [{**point, "se": None} for point in points]
     return {**fit, "points": points}
-
-
-def _weights(points, kind):
-    """Standard errors to weight by, or None where there are none.
-
-    A standard error from a few prompts may be small by chance, and would nail the curve to its point: none counts
-    as less than a third of the typical one (relative to the value for an error, absolute for a utility).
-    """
-    if any(point["se"] is None for point in points):
-        return None
-    se = np.array([point["se"] for point in points])
-    scale = np.abs([point["value"] for point in points]) if kind == "error" else np.ones(len(points))
-    least = np.median(se / np.where(scale > 0, scale, np.inf)) / 3 * scale
-    weights = np.maximum(se, least)
-    return weights if (weights > 0).all() else None

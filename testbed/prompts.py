@@ -16,8 +16,16 @@ class ScenePrompts:
 
     classes = scenes.CLASSES
 
+    def available(self, prompt_class):
+        """How many captions of a class there are for calibration."""
+        return len(scenes.captions(prompt_class, "calibration"))
+
     def calibration(self, prompt_class, count):
         return _take(scenes.captions(prompt_class, "calibration"), count, prompt_class, "sweep.prompts_per_class")
+
+    def held_out(self, prompt_class):
+        """All captions of a class that are not for calibration."""
+        return [caption.text for caption in scenes.captions(prompt_class, "held-out")]
 
     def execution(self, prompt_class, count):
         return _take(scenes.captions(prompt_class, "held-out"), count, prompt_class, "scenario.users")
@@ -51,9 +59,12 @@ class FilePrompts:
             raise InputError(f"prompts: {path}: no prompt in it")
         self.classes = tuple(self._pools)
 
+    def available(self, prompt_class):
+        """How many prompts of a class there are for calibration: half of the different ones."""
+        return len(set(self._pools[prompt_class])) // 2
+
     def _pool(self, prompt_class, count, spot):
-        pool = list(dict.fromkeys(self._pools[prompt_class]))
-        half = len(pool) // 2
+        pool, half = list(dict.fromkeys(self._pools[prompt_class])), self.available(prompt_class)
         if count > half:
             raise InputError(
                 f"{spot}: {count} prompts of class '{prompt_class}' are asked for; allowed: at most {half}, half of those in {self.path}"

@@ -83,7 +83,7 @@ def test_the_converged_image_comes_before_its_grid_and_places_alternate():
         assert (key not in reached) == (task.purpose == "converged")
         reached.add(key)
     assert [task.place for task in tasks] == ["local", "edge"] * 32
-    assert [task.prompt for task in tasks[::16]] == ["a", "d", "b", "c"]  # a class at a time
+    assert [task.prompt for task in tasks[::8]] == ["a", "d", "a", "d", "b", "b", "c", "c"]  # classes in turns
 
 
 def test_every_second_grid_runs_backwards():

@@ -1,13 +1,15 @@
 """Predicted against measured: did the images that the allocation led to cost and look as the problem promised?"""
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import asdict
 
 import numpy as np
 
-from calibration.average import curve, degrees, t_quantile
+from calibration.average import curve
 from calibration.drift import drifts
 from calibration.scenario import sites
+from calibration.totals import Estimate, objective, row, time_without_drift, totals
+from calibration.verdicts import FAIL, of_predictions
 from solver.allocation import Allocation
 from solver.certificate import certify
 from solver.inputs import InputError
@@ -15,25 +17,6 @@ from solver.problem import Problem
 
 SCHEMA = "validation/1"
 QUANTITIES = ("time", "energy", "error", "utility", "clip_score")
-TOTALS = (
-    ("time", "sum", "s"), ("energy", "sum", "J"), ("error", "mean", "1"), ("utility", "mean", "1"), ("clip_score", "mean", "1"),
-)
-
-
-@dataclass
-class Estimate:
-    """One quantity of one UE: the mean over its images, predicted and measured (None: not measured).
-
-    The predicted mean's variance is ``own`` (these few images and this prompt) plus ``scale``² times the variance of
-    the fitted curve at the UE's steps; ``freedom`` are the degrees of freedom with which ``own`` was estimated.
-    """
-
-    predicted: float
-    measured: float | None
-    own: float
-    scale: float
-    freedom: int
-    basis: str | None = None
 
 
 def validate(problem, allocation, profiles, scenario, records, extra_totals=()):
@@ -45,7 +28,8 @@ def validate(problem, allocation, profiles, scenario, records, extra_totals=()):
 
     The 95 % intervals are for the mean over a UE's images: they hold the spread of single images, with images of
     one prompt not taken as independent, and the fitted curve's uncertainty, which UEs of one class and place share,
-    so that it does not average out in the totals. Relative errors are (predicted - measured) / |measured|.
+    so that it does not average out in the totals. Relative errors are (predicted - measured) / |measured|. ``paper`` is what the
+    paper's own forms, fitted to the same records, predict: T = s Δt (eq. (3)), exponentials for error and utility (eqs. (4), (7)).
     Records of anchors (:mod:`calibration.drift`) give one more row: the total time, rid of the machine's drift since calibration.
     Raises :class:`InputError` if the inputs do not belong together.
     """
@@ -68,7 +52,7 @@ def validate(problem, allocation, profiles, scenario, records, extra_totals=()):
             notes.add("Some UEs have no image made at their place with their steps; they are left out of the measured totals.")
         estimate = _user(problem, user, site, place, steps, found)
         estimates.append((site[place], steps, estimate))
-        rows = {name: _row(estimate[name], site[place], steps, name) for name in QUANTITIES}
+        rows = {name: row(estimate[name], site[place], steps, name) for name in QUANTITIES}
         named = {"user": user, "prompt_class": site["prompt_class"], "device_class": site["device_class"], "place": place}
         users.append({**named, "steps": steps, "images": len(found), **rows, "records": [one["id"] for one in found]})
         if estimate["time"].basis == "emulated":
@@ -81,24 +65,22 @@ def validate(problem, allocation, profiles, scenario, records, extra_totals=()):
             f"The machine ran the {place} model {abs(found.ratio - 1):.1%} {'slower' if found.ratio > 1 else 'quicker'} while the allocation "
             f"was executed than while it was calibrated ({found.n} images in between, of the same kind at both times)."
         )
-    time, *others = _totals(estimates)
+    time, *others = totals(estimates)
     return {
         "schema": SCHEMA,
         "users": users,
-        "totals": [time, *_time_without_drift(estimates, drift), *others, _objective(problem, estimates), *extra_totals],
-        "median_absolute_error": {name: _median_error(users, name) for name in QUANTITIES},
+        "totals": [time, *time_without_drift(estimates, drift), *others, objective(problem, estimates), *extra_totals],
+        "median_absolute_error": {name: _median_error(users, name, "relative_error") for name in QUANTITIES},
+        "paper_median_absolute_error": {name: _median_error(users, name, "paper_relative_error") for name in QUANTITIES},
         "coverage": {name: _coverage(users, name) for name in QUANTITIES},
+        "drift": {place: asdict(found) for place, found in drift.items()},
         "notes": sorted(notes),
     }
 
 
 def failures(validation):
-    """One line for each total whose measured value lies outside its 95 % interval."""
-    return [
-        f"{row['quantity']}: predicted {row['predicted']:.4g} ({row['low']:.4g} to {row['high']:.4g}), measured {row['measured']:.4g} {row['unit']}".rstrip()
-        for row in validation["totals"]
-        if row["inside"] is False
-    ]
+    """One line for each prediction that fails, by :mod:`calibration.verdicts`: a total, or the coverage of a quantity."""
+    return [f"{one.judged}: {one.found}; allowed: {one.allowed}" for one in of_predictions(validation) if one.verdict == FAIL]
 
 
 def _user(problem, user, site, place, steps, records):
@@ -115,12 +97,14 @@ def _user(problem, user, site, place, steps, records):
     metered = metered and None not in joules
     spread, freedom = profile["time"]["relative_sd"], profile["time"]["n"] - 2
     own = (spread * promised["time"]) ** 2 / images
-    time = Estimate(promised["time"], _mean(times), own, ratio, freedom, basis)
+    by_paper = ratio * profile["time"]["paper"]["step_time"] * steps
+    time = Estimate(promised["time"], _mean(times), own, ratio, freedom, by_paper, basis)
     if metered:
         own_energy = (spread**2 + profile["power"]["relative_sd"] ** 2) * promised["energy"] ** 2 / images
-        energy = Estimate(promised["energy"], _mean(joules), own_energy, watts, freedom, "measured")
+        energy = Estimate(promised["energy"], _mean(joules), own_energy, watts, freedom, watts * by_paper, "measured")
     else:
-        energy = Estimate(promised["energy"], _mean([watts * one for one in times]), watts**2 * own, watts * ratio, freedom, "modelled")
+        modelled = _mean([watts * one for one in times])
+        energy = Estimate(promised["energy"], modelled, watts**2 * own, watts * ratio, freedom, watts * by_paper, "modelled")
 
     unit, floor, span = profile["error"]["unit"], profile["utility"]["floor"], profile["utility"]["ceiling"] - profile["utility"]["floor"]
     distances = [record["measured"]["distance"] for record in records]
@@ -129,10 +113,11 @@ def _user(problem, user, site, place, steps, records):
     prompts = max(1, len({record["asked"]["prompt"] for record in records}))
     own_error, error_freedom = _image_variance(profile["error"]["points"], steps, images, prompts)
     own_utility, utility_freedom = _image_variance(profile["utility"]["points"], steps, images, prompts)
-    error = Estimate(promised["error"], _scaled(_mean(distances), 0.0, unit), own_error, 1.0, error_freedom)
-    utility = Estimate(promised["utility"], _scaled(clip, floor, span), own_utility, 1.0, utility_freedom)
-    expected = floor + span * float(curve(profile["utility"], [steps])[0][0])
-    clip_score = Estimate(expected, clip, span**2 * own_utility, span, utility_freedom)
+    error_paper, utility_paper = (_at(profile[name], steps, profile[name]["paper"]) for name in ("error", "utility"))
+    error = Estimate(promised["error"], _scaled(_mean(distances), 0.0, unit), own_error, 1.0, error_freedom, error_paper)
+    utility = Estimate(promised["utility"], _scaled(clip, floor, span), own_utility, 1.0, utility_freedom, utility_paper)
+    expected, expected_paper = floor + span * _at(profile["utility"], steps), floor + span * utility_paper
+    clip_score = Estimate(expected, clip, span**2 * own_utility, span, utility_freedom, expected_paper)
     return {"time": time, "energy": energy, "error": error, "utility": utility, "clip_score": clip_score}
 
 
@@ -144,120 +129,9 @@ def _image_variance(points, steps, images, prompts):
     return prompt / prompts + max(0.0, one - prompt) / images, nearest["n"] - 1
 
 
-def _fit(profile, name):
-    """``name``'s fitted curve in ``profile``: a function from steps to the covariance of its values, and the t quantile."""
-    if name in ("time", "energy"):
-        covariance = np.array(profile["time"]["covariance"])
-        def affine(steps):
-            design = np.stack([np.ones(len(steps)), np.asarray(steps, float)], axis=1)
-            return design @ covariance @ design.T
-
-        return affine, t_quantile(profile["time"]["freedom"])
-    fit = profile["error" if name == "error" else "utility"]
-    return lambda steps: curve(fit, steps)[1], t_quantile(degrees(fit))
-
-
-def _row(estimate, profile, steps, name):
-    """One quantity of one UE, as ``validation/1`` has it."""
-    covariance, factor = _fit(profile, name)
-    own = t_quantile(estimate.freedom) ** 2 * estimate.own
-    half = np.sqrt(own + (factor * estimate.scale) ** 2 * float(covariance([steps])[0, 0]))
-    row = _compare(estimate.predicted, estimate.measured, half)
-    return {**row, "basis": estimate.basis} if estimate.basis else row
-
-
-def _totals(estimates):
-    """Rows for the sums and means over the UEs that were measured."""
-    rows = []
-    for name, form, unit in TOTALS:
-        there = [(profile, steps, one[name], 1.0) for profile, steps, one in estimates if one[name].measured is not None]
-        count = len(there) if form == "mean" and there else 1
-        predicted, measured, half = _sum(name, there)
-        row = _compare(predicted / count, None if measured is None else measured / count, half / count)
-        rows.append({"quantity": f"{name} ({form})", "unit": unit, **row, "basis": _basis(one for _, _, one, _ in there)})
-    return rows
-
-
-def _time_without_drift(estimates, drift):
-    """The row of the total time at the speed that the machine had during execution; none without anchors at every place."""
-    there = [(profile, steps, one["time"]) for profile, steps, one in estimates if one["time"].measured is not None]
-    if not there or not {profile["place"] for profile, _, _ in there} <= drift.keys():
-        return []
-    moved, alone = [], defaultdict(float)
-    for profile, steps, time in there:
-        ratio = drift[profile["place"]].ratio
-        own, scale = ratio**2 * time.own, ratio * time.scale
-        moved.append((profile, steps, replace(time, predicted=ratio * time.predicted, own=own, scale=scale), 1.0))
-        alone[profile["place"]] += time.predicted
-    predicted, measured, half = _sum("time", moved)
-    doubt = [t_quantile(drift[place].n - 1) * drift[place].se * seconds for place, seconds in alone.items()]
-    row = _compare(predicted, measured, np.linalg.norm([half, *doubt]))
-    return [{"quantity": "time (sum), drift removed", "unit": "s", **row, "basis": _basis(time for _, _, time, _ in moved)}]
-
-
-def _objective(problem, estimates):
-    """The row of eq. (8), sum of w1 (c1 T + c2 eps + c3 E) - w2 U, over the UEs of which all four were measured."""
-    weight = {name: np.broadcast_to(value, problem.users) for name, value in problem.weights.items()}
-    parts = {"time": [], "error": [], "utility": []}
-    for n, (profile, steps, one) in enumerate(estimates):
-        if any(one[name].measured is None for name in ("time", "energy", "error", "utility")):
-            continue
-        w1, w2, c1, c2, c3 = (float(weight[name][n]) for name in ("cost", "utility", "time", "error", "energy"))
-        parts["time"].append((profile, steps, _together(one["time"], w1 * c1, one["energy"], w1 * c3), 1.0))
-        parts["error"].append((profile, steps, one["error"], w1 * c2))
-        parts["utility"].append((profile, steps, one["utility"], -w2))
-    predicted, measured, halves = zip(*(_sum(name, rows) for name, rows in parts.items()), strict=True)
-    row = _compare(sum(predicted), sum(measured) if parts["time"] else None, np.linalg.norm(halves))
-    return {"quantity": "objective", "unit": "1", **row, "basis": _basis(one for _, _, one, _ in parts["time"])}
-
-
-def _together(time, a, energy, b):
-    """a T + b E as one estimate: energy is watts times time, so the two err together."""
-    return Estimate(
-        a * time.predicted + b * energy.predicted,
-        a * time.measured + b * energy.measured,
-        (a * np.sqrt(time.own) + b * np.sqrt(energy.own)) ** 2,
-        a * time.scale + b * energy.scale,
-        time.freedom,
-        " and ".join(sorted({time.basis, energy.basis})),
-    )
-
-
-def _basis(estimates):
-    """``measured``, or all that the estimates rest on, as in ``emulated and measured``."""
-    return " and ".join(sorted({word for one in estimates for word in (one.basis or "measured").split(" and ")})) or "none"
-
-
-def _sum(name, parts):
-    """Predicted sum, measured sum (None without parts) and the interval's half width of [(profile, steps, estimate, factor)].
-
-    The curves of one class at its two places come from the same prompts, and may err together: their doubts add.
-    """
-    predicted = sum(factor * one.predicted for _, _, one, factor in parts)
-    measured = sum(factor * one.measured for _, _, one, factor in parts) if parts else None
-    square = sum((1.96 * factor) ** 2 * one.own for _, _, one, factor in parts)
-    shared = defaultdict(list)
-    for profile, steps, one, factor in parts:
-        shared[profile["prompt_class"], profile["place"]].append((profile, steps, factor * one.scale))
-    doubt = defaultdict(float)
-    for (prompt_class, _), group in shared.items():
-        covariance, factor = _fit(group[0][0], name)
-        scale = np.array([scale for _, _, scale in group])
-        doubt[prompt_class] += factor * np.sqrt(scale @ covariance([steps for _, steps, _ in group]) @ scale)
-    return predicted, measured, float(np.sqrt(square + sum(half**2 for half in doubt.values())))
-
-
-def _compare(predicted, measured, half):
-    low, high = float(predicted - half), float(predicted + half)
-    known = measured is not None
-    return {
-        "predicted": float(predicted),
-        "measured": float(measured) if known else None,
-        "low": low,
-        "high": high,
-        "relative_error": float((predicted - measured) / abs(measured)) if known and measured != 0 else None,
-        "inside": bool(low <= measured <= high) if known else None,
-    }
+def _at(fit, steps, family=None):
+    """The value of a fitted curve, or of one of its families, at ``steps``."""
+    return float(curve(fit, [steps], family)[0][0])
 
 
 def _mean(values):
@@ -269,11 +143,11 @@ def _scaled(value, zero, unit):
     return None if value is None else (value - zero) / unit
 
 
-def _median_error(users, name):
-    errors = [abs(row[name]["relative_error"]) for row in users if row[name]["relative_error"] is not None]
+def _median_error(users, name, error):
+    errors = [abs(user[name][error]) for user in users if user[name][error] is not None]
     return float(np.median(errors)) if errors else None
 
 
 def _coverage(users, name):
-    inside = [row[name]["inside"] for row in users if row[name]["inside"] is not None]
+    inside = [user[name]["inside"] for user in users if user[name]["inside"] is not None]
     return float(np.mean(inside)) if inside else None

@@ -17,6 +17,7 @@ from solver import Allocation, InputError, Problem, certify
 from solver.inputs import read_json, write_atomic
 from testbed.report_format import number, percent, quantity
 from testbed.report_view import view
+from testbed.tables import write_csv
 
 RECORDS = {"calibration": "calibration records", "execution": "execution records"}
 FILES = {  # what each file of a run holds, in the words of the list of what is missing
@@ -49,15 +50,21 @@ class Run:
 
 
 def write_report(run_folder):
-    """Write ``report.html`` into a run folder, complete or not, atomically; return its path.
+    """Write ``report.html`` into a run folder, complete or not; return its path.
+
+    Beside it, ``report/*.csv`` hold the numbers of each plot and ``report/run.toml`` the configuration, from which to run it again.
 
     Raises :class:`InputError` where the folder is not a run folder or a file in it is not what it should be.
     """
     run = load_run(run_folder)
     templates = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, lstrip_blocks=True)
     templates.filters.update(number=number, quantity=quantity, percent=percent)
-    path = run.folder / "report.html"
-    write_atomic(path, templates.get_template("report.html").render(view(run)))
+    shown, path = view(run), run.folder / "report.html"
+    for table in shown["tables"]:
+        write_csv(run.folder / "report" / f"{table['name']}.csv", table["rows"])
+    if shown["config"]:
+        write_atomic(run.folder / "report" / "run.toml", shown["config"])
+    write_atomic(path, templates.get_template("report.html").render(shown))
     return path
 
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from calibration import profile
+from calibration.devices import DEVICES as ALL
 from calibration.drift import drifts
 from calibration.scenario import Scenario, to_problem
 from calibration.tasks import Task
-from calibration.validate import QUANTITIES, validate
+from calibration.validate import QUANTITIES, failures, validate
 from tests.calibration_world import CLASSES, MODELS, World, units
 from solver import Problem, solve
 from solver.inputs import InputError
@@ -108,7 +109,6 @@ def test_measured_values_come_from_the_records_with_ratio_and_units(setting):
     found, scenario, problem, allocation = setting
     records = World(seed=3, watts=40.0).execute(scenario, allocation)
     validation = validate(problem, allocation, found, scenario, [*records, *records[:9]])
-    from calibration.devices import DEVICES as ALL
 
     for user in validation["users"][:60]:
         mine = [record["measured"] for record in records if record["asked"]["user"] == user["user"]]
@@ -182,3 +182,43 @@ def test_drift_needs_three_anchors_at_each_place_and_counts_each_once(setting):
     assert {place: one.n for place, one in drifts(some * 2, found).items()} == {"edge": 3}
     validation = validate(problem, allocation, found, scenario, [*world.execute(scenario, allocation), *some])
     assert [row["quantity"] for row in validation["totals"] if "time" in row["quantity"]] == ["time (sum)"]
+
+
+def test_what_the_papers_forms_predict_stands_beside(setting):
+    """By hand, from the profiles' own paper entries: T = s Δt, energy = watts T, exponentials; local times times the ratio."""
+    found, _, problem, _ = setting
+    validation = run(setting, World(seed=3, watts=40.0))
+    for user in validation["users"]:
+        entry = profile.find(found, user["place"], user["prompt_class"])
+        device = ALL[user["device_class"]]
+        ratio = device.ratio if user["place"] == "local" else 1
+        time = ratio * entry["time"]["paper"]["step_time"] * user["steps"]
+        watts = entry["power"]["watts"] if ratio == 1 else device.watts
+        error, utility = ({one["family"]: one["parameters"] for one in entry[name]["families"]} for name in ("error", "utility"))
+        error, utility = error["exponential"], utility["saturating"]
+        expected = {
+            "time": time, "energy": watts * time, "error": error["scale"] * np.exp(-error["decay"] * user["steps"]),
+            "utility": 1 - np.exp(-utility["rate"] * user["steps"]),
+        }  # fmt: skip
+        for name, value in {**expected, "clip_score": 60 + 30 * expected["utility"]}.items():
+            assert user[name]["paper"] == pytest.approx(value)
+            assert user[name]["paper_relative_error"] == pytest.approx((value - user[name]["measured"]) / user[name]["measured"])
+    for name, how in (("time", np.sum), ("energy", np.sum), ("error", np.mean), ("utility", np.mean)):
+        row = total(validation, name)
+        assert row["paper"] == pytest.approx(how([user[name]["paper"] for user in validation["users"]]))
+        assert row["paper_relative_error"] == pytest.approx((row["paper"] - row["measured"]) / row["measured"])
+        errors = [abs(user[name]["paper_relative_error"]) for user in validation["users"]]
+        assert validation["paper_median_absolute_error"][name] == pytest.approx(np.median(errors))
+    weights = problem["weights"]
+    parts = [(weights["cost"] * sum(weights[name] * user[name]["paper"] for name in ("time", "error", "energy")), weights["utility"] * user["utility"]["paper"])
+             for user in validation["users"]]  # fmt: skip
+    assert total(validation, "objective")["paper"] == pytest.approx(sum(cost - gain for cost, gain in parts))
+    # an overhead that the paper's form has not: it must be further off
+    assert validation["paper_median_absolute_error"]["time"] > 2 * validation["median_absolute_error"]["time"]
+
+
+def test_a_prediction_that_fails_is_named(setting):
+    assert failures(run(setting, World(seed=3, watts=40.0))) == []
+    failed = failures(run(setting, World(seed=3, watts=40.0, slower=1.5)))
+    assert [line.split(":")[0] for line in failed] == ["time (sum)", "energy (sum)", "objective", "coverage of time", "coverage of energy"]
+    assert all("; allowed: " in line for line in failed)

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import json
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -15,7 +16,11 @@ DESCRIPTION = "Calibrate two text-to-image models, allocate denoising steps opti
 def _run(args):
     from testbed import config
 
-    settings = config.load(args.config)
+    settings = config.load(args.config, local=args.local, edge=args.edge)
+    if args.plan:
+        from testbed import cost
+
+        return print(*cost.say(args.config, args.local, args.edge), sep="\n")
     from calibration.validate import failures
     from testbed import chain  # brings torch: only for a configuration that can be read
 
@@ -30,7 +35,7 @@ def _run(args):
 def _calibrate(args):
     from testbed import config
 
-    settings = config.load(args.config)
+    settings = config.load(args.config, local=args.local, edge=args.edge)
     from testbed import chain
 
     testbed = chain.Testbed(settings)
@@ -43,8 +48,13 @@ def _calibrate(args):
 def _problem(args):
     from calibration import profile
     from calibration.scenario import Scenario, to_problem
+    from calibration.travel import merge
 
-    write_json(args.output, to_problem(profile.load(args.profiles), Scenario.load(args.scenario)))
+    profiles = merge([(str(path), place, profile.load(path)) for place, path in args.profiles])
+    problem = to_problem(profiles, Scenario.load(args.scenario))
+    if args.save_profiles:
+        write_json(args.save_profiles, profiles)
+    write_json(args.output, problem)
     print(args.output)
 
 
@@ -96,7 +106,7 @@ def _execute(args):
     classes = (problem.labels or {}).get("prompt_class")
     if classes is None:
         raise InputError(f"{args.problem}: labels.prompt_class is missing; it names each user's prompt class, as `testbed problem` writes it")
-    settings = config.load(args.config)
+    settings = config.load(args.config, local=args.local, edge=args.edge)
     from testbed import chain
 
     testbed = chain.Testbed(settings)
@@ -109,7 +119,18 @@ def _execute(args):
 def _generate(args):
     from testbed import requests
 
-    print(requests.generate_all(args.model, args.requests, args.output, args.dtype, args.device))
+    batched = args.engine == "batched"
+    if not batched and (args.batch or args.order):
+        raise InputError("--engine: found stock with --batch or --order; allowed: batched")
+    options = {"batch": args.batch or requests.CAP, "order": args.order or "first_come"} if batched else {}
+    print(requests.generate_all(args.model, args.requests, args.output, args.dtype, args.device, args.engine, rate=args.arrivals, **options))
+
+
+def _bench(args):
+    from testbed import bench
+
+    report = bench.run(args.architecture, bench.parse_batches(args.batch), args.dtype, args.steps, args.device, args.shrink, args.compile, args.channels_last, args.output)
+    print(*bench.table(report), sep="\n")
 
 
 def _fit(args):
@@ -150,6 +171,12 @@ def _whole(least):
     return integer
 
 
+def _profiles(text):
+    """A profiles file, ``local=FILE`` or ``edge=FILE`` for one place of it: (place or None, path)."""
+    place, _, path = text.partition("=")
+    return (place, Path(path)) if path and place in ("local", "edge") else (None, Path(text))
+
+
 def parser():
     top = argparse.ArgumentParser(prog="testbed", description=DESCRIPTION, epilog="example: testbed run --out runs/first")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -162,13 +189,18 @@ def parser():
     def with_config(added):
         added.add_argument("config", nargs="?", help="preset name or CONFIG.toml (default: embedded)")
         added.add_argument("--out", type=Path, default=Path("runs/embedded"), help="run folder (default: %(default)s); an unfinished run goes on")
+        for place in ("local", "edge"):
+            added.add_argument(f"--{place}", metavar="MODEL", help=f"a hub id or folder in place of the configuration's {place} model")
 
     run = verb("run", _run, "the whole chain; the last line is the report's path", "testbed run embedded --out runs/first")
     with_config(run)
+    run.add_argument("--plan", action="store_true", help="only say what it costs: evaluations, and of a preset modelled minutes and gigabytes")
     run.add_argument("--strict", action="store_true", help="exit 1 if a total was measured outside its prediction's 95 %% interval")
     with_config(verb("calibrate", _calibrate, "measure the sweep and fit the curves", "testbed calibrate my.toml --out runs/mine"))
     problem = verb("problem", _problem, "profiles and a scenario to an allocation problem", "testbed problem --profiles runs/mine/profiles.json --scenario s.toml -o problem.json")
-    problem.add_argument("--profiles", type=Path, required=True)
+    machines = "again for each machine: --profiles local=ue.json --profiles edge=server.json"
+    problem.add_argument("--profiles", type=_profiles, action="append", required=True, metavar="[PLACE=]FILE", help=machines)
+    problem.add_argument("--save-profiles", type=Path, metavar="FILE", help="write the joined profiles too")
     problem.add_argument("--scenario", type=Path, required=True)
     problem.add_argument("-o", "--output", type=Path, required=True)
     solve = verb("solve", _solve, "allocate places and steps", "testbed solve problem.json -o allocation.json")
@@ -187,11 +219,25 @@ def parser():
     with_config(execute)
     generate = verb("generate", _generate, "generate images for JSONL requests", "testbed generate --model embedded:edge requests.jsonl -o images")
     generate.add_argument("--model", required=True, help="embedded:NAME, a folder, or a hub id")
-    generate.add_argument("requests", type=Path, help='one {"id", "prompt", "seed", "steps"} a line, optional "guidance"')
+    generate.add_argument("requests", type=Path, help='one {"id", "prompt", "seed", "steps"} a line, optional "guidance", "arrival" (s)')
     generate.add_argument("-o", "--output", type=Path, required=True)
-    generate.add_argument("--engine", choices=["stock"], default="stock", help="stock: diffusers' own pipeline, one request at a time")
+    generate.add_argument("--engine", choices=["stock", "batched"], default="stock",
+                          help="stock (default): diffusers' own pipeline, one request at a time; batched: all at once, step by step")  # fmt: skip
+    generate.add_argument("--batch", type=_whole(1), metavar="N", help="of --engine batched: requests in a batch at most (default: 16)")
+    generate.add_argument("--order", choices=["first_come", "shortest"], help="of --engine batched: who goes first (default: first_come)")
+    generate.add_argument("--arrivals", type=float, metavar="RATE", help="let them arrive at RATE a second (Poisson) and wait for them")
     generate.add_argument("--dtype", choices=["float32", "float16", "bfloat16"], default="float32")
     generate.add_argument("--device", default="auto")
+    bench = verb("bench", _bench, "time and energy of a published architecture, with random weights", "testbed bench --architecture sdxl --batch 1,4 -o sdxl.json")
+    bench.add_argument("--architecture", required=True, help="sd15, sdxl, sd3, pixart, ...; a wrong name lists them")
+    bench.add_argument("--batch", default="1,2,4,8,16", help="images of one call, separated by commas (default: %(default)s)")
+    bench.add_argument("--dtype", choices=["float32", "float16", "bfloat16"], default="float16")
+    bench.add_argument("--steps", type=_whole(1), default=20, help="of each measured image (default: %(default)s)")
+    bench.add_argument("--device", default="auto")
+    bench.add_argument("--compile", action="store_true", help="compile the denoiser with torch.compile")
+    bench.add_argument("--channels-last", action="store_true", help="lay convolutions out with the channels last")
+    bench.add_argument("--shrink", type=int, choices=[1, 2, 4, 8], default=1, help="divide all widths and take few layers: to try the command")
+    bench.add_argument("-o", "--output", type=Path, help="bench/1 JSON, written after each batch")
     fit = verb("fit", _fit, "fit anyone's quality-against-steps curve", "testbed fit points.csv --predict 4,6,8 -o fit.json")
     fit.add_argument("points", type=Path, help="CSV with columns steps,value and optionally sd")
     fit.add_argument("--predict", help="step counts to predict, separated by commas")
@@ -210,6 +256,8 @@ def parser():
 def main(argv=None):
     """Entry point. Returns 0 when done, 2 when the input is wrong, 1 on anything else."""
     args = parser().parse_args(argv)
+    if int(os.environ.get("RANK", "0")) > 0:  # of the processes of `accelerate launch` the first one speaks
+        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
     warnings.showwarning = lambda message, *_: print(f"testbed: warning: {message}", file=sys.stderr)
     try:
         return args.function(args) or 0

@@ -8,12 +8,15 @@ from pathlib import Path
 import diffusers
 import torch
 import transformers
-from diffusers import AutoPipelineForText2Image, DiffusionPipeline
+from diffusers import DiffusionPipeline
 from safetensors import SafetensorError, safe_open
 
 from solver.inputs import InputError, check_keys
+from testbed import hub, memory
 
 WEIGHTS = Path(__file__).parent / "embedded" / "weights"
+# never opened: it blackens images that are to be measured, and costs time that is not the model's
+_UNUSED = "safety_checker"
 
 
 def resolve(model):
@@ -37,8 +40,8 @@ def pick_device(name="auto"):
     return device
 
 
-def check_folder(folder, index):
-    """Raise :class:`InputError` unless ``folder`` holds ``index`` and whole safetensors weights."""
+def check_folder(folder, index, allow_pickle=False):
+    """Raise :class:`InputError` unless ``folder`` holds ``index`` and whole weights, safetensors unless others are allowed."""
     folder = Path(folder)
     if not (folder / index).is_file():
         raise InputError(f"{folder}: not a model folder: {index} is missing")
@@ -47,27 +50,31 @@ def check_folder(folder, index):
     except ValueError as error:
         raise InputError(f"{folder / index}: not valid JSON: {error}") from None
     if index == "model_index.json":  # every part that it names has a folder of its own
-        parts = [name for name, kind in config.items() if isinstance(kind, list) and kind[0] is not None]
+        parts = [name for name, kind in config.items() if isinstance(kind, list) and kind[0] is not None and name != _UNUSED]
         missing = [name for name in parts if not (folder / name).is_dir()]
         if missing:
             raise InputError(f"{folder}: half-written model folder: '{missing[0]}' is missing")
-        for name in ("unet", "vae", "text_encoder", "transformer"):
-            if name in parts and not any((folder / name).glob("*.safetensors")):
-                raise InputError(f"{folder / name}: no .safetensors weights; allowed: a folder as save_pretrained writes it")
-    elif not any(folder.glob("*.safetensors")):
-        raise InputError(f"{folder}: no .safetensors weights; allowed: a folder as save_pretrained writes it")
+        weighty = [folder / name for name in parts if name.startswith(("unet", "vae", "text_encoder", "transformer"))]
+    else:
+        weighty = [folder]
+    kinds = ("*.safetensors", "*.bin") if allow_pickle else ("*.safetensors",)
+    for place in weighty:
+        if not any(any(place.glob(kind)) for kind in kinds):
+            pickled = "; allow_pickle = true opens pickled ones, which can run any code" if any(place.glob("*.bin")) else ""
+            raise InputError(f"{place}: no .safetensors weights; allowed: a folder as save_pretrained writes it{pickled}")
     for weights in sorted(folder.rglob("*.safetensors")):
         try:
             with safe_open(weights, framework="pt") as file:
                 file.keys()
         except (SafetensorError, OSError) as error:
             raise InputError(f"{weights}: half-written or damaged weights: {error}") from None
+    return config
 
 
 def fingerprint(folder):
     """Twelve hex digits that change when the weights of a local folder do (file sizes, first and last MiB)."""
     digest = hashlib.sha256()
-    for path in sorted(Path(folder).rglob("*.safetensors")):
+    for path in sorted(path for path in Path(folder).rglob("*") if path.suffix in (".safetensors", ".bin")):
         size = path.stat().st_size
         digest.update(f"{path.relative_to(folder)} {size}".encode())
         with open(path, "rb") as file:
@@ -80,29 +87,88 @@ def fingerprint(folder):
 def open_pipeline(config, device):
     """Open a :class:`testbed.config.ModelConfig` on ``device``.
 
-    Returns ``(pipeline, revision)``; the revision of a folder is its fingerprint, so that records of other
-    weights are never mistaken for these. Raises :class:`InputError` in one line for what cannot be opened.
+    Returns ``(pipeline, revision)``; the revision of a folder is its fingerprint, so that records of other weights are never
+    mistaken for these, that of a hub id its commit. How the pipeline was set up beside that: :func:`setup`.
+    Raises :class:`InputError` in one line for what cannot be opened.
     """
     for library in (diffusers, transformers):
         library.utils.logging.disable_progress_bar()
-    source = resolve(config.model)
-    local = Path(source).is_dir()
-    if local:
-        check_folder(source, "model_index.json")
-    elif source.count("/") != 1 or source.startswith((".", "/", "~")):
-        raise InputError(f"model: {source}: no such folder; allowed: embedded:NAME, a folder, or a hub id OWNER/NAME")
-    options = {} if config.variant is None else {"variant": config.variant}
+        library.utils.logging.set_verbosity_error()
+    folder = Path(resolve(config.model))
+    local = folder.is_dir()
     if not local:
-        options["revision"] = config.revision
+        if config.model.count("/") != 1 or config.model.startswith((".", "/", "~")):
+            raise InputError(f"model: {config.model}: no such folder; allowed: embedded:NAME, a folder, or a hub id OWNER/NAME")
+        folder = hub.fetch(config.model, config.revision, config.variant, config.allow_pickle, **{_UNUSED: None})
+    index = check_folder(folder, "model_index.json", config.allow_pickle)
+    options = {_UNUSED: None, "requires_safety_checker": False} if _UNUSED in index else {}
+    options |= {"variant": config.variant, "use_safetensors": None if config.allow_pickle else True}
     try:
-        # a folder holds just what was saved: opened as it is; a hub id may also be a set of weights of several tasks
-        opener = DiffusionPipeline if local else AutoPipelineForText2Image
-        pipeline = opener.from_pretrained(source, dtype=getattr(torch, config.dtype), use_safetensors=True, **options)
-    except (OSError, ValueError, KeyError, AttributeError, RuntimeError, TypeError) as error:
+        pipeline = DiffusionPipeline.from_pretrained(folder, dtype=getattr(torch, config.dtype), **options)
+    except (OSError, ValueError, KeyError, AttributeError, RuntimeError, TypeError, ImportError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"model: {config.model}: diffusers cannot open it as a text-to-image pipeline: {reason}") from None
-    if not {"prompt", "callback_on_step_end"} <= set(inspect.signature(pipeline.__call__).parameters):
+    asked = set(inspect.signature(pipeline.__call__).parameters)
+    if "prompt" not in asked or "image" in asked or not asked & {"callback_on_step_end", "callback"}:
         raise InputError(f"model: {config.model}: a {type(pipeline).__name__} is not a text-to-image pipeline with a per-step callback")
+    tell_steps(pipeline)
     pipeline.set_progress_bar_config(disable=True)
-    revision = fingerprint(source) if local else config.revision or getattr(pipeline.config, "_commit_hash", None)
-    return pipeline.to(device), revision
+    if config.scheduler:
+        _use_scheduler(pipeline, config.scheduler)
+    if config.resolution:
+        _use_resolution(pipeline, config.resolution, config.model)
+    if config.vae_dtype:
+        pipeline.vae.to(getattr(torch, config.vae_dtype))
+    memory.guard_decoder(pipeline)
+    memory.place(pipeline, device, config.memory, resolution(pipeline), config.model)
+    return pipeline, fingerprint(folder) if local else folder.name
+
+
+def tell_steps(pipeline):
+    """Let a pipeline that has only the older ``callback(step, timestep, latents)``, as PixArt's, take ``callback_on_step_end`` too."""
+    kind = type(pipeline)
+    if "callback_on_step_end" in inspect.signature(kind.__call__).parameters:
+        return
+
+    def call(self, *args, callback_on_step_end, **kwargs):
+        def callback(step, timestep, latents):
+            callback_on_step_end(self, step, timestep, {"latents": latents})
+
+        return kind.__call__(self, *args, callback=callback, callback_steps=1, **kwargs)
+
+    pipeline.__class__ = type(kind.__name__, (kind,), {"__call__": call})
+
+
+def denoiser(pipeline):
+    """The network that is called once a step."""
+    return getattr(pipeline, "unet", None) or pipeline.transformer
+
+
+def resolution(pipeline):
+    """Pixels a side of the images that ``pipeline`` makes when it is not told otherwise."""
+    size = getattr(pipeline, "default_sample_size", None) or denoiser(pipeline).config.sample_size
+    return (size if isinstance(size, int) else size[0]) * pipeline.vae_scale_factor
+
+
+def setup(pipeline):
+    """What changes an opened pipeline's times beside model, dtype and scheduler: ``{"resolution", "vae_dtype", "memory"}``."""
+    vae_dtype = str(pipeline.vae.dtype).removeprefix("torch.")
+    return {"resolution": resolution(pipeline), "vae_dtype": vae_dtype, "memory": pipeline.memory}
+
+
+def _use_scheduler(pipeline, name):
+    known = sorted({kind.__name__ for kind in pipeline.scheduler.compatibles} | {type(pipeline.scheduler).__name__})
+    check_keys("scheduler", [name], known)
+    pipeline.scheduler = getattr(diffusers, name).from_config(pipeline.scheduler.config)
+
+
+def _use_resolution(pipeline, pixels, model):
+    """Make images of ``pixels`` a side by default, so that neither calls nor the step engine have to be told."""
+    if pixels == resolution(pipeline):
+        return
+    if not hasattr(pipeline, "unet") and not hasattr(pipeline, "default_sample_size"):
+        raise InputError(f"resolution: found {pixels}; allowed: {resolution(pipeline)}, for which {model} was made (leave it out)")
+    size = pixels // pipeline.vae_scale_factor
+    denoiser(pipeline).register_to_config(sample_size=size)
+    if hasattr(pipeline, "default_sample_size"):
+        pipeline.default_sample_size = size

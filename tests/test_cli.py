@@ -18,7 +18,7 @@ from testbed.cli import main
 from tests.test_problem import example
 
 ROOT = Path(__file__).parent.parent
-VERBS = ("run", "calibrate", "problem", "solve", "execute", "generate", "fit", "report", "figures", "doctor")
+VERBS = ("run", "calibrate", "problem", "solve", "execute", "generate", "bench", "fit", "report", "figures", "doctor")
 
 
 def refused(capsys, *arguments):
@@ -40,7 +40,7 @@ def test_every_verb_has_help_with_an_example(verb, capsys):
 def test_wrong_input_never_shows_a_traceback(tmp_path):
     done = subprocess.run([sys.executable, "-m", "testbed.cli", "run", "embeded"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr == "testbed: preset: 'embeded' is unknown; perhaps you meant 'embedded'; allowed: embedded\n"
+    assert done.stderr == "testbed: preset: 'embeded' is unknown; perhaps you meant 'embedded'; allowed: embedded, mlperf, sd15, sdxl, transformer, turbo\n"
 
 
 def test_a_run_folder_of_another_configuration(tmp_path, small_config, capsys):

@@ -28,6 +28,14 @@ def test_a_reference_may_be_a_folder(tmp_path):
     assert load(tmp_path, GOOD + f'[quality]\nreference = "{tmp_path}"\n').quality.reference == str(tmp_path)
 
 
+def test_a_model_in_place_of_the_configurations_takes_over_what_is_not_its_own(tmp_path):
+    own = '[local]\nmodel = "a/b"\nrevision = "r"\nvariant = "fp16"\ndtype = "float16"\nguidance = 7.5\nresolution = 512\n[edge]\nmodel = "c/d"\n'
+    (tmp_path / "c.toml").write_text(own)
+    loaded = config.load(tmp_path / "c.toml", local="some/other", edge=None)
+    assert loaded.local == config.ModelConfig("some/other", dtype="float16", guidance=7.5)
+    assert loaded.edge == config.load(tmp_path / "c.toml").edge
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
@@ -48,6 +56,9 @@ def test_a_reference_may_be_a_folder(tmp_path):
         ('[edge]\nguidance = 2.0\n[local]\nmodel="a/b"\n', "'model' is missing"),
         (GOOD.replace("[edge]", "[edge]\nguidance = -1.0"), "guidance: found -1.0"),
         (GOOD.replace("[edge]", '[edge]\ndtype = "int8"'), "float32, float16, bfloat16"),
+        (GOOD.replace("[edge]", "[edge]\nresolution = 100"), "resolution: found 100; allowed: a multiple of 64"),
+        (GOOD.replace("[edge]", '[edge]\nmemory = "all"'), "memory: found 'all'; allowed: auto, whole, sliced, offload"),
+        (GOOD.replace("[edge]", "[edge]\nallow_pickle = 1"), "allow_pickle: found 1; allowed: true, false"),
         ("[local\n", "not a readable TOML file"),
         ('local = "x"\n' + '[edge]\nmodel = "a/b"\n', "local: found 'x'; allowed: a table"),
     ],

@@ -1,0 +1,67 @@
+"""The GPU box's script, with a stand-in for the command itself: it outlasts what started it, is found again, and tells how it ended."""
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parent.parent / "scripts" / "gpu_box"
+STAND_IN = """#!/bin/sh
+echo "testbed $*"
+case "$*" in
+run*--plan*|doctor) exit 0;;
+esac
+while [ ! -f go ]; do sleep 0.05; done
+echo "$PWD/runs/report.html"
+exit $(cat go)
+"""
+
+pytestmark = pytest.mark.skipif(not shutil.which("flock") or not shutil.which("setsid"), reason="needs flock and setsid")
+
+
+@pytest.fixture
+def box(tmp_path):
+    for folder in ("scripts", ".venv/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    shutil.copy(SCRIPT, tmp_path / "scripts")
+    (tmp_path / ".venv/bin/testbed").write_text(STAND_IN)
+    (tmp_path / ".venv/bin/testbed").chmod(0o755)
+    return tmp_path
+
+
+def start(box, *arguments):
+    return subprocess.Popen([box / "scripts/gpu_box", *arguments], cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_a_lost_connection_and_a_second_start(box):
+    first = start(box, "my/pair.toml", "--strict")
+    for line in first.stdout:
+        if line == "testbed run my/pair.toml --out runs/pair --strict\n":
+            break
+    first.kill()
+    again = start(box, "my/pair.toml", "--strict")
+    assert again.stdout.readline() == "already running: following runs/pair.log\n"
+    (box / "go").write_text("0")
+    said = again.communicate(timeout=20)[0].splitlines()
+    assert again.returncode == 0 and said == ["testbed run my/pair.toml --out runs/pair --strict", f"{box}/runs/report.html"]
+
+
+@pytest.mark.parametrize("code", [1, 2])
+def test_it_says_what_there_is_and_what_it_costs_first_and_ends_as_the_run_does(box, code):
+    (box / "go").write_text(str(code))
+    done = start(box)
+    said = done.communicate(timeout=20)[0].splitlines()
+    assert said[:3] == ["testbed doctor", "testbed run sd15 --out runs/sd15 --plan", "testbed run sd15 --out runs/sd15"]
+    assert done.returncode == code
+
+
+def test_a_run_that_is_killed_is_not_taken_for_done(box):
+    first = start(box)
+    while not (box / "runs/sd15.pid").exists() or not (box / "runs/sd15.log").read_text():
+        time.sleep(0.02)
+    subprocess.run(["kill", "--", f"-{(box / 'runs/sd15.pid').read_text().strip()}"], check=True)
+    assert first.wait(timeout=20) == 1
+    (box / "go").write_text("0")
+    assert start(box).wait(timeout=20) == 0

@@ -1,5 +1,7 @@
-"""A folder of images with captions in COCO's annotation format, as prompts or as the reference of the distances."""
+"""A folder of images with captions in COCO's annotation format or MLPerf's, as prompts or as the reference of the distances."""
 
+import csv
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -8,19 +10,21 @@ from PIL import Image
 
 from solver.inputs import InputError, read_json
 
+ALONE = ("captions.json", "captions/captions.tsv", "captions/captions_source.tsv", "captions_source.tsv")  # the first of them counts
+
 
 class CaptionedImages:
-    """Images and captions of ``captions.json`` or of the one ``annotations/captions_*.json`` in a folder.
+    """Images and captions of ``captions.json`` or of the one ``annotations/captions_*.json`` in a folder, or of a TSV as MLPerf has it.
 
-    The file holds ``images`` [{"id", "file_name"}] and ``annotations`` [{"image_id", "caption"}]; an image lies under its file name
-    in the folder or anywhere below it. ``captions``: for each image of ``paths`` all of its captions, in the file's order.
+    The JSON file holds ``images`` [{"id", "file_name"}] and ``annotations`` [{"image_id", "caption"}]; the TSV has the columns ``image_id``,
+    ``caption`` and ``file_name``, a line for each image. An image lies under its file name in the folder or anywhere below it. ``captions``: for each image of ``paths`` all of its captions, in the file's order.
     Raises :class:`InputError` naming file and field for what is missing or malformed.
     """
 
     def __init__(self, folder):
         self.folder = Path(folder)
         self.source = self._annotations()
-        values = read_json(self.source)
+        values = read_json(self.source) if self.source.suffix == ".json" else _read_tsv(self.source)
         images = self._rows(values, "images", "file_name")
         annotations = self._rows(values, "annotations", "caption")
         captions, files = {}, {}
@@ -40,12 +44,13 @@ class CaptionedImages:
         self.paths = [self._image(name, index) for index, name in enumerate(files.values())]
 
     def _annotations(self):
-        if (self.folder / "captions.json").is_file():
-            return self.folder / "captions.json"
+        for name in ALONE:
+            if (self.folder / name).is_file():
+                return self.folder / name
         found = sorted(self.folder.glob("annotations/captions_*.json"))
         if len(found) != 1:
             what = ", ".join(path.name for path in found) or "no annotations/captions_*.json"
-            raise InputError(f"{self.folder}: found {what}; allowed: one such file, or captions.json")
+            raise InputError(f"{self.folder}: found {what}; allowed: one such file, or {', '.join(ALONE)}")
         return found[0]
 
     def _rows(self, values, name, text):
@@ -85,20 +90,31 @@ class CaptionedImages:
             raise InputError(
                 f"{self.source}: annotations: found {len(set(captions))} different caption in the reference; allowed: at least 2"
             )
-        return _Pictures(self.paths[:count]), captions
+        return Pictures(self.paths[:count], _read), captions
 
 
-class _Pictures:
-    """Images of files, opened by slices, because thousands of photographs do not fit into memory."""
+class Pictures(Sequence):
+    """The images that ``read`` gives of ``items``, read only when one is asked for: thousands do not fit into memory together."""
 
-    def __init__(self, paths):
-        self.paths = paths
+    def __init__(self, items, read):
+        self.items, self.read = items, read
 
     def __len__(self):
-        return len(self.paths)
+        return len(self.items)
 
-    def __getitem__(self, span):
-        return [_read(path) for path in self.paths[span]]
+    def __getitem__(self, index):
+        return Pictures(self.items[index], self.read) if isinstance(index, slice) else self.read(self.items[index])
+
+
+def _read_tsv(path):
+    """A TSV of one caption for each image, as COCO's annotations."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as a table: {error}") from None
+    images = [{"id": row.get("image_id"), "file_name": row.get("file_name")} for row in rows]
+    return {"images": images, "annotations": [{"image_id": row.get("image_id"), "caption": row.get("caption")} for row in rows]}
 
 
 def _read(path):

@@ -121,8 +121,11 @@ class Reference:
             raise InputError(f"distance: found {len(prompts)} prompts; allowed: {len(features)}, one for each image")
         return features, _Groups(prompts)
 
-    def _frechet(self, x):
-        """Fréchet distance as |μ - μ'|² + tr Σ + tr Σ' - 2 tr (Σ'^½ Σ Σ'^½)^½, from symmetric or thin matrices only."""
+    def plain_frechet(self, x):
+        """Fréchet distance of ``x``, float (n, width), without interval: |μ - μ'|² + tr Σ + tr Σ' - 2 tr (Σ'^½ Σ Σ'^½)^½.
+
+        torchmetrics' value, from symmetric or thin matrices only, which of few images is much quicker.
+        """
         mean = x.mean(axis=0)
         half = (x - mean) @ self._root / np.sqrt(len(x) - 1)
         if len(x) > self.width:
@@ -140,7 +143,7 @@ class Reference:
         """
         x, groups = self._checked(features, prompts)
         value = frechet(x.astype(np.float32), self.features.astype(np.float32))
-        deleted = [self._frechet(x[groups.of != group]) for group in range(groups.count)] if groups.prompts > 2 else []
+        deleted = [self.plain_frechet(x[groups.of != group]) for group in range(groups.count)] if groups.prompts > 2 else []
         low, high = _interval(value, deleted, groups)
         note, least = shortage(len(x), len(self.features), self.width), LEAST_PER_FEATURE * self.width
         missing = note
@@ -170,7 +173,7 @@ class Reference:
             for blocks in BLOCKS:
                 parts = [keep & (rank * blocks // groups.prompts == block) for block in range(blocks)]
                 inverse.append(np.mean([1 / part.sum() for part in parts]))
-                values.append(np.mean([self._frechet(x[part]) for part in parts]))
+                values.append(np.mean([self.plain_frechet(x[part]) for part in parts]))
             return np.polyfit(inverse, values, 1)[1]
 
         value = float(extrapolate(groups.of >= 0))

@@ -1,5 +1,7 @@
 """Quality of images: CLIP score, Fréchet and kernel distance (torchmetrics), distance to the converged image."""
 
+import functools
+import hashlib
 import warnings
 from pathlib import Path
 
@@ -12,13 +14,14 @@ from transformers import CLIPModel, CLIPProcessor
 
 from solver.inputs import InputError
 from testbed.pipelines import check_folder, resolve
+from testbed.processes import together
 
 
 class Clip:
     """A CLIP model as the scorer of captions and the feature extractor of the distances."""
 
     def __init__(self, model, device):
-        source = resolve(model)
+        source, self.definition = resolve(model), f"{model}, projected image features"
         if Path(source).is_dir():
             check_folder(source, "config.json")
         self.device = device
@@ -42,6 +45,14 @@ class Clip:
     def config(self):
         return self._model.config
 
+    @functools.cached_property
+    def fingerprint(self):
+        """Twelve hex digits of the weights: the same for a hub id and a folder of the same model."""
+        digest = hashlib.sha256()
+        for name, weights in sorted(self._model.named_parameters()):
+            digest.update(name.encode() + np.ascontiguousarray(weights.detach().cpu()).tobytes())
+        return digest.hexdigest()[:12]
+
     def to(self, device):
         self._model.to(device)
         return self
@@ -50,16 +61,21 @@ class Clip:
     def score(self, image, caption):
         """CLIP score of one image: max(0, 100 × cosine), by torchmetrics. ``image``: uint8 (H, W, 3)."""
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).to(self.device)
-        return float(clip_score(pixels, caption, lambda: (self, self._processor)))
+        # of a caption beyond the model's length torchmetrics would cut off the end token, from which its features are taken
+        return float(clip_score(pixels, caption, lambda: (self, functools.partial(self._processor, truncation=True))))
 
     @torch.inference_mode()
     def images(self, images, batch=64):
         """Projected image features, float32 (len(images), width)."""
-        parts = []
-        for start in range(0, len(images), batch):
-            inputs = self._processor(images=[np.asarray(image) for image in images[start : start + batch]], return_tensors="pt")
-            parts.append(self.get_image_features(inputs["pixel_values"].to(self.device)).float().cpu().numpy())
-        return np.concatenate(parts)
+
+        def extract(images):
+            parts = [torch.empty(0, self.config.projection_dim, device=self.device)]
+            for start in range(0, len(images), batch):
+                inputs = self._processor(images=[np.asarray(image) for image in images[start : start + batch]], return_tensors="pt")
+                parts.append(self.get_image_features(inputs["pixel_values"].to(self.device)).float())
+            return torch.cat(parts)
+
+        return together(images, extract)
 
     @torch.inference_mode()
     def texts(self, captions, batch=256):
@@ -70,6 +86,9 @@ class Clip:
             out = self.get_text_features(inputs["input_ids"].to(self.device), inputs["attention_mask"].to(self.device))
             parts.append(out.float().cpu().numpy())
         return np.concatenate(parts)
+
+
+_WHOLE = {"sync_on_compute": False}  # every process has all features already
 
 
 class _Features(torch.nn.Module):
@@ -96,7 +115,7 @@ def frechet(features, reference):
     """
     if len(features) < 2 or len(reference) < 2:
         raise InputError(f"frechet: found {len(features)} and {len(reference)} images; at least 2 of each are needed")
-    return float(_distance(FrechetInceptionDistance(_Features(features.shape[1])), features, reference))
+    return float(_distance(FrechetInceptionDistance(_Features(features.shape[1]), **_WHOLE), features, reference))
 
 
 def kernel_distance(features, reference):
@@ -105,7 +124,7 @@ def kernel_distance(features, reference):
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns that features are kept in memory; here they are already
         torch.manual_seed(0)  # torchmetrics draws its subsets from the global generator
-        mean, sd = _distance(KernelInceptionDistance(_Features(features.shape[1]), subset_size=size, subsets=20), features, reference)
+        mean, sd = _distance(KernelInceptionDistance(_Features(features.shape[1]), subset_size=size, subsets=20, **_WHOLE), features, reference)
     return float(mean), float(sd)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from solver.inputs import InputError
-from testbed import quality, report_view
+from testbed import quality, report_curves, report_setup
 from testbed.distances import Reference
 
 T = np.linalg.cholesky(np.diag(np.linspace(0.3, 1.5, 8)) + 0.1)  # of the generated features in all the worlds here
@@ -25,7 +25,7 @@ def true_distance(reference, width=8):
 def test_the_own_frechet_formula_is_torchmetrics(n, width):
     rng = np.random.default_rng(n)
     x, y = rng.normal(size=(n, width)).astype(np.float32), (2 * rng.normal(size=(40, width)) + 1).astype(np.float32)
-    assert Reference(y)._frechet(x.astype(float)) == pytest.approx(quality.frechet(x, y), rel=1e-5)
+    assert Reference(y).plain_frechet(x.astype(float)) == pytest.approx(quality.frechet(x, y), rel=1e-5)
 
 
 def test_kid_is_torchmetrics_where_both_sets_are_of_one_size():
@@ -61,7 +61,7 @@ def test_intervals_cover_the_expected_distance(name, n):
     rng = np.random.default_rng(n)
     reference = Reference(rng.normal(size=(200, 8)))
     measure = getattr(reference, name)
-    value = reference._frechet if name == "frechet" else lambda x: measure(x).value
+    value = reference.plain_frechet if name == "frechet" else lambda x: measure(x).value
     expected = np.mean([value(draw(rng, n)) for _ in range(1500)])
     found = [measure(draw(rng, n)) for _ in range(300)]
     ends = [(one["low"], one["high"]) if name == "frechet" else (one.low, one.high) for one in found]
@@ -74,11 +74,11 @@ def test_a_bootstrap_would_lie_beside_the_expected_distance():
     """Why the intervals are no bootstrap: its samples lie above the expectation by the bias once more."""
     rng = np.random.default_rng(0)
     reference = Reference(rng.normal(size=(200, 8)))
-    expected = np.mean([reference._frechet(draw(rng, 12)) for _ in range(500)])
+    expected = np.mean([reference.plain_frechet(draw(rng, 12)) for _ in range(500)])
     low = []
     for _ in range(40):
         x = draw(rng, 12)
-        low.append(np.quantile([reference._frechet(x[rng.integers(12, size=12)]) for _ in range(100)], 0.025))
+        low.append(np.quantile([reference.plain_frechet(x[rng.integers(12, size=12)]) for _ in range(100)], 0.025))
     assert np.mean(np.array(low) > expected) > 0.3
 
 
@@ -157,11 +157,11 @@ def test_the_report_says_what_cannot_be_compared_or_carried():
     beyond = profile(900, infinity={"value": 1.2345, "low": 1.0, "high": 1.5}, note=None)
     profiles, totals = [profile(8, note="8 cannot"), profile(8, note="8 cannot"), beyond], [{"note": "7 cannot"}, {"note": None}, {}]
     extrapolated = "extrapolated to infinitely many pictures, all, edge server, 4 steps: 1.23 [1, 1.5]."
-    assert report_view._frechet_notes(profiles, totals) == ["general", "8 cannot", "7 cannot", extrapolated]
-    assert report_view._sizes(profiles, "frechet").endswith(
+    assert report_setup.frechet_notes(profiles, totals) == ["general", "8 cannot", "7 cannot", extrapolated]
+    assert report_curves._sizes(profiles, "frechet").endswith(
         "from 8 or 900 pictures; Fréchet distances of different numbers are not comparable."
     )
-    assert report_view._sizes(profiles, "kid") == " Each point is from 8 or 900 pictures."
-    assert report_view._sizes(profiles[:2], "frechet") == " Each point is from 8 pictures." and report_view._sizes(profiles, "time") == ""
+    assert report_curves._sizes(profiles, "kid") == " Each point is from 8 or 900 pictures."
+    assert report_curves._sizes(profiles[:2], "frechet") == " Each point is from 8 pictures." and report_curves._sizes(profiles, "time") == ""
     old = [{key: value for key, value in one.items() if key != "kid"} for one in profiles]
-    assert "kid" not in report_view._quantities(old)
+    assert "kid" not in report_curves.quantities(old)

@@ -24,7 +24,7 @@ CAPTIONS = [
 def folder(path, images=IMAGES, annotations=CAPTIONS, name="annotations/captions_val2017.json", below="val2017"):
     """Three plain images of different modes, under ``below``, with the annotations in ``name``."""
     (path / name).parent.mkdir(parents=True, exist_ok=True)
-    (path / below).mkdir(exist_ok=True)
+    (path / below).mkdir(parents=True, exist_ok=True)
     (path / name).write_text(json.dumps({"info": {}, "images": images, "annotations": annotations}))
     for file, mode, colour in (("a.png", "RGB", (255, 0, 0)), ("b.png", "L", 90), ("c.png", "RGBA", (0, 255, 0, 255))):
         Image.new(mode, (20, 12), colour).save(path / below / file)
@@ -84,6 +84,46 @@ def test_the_annotations_must_be_one_file_of_json(tmp_path):
         CaptionedImages(tmp_path)
 
 
+def table(rows, header="id\timage_id\tcaption\theight\twidth\tfile_name\tcoco_url"):
+    return "\n".join([header, *("\t".join(row) for row in rows)]) + "\n"
+
+
+@pytest.mark.parametrize("name", ["captions/captions.tsv", "captions/captions_source.tsv", "captions_source.tsv"])
+def test_mlperfs_table_of_captions(tmp_path, name):
+    """As its own tools write it: one caption for each image, the images elsewhere, quotes doubled."""
+    folder(tmp_path, below="validation/data")
+    (tmp_path / "annotations" / "captions_val2017.json").unlink()
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    rows = [("70", "7", "A red  ball.", "12", "20", "a.png", "http://a"), ("277", "3", '"A ""blue"" ball"', "12", "20", "b.png", "http://b")]
+    (tmp_path / name).write_text(table(rows))
+    found = CaptionedImages(tmp_path)
+    assert found.captions == [["A red ball."], ['A "blue" ball']]
+    assert found.paths == [tmp_path / "validation" / "data" / one for one in ("a.png", "b.png")]
+    (tmp_path / name).write_text(table([rows[0], rows[0]]))
+    with pytest.raises(InputError, match=r"images\[1\].id: found '7' twice"):
+        CaptionedImages(tmp_path)
+    (tmp_path / name).write_text(table(rows, "id\timage_id\ttext\theight\twidth\tfile_name\tcoco_url"))
+    with pytest.raises(InputError, match=r"annotations\[0\].caption: found None"):
+        CaptionedImages(tmp_path)
+
+
+def test_five_thousand_captions_are_opened_and_their_images_read_one_by_one(tmp_path):
+    """Every image file is the same one; none is opened before it is asked for, so that a broken last one does no harm yet."""
+    (tmp_path / "validation").mkdir()
+    Image.new("RGB", (8, 6), (255, 0, 0)).save(tmp_path / "first.png")
+    names = [f"COCO_val2014_{index:012d}.jpg" for index in range(5000)]
+    for name in names[:-1]:
+        (tmp_path / "validation" / name).hardlink_to(tmp_path / "first.png")
+    (tmp_path / "validation" / names[-1]).write_bytes(b"")
+    rows = [(str(70 + i), str(i), f"caption {i}", "6", "8", name, "http://") for i, name in enumerate(names)]
+    (tmp_path / "captions_source.tsv").write_text(table(rows))
+    images, captions = CaptionedImages(tmp_path).reference(5000)
+    assert len(images) == len(captions) == 5000 and len(images[1::2]) == 2500 and captions[-1] == "caption 4999"
+    assert images[7].shape == (6, 8, 3) and len(list(images[1000:1003])) == 3
+    with pytest.raises(InputError, match="000000004999.jpg: not a readable image"):
+        images[4999]
+
+
 @pytest.mark.parametrize("data", [b"", b"not an image", "half"])
 def test_an_image_that_cannot_be_read_is_named(tmp_path, data):
     path = folder(tmp_path) / "val2017" / "b.png"
@@ -93,7 +133,7 @@ def test_an_image_that_cannot_be_read_is_named(tmp_path, data):
     path.write_bytes(data)
     images, _ = CaptionedImages(tmp_path).reference(3)
     with pytest.raises(InputError, match="val2017/b.png: not a readable image: ") as caught:
-        images[0:3]
+        list(images[0:3])
     assert "\n" not in str(caught.value)
 
 
@@ -111,15 +151,23 @@ def test_captions_of_a_folder_are_prompts(tmp_path):
         prompts.calibration("all", 2)
 
 
-def test_all_classes_share_the_folders_images(tmp_path):
-    clip = SimpleNamespace(images=lambda images: np.array([image.mean() for image in images[0 : len(images)]]))
+@pytest.mark.parametrize("own", [False, True])
+def test_all_classes_share_the_folders_images(tmp_path, own):
+    """``own``: with an extractor of its own, CLIP's features are kept beside it, for the scale of utility."""
+    clip = SimpleNamespace(images=lambda images: np.array([image.mean() for image in images]))
+    extractor = SimpleNamespace(images=lambda images: np.array([image.max() for image in images])) if own else clip
     quality = QualityConfig(reference=str(folder(tmp_path)), reference_size=2)
     testbed = SimpleNamespace(
-        config=SimpleNamespace(quality=quality), pictures=CaptionedImages(tmp_path), clip=clip, prompts=open_prompts("scenes")
+        config=SimpleNamespace(quality=quality),
+        pictures=CaptionedImages(tmp_path),
+        clip=clip,
+        extractor=extractor,
+        prompts=open_prompts("scenes"),
     )
     found = chain.Testbed.given_reference(testbed)
-    assert set(found) == {"object", "relation", "scene"} and len({id(features) for features, _ in found.values()}) == 1
-    assert found["scene"][0].tolist() == [85, 90] and found["scene"][1] == ["a red ball", "a blue ball"]
+    assert set(found) == {"object", "relation", "scene"} and len({id(one) for one in found.values()}) == 1
+    assert found["scene"].clip.tolist() == [85, 90] and found["scene"].captions == ["a red ball", "a blue ball"]
+    assert found["scene"].features.tolist() == ([255, 90] if own else [85, 90])
 
 
 def test_a_calibration_against_a_folder_of_photographs(tmp_path, small_config, capsys):
@@ -135,7 +183,10 @@ def test_a_calibration_against_a_folder_of_photographs(tmp_path, small_config, c
     broken.write_bytes(picture)
     assert main(["calibrate", str(small_config), "--out", str(tmp_path / "run")]) == 0
     profiles = json.loads((tmp_path / "run" / "profiles.json").read_text())
-    assert profiles["metrics"]["frechet"]["reference"] == str(tmp_path / "photos") and profiles["metrics"]["frechet"]["reference_size"] == 3
+    metrics = profiles["metrics"]
+    assert metrics["frechet"]["reference"] == str(tmp_path / "photos") and metrics["frechet"]["reference_size"] == 3
+    contents = [metrics["frechet"][f"{name}_sha256"] for name in ("extractor", "reference")] + [metrics["error"]["prompts_sha256"]]
+    assert len({*contents, metrics["utility"]["model_sha256"]}) == 3 == len({*contents})  # the extractor is the scorer of utility
     for profile in profiles["profiles"]:
         for point, kid, cmmd in zip(*(profile[name]["points"] for name in ("frechet", "kid", "cmmd")), strict=True):
             assert point["n"] == kid["n"] == cmmd["n"] == 3 and point["steps"] == kid["steps"] == cmmd["steps"]

@@ -1,0 +1,81 @@
+"""Inception-v3, the extractor of the FID: torchmetrics' own network, which torch-fidelity brings, with the original weights."""
+
+import hashlib
+import pickle
+from pathlib import Path
+
+import numpy as np
+import torch
+from huggingface_hub import is_offline_mode
+from torchmetrics.image.fid import FrechetInceptionDistance
+
+from solver.inputs import InputError
+from testbed.processes import processes, together
+
+WIDTH = 2048
+SIDE = 299  # pixels
+DAMAGED = (OSError, EOFError, LookupError, ValueError, pickle.UnpicklingError)  # what the unpickler makes of a broken file
+
+
+class Inception:
+    """Extractor of ``WIDTH`` pooled features, of which the Fréchet distance is the FID.
+
+    Images are resized without antialiasing, as the original implementation, torch-fidelity and MLPerf do; clean-fid, and torchmetrics
+    where nothing is asked for, smooth them first, which gives another value. The weights are looked for where torch keeps
+    downloads (``$TORCH_HOME/hub/checkpoints``) and fetched into it. Raises :class:`InputError` saying what to install or fetch.
+    """
+
+    definition = (
+        f"Inception-v3, {WIDTH} pooled features of images resized to {SIDE} × {SIDE} bilinearly, without antialiasing (unlike clean-fid)"
+    )
+
+    def __init__(self, device):
+        try:
+            from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+        except ImportError:
+            raise InputError(
+                "quality.extractor: 'inception' needs torch-fidelity: scripts/install inception; allowed without it: 'clip'"
+            ) from None
+        with processes().main_process_first():
+            path = _weights(URL_INCEPTION_V3)
+        self.device, self.fingerprint = device, hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        try:
+            torch.load(path, weights_only=True)  # refuses all but tensors; torch-fidelity itself would run what a pickle says
+            metric = FrechetInceptionDistance(WIDTH, feature_extractor_weights_path=str(path), antialias=False)
+        except (*DAMAGED, RuntimeError, TypeError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{path}: not the weights of Inception-v3: {reason}; remove it, or fetch {URL_INCEPTION_V3}") from None
+        self._model = metric.inception.to(device)
+
+    @torch.inference_mode()
+    def images(self, images, batch=64):
+        """Features of uint8 images (H, W, 3), which may differ in size: float32 (len(images), WIDTH)."""
+
+        def extract(images):
+            parts = [torch.empty(0, WIDTH, device=self.device)]
+            for start in range(0, len(images), batch):
+                some = [np.asarray(image) for image in images[start : start + batch]]
+                alike = [some] if len({image.shape for image in some}) == 1 else [[image] for image in some]
+                for stack in alike:
+                    pixels = torch.from_numpy(np.stack(stack)).permute(0, 3, 1, 2)
+                    parts.append(self._model(pixels.to(self.device)))
+            return torch.cat(parts)
+
+        return together(images, extract)
+
+
+def _weights(url):
+    """The file of the weights, downloaded if it is not there."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+    if not path.is_file():
+        try:
+            if is_offline_mode():
+                raise OSError("offline mode")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), progress=False)
+        except OSError as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"quality.extractor: the weights of Inception-v3 cannot be fetched ({reason}); put {url} into {path.parent}"
+            ) from None
+    return path

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from calibration.curves import FAMILIES
+from calibration.misfit import correction
 
 # Families whose held-out error is within this factor of the least one are in the running.
 GUARD = 1.5
@@ -26,12 +27,21 @@ def curve(fit, steps, family=None):
     """Values, shape (m,), and their covariance, shape (m, m), of a fitted curve at ``steps``.
 
     ``family`` None: the weighted average of the families, v = sum_k w_k v_k, whose covariance
-    sum_k w_k (C_k + (v_k - v)(v_k - v)^T) holds their disagreement.
+    sum_k w_k (C_k + (v_k - v)(v_k - v)^T) holds their disagreement; where no family meets the points, led back towards them
+    (:mod:`calibration.misfit`).
     """
     s = np.asarray(steps, float)
     parts = [(weight, *_one(entry, s)) for entry, weight in members(fit, family)]
     value = sum(weight * part for weight, part, _ in parts)
-    return value, sum(weight * (covariance + np.outer(part - value, part - value)) for weight, part, covariance in parts)
+    covariance = sum(weight * (covariance + np.outer(part - value, part - value)) for weight, part, covariance in parts)
+    if family is None and fit.get("misfit") and all(entry["family"] != "table" for entry, _ in members(fit)):
+        at = np.array([point["steps"] for point in fit["points"]], float)
+        measured = np.array([point["value"] for point in fit["points"]])
+        at_points = sum(weight * _one(entry, at)[0] for entry, weight in members(fit))
+        units = unit(fit["kind"], measured, measured), unit(fit["kind"], value, measured)
+        moved, doubt = correction(fit, s, at_points, units)
+        value, covariance = value + moved, covariance + np.diag(doubt)
+    return value, covariance
 
 
 def members(fit, family=None):

@@ -3,17 +3,15 @@
 import math
 
 import numpy as np
-from scipy.stats import f as fisher
 
 from calibration.average import t_quantile, unit
 from calibration.least_squares import minimise, response
+from calibration.misfit import most_by_chance
 from calibration.separable import best, profile
 from calibration.timing import r_squared
 
 # A floor that may be nothing or this share of the last value, and a ceiling as uncertain as the whole rise, are not reached.
 REACHED = 0.75
-# Residuals beyond the known errors widen the intervals only where chance is not enough for them at this level.
-EXCESS_LEVEL = 0.95
 
 
 def estimate(family, s, y, sd, known, freedom, replicates):
@@ -33,7 +31,7 @@ def estimate(family, s, y, sd, known, freedom, replicates):
         covariance, noise, freedom = plain * reduced, math.sqrt(reduced), max(1, spare)
     else:
         # Known errors of the points as they are, and on top what the curve misses beyond what they explain.
-        excess = spare > 0 and reduced > fisher.ppf(EXCESS_LEVEL, spare, freedom or np.inf)
+        excess = spare > 0 and reduced > most_by_chance(spare, freedom)
         covariance = inverse @ (known / np.outer(sd, sd)) @ inverse.T + (plain * (reduced - 1) if excess else 0.0)
         noise = math.sqrt(reduced) if excess else 1.0
     # Scaled so that a parabolic profile gives the interval of the covariance, whatever that holds. (Rounded: equal limits share a profile.)

@@ -10,6 +10,7 @@ from calibration.average import GUARD, ROUNDING, curve, least, predict, t_quanti
 from calibration.checks import whole
 from calibration.curves import FAMILIES, PAPER, families
 from calibration.estimate import estimate
+from calibration.misfit import discrepancy
 from calibration.monotone import table
 from calibration.points import checked, points_from_csv
 from calibration.timing import fit_time
@@ -46,7 +47,7 @@ def fit_curve(steps, values, sd=None, kind="error", covariance=None, freedom=Non
     Returns a dict: ``kind``, ``points`` [{steps, value, se}], ``families`` [{family, parameters, intervals (95 %, profile
     likelihood), covariance, noise, freedom, r2, aicc (None with too few points), held_out_error (mean relative error of each
     point predicted from the others), weight; where there are, bootstrap_intervals and refused}], ``left_out`` [{family, reason,
-    and parameters, intervals and held_out_error where it could be fitted}], ``chosen``, ``paper``, ``monotone``, ``notes``.
+    and parameters, intervals and held_out_error where it could be fitted}], ``chosen``, ``paper``, ``misfit`` (:mod:`calibration.misfit`), ``monotone``, ``notes``.
     ``noise`` is a point's own sd about the curve, in units of its ``se`` (or, without one, of its value, or of 1 for utility).
 
     Raises :class:`InputError` for fewer than 3 different step counts or a value that is not allowed.
@@ -54,13 +55,17 @@ def fit_curve(steps, values, sd=None, kind="error", covariance=None, freedom=Non
     s, y, sd = checked(steps, values, sd, kind)
     weights = unit(kind, y, y) if sd is None else sd
     known = None if sd is None else (np.diag(sd**2) if covariance is None else np.asarray(covariance, float))
+    misfit = 0.0 if sd is None else discrepancy(families(kind), s, y, sd, unit(kind, y, y), freedom)
+    off, uncertain = misfit * unit(kind, y, y), known
+    if misfit:
+        weights, uncertain = np.hypot(sd, off), known + np.diag(off**2)
     entries, carrying, left_out = [], [], []
     for family in families(kind):
         count = len(family.parameters)
         if len(np.unique(s)) < count:
             left_out.append({"family": family.name, "reason": f"needs at least {count + 1} different step counts"})
             continue
-        entry, reason, hopeless = estimate(family, s, y, weights, known, freedom, replicates)
+        entry, reason, hopeless = estimate(family, s, y, weights, uncertain, freedom, replicates)
         if reason:
             left_out.append({"family": family.name, "reason": reason, **{name: entry[name] for name in _NUMBERS}})
             entry["refused"] = reason
@@ -82,7 +87,7 @@ def fit_curve(steps, values, sd=None, kind="error", covariance=None, freedom=Non
     chosen = _choice([entry for entry in carrying if anyway or "refused" not in entry] or carrying)
     _weigh(entries, carrying, tried, len(s))
     return {
-        "kind": kind, "points": points, "families": entries, "left_out": left_out, "chosen": chosen, "paper": PAPER[kind],
+        "kind": kind, "points": points, "families": entries, "left_out": left_out, "chosen": chosen, "paper": PAPER[kind], "misfit": misfit,
         "monotone": turned is None, "notes": notes,
     }  # fmt: skip
 

@@ -261,7 +261,20 @@ def test_standard_deviations_are_weights():
     y[3] *= 3
     trusted, doubted = (fit_curve(STEPS, y, np.where(np.arange(6) == 3, factor, 1) * 0.01) for factor in (1, 1000))
     assert entry(doubted, "exponential")["parameters"]["decay"] == pytest.approx(0.2, rel=1e-3)
-    assert entry(trusted, "exponential")["parameters"]["decay"] != pytest.approx(0.2, rel=0.05)
+    assert entry(trusted, "exponential")["parameters"]["decay"] != pytest.approx(0.2, rel=0.02)
+
+
+def test_points_more_precise_than_any_family_is_true_are_followed_and_imprecise_ones_are_not():
+    """A curve with a bend that no family has, measured to 1 % and to 40 %."""
+    y = 0.5 * STEPS**-0.8 * np.array([1.0, 1.25, 0.8, 1.25, 0.8, 1.0])
+    precise, rough = (fit_curve(STEPS, y, share * y) for share in (0.01, 0.4))
+    assert precise["misfit"] == pytest.approx(0.2, abs=0.1) and rough["misfit"] == 0
+    assert curve(precise, STEPS)[0] == pytest.approx(y, rel=0.01)
+    assert np.abs(curve(rough, STEPS)[0] / y - 1).max() > 0.15
+    at, between = (np.sqrt(curve(precise, [s])[1][0, 0]) / curve(precise, [s])[0][0] for s in (8, 11))
+    assert between > at  # it may bend again where nothing was measured
+    row = predict(precise, [11])[0]
+    assert row["low"] < 0.5 * 11**-0.8 < row["high"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from collections import defaultdict
 
 import numpy as np
 
+from calibration import batching
 from calibration.checks import need, number, table
 from calibration.classes import differences
 from calibration.curves import FAMILIES
@@ -83,6 +84,8 @@ def check(profiles, where="profiles"):
             for name in ("overhead_j", "step_j"):
                 number(f"{spot}.energy.{name}", energy[name], least=0.0)
             _square(f"{spot}.energy.covariance", energy["covariance"], 2)
+        if entry.get("batching"):
+            batching.check(entry["batching"], f"{spot}.batching")
         number(f"{spot}.error.unit", _curve(f"{spot}.error", entry["error"], ["unit"])["unit"], above=0.0)
         utility = _curve(f"{spot}.utility", entry["utility"], ["floor", "ceiling"])
         number(f"{spot}.utility.floor", utility["floor"])

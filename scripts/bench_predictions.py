@@ -1,7 +1,8 @@
 """Do predictions hold? Calibrates the embedded models, then predicts and measures prompts, seeds and step counts not calibrated on.
 
-Both kinds of images are generated in turns, so that a drift of the machine falls on both alike.
-Run: ``python scripts/bench_predictions.py [--run FOLDER] [--out benchmarks/results/predictions.json]``, some ten minutes on two
+The calibration is adaptive: as many prompts of each class as its intervals need; as many are held out. Where time is measured, both kinds
+of images are generated in turns, so that a drift of the machine falls on both alike.
+Run: ``python scripts/bench_predictions.py [--run FOLDER] [--out benchmarks/results/predictions.json]``, an hour on two
 cores; started again on the same folder it goes on. The last line is JSON.
 """
 
@@ -16,12 +17,15 @@ import numpy as np
 
 from calibration import plan, profile
 from calibration.average import curve, degrees, t_quantile
+from calibration.samples import sample
 from solver.inputs import write_json
 from testbed import chain, config
 from testbed.execute import environment
+from testbed.opened import EXECUTION_SEED
 from testbed.store import RecordStore
 
 HELD_OUT_STEPS = (5, 10, 20)
+PILOT = 16
 GOALS = {"time": 0.03, "error": 0.05, "utility": 0.05}
 
 
@@ -31,14 +35,26 @@ def in_turns(first, second):
     return [item for _, _, item in sorted(keyed, key=lambda one: one[:2])]
 
 
-def run(testbed, out, prompts):
+def held_out(testbed, counts, purpose):
+    """Tasks of ``counts`` {class: number} samples that calibration does not see, at the held-out steps; prompts first, then further seeds."""
+    wanted, converged = {}, {testbed.config.sweep.converged_steps: "converged"}
+    for name, count in counts.items():
+        pool = testbed.prompts.held_out(name)
+        samples = [(pool[i % len(pool)], EXECUTION_SEED + i // len(pool)) for i in range(count)]
+        wanted[name] = [(*one, dict.fromkeys(testbed.models, converged | dict.fromkeys(HELD_OUT_STEPS, purpose))) for one in samples]
+    return plan.in_turns(testbed.models, wanted)
+
+
+def run(testbed, out):
     """Generate both sets, fit on the one; (profiles, records of the other)."""
-    held_out = {name: testbed.prompts.execution(name, prompts) for name in testbed.prompts.classes}
-    tasks = plan.sweep(testbed.models, held_out, [chain.EXECUTION_SEED], list(HELD_OUT_STEPS), testbed.config.sweep.converged_steps)
-    store = RecordStore(out / "calibration")
-    testbed.executor.run(in_turns(testbed.sweep(), tasks), store, "bench")
-    profiles, _ = chain.calibrate(testbed, out)
-    return profiles, [store[task.id] for task in tasks if task.purpose == "sweep"]
+    store, timed = RecordStore(out / "calibration"), dict.fromkeys(testbed.prompts.classes, testbed.config.sweep.prompts_per_class)
+    first = held_out(testbed, timed, "sweep")
+    testbed.executor.run(in_turns(testbed.adaptive_sweep().tasks(), first), store, "bench")
+    profiles, sweep = chain.calibrate(testbed, out)
+    used = {name: {(r["asked"]["prompt"], r["asked"]["seed"]) for r in sweep["records"] if r["asked"]["prompt_class"] == name} for name in timed}
+    tasks = held_out(testbed, {name: len(some) for name, some in used.items()}, "untimed")
+    testbed.executor.run(tasks, store, "bench")
+    return profiles, [store[task.id] for task in first + tasks if task.purpose != "converged"]
 
 
 def predicted(entry, quantity, steps):
@@ -60,24 +76,23 @@ def compare(profiles, records):
     """One row for each place, class, step count and quantity: predicted, measured, and what share of images lies inside."""
     groups = defaultdict(list)
     for record in records:
-        groups[record["asked"]["place"], record["asked"]["prompt_class"], record["asked"]["steps"]].append(record["measured"])
-    for (place, name, steps), images in groups.items():
+        asked = record["asked"]
+        for quantity in ("time",) if asked["purpose"] == "sweep" else ("error", "utility"):
+            groups[asked["place"], asked["prompt_class"], asked["steps"], quantity].append(record)
+    for (place, name, steps, quantity), some in groups.items():
         entry = profile.find(profiles, place, name)
         floor, span = entry["utility"]["floor"], entry["utility"]["ceiling"] - entry["utility"]["floor"]
-        values = {
-            "time": np.array([one["time"] for one in images]),
-            "error": np.array([one["distance"] for one in images]) / entry["error"]["unit"],
-            "utility": (np.array([one["clip_score"] for one in images]) - floor) / span,
-        }
-        for quantity, found in values.items():
-            value, sd, own, t, paper = predicted(entry, quantity, steps)
-            measured = float(np.median(found) if quantity == "time" else found.mean())
-            yield {
-                "place": place, "prompt_class": name, "steps": steps, "quantity": quantity, "images": len(found),
-                "predicted": float(value), "measured": measured, "paper": float(paper),
-                "inside": bool(abs(measured - value) <= t * np.hypot(sd, own / np.sqrt(len(found)))),
-                "images_inside": float(np.mean(np.abs(found - value) <= t * np.hypot(sd, own))),
-            }  # fmt: skip
+        field, zero, unit = {"time": ("time", 0.0, 1.0), "error": ("distance", 0.0, entry["error"]["unit"]), "utility": ("clip_score", floor, span)}[quantity]
+        found = (np.array([record["measured"][field] for record in some]) - zero) / unit
+        (point,) = sample(some, field, zero, unit).points
+        measured = float(np.median(found)) if quantity == "time" else point["value"]
+        value, sd, own, t, paper = predicted(entry, quantity, steps)
+        yield {
+            "place": place, "prompt_class": name, "steps": steps, "quantity": quantity, "images": len(found), "prompts": point["prompts"],
+            "predicted": float(value), "measured": measured, "measured_se": point["se"], "paper": float(paper),
+            "inside": bool(abs(measured - value) <= t * np.hypot(sd, point["se"])),
+            "images_inside": float(np.mean(np.abs(found - value) <= t * np.hypot(sd, own))),
+        }  # fmt: skip
 
 
 def summary(rows):
@@ -97,16 +112,18 @@ def summary(rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, help="folder of the images and records (default: a temporary one)")
-    parser.add_argument("--prompts", type=int, default=24, help="calibration prompts of a class, and held-out ones (default: %(default)s)")
+    parser.add_argument("--half-width", type=float, default=0.1, help="of the calibration's intervals, relative (default: %(default)s)")
+    parser.add_argument("--most-prompts", type=int, default=500, help="of a class (default: %(default)s)")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     settings = config.load("embedded")
-    settings = replace(settings, sweep=replace(settings.sweep, prompts_per_class=args.prompts))
+    extent = {"prompts_per_class": PILOT, "half_width": args.half_width, "most_prompts": args.most_prompts, "seeds": (0, 1, 2)}
+    settings = replace(settings, sweep=replace(settings.sweep, **extent))
     testbed = chain.Testbed(settings)
     with tempfile.TemporaryDirectory() as scratch:
-        profiles, records = run(testbed, chain.open_run(settings, args.run or Path(scratch) / "run"), args.prompts)
+        profiles, records = run(testbed, chain.open_run(settings, args.run or Path(scratch) / "run"))
     rows = list(compare(profiles, records))
-    result = {"machine": environment(testbed.device), "prompts_per_class": args.prompts, "held_out_steps": HELD_OUT_STEPS}
+    result = {"machine": environment(testbed.device), "held_out_steps": HELD_OUT_STEPS, "plan": profiles["plan"]}
     result |= {"summary": dict(summary(rows)), "rows": rows}
     for quantity, one in result["summary"].items():
         print("{}: median error {median_error:.1%} (goal {goal:.0%}), in total {total_error:+.1%}, the paper's form {paper_median_error:.1%}; "

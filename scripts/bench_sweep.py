@@ -22,6 +22,7 @@ from calibration.adaptive import UNIFORM, AdaptiveSweep, cells
 from calibration.plan import sweep
 from solver.inputs import write_json
 from testbed import chain, config
+from testbed.calibrate import error_and_utility_units
 from testbed.execute import environment
 from testbed.store import RecordStore
 
@@ -109,7 +110,7 @@ def real(folder, count):
         return testbed.executor.run(tasks, store, "bench")
 
     def units(records):
-        return chain.error_and_utility_units(testbed, records, store, given)
+        return error_and_utility_units(testbed, records, store, given)
 
     some = {name: texts[:count] for name, texts in prompts.items()}
     evaluations, theirs = uniform(testbed.models, some, 0.0, run, units)

@@ -1,9 +1,10 @@
 """Records on disk: one JSON line per finished task, its image beside it, nothing ever lost or redone.
 
 The image is written first, then the line, both flushed to the disk; a run that is killed at any moment leaves
-at most an image without a line, which the next run writes again with the same content.
+at most an image without a line, which the next run writes again with the same content. Several processes may write to one folder.
 """
 
+import fcntl
 import io
 import json
 import os
@@ -21,23 +22,23 @@ class RecordStore:
     def __init__(self, folder, images="images/"):
         self.folder, self._images = Path(folder), images
         self.path = self.folder / "records.jsonl"
-        self._records = self._read()
+        self.read_again()
 
-    def _read(self):
-        records = {}
+    def read_again(self):
+        """Take in what other processes have written since."""
+        self._records = {}
         if not self.path.exists():
-            return records
-        raw = self.path.read_bytes()
-        whole = raw[: raw.rfind(b"\n") + 1]
-        for number, line in enumerate(whole.splitlines(), start=1):
-            try:
-                record = json.loads(line)
-                records[record["id"]] = record
-            except (ValueError, KeyError, TypeError):
-                raise InputError(f"{self.path}: line {number} is not a record; remove the line to measure it again") from None
-        if len(whole) < len(raw):  # the process died while writing its last line: that task was not finished
-            os.truncate(self.path, len(whole))
-        return records
+            return
+        with open(self.path, "rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            _cut(file)
+            file.seek(0)
+            for number, line in enumerate(file, start=1):
+                try:
+                    record = json.loads(line)
+                    self._records[record["id"]] = record
+                except (ValueError, KeyError, TypeError):
+                    raise InputError(f"{self.path}: line {number} is not a record; remove the line to measure it again") from None
 
     def __contains__(self, task_id):
         return task_id in self._records
@@ -66,11 +67,23 @@ class RecordStore:
         record = {**record, "image": f"{self._images}{record['id']}.png"}
         write_atomic(self.folder / record["image"], png(image))
         line = json.dumps(record, allow_nan=False) + "\n"
-        with open(self.path, "ab") as file:
+        with open(self.path, "ab+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            _cut(file)
             file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())
         self._records[record["id"]] = record
+
+
+def _cut(file):
+    """Drop the end of a file after its last line: the process died while writing it, so that task was not finished."""
+    end = file.seek(0, os.SEEK_END)
+    if end == 0 or (file.seek(end - 1), file.read(1))[1] == b"\n":
+        return
+    file.seek(0)
+    file.truncate(file.read().rfind(b"\n") + 1)
+    file.seek(0, os.SEEK_END)
 
 
 def png(image):

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -27,13 +28,18 @@ def records(path):
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def kill_when(process, path, count):
-    """kill -9 ``process`` as soon as ``path`` holds ``count`` lines."""
+def wait_for(process, path, count):
+    """Return as soon as ``path`` holds ``count`` lines."""
     deadline = time.monotonic() + 600
     while len(path.read_bytes().splitlines() if path.exists() else []) < count:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def kill_when(process, path, count):
+    """kill -9 ``process`` as soon as ``path`` holds ``count`` lines."""
+    wait_for(process, path, count)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
 
@@ -128,6 +134,60 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_images_and_values(undisturb
         assert np.abs(np.diff(mine_and_other, axis=0)).max() == 0, record["asked"]
         for value in ("clip_score", "distance"):
             assert record["measured"][value] == other["measured"][value]
+
+
+def test_two_processes_make_what_one_makes_and_one_that_dies_costs_only_what_it_had_not_finished(undisturbed, tmp_path):
+    run, out = undisturbed[0], tmp_path / "run"
+    path = out / "calibration" / "records.jsonl"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "testbed.cli"]
+    command = [*launch, "run", str(run.parent / "small.toml"), "--out", str(out)]
+    first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wait_for(first, path, 20)
+    workers = [child for child in psutil.Process(first.pid).children() if "testbed.cli" in child.cmdline()]
+    assert len(workers) == 2
+    workers[1].kill()
+    first.communicate(timeout=120)
+    assert first.returncode != 0
+    kept = path.read_bytes()[: path.read_bytes().rfind(b"\n") + 1]
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.splitlines()[-1] == str(out / "report.html") and again.stdout.count("report.html") == 1
+    assert path.read_bytes().startswith(kept)
+    mine, theirs = ({r["id"]: r for r in records(folder / "calibration" / "records.jsonl")} for folder in (out, run))
+    assert mine.keys() == theirs.keys() and len(mine) == len(records(path))
+    for key, record in mine.items():
+        images = [np.asarray(Image.open(folder / "calibration" / record["image"])) for folder in (out, run)]
+        assert np.array_equal(*images), record["asked"]
+        assert record["measured"]["clip_score"] == theirs[key]["measured"]["clip_score"]
+    made = records(out / "execution" / "records.jsonl")
+    assert len({r["id"] for r in made}) == len(made)
+    frechet = [[p["frechet"]["points"] for p in json.loads((folder / "profiles.json").read_text())["profiles"]] for folder in (out, run)]
+    values = [[point["value"] for points in some for point in points] for some in frechet]
+    assert values[0] == pytest.approx(values[1], rel=1e-4)
+
+
+def test_more_samples_are_added_to_a_finished_sweep_without_losing_any(undisturbed, tmp_path, capsys):
+    run = Path(shutil.copytree(undisturbed[0], tmp_path / "run"))
+    path, config = run / "calibration" / "records.jsonl", tmp_path / "more.toml"
+    before, text = path.read_bytes(), (undisturbed[0].parent / "small.toml").read_text()
+    config.write_text(text.replace("prompts_per_class = 3", "prompts_per_class = 4").replace("[1, 2, 3, 6]", "[1, 2, 6, 9]"))
+    assert main(["calibrate", str(config), "--out", str(run)]) == 0
+    assert path.read_bytes().startswith(before)
+    points = {p["steps"]: p["n"] for p in json.loads((run / "profiles.json").read_text())["profiles"][0]["error"]["points"]}
+    assert points == {1: 4, 2: 4, 3: 3, 6: 4, 9: 4}
+    config.write_text(text.replace("converged_steps = 12", "converged_steps = 24"))  # the old distances would not belong to it
+    assert main(["calibrate", str(config), "--out", str(run)]) == 2
+    assert "sweep: this run folder was made with" in capsys.readouterr().err
+
+
+def test_an_adaptive_sweep_goes_on_until_its_intervals_are_narrow_enough(tmp_path, small_config):
+    small_config.write_text(small_config.read_text().replace("converged_steps = 12", "converged_steps = 12\nhalf_width = 0.8"))
+    assert main(["calibrate", str(small_config), "--out", str(tmp_path / "run")]) == 0
+    plan = json.loads((tmp_path / "run" / "profiles.json").read_text())["plan"]
+    made = records(tmp_path / "run" / "calibration" / "records.jsonl")
+    assert plan["target"] == 0.8 and len(plan["rounds"]) > 1 and all(row["reached"] for row in plan["widths"])
+    assert plan["evaluations"] == sum(r["asked"]["steps"] for r in made)
+    assert {r["asked"]["purpose"] for r in made} == {"sweep", "converged", "untimed"}
 
 
 def test_a_finished_run_does_nothing_again(undisturbed, tmp_path, capsys):

@@ -1,0 +1,25 @@
+"""Several processes on one run, started by ``accelerate launch`` (one for each GPU) or, without a GPU, by ``torchrun``."""
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from torchmetrics.utilities.distributed import gather_all_tensors
+
+
+def processes():
+    """Accelerate's view of the processes of this run: ``process_index``, ``num_processes``, ``wait_for_everyone()``, ..."""
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
+def together(items, extract):
+    """Features of ``items``, float32 (len(items), width): each process extracts those of its share, and all get all.
+
+    ``extract(share)`` gives a tensor (len(share), width), of a share that may be empty.
+    """
+    state = processes()
+    mine = extract(items[state.process_index :: state.num_processes]).float()
+    shares = gather_all_tensors(mine) if state.num_processes > 1 else [mine]
+    features = np.empty((len(items), mine.shape[1]), np.float32)
+    for process, share in enumerate(shares):
+        features[process :: len(shares)] = share.cpu().numpy()
+    return features

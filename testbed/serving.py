@@ -1,0 +1,55 @@
+"""The edge as a server of many users at once: what a batch costs there, and when each user's image is done, predicted and measured."""
+
+import numpy as np
+import torch
+
+from calibration.completion import compare, predict
+from calibration.serving import poisson
+from testbed.batched import BatchedEngine, Request
+
+TICKS = 4  # of one timing: the mean of a few is less skewed than a single one
+ROUNDS = 10
+
+
+def time_batches(pipeline, prompts, guidance, sizes, rounds=ROUNDS):
+    """Seconds of the step engine's calls at each batch size: {"tick", "text", "decode": [sizes, seconds], "memory": bytes a request or None}.
+
+    Sizes take turns, so that a drift of the machine falls on all alike; a first round warms up. Sizes for which memory does not
+    suffice are left out.
+    """
+    timings, peak = {stage: ([], []) for stage in ("tick", "text", "decode")}, {}
+    for turn in range(rounds + 1):
+        for size in sorted(sizes, reverse=turn % 2 == 1):
+            if pipeline.device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            engine = BatchedEngine(pipeline, size)
+            list(engine.run([Request(prompts[i % len(prompts)], i, TICKS, guidance) for i in range(size)]))
+            if min(engine.caps.values()) < size:
+                sizes = [one for one in sizes if one < size]
+                break
+            peak[size] = torch.cuda.max_memory_allocated() if pipeline.device.type == "cuda" else None
+            for stage, (found, seconds) in timings.items() if turn else ():
+                found.append(size)
+                seconds.append(float(np.mean([spent for _, spent in getattr(engine.log, stage)])))
+    known = [one for one in sorted(sizes) if peak.get(one)]
+    memory = (peak[known[-1]] - peak[known[0]]) / (known[-1] - known[0]) if len(known) > 1 else None
+    return {**timings, "memory": memory if memory and memory > 0 else None}
+
+
+def serve(pipeline, fit, tasks, order, rate, store):
+    """Serve users' ``tasks`` with the step engine at the cap that was measured; a dict, fit for JSON.
+
+    ``fit``: the profile's ``batching``. ``rate``: arrivals a second of a Poisson stream; None: all at once. Each request's seconds from
+    arrival until decoded are predicted beforehand and measured: see :func:`calibration.completion.compare`. ``images``: of how many the
+    image was compared with that of the stock pipeline in ``store``, how many differ, and by how many levels of 255 at most.
+    """
+    arrivals = poisson(rate, len(tasks), seed=0) if rate else np.zeros(len(tasks))
+    requests = [Request(task.prompt, task.seed, task.steps, task.guidance, float(at)) for task, at in zip(tasks, arrivals, strict=True)]
+    cap = min(fit["cap"], fit["text"]["points"][-1]["batch"], fit["decode"]["points"][-1]["batch"])
+    prediction = predict(fit, fit["text"], fit["decode"], arrivals, [task.steps for task in tasks], cap, order)
+    engine = BatchedEngine(pipeline, cap, order)
+    list(engine.run([Request(task.prompt, task.seed, 1, task.guidance) for task in tasks[:cap]]))  # warms up
+    done = {one.index: one for one in engine.run(requests)}
+    apart = [int(np.abs(done[i].image.astype(int) - store.image(task.id)).max()) for i, task in enumerate(tasks)]
+    images = {"compared": len(apart), "different": sum(one > 0 for one in apart), "largest_difference": max(apart)}
+    return {**compare(prediction, [done[i].end_to_end_time for i in range(len(tasks))]), "images": images}

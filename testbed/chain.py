@@ -100,7 +100,7 @@ def check(testbed, out, profiles, scenario, problem, allocation, records, sweep,
     """Hold the predictions against what was measured; write ``validation.json``."""
     extra = [frechet_total(testbed, RecordStore(out / "execution"), records, sweep)]
     if serving:
-        extra += [{**row, "quantity": f"{row['quantity']}, edge in batches", "basis": "measured"} for row in serving["totals"]]
+        extra += [{**row, "quantity": f"edge in batches: {row['quantity']}", "basis": "measured"} for row in serving["totals"]]
     result = validate.validate(problem, allocation.to_dict(), profiles, scenario, records, extra)
     write_json(out / "validation.json", {**result, "serving": serving})
 

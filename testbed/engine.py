@@ -44,7 +44,7 @@ def generate(pipeline, prompts, seeds, steps, guidance, meter):
     The text stage lasts until the denoiser is first called, the steps are split by diffusers' own callback,
     the rest is the decode. Returns a :class:`Generated`.
     """
-    device = pipeline.device
+    device = pipeline._execution_device  # with offload, pipeline.device is where the weights wait
     denoiser = getattr(pipeline, "unet", None) or pipeline.transformer
     marks = []
 

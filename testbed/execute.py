@@ -11,8 +11,10 @@ import diffusers
 import torch
 from tqdm import tqdm
 
+from solver.inputs import InputError
 from testbed.engine import generate
 from testbed.meters import open_meter
+from testbed.pipelines import setup
 from testbed.processes import processes
 from testbed.quality import distance
 
@@ -47,7 +49,9 @@ class Executor:
 
     def __init__(self, pipelines, clip, device, batch, meter=None):
         self.pipelines, self.clip, self.device, self.batch, self.meter = pipelines, clip, device, batch, meter
-        self._environment, self.processes = environment(device), processes()
+        self.processes = processes()
+        self._environment = environment(device)
+        self._setups = {place: setup(pipeline) for place, pipeline in pipelines.items()}
 
     def run(self, tasks, store, title):
         """Execute the tasks that ``store`` does not hold yet, each recorded the moment that it is finished.
@@ -56,6 +60,7 @@ class Executor:
         """
         self.processes.wait_for_everyone()
         store.read_again()
+        self._check_setups(store, tasks)
         missing = [[call for call in calls if any(task.id not in store for task in call)] for calls in self._calls(tasks)]
         shares = [_share(calls, self.processes.num_processes)[self.processes.process_index] for calls in missing]
         if any(missing):
@@ -107,7 +112,15 @@ class Executor:
             if target is not None:
                 apart = 0.0 if target == task.id else distance(image, store.image(target))
             measured = {**done.measured(self.meter), "clip_score": self.clip.score(image, task.prompt), "distance": apart}
-            store.add({"id": task.id, "asked": task.to_dict(), "measured": measured, "environment": self._environment}, image)
+            store.add({"id": task.id, "asked": task.to_dict(), "measured": measured, "environment": {**self._environment, "pipeline": self._setups[task.place]}}, image)
+
+    def _check_setups(self, store, tasks):
+        """Raise :class:`InputError` where what was measured before was measured on pipelines set up otherwise: its times would not compare."""
+        for record in (store[task.id] for task in tasks if task.id in store):
+            before, place = record["environment"].get("pipeline"), record["asked"]["place"]
+            for name, value in self._setups[place].items():
+                if before and before[name] != value:
+                    raise InputError(f"{store.path}: {place}.{name}: was {before[name]!r} when this run began, now {value!r}; set {name} = {before[name]!r}")
 
 
 def _evaluations(call):

@@ -3,12 +3,16 @@
 import numpy as np
 import torch
 
+from calibration.average import t_quantile
+from calibration.batching import seconds as seconds_of
 from calibration.completion import compare, predict
 from calibration.serving import poisson
+from calibration.timing import MEDIAN
 from testbed.batched import BatchedEngine, Request
 
 TICKS = 4  # of one timing: the mean of a few is less skewed than a single one
 ROUNDS = 10
+RUNS = 5
 
 
 def time_batches(pipeline, prompts, guidance, sizes, rounds=ROUNDS):
@@ -20,14 +24,14 @@ def time_batches(pipeline, prompts, guidance, sizes, rounds=ROUNDS):
     timings, peak = {stage: ([], []) for stage in ("tick", "text", "decode")}, {}
     for turn in range(rounds + 1):
         for size in sorted(sizes, reverse=turn % 2 == 1):
-            if pipeline.device.type == "cuda":
+            if pipeline._execution_device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats()
             engine = BatchedEngine(pipeline, size)
             list(engine.run([Request(prompts[i % len(prompts)], i, TICKS, guidance) for i in range(size)]))
             if min(engine.caps.values()) < size:
                 sizes = [one for one in sizes if one < size]
                 break
-            peak[size] = torch.cuda.max_memory_allocated() if pipeline.device.type == "cuda" else None
+            peak[size] = torch.cuda.max_memory_allocated() if pipeline._execution_device.type == "cuda" else None
             for stage, (found, seconds) in timings.items() if turn else ():
                 found.append(size)
                 seconds.append(float(np.mean([spent for _, spent in getattr(engine.log, stage)])))
@@ -40,16 +44,34 @@ def serve(pipeline, fit, tasks, order, rate, store):
     """Serve users' ``tasks`` with the step engine at the cap that was measured; a dict, fit for JSON.
 
     ``fit``: the profile's ``batching``. ``rate``: arrivals a second of a Poisson stream; None: all at once. Each request's seconds from
-    arrival until decoded are predicted beforehand and measured: see :func:`calibration.completion.compare`. ``images``: of how many the
-    image was compared with that of the stock pipeline in ``store``, how many differ, and by how many levels of 255 at most.
+    arrival until decoded are predicted beforehand and measured, the median of ``RUNS`` runs (a single one of a second is at the mercy of
+    what else the machine does): see :func:`calibration.completion.compare`. ``images``: of how many the image was compared with that
+    of the stock pipeline in ``store``, how many differ, and by how many levels of 255 at most.
     """
     arrivals = poisson(rate, len(tasks), seed=0) if rate else np.zeros(len(tasks))
     requests = [Request(task.prompt, task.seed, task.steps, task.guidance, float(at)) for task, at in zip(tasks, arrivals, strict=True)]
     cap = min(fit["cap"], fit["text"]["points"][-1]["batch"], fit["decode"]["points"][-1]["batch"])
     prediction = predict(fit, fit["text"], fit["decode"], arrivals, [task.steps for task in tasks], cap, order)
     engine = BatchedEngine(pipeline, cap, order)
-    list(engine.run([Request(task.prompt, task.seed, 1, task.guidance) for task in tasks[:cap]]))  # warms up
-    done = {one.index: one for one in engine.run(requests)}
+    size, runs, ratios = min(cap, len(tasks)), [], []
+    for _ in range(RUNS + 1):
+        alike = time_batches(pipeline, [task.prompt for task in tasks], tasks[0].guidance, [size], rounds=1)["tick"][1][0]
+        ratios.append(alike / seconds_of(fit, size))
+        runs.append({one.index: one for one in engine.run(requests)})
+    done, _ = runs.pop(0), ratios.pop(0)  # they warmed up
+    seconds = np.array([[run[i].end_to_end_time for i in range(len(tasks))] for run in runs])
     apart = [int(np.abs(done[i].image.astype(int) - store.image(task.id)).max()) for i, task in enumerate(tasks)]
     images = {"compared": len(apart), "different": sum(one > 0 for one in apart), "largest_difference": max(apart)}
-    return {**compare(prediction, [done[i].end_to_end_time for i in range(len(tasks))]), "images": images}
+    found = compare(prediction, np.median(seconds, axis=0))
+    found["totals"] += [_moved(row, np.array(ratios)) for row in found["totals"]]
+    return {**found, "runs": seconds.tolist(), "images": images}
+
+
+def _moved(row, ratios):
+    """A total as predicted at the speed that the machine had while it served: ``ratios`` of batches' seconds then to those predicted."""
+    ratio, doubt = np.median(ratios), t_quantile(len(ratios) - 1) * MEDIAN * np.std(ratios, ddof=1) / np.sqrt(len(ratios))
+    predicted = ratio * row["predicted"]
+    low, high = (predicted + sign * np.hypot(ratio * (row[end] - row["predicted"]), doubt * row["predicted"]) for sign, end in ((-1, "low"), (1, "high")))
+    error, inside = float(predicted / row["measured"] - 1), bool(low <= row["measured"] <= high)
+    moved = {"predicted": float(predicted), "low": float(low), "high": float(high), "relative_error": error, "inside": inside}
+    return {**row, **moved, "quantity": f"{row['quantity']}, drift removed"}

@@ -60,6 +60,7 @@ from solver.inputs import InputError, check_keys, read_json
 SCHEMA = "scenario/1"
 WEIGHTS = {"cost": 0.5, "utility": 0.5, "time": 0.2, "error": 0.6, "energy": 0.2}
 MAX_STEPS = {"local": 16, "edge": 32}
+CLASSES = ("object", "scene", "relation")
 STEPS_PER_USER = 6  # default edge budget
 PHONES = ("snapdragon-8-elite-gen-5", "snapdragon-8-elite", "snapdragon-8-gen-3", "snapdragon-x-elite", "snapdragon-7-gen-4")
 
@@ -79,18 +80,23 @@ class Scenario:
     edge_watts: float = 20.0
     deadline: float | None = None
     max_error: float | None = None
-    prompt_classes: dict = field(default_factory=lambda: {"object": 1, "scene": 1, "relation": 1})
+    prompt_classes: dict = field(default_factory=lambda: dict.fromkeys(CLASSES, 1))
     device_classes: dict = field(default_factory=lambda: dict.fromkeys(PHONES, 1))
     watts: dict = field(default_factory=dict)
 
     @classmethod
-    def load(cls, path):
-        """Read a scenario from TOML, or from the JSON that :meth:`to_dict` gives; raises :class:`InputError`."""
+    def load(cls, path, classes=None):
+        """Read a scenario from TOML, or from the JSON that :meth:`to_dict` gives; raises :class:`InputError`.
+
+        ``classes``: those that there are profiles of; where the file does not say, equally many users ask for each, if the
+        default is not among them.
+        """
         path = Path(path)
+        shares = {} if classes is None or classes >= set(CLASSES) else {"prompt_classes": dict.fromkeys(sorted(classes), 1)}
         if path.suffix == ".json":
             return cls.from_dict(read_json(path), str(path))
         try:
-            return cls.from_dict(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
+            return cls.from_dict(shares | tomllib.loads(path.read_text(encoding="utf-8")), str(path))
         except FileNotFoundError:
             raise InputError(f"{path}: no such file") from None
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

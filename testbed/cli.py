@@ -51,7 +51,7 @@ def _problem(args):
     from calibration.travel import merge
 
     profiles = merge([(str(path), place, profile.load(path)) for place, path in args.profiles])
-    problem = to_problem(profiles, Scenario.load(args.scenario))
+    problem = to_problem(profiles, Scenario.load(args.scenario, {entry["prompt_class"] for entry in profiles["profiles"]}))
     if args.save_profiles:
         write_json(args.save_profiles, profiles)
     write_json(args.output, problem)
@@ -195,7 +195,7 @@ def parser():
     run = verb("run", _run, "the whole chain; the last line is the report's path", "testbed run embedded --out runs/first")
     with_config(run)
     run.add_argument("--plan", action="store_true", help="only say what it costs: evaluations, and of a preset modelled minutes and gigabytes")
-    run.add_argument("--strict", action="store_true", help="exit 1 if a total was measured outside its prediction's 95 %% interval")
+    run.add_argument("--strict", action="store_true", help="exit 1 if a prediction fails: a total outside its 95 %% interval, or too many users outside theirs")
     with_config(verb("calibrate", _calibrate, "measure the sweep and fit the curves", "testbed calibrate my.toml --out runs/mine"))
     problem = verb("problem", _problem, "profiles and a scenario to an allocation problem", "testbed problem --profiles runs/mine/profiles.json --scenario s.toml -o problem.json")
     machines = "again for each machine: --profiles local=ue.json --profiles edge=server.json"

@@ -3,9 +3,15 @@
 import shutil
 import warnings
 
+from huggingface_hub import CacheNotFound, scan_cache_dir
+
+from calibration.batching import fit_batching
+from testbed import memory
+from testbed.config import ModelConfig
 from testbed.execute import environment
 from testbed.meters import open_meter
-from testbed.pipelines import WEIGHTS, pick_device
+from testbed.pipelines import WEIGHTS, open_pipeline, pick_device
+from testbed.serving import time_batches
 
 
 def print_report():
@@ -20,10 +26,31 @@ def print_report():
     for line in [*(str(one.message) for one in said), *found]:
         print(f"{'energy:':12} {line}")
     print(f"{'free disk:':12} {shutil.disk_usage('.').free / 1e9:.0f} GB")
+    if (room := memory.free(device)) is not None:
+        print(f"{'free memory:':12} {room / 1e9:.0f} GB on the device")
+    for name, size in cached_models():
+        print(f"{'weights:':12} {name}, {size / 1e9:.1f} GB in the hub's cache")
     for folder in sorted(path for path in WEIGHTS.glob("*") if path.is_dir()):
         size = sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / 1e6
         print(f"{'weights:':12} embedded:{folder.name}, {size:.1f} MB")
+    print(f"{'batching:':12} embedded:edge: {about_batches(device)}")
     print(f"{'emulated:':12} a user's device class scales time measured here by a published ratio (calibration/devices.py)")
+
+
+def cached_models():
+    """[(hub id, bytes)] of the models in the hub's cache."""
+    try:
+        found = scan_cache_dir().repos
+    except CacheNotFound:
+        return []
+    return sorted((one.repo_id, one.size_on_disk) for one in found if one.repo_type == "model")
+
+
+def about_batches(device, model="embedded:edge"):
+    """Whether batching helps on this machine, for ``model``; takes a few seconds."""
+    pipeline, _ = open_pipeline(ModelConfig(model), device)
+    timings = time_batches(pipeline, ["a big red ball in the middle"], 3.0, [1, 2, 4, 8, 16], rounds=4)
+    return fit_batching(timings["tick"], timings["text"], timings["decode"], timings["memory"])["verdict"]
 
 
 def about_meter(meter):

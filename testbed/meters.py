@@ -193,7 +193,7 @@ def open_meter(device):
         return NoMeter()
     found = _soc(get_soc)  # its total holds the GPU and the CPU
     if not found:
-        found = _gpu(get_gpus, device.index or 0) if device.type == "cuda" else {}
+        found = _gpu(get_gpus, torch.cuda.current_device() if device.index is None else device.index) if device.type == "cuda" else {}
         if found or device.type == "cpu":  # without the GPU's counter the CPU's joules would pass for the work's
             found |= _cpus(get_cpus)
     if not found:

@@ -14,6 +14,7 @@ from testbed.captioned import CaptionedImages, Pictures
 from testbed.execute import Executor
 from testbed.inception import Inception
 from testbed.pipelines import open_pipeline, pick_device
+from testbed.processes import processes
 from testbed.prompts import open_prompts
 
 EXECUTION_SEED = 1_000_000  # seeds of executed images start here, far from those of any sweep
@@ -31,6 +32,7 @@ class Testbed:
             raise InputError(f"quality.reference: 'scenes' needs prompts = \"scenes\"; allowed with other prompts: {allowed}")
         if config.quality.reference not in ("scenes", "converged"):
             self.pictures = CaptionedImages(config.quality.reference)
+        processes()  # first: it gives each process its GPU
         self.device = pick_device(config.device)
         self.models, pipelines = {}, {}
         for place in PLACES:

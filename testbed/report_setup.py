@@ -2,6 +2,7 @@
 
 from calibration.devices import DEVICES
 from calibration.tasks import POINTS
+from testbed import mlperf
 from testbed.report_curves import CURVES, PLACES, quantities
 from testbed.report_format import finite
 
@@ -15,6 +16,22 @@ def models(run):
             row = tuple(record["asked"].get(key) for key in keys)
             rows.setdefault(row, dict.fromkeys(run.records, 0))[stage] += 1
     return [dict(zip(keys, row, strict=True), **counts) for row, counts in rows.items()]
+
+
+def mlperf_notes(run, profiles):
+    """How MLPerf's accepted ranges compare, where the edge runs its model: sentences."""
+    made = [record["asked"] for record in run.records["calibration"] if record["asked"]["place"] == "edge"]
+    asked = next((one for one in made if one["model"] == mlperf.MODEL and one["steps"] == mlperf.STEPS and one["purpose"] in POINTS), None)
+    if not asked or not run.profiles:
+        return []
+    notes = []
+    for entry in (one for one in profiles if one["place"] == "edge"):
+        for row in mlperf.verdicts(entry):
+            said = {None: f"which holds for {mlperf.IMAGES} images only", True: "inside", False: "outside"}[row["inside"]]
+            here = f"{entry['prompt_class']}, {row['n']} images: {row['value']:.4g}"
+            notes.append(f"{row['quantity'].replace('_', ' ')}, {here}; MLPerf accepts {row['low']:.4f} to {row['high']:.4f}: {said}.")
+    departs = mlperf.departures(asked, run.profiles["metrics"])
+    return notes + (["Not MLPerf's conditions: " + "; ".join(departs) + "."] if notes and departs else [])
 
 
 def frechet_notes(profiles, totals):

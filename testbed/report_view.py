@@ -50,6 +50,7 @@ def view(run):
         "plan": report_fits.plan(run.profiles) if run.profiles else None,
         "class_differences": run.profiles.get("class_differences", []) if run.profiles else [],
         "frechet_notes": report_setup.frechet_notes(profiles, totals),
+        "mlperf_notes": report_setup.mlperf_notes(run, profiles),
         "users": users,
         "problem": run.problem,
         "allocation": run.allocation,

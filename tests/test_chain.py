@@ -69,6 +69,19 @@ def test_every_stage_left_its_file(undisturbed):
     assert schemas == {"config": "run/1", "profiles": "profiles/1", "scenario": "scenario/1", "problem": "problem/1", "allocation": "allocation/1", "validation": "validation/1"}
 
 
+def test_the_offloaded_users_were_served_in_batches_and_their_completion_predicted(undisturbed):
+    run, _ = undisturbed
+    serving, offload = (json.loads((run / f"{name}.json").read_text()) for name in ("serving", "allocation"))
+    assert serving["users"] == [user for user, there in enumerate(offload["offload"]) if there] != []
+    assert serving["images"]["compared"] == len(serving["users"]) and serving["images"]["largest_difference"] <= 1
+    assert all(row["low"] <= row["predicted"] <= row["high"] and row["measured"] > 0 for row in serving["requests"])
+    totals = {row["quantity"] for row in json.loads((run / "validation.json").read_text())["totals"]}
+    assert {"edge in batches: makespan", "edge in batches: time (sum)"} <= totals
+    assert "Completion, edge in batches" in (run / "report.html").read_text()
+    timings = json.loads((run / "calibration" / "batches.json").read_text())["timings"]
+    assert set(timings["tick"][0]) == {1, 2, 4, 8, 16}
+
+
 def test_every_user_got_its_images_as_allocated(undisturbed):
     run, _ = undisturbed
     allocation = json.loads((run / "allocation.json").read_text())

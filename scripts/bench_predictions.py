@@ -112,7 +112,7 @@ def summary(rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, help="folder of the images and records (default: a temporary one)")
-    parser.add_argument("--half-width", type=float, default=0.06, help="of the calibration's intervals, relative (default: %(default)s)")
+    parser.add_argument("--half-width", type=float, default=0.1, help="of the calibration's intervals, relative (default: %(default)s)")
     parser.add_argument("--most-prompts", type=int, default=300, help="of a class (default: %(default)s)")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()

@@ -45,7 +45,7 @@ class AdaptiveSweep:
         self.models, self.width, self.converged_steps = models, width, converged_steps
         self.steps = spread_out(steps)
         self.supply = {name: [(text, seed) for seed in seeds for text in texts] for name, texts in prompts.items()}
-        every = {place: {converged_steps: "converged", **dict.fromkeys(self.steps, "sweep")} for place in models}
+        every = plan.whole(models, self.steps, converged_steps)
         self.wanted = {name: [dict(every) for _ in some[:pilot]] for name, some in self.supply.items()}
         self.rounds, self._tasks = [], {}
 

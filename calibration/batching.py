@@ -115,13 +115,13 @@ def fit_tick(batches, seconds):
     return {**fit, "throughput": rows, "cap": cap, "gain": gain, "verdict": verdict}
 
 
-def fit_batching(ticks, texts, decodes, memory=None):
-    """What a profile has under ``batching``: :func:`fit_tick` of ``ticks``, with ``text`` and ``decode``, the :func:`fit_call` of the two.
+def fit_batching(tick, text, decode, memory=None):
+    """What a profile has under ``batching``: :func:`fit_tick` of ``tick``, with ``text`` and ``decode``, the :func:`fit_call` of the two.
 
     Each is a pair (batches, seconds). ``memory``: bytes that one more request in the batch takes, None where nobody measured.
     """
     parts = {}
-    for name, fitted, timings in (("tick", fit_tick, ticks), ("text", fit_call, texts), ("decode", fit_call, decodes)):
+    for name, fitted, timings in (("tick", fit_tick, tick), ("text", fit_call, text), ("decode", fit_call, decode)):
         try:
             parts[name] = fitted(*timings)
         except InputError as error:

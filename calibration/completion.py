@@ -71,11 +71,11 @@ def compare(prediction, measured):
         raise InputError("measured: found a time that is not a positive number of seconds")
     arrivals = np.array([row["arrival"] for row in requests])
     totals = {"makespan": np.max(arrivals + measured) - arrivals.min(), "time (sum)": measured.sum()}
-    rows = [_compared(row, seconds) for row, seconds in zip(requests, measured, strict=True)]
+    rows = [compared(row, seconds) for row, seconds in zip(requests, measured, strict=True)]
     return {
         **prediction,
         "requests": rows,
-        "totals": [_compared(row, totals[row["quantity"]]) for row in prediction["totals"]],
+        "totals": [compared(row, totals[row["quantity"]]) for row in prediction["totals"]],
         "median_absolute_error": float(np.median([abs(row["relative_error"]) for row in rows])),
         "paper_median_absolute_error": float(np.median([abs(row["paper_relative_error"]) for row in rows])),
         "coverage": float(np.mean([row["inside"] for row in rows])),
@@ -118,7 +118,8 @@ def _interval(predicted, draws):
     return {"predicted": float(predicted), "low": float(min(low, predicted)), "high": float(max(high, predicted))}
 
 
-def _compared(row, measured):
+def compared(row, measured):
+    """``row`` {predicted, low, high, paper} with what was ``measured``, as :func:`compare` gives it."""
     return {
         **row,
         "measured": float(measured),

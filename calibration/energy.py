@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
-from calibration.timing import AFFINE_LEVEL, MEDIAN, fit_line, r_squared
+from calibration.timing import AFFINE_LEVEL, MAD, MEDIAN, fit_line, r_squared
 
 PAPER_COEFFICIENT = 0.01  # k in W/GHz³, as the paper sets it
 CLOCK_RANGE = 0.05  # the law is tested where the clock varied by at least this share of itself
 _LEAST_FREEDOM = 20  # images beyond the parameters, for the law's exponent
-_MAD = 1.4826  # a standard deviation over a median absolute deviation (normal data)
 _DISTURBED = 6  # standard deviations from the median time
 _COARSE = 0.25  # relative standard error, by the counters' coarseness alone, from which a step count counts as not measured
 
@@ -61,7 +60,7 @@ def metered(records):
     counts, where, images = np.unique(steps, return_inverse=True, return_counts=True)
     off = seconds / np.array([np.median(seconds[where == i]) for i in range(len(counts))])[where] - 1
     repeated = off[images[where] > 1]
-    spread = _MAD * float(np.median(np.abs(repeated))) if len(repeated) else 0.0
+    spread = MAD * float(np.median(np.abs(repeated))) if len(repeated) else 0.0
     kept = np.abs(off) <= _DISTURBED * spread if spread > 0 else np.full(len(off), True)
     period = max(one.get("meter_period_s") or 0.0 for one in about)
     found = Metered(meter, *(column[kept] for column in columns), period, spread)

@@ -19,8 +19,13 @@ def sweep(models, prompts, seeds, steps, converged_steps=120):
     Raises :class:`InputError` for an empty list, a duplicate, or a value that is not allowed.
     """
     check(models, prompts, seeds, steps, converged_steps)
-    every = {place: {converged_steps: "converged", **dict.fromkeys(steps, "sweep")} for place in models}
+    every = whole(models, steps, converged_steps)
     return in_turns(models, {name: [(text, seed, every) for text in texts for seed in seeds] for name, texts in prompts.items()})
+
+
+def whole(models, steps, converged_steps):
+    """All of ``steps`` and the converged image at every place, as :func:`in_turns` takes them for one prompt and seed."""
+    return {place: {converged_steps: "converged", **dict.fromkeys(steps, "sweep")} for place in models}
 
 
 def in_turns(models, wanted):

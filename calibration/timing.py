@@ -8,7 +8,7 @@ from solver.inputs import InputError
 
 # A median's standard error over a mean's, and a standard deviation over a median absolute deviation (normal data).
 MEDIAN = np.sqrt(np.pi / 2)
-_MAD = 1.4826
+MAD = 1.4826
 # A straight line is called wrong only where chance is less likely than this.
 AFFINE_LEVEL = 0.01
 
@@ -42,7 +42,7 @@ def fit_time(steps, seconds):
     repeated = images[where] > 1
     # a median of n lies nearer to its own n images than the true one does: by about sqrt((n - 1) / n)
     deviations = (np.abs(seconds / medians[where] - 1) * np.sqrt(images / np.maximum(images - 1, 1))[where])[repeated]
-    spread = _MAD * np.median(deviations) * MEDIAN if len(deviations) else 0.0
+    spread = MAD * np.median(deviations) * MEDIAN if len(deviations) else 0.0
     known = spread > 0
     sd = medians * (spread if known else 1.0) / np.sqrt(images)
 

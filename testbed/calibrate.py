@@ -64,10 +64,10 @@ def calibrate(testbed, out):
     ids = [r["id"] for r in records]
     features = dict(zip(ids, testbed.extractor.images(Pictures(ids, store.image))))
     units, frechet, kernels = error_and_utility_units(testbed, records, store, reference), {}, {}
+    against = {name: Reference(of.features) for name, of in reference.items()}
     for place, name in units:
         own = [r for r in records if r["asked"]["place"] == place and r["asked"]["prompt_class"] == name and r["asked"]["purpose"] in POINTS]
-        against = Reference(reference[name].features)
-        points = [_distance_point(own, steps, features, against) for steps in sorted({r["asked"]["steps"] for r in own})]
+        points = [_distance_point(own, steps, features, against[name]) for steps in sorted({r["asked"]["steps"] for r in own})]
         frechet[place, name] = [{"steps": point["steps"], **point["frechet"]} for point in points]
         kernels[place, name] = {kind: [{"steps": point["steps"], **point[kind]} for point in points] for kind in ("kid", "cmmd")}
     profiles = {**profile.build(records, units, frechet, metrics(testbed, reference), environment(testbed.device), kernels), "plan": outcome}
@@ -114,4 +114,4 @@ def edge_batches(testbed, path):
     timings = read_json(path)["timings"]
     if len(set(timings["tick"][0])) < 2:
         return {"batching": None, "batching_note": "memory holds one image at a time"}
-    return {"batching": fit_batching(timings["tick"], timings["text"], timings["decode"], timings["memory"])}
+    return {"batching": fit_batching(**timings)}

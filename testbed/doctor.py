@@ -50,7 +50,7 @@ def about_batches(device, model="embedded:edge"):
     """Whether batching helps on this machine, for ``model``; takes a few seconds."""
     pipeline, _ = open_pipeline(ModelConfig(model), device)
     timings = time_batches(pipeline, ["a big red ball in the middle"], 3.0, [1, 2, 4, 8, 16], rounds=4)
-    return fit_batching(timings["tick"], timings["text"], timings["decode"], timings["memory"])["verdict"]
+    return fit_batching(**timings)["verdict"]
 
 
 def about_meter(meter):

@@ -58,8 +58,7 @@ class Executor:
 
         Started by ``accelerate launch``, each process does its share of the calls, and all return all records.
         """
-        self.processes.wait_for_everyone()
-        store.read_again()
+        self._meet(store)
         self._check_setups(store, tasks)
         missing = [[call for call in calls if any(task.id not in store for task in call)] for calls in self._calls(tasks)]
         shares = [_share(calls, self.processes.num_processes)[self.processes.process_index] for calls in missing]
@@ -73,10 +72,15 @@ class Executor:
             for call in calls:
                 self._run_call(call, store, converged)
                 bar.update(_evaluations(call))
-            self.processes.wait_for_everyone()
-            store.read_again()
+            self._meet(store)
         bar.close()
         return [store[task.id] for task in tasks]
+
+    def _meet(self, store):
+        """Wait for the other processes, if there are any, and take in their records."""
+        if self.processes.num_processes > 1:
+            self.processes.wait_for_everyone()
+            store.read_again()
 
     def _calls(self, tasks):
         """Tasks by call of a pipeline, in two parts: the converged ones, and then what is held against them.

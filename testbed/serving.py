@@ -5,7 +5,7 @@ import torch
 
 from calibration.average import t_quantile
 from calibration.batching import seconds as seconds_of
-from calibration.completion import compare, predict
+from calibration.completion import compare, compared, predict
 from calibration.serving import poisson
 from calibration.timing import MEDIAN
 from testbed.batched import BatchedEngine, Request
@@ -72,6 +72,5 @@ def _moved(row, ratios):
     ratio, doubt = np.median(ratios), t_quantile(len(ratios) - 1) * MEDIAN * np.std(ratios, ddof=1) / np.sqrt(len(ratios))
     predicted = ratio * row["predicted"]
     low, high = (predicted + sign * np.hypot(ratio * (row[end] - row["predicted"]), doubt * row["predicted"]) for sign, end in ((-1, "low"), (1, "high")))
-    error, inside = float(predicted / row["measured"] - 1), bool(low <= row["measured"] <= high)
-    moved = {"predicted": float(predicted), "low": float(low), "high": float(high), "relative_error": error, "inside": inside}
-    return {**row, **moved, "quantity": f"{row['quantity']}, drift removed"}
+    moved = {**row, "quantity": f"{row['quantity']}, drift removed", "predicted": float(predicted), "low": float(low), "high": float(high)}
+    return compared(moved, row["measured"])

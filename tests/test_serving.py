@@ -23,7 +23,7 @@ def pipeline():
 @pytest.fixture(scope="module")
 def fit(pipeline):
     timings = time_batches(pipeline, PROMPTS, 3.0, [1, 2, 4], rounds=4)
-    return fit_batching(timings["tick"], timings["text"], timings["decode"], timings["memory"])
+    return fit_batching(**timings)
 
 
 def test_every_size_is_timed_equally_often_in_turns(pipeline):

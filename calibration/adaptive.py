@@ -28,6 +28,9 @@ CANDIDATES = 10  # step counts of the pilot
 LEAST_STEPS = 5  # of them that go on after it: what a form misses must stay visible
 LEAST_GROWTH, MOST_GROWTH = 0.2, 3.0  # of the prompts in a round: few looks at an interval, as one of many looks is a lucky one; and no leaps
 UNIFORM = np.arange(1.0, 51.0)  # the grid that people use
+# Of n prompts none was of a kind whose share is 3 / n or more, with 95 % (the rule of three); the others that err three times as much as the
+# rest shift the mean error by up to 2 * 3 / n, which a lucky few prompts do not show.
+UNSEEN = 6.0
 
 
 class AdaptiveSweep:
@@ -156,12 +159,12 @@ class Curved:
     """Error or utility of one place and class: the paper's curve through its points, and what other samples would tell of it.
 
     Half-widths are those that come from sampling. What the form misses of the points is no matter of sampling: no number of
-    images narrows that, and the fit's own intervals hold it.
+    images narrows that, and the fit's own intervals hold it. An error is never known better than to ``UNSEEN`` / prompts.
     """
 
     def __init__(self, place, prompt_class, quantity, found):
         self.place, self.prompt_class, self.quantity, self.found = place, prompt_class, quantity, found
-        self.family = FAMILIES[PAPER[quantity]]
+        self.family, self.unseen = FAMILIES[PAPER[quantity]], UNSEEN if quantity == "error" else 0.0
         self.steps, values = (np.array([point[name] for point in found.points], float) for name in ("steps", "value"))
         self.counts = np.array([point["prompts"] for point in found.points])
         sd = weights(found.points, quantity)
@@ -176,7 +179,7 @@ class Curved:
         """{parameter: (value, relative half-width of its 95 % interval)}; infinite where there is nothing to go by."""
         if not self.known:
             return dict.fromkeys(self.family.parameters, (None, np.inf))
-        half = self._half(self.steps, self.found.covariance, self.found.freedom)
+        half = self._half(self.steps, self.found.covariance, self.found.freedom, self.counts.max())
         return {name: (float(value), float(one)) for name, value, one in zip(self.family.parameters, self.p, half, strict=True)}
 
     def half_width(self):
@@ -215,19 +218,20 @@ class Curved:
         counts = self.counts.copy()
         counts[chosen] = self.counts.max() + extra
         freedom = int(counts @ (counts - 1) / counts.sum())
-        return self._half(self.steps, self.spread / np.maximum.outer(counts, counts), freedom).max()
+        return self._half(self.steps, self.spread / np.maximum.outer(counts, counts), freedom, counts.max()).max()
 
     def uniform(self, width, once):
         """Evaluations that the uniform grid would take for the same width, from the spread at the measured step counts."""
         if not self.known:
             return 0
         shares = np.stack([np.interp(np.log(UNIFORM), np.log(self.steps), one) for one in np.eye(len(self.steps))], axis=1)
-        half = self._half(UNIFORM, shares @ self.spread @ shares.T, None).max()
-        return ceil((half / width) ** 2) * (once + int(UNIFORM.sum()))
+        half = self._half(UNIFORM, shares @ self.spread @ shares.T, None, np.inf).max()
+        return max(ceil((half / width) ** 2), ceil(self.unseen / width)) * (once + int(UNIFORM.sum()))
 
-    def _half(self, steps, covariance, freedom):
-        """Relative half-widths, shape (k,), from points at ``steps`` whose means have this ``covariance``."""
+    def _half(self, steps, covariance, freedom, prompts):
+        """Relative half-widths, shape (k,), from points at ``steps`` whose means over at most ``prompts`` prompts have this ``covariance``."""
         sd = np.sqrt(np.maximum(np.diag(covariance), 1e-24))
         inverse, _ = response(self.family.gradient(steps, self.p) / sd[:, None])
         variance = np.diag(inverse @ (covariance / np.outer(sd, sd)) @ inverse.T)
-        return t_quantile(freedom) * np.sqrt(np.maximum(variance, 0.0)) / np.maximum(np.abs(self.p), 1e-12)
+        half = t_quantile(freedom) * np.sqrt(np.maximum(variance, 0.0)) / np.maximum(np.abs(self.p), 1e-12)
+        return np.maximum(half, self.unseen / prompts)

@@ -74,6 +74,7 @@ class Executor:
                 bar.update(_evaluations(call))
             self._meet(store)
         bar.close()
+        self._hold_late_ones(tasks, store, converged)
         return [store[task.id] for task in tasks]
 
     def _meet(self, store):
@@ -117,6 +118,16 @@ class Executor:
                 apart = 0.0 if target == task.id else distance(image, store.image(target))
             measured = {**done.measured(self.meter), "clip_score": self.clip.score(image, task.prompt), "distance": apart}
             store.add({"id": task.id, "asked": task.to_dict(), "measured": measured, "environment": {**self._environment, "pipeline": self._setups[task.place]}}, image)
+
+    def _hold_late_ones(self, tasks, store, converged):
+        """Give the images that were made before their converged one (an adaptive sweep asks for it later) their distance to it."""
+        late = [task for task in tasks if _key(task) in converged and store[task.id]["measured"]["distance"] is None]
+        for task in late[self.processes.process_index :: self.processes.num_processes]:
+            apart = distance(store.image(task.id), store.image(converged[_key(task)]))
+            record = store[task.id]
+            store.write({**record, "measured": {**record["measured"], "distance": apart}})
+        if late:
+            self._meet(store)
 
     def _check_setups(self, store, tasks):
         """Raise :class:`InputError` where what was measured before was measured on pipelines set up otherwise: its times would not compare."""

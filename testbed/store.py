@@ -66,6 +66,10 @@ class RecordStore:
         """Store one finished task: ``image`` (uint8, height × width × 3), then its line."""
         record = {**record, "image": f"{self._images}{record['id']}.png"}
         write_atomic(self.folder / record["image"], png(image))
+        self.write(record)
+
+    def write(self, record):
+        """Write the line of a task whose image is there; it replaces an earlier one of the same id, which stays in the file."""
         line = json.dumps(record, allow_nan=False) + "\n"
         with open(self.path, "ab+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from calibration.adaptive import LEAST_STEPS, AdaptiveSweep, Curved, spread_out
+from calibration.adaptive import LEAST_STEPS, UNSEEN, AdaptiveSweep, Curved, spread_out
 from calibration.samples import sample
 from solver.inputs import InputError
 from tests.calibration_world import CLASSES, GRID, MODELS, World, units
@@ -21,12 +21,16 @@ def measure(sweep, world, store):
     """Run it to its end; the records of the last round."""
     while True:
         tasks = sweep.tasks()
-        for task in tasks:
-            if task.id not in store:
-                store[task.id] = world.record(task)
-        records = [store[task.id] for task in tasks]
-        if not sweep.grow(records, units()):
+        if not sweep.grow(records := answer(tasks, world, store), units()):
             return records
+
+
+def answer(tasks, world, store):
+    """The tasks' records; errors are known of the images that have a converged one."""
+    store |= {task.id: world.record(task) for task in tasks if task.id not in store}
+    converged = {(task.place, task.prompt, task.seed) for task in tasks if task.purpose == "converged"}
+    known = {task.id for task in tasks if (task.place, task.prompt, task.seed) in converged}
+    return [store[task.id] | ({} if task.id in known else {"measured": store[task.id]["measured"] | {"distance": None}}) for task in tasks]
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +57,7 @@ def test_no_task_is_ever_dropped_or_asked_twice():
         tasks = sweep.tasks()
         assert tasks[: len(before)] == before and len({task.id for task in tasks}) == len(tasks)
         before = tasks
-        for task in tasks:
-            store.setdefault(task.id, world.record(task))
-        if not sweep.grow([store[task.id] for task in tasks], units()):
+        if not sweep.grow(answer(tasks, world, store), units()):
             return
 
 
@@ -78,19 +80,39 @@ class Uneven:
     """A world in which one class varies less than the others."""
 
     def __init__(self, seed):
-        self.calm, self.wild = World(seed, noise=0.4), World(seed)
+        self.calm, self.wild = World(seed, noise=0.4), World(seed, noise=4)
 
     def record(self, task):
         return (self.calm if task.prompt_class == "object" else self.wild).record(task)
 
 
 def test_classes_that_vary_more_get_more_prompts_and_only_error_needs_converged_images():
-    sweep = begin(width=0.06)
+    sweep = begin()
     measure(sweep, Uneven(seed=3), {})
     used = {name: len(some) for name, some in sweep.wanted.items()}
     assert min(used["scene"], used["relation"]) > 2 * used["object"]
     without = [counts for one in sweep.wanted["relation"] for counts in one.values() if 96 not in counts]
     assert without, "some prompts are there for utility or time alone"
+
+
+def rarely_far_off(count, lucky):
+    """Errors of prompts of which one in ten errs five times as much, the first ``lucky`` of them all alike but for a tenth."""
+    rng = np.random.default_rng(2)
+    return [
+        {"asked": {"steps": steps, "prompt": str(row)}, "measured": {"distance": times * np.exp(-0.1 * steps) * (1 + 0.1 * rng.normal())}}
+        for row, times in ((row, 5.0 if row >= lucky and row % 10 == 0 else 1.0) for row in range(count))
+        for steps in (1, 2, 4, 8, 16, 32)
+    ]
+
+
+def test_a_few_lucky_prompts_do_not_end_the_sweep_of_an_error():
+    """Twenty of them agree within a tenth, and miss a third of the mean error: the half-width says so."""
+    few, many = (Curved("edge", "all", "error", sample(rarely_far_off(count, 20), "distance", 0.0, 1.0)) for count in (20, 200))
+    assert few.half_width() == UNSEEN / 20 == 0.3
+    assert few.half_widths()["scale"][0] < 0.8 * many.half_widths()["scale"][0]
+    assert few.cheapest(0.1, 96, 200)[1] == 40, "as many more as could show what one prompt in twenty does"
+    utility = Curved("edge", "all", "utility", sample(rarely_far_off(20, 20), "distance", 1.0, -1.0))
+    assert utility.half_width() < UNSEEN / 20, "a score is bounded: no prompt errs many times as much as others"
 
 
 def test_prompts_that_run_out_are_followed_by_seeds_and_then_it_says_what_is_missing():

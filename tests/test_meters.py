@@ -19,6 +19,7 @@ from testbed.execute import Executor
 from testbed.meters import NoMeter, ReplayMeter, open_meter
 from testbed.pipelines import open_pipeline
 from testbed.store import RecordStore
+from tests.pipelines_world import Unscored
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:1")
 
@@ -252,11 +253,6 @@ def test_a_gpu_without_a_counter_is_not_metered_by_its_cpu(monkeypatch, rapl):
 
 
 # end to end
-
-
-class Unscored:
-    def score(self, _image, _prompt):
-        return 50.0
 
 
 def test_an_executor_records_what_a_replay_counted_and_a_profile_finds_its_power(tmp_path):

@@ -29,6 +29,15 @@ def test_what_was_added_is_read_back(tmp_path):
     assert "id2" in again and "id3" not in again and len(again) == 3
 
 
+def test_a_line_that_is_written_again_replaces_its_record_where_it_stood(tmp_path):
+    store = filled(tmp_path)
+    store.write({**store["id1"], "measured": {"time": 5.0}})
+    for some in (store, RecordStore(tmp_path)):
+        assert [r["id"] for r in some.records()] == ["id0", "id1", "id2"] and some["id1"]["measured"] == {"time": 5.0}
+        assert (some.image("id1") == IMAGE + 1).all()
+    assert len(store.path.read_text().splitlines()) == 4, "what was measured stays in the file"
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_a_file_cut_anywhere_keeps_every_whole_record(tmp_path_factory, data):

@@ -36,18 +36,18 @@ UNSEEN = 6.0
 class AdaptiveSweep:
     """Rounds of tasks until every interval's relative half-width is at most ``width``, or there are no more samples.
 
-    ``models``, ``steps``, ``converged_steps``: as :func:`calibration.plan.sweep` takes them; ``prompts`` and ``seeds``: all that may be used,
+    ``models``, ``steps``, ``converged_steps``, ``noise``: as :func:`calibration.plan.sweep` takes them; ``prompts`` and ``seeds``: all that may be used,
     ``pilot``: with how many prompts of a class it begins. What comes next follows from the records of the rounds before alone,
     so a sweep that was killed goes on with the same tasks. Raises :class:`InputError` for what is not allowed.
     """
 
-    def __init__(self, models, prompts, seeds, steps, converged_steps, pilot, width):
+    def __init__(self, models, prompts, seeds, steps, converged_steps, pilot, width, noise="own"):
         plan.check(models, prompts, seeds, steps, converged_steps)
         if pilot < 3:
             raise InputError(f"sweep.prompts_per_class: found {pilot}; allowed: at least 3, the pilot of an adaptive sweep")
         self.models, self.width, self.converged_steps = models, width, converged_steps
         self.steps = spread_out(steps)
-        self.supply = {name: [(text, seed) for seed in seeds for text in texts] for name, texts in prompts.items()}
+        self.supply = plan.samples(prompts, seeds, noise)
         every = plan.whole(models, self.steps, converged_steps)
         self.wanted = {name: [dict(every) for _ in some[:pilot]] for name, some in self.supply.items()}
         self.rounds, self._tasks = [], {}

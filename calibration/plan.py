@@ -1,26 +1,43 @@
 """The calibration sweep as a list of tasks; :mod:`calibration.adaptive` chooses smaller ones."""
 
+import hashlib
 from itertools import zip_longest
 
 from calibration.checks import is_whole, need, table
 from calibration.tasks import PLACES, Task
 from solver.inputs import InputError
 
-MODEL_FIELDS = ("model", "revision", "device", "dtype", "scheduler", "guidance")
+SEEDS = 1_000_000  # those of a sweep are below
+NOISES = ("own", "shared")
+MODEL_FIELDS = ("model", "device", "dtype", "scheduler", "guidance")  # and, if there is one,
+OPTIONAL = ("revision", "negative_prompt")
 
 
-def sweep(models, prompts, seeds, steps, converged_steps=120):
+def noise_seed(prompt, seed, noise="own"):
+    """The seed of the noise that an image of ``prompt`` begins with: of ``shared`` noise ``seed`` itself, else one drawn by both.
+
+    One noise for all prompts makes their images err together (at few steps by a tenth and more), which no number of prompts averages out.
+    """
+    return seed if noise == "shared" else int(hashlib.sha256(f"{seed}/{prompt}".encode()).hexdigest(), 16) % SEEDS
+
+
+def samples(prompts, seeds, noise):
+    """{class: [(prompt, seed of its noise)]}, all prompts with the first of ``seeds``, then with the next."""
+    return {name: [(text, noise_seed(text, seed, noise)) for seed in seeds for text in texts] for name, texts in prompts.items()}
+
+
+def sweep(models, prompts, seeds, steps, converged_steps=120, noise="own"):
     """Tasks of a fixed sweep, every prompt with every seed and every step count, in the order in which they should run.
 
     ``models``: per place (``local``, ``edge``) the model's fields (``model``, ``device``, ``dtype``, ``scheduler``,
-    ``guidance``, optional ``revision``); ``prompts``: per prompt class a list of prompts; ``seeds``; ``steps``: the
-    grid; ``converged_steps``: the steps of the reference image, more than the grid's largest.
+    ``guidance``, optional ``revision``, ``negative_prompt``); ``prompts``: per prompt class a list of prompts; ``seeds``; ``steps``: the
+    grid; ``converged_steps``: the steps of the reference image, more than the grid's largest; ``noise``: see :func:`noise_seed`.
 
     Raises :class:`InputError` for an empty list, a duplicate, or a value that is not allowed.
     """
     check(models, prompts, seeds, steps, converged_steps)
     every = whole(models, steps, converged_steps)
-    return in_turns(models, {name: [(text, seed, every) for text in texts for seed in seeds] for name, texts in prompts.items()})
+    return in_turns(models, {name: [(*one, every) for one in some] for name, some in samples(prompts, seeds, noise).items()})
 
 
 def whole(models, steps, converged_steps):
@@ -55,7 +72,7 @@ def check(models, prompts, seeds, steps, converged_steps):
         raise InputError(f"prompts: found {prompts!r}; allowed: prompt classes, each with a list of at least one prompt")
     for name, texts in prompts.items():
         _distinct(f"prompts.{name}", texts, lambda text: isinstance(text, str) and text, "different non-empty prompts")
-    _distinct("seeds", seeds, lambda seed: is_whole(seed) and seed >= 0, "different whole numbers of at least 0")
+    _distinct("seeds", seeds, lambda seed: is_whole(seed) and 0 <= seed < SEEDS, f"different whole numbers from 0 to {SEEDS - 1}")
     _distinct("steps", steps, lambda count: is_whole(count) and count >= 1, "different whole numbers of at least 1")
     if not is_whole(converged_steps) or converged_steps <= max(steps):
         raise InputError(f"converged_steps: found {converged_steps!r}; allowed: a whole number above the grid's largest, {max(steps)}")
@@ -67,8 +84,8 @@ def _models(models):
         raise InputError(f"models: found {models!r}; allowed: fields of a model under 'local', 'edge' or both")
     table("models", models, PLACES)
     for place, fields in models.items():
-        table(f"models.{place}", fields, MODEL_FIELDS)
-        need(f"models.{place}", fields, [name for name in MODEL_FIELDS if name != "revision"])
+        table(f"models.{place}", fields, MODEL_FIELDS + OPTIONAL)
+        need(f"models.{place}", fields, MODEL_FIELDS)
 
 
 def _distinct(where, values, good, allowed):

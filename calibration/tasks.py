@@ -36,6 +36,7 @@ class Task:
     revision: str | None = None
     user: int | None = None
     purpose: str = "sweep"
+    negative_prompt: str | None = None  # what guidance leads away from
 
     def __post_init__(self):
         def expect(name, holds, allowed):
@@ -47,7 +48,9 @@ class Task:
         for name in ("model", "device", "dtype", "scheduler", "prompt", "prompt_class"):
             value = getattr(self, name)
             expect(name, isinstance(value, str) and value, "a non-empty string")
-        expect("revision", self.revision is None or (isinstance(self.revision, str) and self.revision), "null or a non-empty string")
+        for name in ("revision", "negative_prompt"):
+            value = getattr(self, name)
+            expect(name, value is None or (isinstance(value, str) and value), "null or a non-empty string")
         expect("seed", is_whole(self.seed) and 0 <= self.seed < 2**63, "a whole number from 0 to 2^63 - 1")
         expect("steps", is_whole(self.steps) and self.steps >= 1, "a whole number of at least 1")
         expect("user", self.user is None or (is_whole(self.user) and self.user >= 0), "null or a whole number of at least 0")
@@ -62,8 +65,9 @@ class Task:
         return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
 
     def to_dict(self):
-        """The ``asked`` part of a record."""
-        return dataclasses.asdict(self)
+        """The ``asked`` part of a record; without ``negative_prompt`` where there is none."""
+        values = dataclasses.asdict(self)
+        return values if self.negative_prompt else {name: value for name, value in values.items() if name != "negative_prompt"}
 
     @classmethod
     def from_dict(cls, values, where="task"):

@@ -21,7 +21,6 @@ from calibration.samples import sample
 from solver.inputs import write_json
 from testbed import chain, config
 from testbed.execute import environment
-from testbed.opened import EXECUTION_SEED
 from testbed.store import RecordStore
 
 HELD_OUT_STEPS = (5, 10, 20)
@@ -40,7 +39,7 @@ def held_out(testbed, counts, purpose):
     wanted, converged = {}, {testbed.config.sweep.converged_steps: "converged"}
     for name, count in counts.items():
         pool = testbed.prompts.held_out(name)
-        samples = [(pool[i % len(pool)], EXECUTION_SEED + i // len(pool)) for i in range(count)]
+        samples = [(pool[i % len(pool)], testbed.execution_seed(pool[i % len(pool)], i // len(pool))) for i in range(count)]
         wanted[name] = [(*one, dict.fromkeys(testbed.models, converged | dict.fromkeys(HELD_OUT_STEPS, purpose))) for one in samples]
     return plan.in_turns(testbed.models, wanted)
 

@@ -32,6 +32,7 @@ class Request:
     steps: int
     guidance: float
     arrival: float = 0.0
+    negative_prompt: str | None = None
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,7 @@ class BatchedEngine:
         timesteps = [running.sampler.timestep for running in batch]
         rows, times = (torch.cat([values[i] for i in guided] + values) for values in (inputs, [time[None] for time in timesteps]))
         if self._assembled[0] != batch:
-            conditions = [self.stages.negative()] * len(guided) + [running.condition for running in batch]
+            conditions = [self.stages.negative(batch[i].request.negative_prompt) for i in guided] + [running.condition for running in batch]
             self._assembled = (batch, self.stages.stack(conditions))
         outputs = self.stages.denoise(rows, times.to(self.stages.device), self._assembled[1])
         if not guided:

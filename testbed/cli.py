@@ -219,7 +219,7 @@ def parser():
     with_config(execute)
     generate = verb("generate", _generate, "generate images for JSONL requests", "testbed generate --model embedded:edge requests.jsonl -o images")
     generate.add_argument("--model", required=True, help="embedded:NAME, a folder, or a hub id")
-    generate.add_argument("requests", type=Path, help='one {"id", "prompt", "seed", "steps"} a line, optional "guidance", "arrival" (s)')
+    generate.add_argument("requests", type=Path, help='one {"id", "prompt", "seed", "steps"} a line, optional "guidance", "negative_prompt", "arrival" (s)')
     generate.add_argument("-o", "--output", type=Path, required=True)
     generate.add_argument("--engine", choices=["stock", "batched"], default="stock",
                           help="stock (default): diffusers' own pipeline, one request at a time; batched: all at once, step by step")  # fmt: skip

@@ -9,6 +9,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from calibration.plan import NOISES
 from solver.inputs import InputError, check_keys
 
 PRESETS = Path(__file__).parent / "presets"
@@ -23,6 +24,7 @@ class ModelConfig:
     variant: str | None = None  # e.g. "fp16": which weight files of a model
     dtype: str = "float32"
     guidance: float = 3.0
+    negative_prompt: str | None = None  # what guidance leads away from
     resolution: int | None = None  # pixels a side; default: the model's own
     scheduler: str | None = None  # a class of diffusers', made from the config of the model's own
     vae_dtype: str | None = None  # of the decoding; default: dtype, and float32 where that overflows
@@ -33,6 +35,7 @@ class ModelConfig:
 @dataclass(frozen=True)
 class QualityConfig:
     clip: str = "embedded:clip"  # embedded:clip, a folder, or a hub id of a CLIP model
+    clip_revision: str | None = None
     extractor: str = "clip"  # of the features that the distances compare: the CLIP model above, or "inception" (v3), as the FID has it
     reference: str = "scenes"  # held-out real scenes; "converged": the edge model's own converged images; or a folder of captioned images
     reference_size: int = 512  # scenes of each prompt class in the reference; of a folder, its first images
@@ -48,6 +51,7 @@ class SweepConfig:
     half_width: float | None = None
     most_prompts: int = 200
     seeds: tuple[int, ...] = (0,)
+    noise: str = "own"  # of each prompt and seed; "shared": the same for all prompts of a seed, as MLPerf has it
     converged_steps: int = 96
     converged_batch: int = 12  # converged images made by one call; their time is not used
     batches: tuple[int, ...] = (1, 2, 4, 8, 16)  # batch sizes that the step engine is timed at on the edge
@@ -93,7 +97,7 @@ def find(name_or_path=None):
 def load(name_or_path=None, **models):
     """Read a preset by name or a TOML file by path (default: the preset ``embedded``).
 
-    ``local``, ``edge``: a hub id or folder in place of the model there; it takes over dtype, guidance and memory, and the rest is its own.
+    ``local``, ``edge``: a hub id or folder in place of the model there; it takes over dtype, guidance, negative prompt and memory, and the rest is its own.
     Raises :class:`InputError` for a missing file, malformed TOML, an unknown key or a wrong value.
     """
     path = find(name_or_path)
@@ -107,7 +111,7 @@ def load(name_or_path=None, **models):
     for place, model in models.items():
         if model:
             old = getattr(loaded, place)
-            new = ModelConfig(model, dtype=old.dtype, guidance=old.guidance, memory=old.memory)
+            new = ModelConfig(model, dtype=old.dtype, guidance=old.guidance, negative_prompt=old.negative_prompt, memory=old.memory)
             loaded = dataclasses.replace(loaded, **{place: new})
     return loaded
 
@@ -147,7 +151,7 @@ def _section(kind, values, where):
 
 
 _DTYPES = ("float32", "float16", "bfloat16")
-_CHOICES = {"extractor": ("clip", "inception"), "order": ("first_come", "shortest"), "dtype": _DTYPES, "vae_dtype": _DTYPES, "memory": ("auto", "whole", "sliced", "offload")}
+_CHOICES = {"extractor": ("clip", "inception"), "order": ("first_come", "shortest"), "noise": NOISES, "dtype": _DTYPES, "vae_dtype": _DTYPES, "memory": ("auto", "whole", "sliced", "offload")}
 _LEAST = {"steps": 1, "seeds": 0, "prompts_per_class": 2, "half_width": 0.001, "most_prompts": 3, "converged_steps": 1, "converged_batch": 1, "batches": 1, "arrival_rate": 1e-6, "images_per_user": 1, "reference_size": 2, "guidance": 0.0}
 
 

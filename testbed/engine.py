@@ -38,7 +38,7 @@ def synchronised_clock(device):
     return time.perf_counter()
 
 
-def generate(pipeline, prompts, seeds, steps, guidance, meter):
+def generate(pipeline, prompts, seeds, steps, guidance, meter, negative_prompt=None):
     """Run ``pipeline`` once for a list of prompts; each image's noise comes from its own seed alone, drawn on the CPU.
 
     The text stage lasts until the denoiser is first called, the steps are split by diffusers' own callback,
@@ -46,6 +46,7 @@ def generate(pipeline, prompts, seeds, steps, guidance, meter):
     """
     device = pipeline._execution_device  # with offload, pipeline.device is where the weights wait
     denoiser = getattr(pipeline, "unet", None) or pipeline.transformer
+    away = {"negative_prompt": [negative_prompt] * len(prompts)} if negative_prompt else {}
     marks = []
 
     def first_call(*_):
@@ -62,7 +63,7 @@ def generate(pipeline, prompts, seeds, steps, guidance, meter):
         start = synchronised_clock(device)  # after the meter, whose own reading takes time
         result = pipeline(
             list(prompts), num_inference_steps=steps, guidance_scale=guidance, output_type="np",
-            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds], callback_on_step_end=step_end,
+            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds], callback_on_step_end=step_end, **away,
         )  # fmt: skip
         end = synchronised_clock(device)
         energy_j = meter.stop()

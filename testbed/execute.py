@@ -91,7 +91,7 @@ class Executor:
         alike = {"converged": {}, "untimed": {}}
         for task in tasks:
             if task.purpose in alike:
-                alike[task.purpose].setdefault((task.place, task.model, task.steps, task.guidance), []).append(task)
+                alike[task.purpose].setdefault((task.place, task.model, task.steps, task.guidance, task.negative_prompt), []).append(task)
         batches = {name: [some[i : i + self.batch] for some in of.values() for i in range(0, len(some), self.batch)] for name, of in alike.items()}
         return batches["converged"], [[task] for task in tasks if task.purpose not in alike] + batches["untimed"]
 
@@ -109,7 +109,7 @@ class Executor:
 
     def _run_call(self, call, store, converged):
         first = call[0]
-        done = generate(self.pipelines[first.place], [t.prompt for t in call], [t.seed for t in call], first.steps, first.guidance, self.meter)
+        done = generate(self.pipelines[first.place], [t.prompt for t in call], [t.seed for t in call], first.steps, first.guidance, self.meter, first.negative_prompt)
         for task, image in zip(call, done.images):
             if task.id in store:
                 continue
@@ -153,4 +153,4 @@ def _share(calls, processes):
 
 
 def _key(task):
-    return task.place, task.model, task.revision, task.prompt, task.seed, task.guidance
+    return task.place, task.model, task.revision, task.prompt, task.seed, task.guidance, task.negative_prompt

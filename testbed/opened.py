@@ -17,7 +17,7 @@ from testbed.pipelines import open_pipeline, pick_device
 from testbed.processes import processes
 from testbed.prompts import open_prompts
 
-EXECUTION_SEED = 1_000_000  # seeds of executed images start here, far from those of any sweep
+EXECUTION_SEED = plan.SEEDS  # seeds of executed images start here
 ANCHOR_EVERY = 3  # users
 
 
@@ -42,8 +42,9 @@ class Testbed:
             self.models[place] = {
                 "model": model.model, "revision": revision, "device": str(self.device), "dtype": model.dtype,
                 "scheduler": type(pipeline.scheduler).__name__, "guidance": model.guidance,
+                **({"negative_prompt": model.negative_prompt} if model.negative_prompt else {}),
             }  # fmt: skip
-        self.clip = quality.Clip(config.quality.clip, self.device)
+        self.clip = quality.Clip(config.quality.clip, self.device, config.quality.clip_revision)
         self.extractor = self.clip if config.quality.extractor == "clip" else Inception(self.device)
         self.executor = Executor(pipelines, self.clip, self.device, config.sweep.converged_batch)
 
@@ -51,14 +52,14 @@ class Testbed:
         """Tasks of the fixed calibration sweep; an adaptive one begins with the like."""
         sweep = self.config.sweep
         prompts = {name: self.prompts.calibration(name, sweep.prompts_per_class) for name in self.prompts.classes}
-        return plan.sweep(self.models, prompts, list(sweep.seeds), list(sweep.steps), sweep.converged_steps)
+        return plan.sweep(self.models, prompts, list(sweep.seeds), list(sweep.steps), sweep.converged_steps, sweep.noise)
 
     def adaptive_sweep(self):
         """The sweep that grows until its intervals are narrow enough."""
         sweep, pool = self.config.sweep, self.prompts
         prompts = {name: pool.calibration(name, min(sweep.most_prompts, pool.available(name))) for name in pool.classes}
         extent = list(sweep.seeds), list(sweep.steps), sweep.converged_steps
-        return AdaptiveSweep(self.models, prompts, *extent, sweep.prompts_per_class, sweep.half_width)
+        return AdaptiveSweep(self.models, prompts, *extent, sweep.prompts_per_class, sweep.half_width, sweep.noise)
 
     def check(self, scenario):
         """Raise :class:`InputError` now for what would stop the chain after hours of calibration."""
@@ -87,12 +88,17 @@ class Testbed:
         for user, (name, offloaded, steps) in enumerate(zip(classes, allocation.offload, allocation.steps)):
             place, prompt = PLACES[offloaded], next(pools[name])
             for image in range(self.config.execute.images_per_user):
-                asked = {**self.models[place], "place": place, "prompt": prompt, "prompt_class": name, "user": user, "seed": EXECUTION_SEED + image}
+                seed = self.execution_seed(prompt, image)
+                asked = {**self.models[place], "place": place, "prompt": prompt, "prompt_class": name, "user": user, "seed": seed}
                 tasks.append(Task(**asked, steps=self.config.sweep.converged_steps, purpose="converged"))
                 tasks.append(Task(**asked, steps=int(steps), purpose="user"))
             if user % ANCHOR_EVERY == 0:
                 tasks += [Task(**self.models[place], place=place, **anchor, seed=EXECUTION_SEED + user) for place in PLACES]
         return tasks
+
+    def execution_seed(self, prompt, image):
+        """Of the noise of a prompt's image number ``image``, none that a sweep uses."""
+        return EXECUTION_SEED + plan.noise_seed(prompt, image, self.config.sweep.noise)
 
     def given_reference(self):
         """Reference set of each class, ``{class: ReferenceSet}``; a folder's is one for all.

@@ -31,7 +31,7 @@ class Stages:
         self.latent_shape = (self.unet.config.in_channels, height, width)
         self._pixels = (height * pipeline.vae_scale_factor, width * pipeline.vae_scale_factor)
         self._xl = self.begins = isinstance(pipeline, StableDiffusionXLPipeline)  # SDXL tells its scheduler where it begins
-        self._negative = None
+        self._negative = {}
 
     def guided(self, guidance):
         """Whether the pipeline makes a second, unconditional half for this guidance scale."""
@@ -39,8 +39,9 @@ class Stages:
 
     @torch.no_grad()
     def encode(self, requests):
-        """Conditions of requests with ``prompt`` and ``guidance``, one each; one call of each text encoder."""
-        self.negative()
+        """Conditions of requests with ``prompt``, ``guidance`` and ``negative_prompt``, one each; one call of each text encoder."""
+        for request in requests:
+            self.negative(request.negative_prompt)
         embeds, _, *pooled = self._encode([request.prompt for request in requests], False)
         conditions = self._conditions(embeds, *pooled[:1])
         if (width := self.unet.config.time_cond_proj_dim) is not None:  # a distilled network takes the guidance scale itself
@@ -52,16 +53,17 @@ class Stages:
         return conditions
 
     @torch.no_grad()
-    def negative(self):
-        """The unconditional half's condition, the same for every request: made once."""
-        if self._negative is None:
-            _, embeds, *pooled = self._encode([""], True)
-            self._negative = self._conditions(embeds, *pooled[1:])[0]
-        return self._negative
+    def negative(self, prompt=None):
+        """The condition of the half that guidance leads away from: made once for each negative prompt."""
+        if prompt not in self._negative:
+            _, embeds, *pooled = self._encode([""], True, prompt)
+            self._negative[prompt] = self._conditions(embeds, *pooled[1:])[0]
+        return self._negative[prompt]
 
-    def _encode(self, prompts, guided):
+    def _encode(self, prompts, guided, negative=None):
         """The pipeline's ``encode_prompt``: prompt's and negative prompt's embeddings, then with SDXL both pooled."""
-        return self.pipeline.encode_prompt(prompts, device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=guided)
+        guidance = {"do_classifier_free_guidance": guided, "negative_prompt": negative}
+        return self.pipeline.encode_prompt(prompts, device=self.device, num_images_per_prompt=1, **guidance)
 
     def _conditions(self, embeds, pooled=None):
         conditions = [{"encoder_hidden_states": row} for row in embeds.unbind()]

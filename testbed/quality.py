@@ -20,14 +20,14 @@ from testbed.processes import together
 class Clip:
     """A CLIP model as the scorer of captions and the feature extractor of the distances."""
 
-    def __init__(self, model, device):
+    def __init__(self, model, device, revision=None):
         source, self.definition = resolve(model), f"{model}, projected image features"
         if Path(source).is_dir():
             check_folder(source, "config.json")
         self.device = device
         try:
-            self._model = CLIPModel.from_pretrained(source, dtype=torch.float32).to(device).eval()
-            self._processor = CLIPProcessor.from_pretrained(source)
+            self._model = CLIPModel.from_pretrained(source, revision=revision, dtype=torch.float32).to(device).eval()
+            self._processor = CLIPProcessor.from_pretrained(source, revision=revision)
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"quality.clip: {model}: cannot be opened as a CLIP model: {' '.join(str(error).split())[:300]}") from None
 

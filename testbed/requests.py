@@ -25,7 +25,7 @@ _FIELDS = {"id": str, "prompt": str, "seed": int, "steps": int}
 def read_requests(path):
     """Parse requests, one JSON object a line; raises :class:`InputError` naming file, line and field."""
     requests = {}
-    for where, request in read_lines(path, [*_FIELDS, "guidance", "arrival"]):
+    for where, request in read_lines(path, [*_FIELDS, "guidance", "negative_prompt", "arrival"]):
         for name, kind in _FIELDS.items():
             value = request.get(name)
             if not isinstance(value, kind) or isinstance(value, bool):
@@ -36,6 +36,9 @@ def read_requests(path):
             raise InputError(f"{where}: id: found {request['id']!r}; allowed: a plain file name")
         if not isinstance(request.get("guidance", 1.0), (int, float)):
             raise InputError(f"{where}: guidance: found {request['guidance']!r}; allowed: a number")
+        away = request.get("negative_prompt")
+        if away is not None and (not isinstance(away, str) or not away):
+            raise InputError(f"{where}: negative_prompt: found {away!r}; allowed: non-empty text")
         arrival = request.get("arrival", 0)
         if not isinstance(arrival, (int, float)) or isinstance(arrival, bool) or not 0 <= arrival < math.inf:
             raise InputError(f"{where}: arrival: found {arrival!r}; allowed: seconds of at least 0")
@@ -68,11 +71,12 @@ def generate_all(model, path, out, dtype="float32", device="auto", engine="stock
         task = Task(
             place="edge", model=model, revision=revision, device=str(device), dtype=dtype, scheduler=type(pipeline.scheduler).__name__,
             prompt=request["prompt"], prompt_class="request", seed=request["seed"], steps=request["steps"],
-            guidance=float(request.get("guidance", settings.guidance)), user=None, purpose="user",
+            guidance=float(request.get("guidance", settings.guidance)), user=None, purpose="user", negative_prompt=request.get("negative_prompt"),
         )  # fmt: skip
-        asked = dataclasses.asdict(task)
+        asked = task.to_dict()
         if request["id"] not in store or store[request["id"]]["asked"] != asked:
-            todo.append((request["id"], asked, Request(task.prompt, task.seed, task.steps, task.guidance, float(request.get("arrival", 0.0)))))
+            wanted = Request(task.prompt, task.seed, task.steps, task.guidance, float(request.get("arrival", 0.0)), task.negative_prompt)
+            todo.append((request["id"], asked, wanted))
     first = min((request.arrival for *_, request in todo), default=0.0)
     coming = [dataclasses.replace(request, arrival=request.arrival - first) for *_, request in todo]
     info, reason = environment(device), served(pipeline) if engine == "batched" else None
@@ -117,7 +121,7 @@ def _one_by_one(pipeline, requests, device):
         request = requests[index]
         time.sleep(max(0.0, request.arrival - (time.perf_counter() - start)))
         joined = time.perf_counter() - start
-        done = generate(pipeline, [request.prompt], [request.seed], request.steps, request.guidance, meter)
+        done = generate(pipeline, [request.prompt], [request.seed], request.steps, request.guidance, meter, request.negative_prompt)
         times = _times(request.arrival, joined, time.perf_counter() - start)
         yield index, done.images[0], {**done.measured(meter), "engine": "stock", **times}
 

@@ -49,7 +49,7 @@ def serve(pipeline, fit, tasks, order, rate, store):
     of the stock pipeline in ``store``, how many differ, and by how many levels of 255 at most.
     """
     arrivals = poisson(rate, len(tasks), seed=0) if rate else np.zeros(len(tasks))
-    requests = [Request(task.prompt, task.seed, task.steps, task.guidance, float(at)) for task, at in zip(tasks, arrivals, strict=True)]
+    requests = [Request(task.prompt, task.seed, task.steps, task.guidance, float(at), task.negative_prompt) for task, at in zip(tasks, arrivals, strict=True)]
     cap = min(fit["cap"], fit["text"]["points"][-1]["batch"], fit["decode"]["points"][-1]["batch"])
     prediction = predict(fit, fit["text"], fit["decode"], arrivals, [task.steps for task in tasks], cap, order)
     engine = BatchedEngine(pipeline, cap, order)

@@ -15,13 +15,16 @@ from calibration.serving import ORDERS, simulate
 from testbed import prepare
 from testbed.batched import BatchedEngine, Request
 from testbed.cli import main
+from testbed.engine import generate
+from testbed.meters import NoMeter
 from testbed.prepare import Stages, served
 from testbed.requests import generate_all
 from testbed.store import RecordStore
 from tests.pipelines_world import stable_diffusion, stable_diffusion_xl
 
 STEPS = (1, 6, 3, 2, 4)
-REQUESTS = [Request(f"a red car number {i}", 10 + i, steps, (3.0, 1.0)[i % 2]) for i, steps in enumerate(STEPS)]
+AWAY = [None, None, "a blue house", None, "a green tree"]
+REQUESTS = [Request(f"a red car number {i}", 10 + i, steps, (3.0, 1.0)[i % 2], negative_prompt=AWAY[i]) for i, steps in enumerate(STEPS)]
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +60,22 @@ def test_images_do_not_depend_on_order_cap_or_arrivals(pipeline, alone, order, c
         assert one.queue_time + one.service_time == pytest.approx(one.end_to_end_time)
         assert len(one.tick_times) == request.steps and 1 <= one.batch <= min(cap, 5)
         assert one.text_time + sum(one.tick_times) + one.decode_time <= one.service_time + 1e-6
+
+
+@pytest.mark.parametrize("make", [stable_diffusion, stable_diffusion_xl])
+def test_guidance_leads_away_from_each_requests_own_negative_prompt_as_in_the_stock_pipeline(make):
+    pipeline = make().to(torch.float64)
+    requests = [Request("a red car", 7, 3, 3.0, negative_prompt=one) for one in (None, "a blue house", "a green tree")]
+    made = {one.index: one.pixels for one in BatchedEngine(pipeline).run(requests)}
+    assert np.abs(made[0] - made[1]).max() > 1e-4 < np.abs(made[1] - made[2]).max()
+    for index, request in enumerate(requests):
+        wanted = pipeline(
+            request.prompt, num_inference_steps=3, guidance_scale=3.0, negative_prompt=request.negative_prompt,
+            generator=torch.Generator().manual_seed(7), output_type="np",
+        ).images[0]  # fmt: skip
+        assert np.abs(made[index] - wanted).max() < 1e-7
+        ours = generate(pipeline, [request.prompt], [7], 3, 3.0, NoMeter(), request.negative_prompt).images[0]
+        assert np.abs(ours - 255 * wanted).max() <= 0.5 + 1e-3
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from calibration.plan import sweep
+from calibration.plan import SEEDS, sweep
 from calibration.tasks import Task
 from tests.calibration_world import MODEL, MODELS
 from solver.inputs import InputError
@@ -65,7 +65,7 @@ PROMPTS = {"object": ["a", "b", "c"], "scene": ["d"]}
 
 
 def test_a_sweep_has_every_combination_once():
-    tasks = sweep(MODELS, PROMPTS, [5, 6], [1, 4, 16], converged_steps=50)
+    tasks = sweep(MODELS, PROMPTS, [5, 6], [1, 4, 16], 50, "shared")
     asked = Counter((t.place, t.prompt_class, t.prompt, t.seed, t.steps, t.purpose) for t in tasks)
     wanted = [
         (place, name, prompt, seed, steps, "converged" if steps == 50 else "sweep")
@@ -76,18 +76,29 @@ def test_a_sweep_has_every_combination_once():
 
 
 def test_the_converged_image_comes_before_its_grid_and_places_alternate():
-    tasks = sweep(MODELS, PROMPTS, [5, 6], [1, 4, 16], converged_steps=50)
+    tasks = sweep(MODELS, PROMPTS, [5, 6], [1, 4, 16], 50, "shared")
     reached = set()
     for task in tasks:
         key = (task.place, task.prompt, task.seed)
         assert (key not in reached) == (task.purpose == "converged")
         reached.add(key)
     assert [task.place for task in tasks] == ["local", "edge"] * 32
-    assert [task.prompt for task in tasks[::8]] == ["a", "d", "a", "d", "b", "b", "c", "c"]  # classes in turns
+    assert [task.prompt for task in tasks[::8]] == ["a", "d", "b", "d", "c", "a", "b", "c"]  # classes in turns
+
+
+def test_each_prompt_and_seed_has_a_noise_of_its_own_that_all_its_images_begin_with():
+    tasks = sweep(MODELS, PROMPTS, [5, 6], [1, 4, 16], 50)
+    noises = {}
+    for task in tasks:
+        noises.setdefault(task.prompt, set()).add(task.seed)
+    assert all(len(some) == 2 for some in noises.values()) and len(set().union(*noises.values())) == 8
+    assert all(0 <= seed < SEEDS for some in noises.values() for seed in some)
+    shared = sweep(MODELS, PROMPTS, [5, 6], [1, 4, 16], 50, "shared")
+    assert {task.seed for task in shared} == {5, 6} and len(shared) == len(tasks)
 
 
 def test_every_second_grid_runs_backwards():
-    tasks = [task for task in sweep(MODELS, PROMPTS, [5, 6], [4, 1, 16], 50) if task.place == "edge"]
+    tasks = [task for task in sweep(MODELS, PROMPTS, [5, 6], [4, 1, 16], 50, "shared") if task.place == "edge"]
     assert [task.steps for task in tasks[:8]] == [50, 1, 4, 16, 50, 16, 4, 1]
 
 
@@ -95,7 +106,7 @@ def test_every_second_grid_runs_backwards():
     "change, message",
     [({"steps": []}, "steps: found .*at least one"), ({"steps": [0]}, "steps: found 0;"), ({"steps": [2.5]}, "steps: found 2.5;"),
      ({"steps": [4, 4]}, "steps: found 4 twice"), ({"seeds": []}, "seeds: found"), ({"seeds": [1, 1]}, "seeds: found 1 twice"),
-     ({"seeds": [True]}, "seeds: found True"), ({"prompts": {}}, "prompts: found"), ({"prompts": {"scene": []}}, "prompts.scene: found"),
+     ({"seeds": [True]}, "seeds: found True"), ({"seeds": [SEEDS]}, "seeds: found 1000000; allowed: .*from 0 to 999999"), ({"prompts": {}}, "prompts: found"), ({"prompts": {"scene": []}}, "prompts.scene: found"),
      ({"prompts": {"scene": ["a", "a"]}}, "prompts.scene: found 'a' twice"), ({"prompts": {"scene": [""]}}, "prompts.scene: found ''"),
      ({"converged_steps": 16}, "converged_steps: found 16; allowed: a whole number above the grid's largest, 16"),
      ({"converged_steps": 99.0}, "converged_steps: found 99.0"), ({"models": {}}, "models: found"),

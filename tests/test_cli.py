@@ -124,6 +124,7 @@ def test_generate_makes_each_request_once(tmp_path, capsys):
         ('{"id": "../a", "prompt": "x", "seed": 1, "steps": 1}', "a plain file name"),
         ('{"id": "a", "prompt": "x", "seed": 1, "stepz": 1}', "perhaps you meant 'steps'"),
         ('{"id": "a", "prompt": "x", "seed": true, "steps": 1}', "seed: found True"),
+        ('{"id": "a", "prompt": "x", "seed": 1, "steps": 1, "negative_prompt": 3}', "negative_prompt: found 3; allowed: non-empty text"),
     ],
 )
 def test_bad_requests_are_named(tmp_path, capsys, line, message):

@@ -39,6 +39,7 @@ def test_a_presets_stated_cost_is_what_it_comes_to(name, coco):
 def test_a_presets_models_are_pinned_and_of_the_architecture_that_is_counted(name, coco):
     settings, stated = config.load(name), cost.stated(name)
     scenario = Scenario.from_dict(settings.scenario)
+    assert re.fullmatch("[0-9a-f]{40}", settings.quality.clip_revision)
     for place in PLACES:
         assert getattr(scenario, place)["max_steps"] <= max(settings.sweep.steps)
         model, architecture = getattr(settings, place), architectures.find(stated[place])

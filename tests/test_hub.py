@@ -14,6 +14,7 @@ from solver.inputs import InputError
 from testbed import hub
 from testbed.config import ModelConfig
 from testbed.pipelines import WEIGHTS, open_pipeline
+from testbed.quality import Clip
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REFUSED = {
@@ -32,7 +33,8 @@ class FakeHub(BaseHTTPRequestHandler):
             return self.answer(status, b"{}", {"X-Error-Code": code, "X-Error-Message": "no"})
         if "nowhere" in what:
             return self.answer(404, b"{}", {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "no"})
-        files = {file.relative_to(WEIGHTS / "light").as_posix(): file for file in (WEIGHTS / "light").rglob("*") if file.is_file()}
+        folder = WEIGHTS / ("clip" if name == "some/clip" else "light")
+        files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
         if name == "some/pickled":
             files = {path.replace("safetensors", "bin"): file for path, file in files.items()}
         if name == "some/language":
@@ -130,6 +132,14 @@ def test_what_is_wrong_is_one_line_that_says_what_to_do(server, at, model, setti
     at(server)
     message = refused(model, **settings)
     assert re.search(advice, message), message
+
+
+def test_the_clip_model_is_fetched_at_its_revision(server, at):
+    at(server)
+    cpu = torch.device("cpu")
+    assert Clip("some/clip", cpu, COMMIT).fingerprint == Clip("embedded:clip", cpu).fingerprint
+    with pytest.raises(InputError, match="quality.clip: some/clip: cannot be opened as a CLIP model: .*nowhere"):
+        Clip("some/clip", cpu, "nowhere")
 
 
 def test_without_a_network_or_offline(at):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from testbed import mlperf
+from calibration import plan
+from testbed import config, mlperf
 
 METRICS = {"utility": {"model": mlperf.CLIP}, "frechet": {"extractor": "Inception-v3, 2048 pooled features"}}
 ASKED = {**mlperf.CONDITIONS, "steps": 20, "dtype": "float16"}
@@ -11,6 +12,16 @@ ASKED = {**mlperf.CONDITIONS, "steps": 20, "dtype": "float16"}
 def test_the_ranges_are_those_of_the_published_reference():
     for quantity, reference, width in (("frechet", 23.48046692, 0.02), ("clip_score", 31.74981837, 0.002)):
         assert mlperf.RANGES[quantity] == pytest.approx((reference * (1 - width), reference * (1 + width)), abs=1e-7)
+
+
+def test_the_preset_asks_for_the_benchmarks_conditions(tmp_path, monkeypatch):
+    (tmp_path / "coco2014").mkdir()
+    monkeypatch.chdir(tmp_path)
+    preset = config.load("mlperf")
+    asked = {name: getattr(preset.edge, name, None) for name in mlperf.CONDITIONS} | {"steps": max(preset.sweep.steps)}
+    (task, *_) = plan.sweep({"edge": dict.fromkeys(plan.MODEL_FIELDS, "any") | {"guidance": 8}}, {"all": ["a"]}, preset.sweep.seeds, [1], 2, preset.sweep.noise)
+    assert mlperf.departures(asked | {"seed": task.seed}, METRICS) == [] and preset.quality.clip == mlperf.CLIP
+    assert preset.quality.extractor == "inception" and preset.quality.reference_size == mlperf.IMAGES == preset.sweep.prompts_per_class
 
 
 def test_every_departure_is_named():

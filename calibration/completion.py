@@ -10,7 +10,7 @@ from solver.inputs import InputError
 _DRAWS = 400
 
 
-def predict(fit, text, decode, arrivals, steps, cap, order="first_come"):
+def predict(fit, text, decode, arrivals, steps, cap, order="first_come", drift=0.0):
     """End-to-end seconds of requests that arrive at ``arrivals`` s with ``steps``, both (n,), under the engine: a dict, fit for JSON.
 
     ``fit``, ``text``, ``decode``: the costs of ticks, text encodings and decodings (:mod:`calibration.batching`); ``cap``, ``order``: as
@@ -20,7 +20,8 @@ def predict(fit, text, decode, arrivals, steps, cap, order="first_come"):
 
     The 95 % intervals are quantiles of simulations with costs drawn from their covariance (Student's t, on the logarithm, so that
     none is below 0) and with the noise of every single call. That noise delays what follows until the engine
-    next has nothing to do; that it may also change who shares a batch is neglected.
+    next has nothing to do; that it may also change who shares a batch is neglected. ``drift``: by how much the machine's speed may be another
+    one than when the costs were timed, half of a relative 95 % interval (:func:`calibration.drift.drift_expected`).
     Raises :class:`InputError` for requests that cannot be simulated, and for batches larger than were timed.
     """
     if not len(steps):
@@ -34,7 +35,8 @@ def predict(fit, text, decode, arrivals, steps, cap, order="first_come"):
     factors = [np.exp(_drawn(rng, stage, *cost)) for stage, cost in zip(stages, costs, strict=True)]
     totals, spans = np.empty((_DRAWS, len(served.total))), np.empty(_DRAWS)
     for draw, tables in enumerate(zip(*factors, strict=True)):
-        tables = [seconds * factor for seconds, factor in zip(centre, tables, strict=True)]
+        speed = np.exp(rng.normal() * drift / 1.96)
+        tables = [speed * seconds * factor for seconds, factor in zip(centre, tables, strict=True)]
         one = _served(arrivals, steps, cap, order, tables)
         late = _late(rng, one, stages, tables)
         totals[draw] = one.total + late

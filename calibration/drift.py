@@ -1,7 +1,8 @@
 """How much quicker or slower the machine ran while an allocation was executed than while it was calibrated.
 
-A machine's speed drifts by more, over minutes, than a fitted time is uncertain. Anchors, images like those of the sweep that
-are generated in between the users' images, tell the drift from a wrong prediction.
+A machine's speed drifts by more, over minutes, than a fitted time is uncertain. How much it wandered during the sweep says what is
+to be expected, and is part of the intervals of times; anchors, images like those of the sweep that are generated in between
+the users' images, tell a drift from a wrong prediction.
 """
 
 from collections import defaultdict
@@ -9,7 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from calibration.average import t_quantile
 from calibration.timing import MEDIAN
+
+PARTS = 8  # of a sweep, one after the other
+LEAST = 4  # images in a part
 
 
 @dataclass(frozen=True)
@@ -19,6 +24,23 @@ class Drift:
     ratio: float
     se: float
     n: int
+
+
+def wander(ratios):
+    """Relative standard deviation of the machine's speed from one part of a sweep to another, beyond what single images vary.
+
+    ``ratios``: shape (n,), of measured to fitted times, in the order in which the images were made; 0 with too few of them.
+    """
+    if len(ratios) < PARTS * LEAST:
+        return 0.0
+    parts = np.array_split(np.log(ratios), PARTS)
+    medians, noise = np.array([np.median(part) for part in parts]), np.mean([MEDIAN**2 * np.var(part, ddof=1) / len(part) for part in parts])
+    return float(np.sqrt(max(0.0, np.var(medians, ddof=1) - noise)))
+
+
+def drift_expected(time):
+    """Half of the 95 % interval of a later run's mean time over the predicted one, for the machine's speed alone; ``time``: a profile's."""
+    return t_quantile(PARTS - 1) * time.get("wander", 0.0) * np.sqrt(1 + 1 / PARTS)  # of another part, and of the mean over all
 
 
 def drifts(records, profiles):

@@ -8,6 +8,7 @@ from calibration import batching
 from calibration.checks import need, number, table
 from calibration.classes import differences
 from calibration.curves import FAMILIES
+from calibration.drift import wander
 from calibration.energy import fit_energy, metered, power
 from calibration.fit import fit_curve
 from calibration.samples import sample, weights
@@ -46,9 +47,21 @@ def build(records, units, frechet, metrics, environment, kernels=None):
             profiles.append({**entry, **{name: {"points": points} for name, points in distances.items()}})
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
+    _add_wander(profiles, records)
     known = [record for group in groups.values() for record in group]
     tests = differences(known, units)
     return {"schema": SCHEMA, "environment": environment, "metrics": metrics, "profiles": profiles, "class_differences": tests}
+
+
+def _add_wander(profiles, records):
+    """``wander`` (:mod:`calibration.drift`) of each place, from the timed images of all classes in their order."""
+    for place in {entry["place"] for entry in profiles}:
+        times = {entry["prompt_class"]: entry["time"] for entry in profiles if entry["place"] == place}
+        timed = {r["id"]: r for r in records if r["asked"]["place"] == place and r["asked"]["purpose"] == "sweep"}.values()
+        found = [(times[r["asked"]["prompt_class"]], r["asked"]["steps"], r["measured"]["time"]) for r in timed]
+        spread = wander([seconds / (time["overhead"] + time["step_time"] * steps) for time, steps, seconds in found])
+        for time in times.values():
+            time["wander"] = spread
 
 
 def load(path):
@@ -75,6 +88,7 @@ def check(profiles, where="profiles"):
         time = need(f"{spot}.time", entry["time"], (*amounts, "covariance", "points", "paper"))
         for name in amounts:
             number(f"{spot}.time.{name}", time[name], least=0.0)
+        number(f"{spot}.time.wander", time.get("wander", 0.0), least=0.0)
         _square(f"{spot}.time.covariance", time["covariance"], 2)
         power = need(f"{spot}.power", entry["power"], ("watts", "relative_sd", "meter", "basis"))
         for name in ("watts", "relative_sd") if power["watts"] is not None else ():

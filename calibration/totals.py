@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from calibration.average import curve, degrees, t_quantile
+from calibration.drift import drift_expected
 
 TOTALS = (
     ("time", "sum", "s"),
@@ -52,7 +53,7 @@ def row(estimate, profile, steps, name):
     """One quantity of one UE, as ``validation/1`` has it."""
     covariance, factor = _fit(profile, name)
     own = t_quantile(estimate.freedom) ** 2 * estimate.own
-    half = np.sqrt(own + (factor * estimate.scale) ** 2 * float(covariance([steps])[0, 0]))
+    half = np.sqrt(own + (factor * estimate.scale) ** 2 * float(covariance([steps])[0, 0]) + _drifting(name, profile, estimate.predicted) ** 2)
     found = _compare(estimate.predicted, estimate.measured, half, estimate.paper)
     return {**found, "basis": estimate.basis} if estimate.basis else found
 
@@ -81,7 +82,7 @@ def time_without_drift(estimates, drift):
         there_now = replace(time, predicted=ratio * time.predicted, own=own, scale=scale, paper=ratio * time.paper)
         moved.append((profile, steps, there_now, 1.0))
         alone[profile["place"]] += time.predicted
-    predicted, measured, half, paper = _sum("time", moved)
+    predicted, measured, half, paper = _sum("time", moved, drifting=False)
     doubt = [t_quantile(drift[place].n - 1) * drift[place].se * seconds for place, seconds in alone.items()]
     found = _compare(predicted, measured, np.linalg.norm([half, *doubt]), paper)
     return [{"quantity": "time (sum), drift removed", "unit": "s", **found, "basis": _basis(time for _, _, time, _ in moved)}]
@@ -121,10 +122,16 @@ def _basis(estimates):
     return " and ".join(sorted({word for one in estimates for word in (one.basis or "measured").split(" and ")})) or "none"
 
 
-def _sum(name, parts):
+def _drifting(name, profile, predicted):
+    """What a drift of the machine since calibration may add to a predicted time, or to an energy, as that is watts times time."""
+    return drift_expected(profile["time"]) * abs(predicted) if name in ("time", "energy") else 0.0
+
+
+def _sum(name, parts, drifting=True):
     """Predicted sum, measured sum (None without parts), the interval's half width and the paper's sum of [(profile, steps, estimate, factor)].
 
-    The curves of one class at its two places come from the same prompts, and may err together: their doubts add.
+    The curves of one class at its two places come from the same prompts, and may err together: their doubts add. The machine's
+    speed is the same for all.
     """
     predicted = sum(factor * one.predicted for _, _, one, factor in parts)
     measured = sum(factor * one.measured for _, _, one, factor in parts) if parts else None
@@ -138,7 +145,8 @@ def _sum(name, parts):
         scale = np.array([scale for _, _, scale in group])
         doubt[prompt_class] += factor * np.sqrt(scale @ covariance([steps for _, steps, _ in group]) @ scale)
     paper = sum(factor * one.paper for _, _, one, factor in parts)
-    return predicted, measured, float(np.sqrt(square + sum(half**2 for half in doubt.values()))), paper
+    together = drifting * sum(_drifting(name, profile, factor * one.predicted) for profile, _, one, factor in parts)
+    return predicted, measured, float(np.sqrt(square + sum(half**2 for half in doubt.values()) + together**2)), paper
 
 
 def _compare(predicted, measured, half, paper):

@@ -6,7 +6,6 @@ from calibration import profile
 from calibration.batching import fit_batching
 from calibration.tasks import POINTS
 from solver.inputs import read_json, write_json
-from solver.problem import PLACES
 from testbed import quality
 from testbed.captioned import Pictures
 from testbed.definitions import metrics
@@ -53,13 +52,13 @@ def measure(testbed, store, given):
 
 
 def calibrate(testbed, out):
-    """Run the sweep, fit the curves to all that was ever measured of these models in ``out``, write ``profiles.json``.
+    """Run the sweep, fit the curves to all that was ever measured of the opened models in ``out``, write ``profiles.json``.
 
     Returns ``(profiles, sweep)`` for what follows."""
     store = RecordStore(out / "calibration")
     given = testbed.given_reference()  # first: what is wrong with it should not show after hours of generation
     outcome = measure(testbed, store, given)
-    records = [r for r in store.records() if r["asked"]["seed"] < EXECUTION_SEED and testbed.models[r["asked"]["place"]].items() <= r["asked"].items()]
+    records = [r for r in store.records() if r["asked"]["seed"] < EXECUTION_SEED and _of_these_models(testbed, r["asked"])]
     reference = given or testbed.converged_reference(records, store)
     ids = [r["id"] for r in records]
     features = dict(zip(ids, testbed.extractor.images(Pictures(ids, store.image))))
@@ -71,10 +70,14 @@ def calibrate(testbed, out):
         frechet[place, name] = [{"steps": point["steps"], **point["frechet"]} for point in points]
         kernels[place, name] = {kind: [{"steps": point["steps"], **point[kind]} for point in points] for kind in ("kid", "cmmd")}
     profiles = {**profile.build(records, units, frechet, metrics(testbed, reference), environment(testbed.device), kernels), "plan": outcome}
-    batching = edge_batches(testbed, out / "calibration" / "batches.json")
+    batching = edge_batches(testbed, out / "calibration" / "batches.json") if "edge" in testbed.models else {}
     profiles["profiles"] = [{**entry, **(batching if entry["place"] == "edge" else {})} for entry in profiles["profiles"]]
     write_json(out / "profiles.json", profiles)
     return profiles, {"records": records, "features": features, "reference": reference}
+
+
+def _of_these_models(testbed, asked):
+    return asked["place"] in testbed.models and testbed.models[asked["place"]].items() <= asked.items()
 
 
 def error_and_utility_units(testbed, records, store, reference):
@@ -82,7 +85,7 @@ def error_and_utility_units(testbed, records, store, reference):
     units = {}
     for name in testbed.prompts.classes:
         utility = _utility_units(reference[name], testbed.clip)
-        for place in PLACES:
+        for place in testbed.models:
             own = [r for r in records if r["asked"]["place"] == place and r["asked"]["prompt_class"] == name]
             converged = {r["asked"]["prompt"]: r["id"] for r in own if r["asked"]["purpose"] == "converged"}
             units[place, name] = {"error_unit": _error_unit([store.image(one) for one in list(converged.values())[:UNIT_IMAGES]]), **utility}

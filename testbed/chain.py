@@ -7,6 +7,7 @@ from pathlib import Path
 
 import solver
 from calibration import validate
+from calibration.drift import drift_expected
 from calibration.scenario import Scenario, to_problem
 from solver.inputs import InputError, read_json, write_json
 from solver.problem import Problem
@@ -84,14 +85,15 @@ def execute(testbed, out, allocation, classes):
 def serve_edge(testbed, out, profiles, allocation, classes):
     """Serve the offloaded UEs once more, all by the step engine; ``serving.json``, or None where nobody is or the engine cannot."""
     tasks = [task for task in testbed.users(allocation, classes) if task.purpose == "user" and task.place == "edge"]
-    fit = next(entry.get("batching") for entry in profiles["profiles"] if entry["place"] == "edge")
+    edge = next(entry for entry in profiles["profiles"] if entry["place"] == "edge")
+    fit, drift = edge.get("batching"), drift_expected(edge["time"])
     if not tasks or not fit:
         return None
     path, settings = out / "serving.json", testbed.config.execute
     asked = {"tasks": [task.id for task in tasks], "order": settings.order, "arrival_rate": settings.arrival_rate}
     with processes().main_process_first():
         if not path.exists() or read_json(path)["asked"] != asked:
-            found = serve(testbed.executor.pipelines["edge"], fit, tasks, settings.order, settings.arrival_rate, RecordStore(out / "execution"))
+            found = serve(testbed.executor.pipelines["edge"], fit, drift, tasks, settings.order, settings.arrival_rate, RecordStore(out / "execution"))
             write_json(path, {"schema": "serving/1", "asked": asked, "users": [task.user for task in tasks], **found})
     return read_json(path)
 

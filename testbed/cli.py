@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 
 from solver.inputs import InputError, read_json, write_json
+from solver.problem import PLACES
 
 DESCRIPTION = "Calibrate two text-to-image models, allocate denoising steps optimally, generate, and compare with the predictions."
 
@@ -38,7 +39,7 @@ def _calibrate(args):
     settings = config.load(args.config, local=args.local, edge=args.edge)
     from testbed import chain
 
-    testbed = chain.Testbed(settings)
+    testbed = chain.Testbed(settings, [args.place] if args.place else PLACES)
     testbed.sweep()  # refuses what cannot be swept before a folder is made
     out = chain.open_run(settings, args.out)
     chain.calibrate(testbed, out)
@@ -196,7 +197,9 @@ def parser():
     with_config(run)
     run.add_argument("--plan", action="store_true", help="only say what it costs: evaluations, and of a preset modelled minutes and gigabytes")
     run.add_argument("--strict", action="store_true", help="exit 1 if a prediction fails: a total outside its 95 %% interval, or too many users outside theirs")
-    with_config(verb("calibrate", _calibrate, "measure the sweep and fit the curves", "testbed calibrate my.toml --out runs/mine"))
+    calibrate = verb("calibrate", _calibrate, "measure the sweep and fit the curves", "testbed calibrate my.toml --out runs/mine")
+    with_config(calibrate)
+    calibrate.add_argument("--place", choices=PLACES, help="measure this place alone: the other's model is on another machine")
     problem = verb("problem", _problem, "profiles and a scenario to an allocation problem", "testbed problem --profiles runs/mine/profiles.json --scenario s.toml -o problem.json")
     machines = "again for each machine: --profiles local=ue.json --profiles edge=server.json"
     problem.add_argument("--profiles", type=_profiles, action="append", required=True, metavar="[PLACE=]FILE", help=machines)

@@ -12,7 +12,7 @@ def metrics(testbed, reference):
 
     What a path or an id names is also told by its content (``..._sha256``, 12 digits), which is the same on every machine.
     """
-    config, edge, pool = testbed.config.quality, testbed.models["edge"], testbed.prompts
+    config, edge, pool = testbed.config.quality, testbed.models.get("edge"), testbed.prompts
     prompts = {
         "prompts": testbed.config.prompts,
         "prompts_sha256": _sha256([pool.calibration(name, pool.available(name)) for name in pool.classes]),

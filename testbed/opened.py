@@ -22,9 +22,11 @@ ANCHOR_EVERY = 3  # users
 
 
 class Testbed:
-    """The pipelines of both places, the metrics' models and the prompts of a :class:`testbed.config.Config`."""
+    """The pipelines of ``places``, the metrics' models and the prompts of a :class:`testbed.config.Config`."""
 
-    def __init__(self, config):
+    def __init__(self, config, places=PLACES):
+        if config.quality.reference == "converged" and "edge" not in places:
+            raise InputError("--place: found local with quality.reference = 'converged', images of the edge's model; allowed with local: a folder of captioned images, 'scenes'")
         self.config = config
         self.prompts = open_prompts(config.prompts)
         if config.quality.reference == "scenes" and not hasattr(self.prompts, "reference"):
@@ -35,7 +37,7 @@ class Testbed:
         processes()  # first: it gives each process its GPU
         self.device = pick_device(config.device)
         self.models, pipelines = {}, {}
-        for place in PLACES:
+        for place in places:
             model = getattr(config, place)
             pipeline, revision = open_pipeline(model, self.device)
             pipelines[place] = pipeline

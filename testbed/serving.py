@@ -40,10 +40,10 @@ def time_batches(pipeline, prompts, guidance, sizes, rounds=ROUNDS):
     return {**timings, "memory": memory if memory and memory > 0 else None}
 
 
-def serve(pipeline, fit, tasks, order, rate, store):
+def serve(pipeline, fit, drift, tasks, order, rate, store):
     """Serve users' ``tasks`` with the step engine at the cap that was measured; a dict, fit for JSON.
 
-    ``fit``: the profile's ``batching``. ``rate``: arrivals a second of a Poisson stream; None: all at once. Each request's seconds from
+    ``fit``: the profile's ``batching``. ``drift``: expected, as :func:`calibration.completion.predict` takes it. ``rate``: arrivals a second of a Poisson stream; None: all at once. Each request's seconds from
     arrival until decoded are predicted beforehand and measured, the median of ``RUNS`` runs (a single one of a second is at the mercy of
     what else the machine does): see :func:`calibration.completion.compare`. ``images``: of how many the image was compared with that
     of the stock pipeline in ``store``, how many differ, and by how many levels of 255 at most.
@@ -51,7 +51,7 @@ def serve(pipeline, fit, tasks, order, rate, store):
     arrivals = poisson(rate, len(tasks), seed=0) if rate else np.zeros(len(tasks))
     requests = [Request(task.prompt, task.seed, task.steps, task.guidance, float(at), task.negative_prompt) for task, at in zip(tasks, arrivals, strict=True)]
     cap = min(fit["cap"], fit["text"]["points"][-1]["batch"], fit["decode"]["points"][-1]["batch"])
-    prediction = predict(fit, fit["text"], fit["decode"], arrivals, [task.steps for task in tasks], cap, order)
+    asked = fit, fit["text"], fit["decode"], arrivals, [task.steps for task in tasks], cap, order
     engine = BatchedEngine(pipeline, cap, order)
     size, runs, ratios = min(cap, len(tasks)), [], []
     for _ in range(RUNS + 1):
@@ -62,8 +62,9 @@ def serve(pipeline, fit, tasks, order, rate, store):
     seconds = np.array([[run[i].end_to_end_time for i in range(len(tasks))] for run in runs])
     apart = [int(np.abs(done[i].image.astype(int) - store.image(task.id)).max()) for i, task in enumerate(tasks)]
     images = {"compared": len(apart), "different": sum(one > 0 for one in apart), "largest_difference": max(apart)}
-    found = compare(prediction, np.median(seconds, axis=0))
-    found["totals"] += [_moved(row, np.array(ratios)) for row in found["totals"]]
+    measured = np.median(seconds, axis=0)
+    found = compare(predict(*asked, drift), measured)
+    found["totals"] += [_moved(row, np.array(ratios)) for row in compare(predict(*asked), measured)["totals"]]
     return {**found, "runs": seconds.tolist(), "images": images}
 
 

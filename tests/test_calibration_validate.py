@@ -7,7 +7,7 @@ import pytest
 
 from calibration import profile
 from calibration.devices import DEVICES as ALL
-from calibration.drift import drifts
+from calibration.drift import PARTS, drifts
 from calibration.scenario import Scenario, to_problem
 from calibration.tasks import Task
 from calibration.validate import QUANTITIES, failures, validate
@@ -66,6 +66,32 @@ def test_a_world_that_has_become_slower_lies_outside_and_only_in_time_and_energy
         assert not total(validation, name)["inside"]
     assert total(validation, "error")["inside"]
     assert total(validation, "time")["relative_error"] == pytest.approx(1 / 1.5 - 1, abs=0.02)
+
+
+class Wandering(World):
+    """A machine whose speed is another one in each eighth of a sweep, and during the execution, by ``spread``."""
+
+    def __init__(self, seed, spread, images):
+        super().__init__(seed)
+        self.speeds = np.exp(spread * np.random.default_rng(seed).normal(size=PARTS + 1)).tolist()
+        self.each, self.made = -(-images // PARTS), 0
+
+    def record(self, task):
+        self.slower = self.speeds[min(self.made // self.each, PARTS)]
+        self.made += 1
+        return super().record(task)
+
+
+def test_the_interval_of_a_total_time_holds_what_the_machine_wandered_during_the_sweep():
+    found = []
+    for seed in range(20):
+        world = Wandering(300 + seed, 0.05, images=2 * 12 * 5)
+        setting = chain(world, ["object"], steps=[2, 6, 16, 32], users=60)
+        found.append((setting[0]["profiles"][0]["time"]["wander"], total(run(setting, world, images=1), "time")["inside"]))
+    wander, inside = np.transpose(found)
+    assert np.median(wander) == pytest.approx(0.05, rel=0.3) and inside.sum() >= 17
+    still = chain(World(seed=5), ["object"], steps=[2, 6, 16, 32], users=60)[0]["profiles"][0]["time"]["wander"]
+    assert still < 0.015
 
 
 def test_one_prompt_asked_often_is_not_an_average_over_prompts():

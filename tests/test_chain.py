@@ -237,6 +237,24 @@ def test_each_stage_runs_alone_on_the_files(undisturbed, tmp_path, small_config,
     assert [r["asked"]["steps"] for r in made] == solver.Allocation.load(allocation).steps
 
 
+def test_each_place_is_calibrated_alone_where_the_other_models_weights_are_not_and_the_profiles_joined(undisturbed, tmp_path, small_config, capsys):
+    files = []
+    for place, other in (("local", "edge"), ("edge", "local")):
+        assert main(["calibrate", str(small_config), "--place", place, f"--{other}", "not/here", "--out", str(tmp_path / place)]) == 0
+        files += ["--profiles", f"{place}={tmp_path / place / 'profiles.json'}"]
+    (tmp_path / "s.toml").write_text("users = 4\nedge_budget = 9\nlocal = { max_steps = 3 }\nedge = { max_steps = 5 }\n")
+    assert main(["problem", *files, "--scenario", str(tmp_path / "s.toml"), "-o", str(tmp_path / "p.json"), "--save-profiles", str(tmp_path / "j.json")]) == 0
+    joined, whole = (json.loads(path.read_text())["profiles"] for path in (tmp_path / "j.json", undisturbed[0] / "profiles.json"))
+    assert [(one["place"], one["prompt_class"]) for one in joined] == [(one["place"], one["prompt_class"]) for one in whole]
+    for mine, one in zip(joined, whole):
+        for quantity in ("error", "utility", "frechet"):
+            assert [point["value"] for point in mine[quantity]["points"]] == pytest.approx([point["value"] for point in one[quantity]["points"]], rel=1e-4)
+        assert bool(mine.get("batching")) == (mine["place"] == "edge")
+    small_config.write_text(small_config.read_text().replace("[quality]", '[quality]\nreference = "converged"'))
+    assert main(["calibrate", str(small_config), "--place", "local", "--out", str(tmp_path / "refused")]) == 2
+    assert "--place: found local with quality.reference = 'converged'" in capsys.readouterr().err and not (tmp_path / "refused").exists()
+
+
 def test_prompts_of_ones_own_with_the_edge_models_converged_images_as_reference(tmp_path, small_config, capsys):
     words = [f"a big {colour} {thing} in the middle" for colour in ("red", "blue", "green") for thing in ("ball", "house", "tree", "car")]
     (tmp_path / "prompts.jsonl").write_text("".join(json.dumps({"prompt": p, "class": "mine"}) + "\n" for p in words))

@@ -55,9 +55,13 @@ def test_users_are_served_with_the_images_of_the_stock_pipeline_and_times_that_f
     for task in tasks:
         done = generate(pipeline, [task.prompt], [task.seed], task.steps, 3.0, NoMeter())
         store.add({"id": task.id, "asked": task.to_dict(), "measured": {}}, done.images[0])
-    found = serve(pipeline, fit, tasks, order, rate, store)
+    found = serve(pipeline, fit, 0.1, tasks, order, rate, store)
     assert found["images"]["compared"] == 6 and found["images"]["largest_difference"] <= 1
     assert len(found["runs"]) == RUNS and [row["steps"] for row in found["requests"]] == [2, 3, 4, 2, 3, 4]
     assert [row["quantity"] for row in found["totals"]] == ["makespan", "time (sum)", "makespan, drift removed", "time (sum), drift removed"]
+    raw, moved = found["totals"][:2], found["totals"][2:]
+    for a, b in zip(raw, moved):
+        assert (a["high"] - a["low"]) / a["predicted"] > 0.15, "a machine whose speed may differ by a tenth"
+        assert a["measured"] == b["measured"]
     for row in found["requests"] + found["totals"]:  # other programs may slow this machine manyfold, not by orders of magnitude
         assert row["low"] <= row["predicted"] <= row["high"] and 0.05 < row["measured"] / row["predicted"] < 20

@@ -15,11 +15,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from solver.inputs import write_atomic, write_json
-from testbed import quality
 from testbed.config import ModelConfig
 from testbed.embedded.scenes import CLASSES, captions, render
 from testbed.execute import environment
-from testbed.pipelines import open_pipeline
+from testbed.metrics import quality
+from testbed.models.pipelines import open_pipeline
 from testbed.store import png
 
 CONVERGED = 96

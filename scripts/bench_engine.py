@@ -20,14 +20,14 @@ import torch
 
 from calibration.serving import simulate
 from solver.inputs import InputError, write_json
-from testbed import architectures
-from testbed.batched import CAP, BatchedEngine, Request
 from testbed.config import ModelConfig
 from testbed.embedded.scenes import CLASSES, captions
-from testbed.engine import synchronised_clock
+from testbed.engines.batched import CAP, BatchedEngine, Request
+from testbed.engines.stages import Stages, served
+from testbed.engines.stock import synchronised_clock
 from testbed.execute import environment
-from testbed.pipelines import open_pipeline, pick_device
-from testbed.prepare import Stages, served
+from testbed.models import architectures
+from testbed.models.pipelines import open_pipeline, pick_device
 
 
 def open_model(name, dtype, device):

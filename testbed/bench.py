@@ -9,12 +9,12 @@ import statistics
 import torch
 
 from solver.inputs import InputError, write_json
-from testbed import architectures
-from testbed.engine import generate
+from testbed.engines.stock import generate
 from testbed.execute import environment
-from testbed.memory import guard_decoder
 from testbed.meters import open_meter
-from testbed.pipelines import denoiser, pick_device, tell_steps
+from testbed.models import architectures
+from testbed.models.memory import guard_decoder
+from testbed.models.pipelines import denoiser, pick_device, tell_steps
 
 REPEATS = 3  # measured calls of each batch
 NOTE = "random weights: times, memory and energy are measured, quality has no meaning"

@@ -6,13 +6,13 @@ from calibration import profile
 from calibration.batching import fit_batching
 from calibration.tasks import POINTS
 from solver.inputs import read_json, write_json
-from testbed import quality
-from testbed.captioned import Pictures
-from testbed.definitions import metrics
-from testbed.distances import Reference
+from testbed.engines.stages import served
 from testbed.execute import environment
+from testbed.metrics import quality
+from testbed.metrics.captioned import Pictures
+from testbed.metrics.definitions import metrics
+from testbed.metrics.distances import Reference
 from testbed.opened import EXECUTION_SEED
-from testbed.prepare import served
 from testbed.processes import processes
 from testbed.serving import time_batches
 from testbed.store import RecordStore
@@ -93,7 +93,7 @@ def error_and_utility_units(testbed, records, store, reference):
 
 
 def _distance_point(records, steps, features, reference):
-    """Distances of the sweep's images with ``steps`` steps to a :class:`testbed.distances.Reference`."""
+    """Distances of the sweep's images with ``steps`` steps to a :class:`testbed.metrics.distances.Reference`."""
     chosen = [r for r in records if r["asked"]["steps"] == steps]
     found, prompts = np.stack([features[r["id"]] for r in chosen]), [r["asked"]["prompt"] for r in chosen]
     kernels = {"kid": reference.kid(found, prompts)._asdict(), "cmmd": reference.cmmd(found, prompts)._asdict()}

@@ -13,7 +13,7 @@ from solver.inputs import InputError, read_json, write_json
 from solver.problem import Problem
 from testbed.calibrate import calibrate
 from testbed.config import from_dict
-from testbed.image_totals import frechet_total
+from testbed.metrics.image_totals import frechet_total
 from testbed.opened import Testbed
 from testbed.processes import processes
 from testbed.prompts import open_prompts

@@ -28,7 +28,7 @@ class ModelConfig:
     resolution: int | None = None  # pixels a side; default: the model's own
     scheduler: str | None = None  # a class of diffusers', made from the config of the model's own
     vae_dtype: str | None = None  # of the decoding; default: dtype, and float32 where that overflows
-    memory: str = "auto"  # "whole", "sliced" or "offload" (testbed.memory); auto: by what is free
+    memory: str = "auto"  # "whole", "sliced" or "offload" (testbed.models.memory); auto: by what is free
     allow_pickle: bool = False  # open weights that can run any code, where there are no safetensors
 
 

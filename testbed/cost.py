@@ -18,9 +18,10 @@ from calibration import plan
 from calibration.scenario import Scenario
 from solver.inputs import InputError, check_keys
 from solver.problem import PLACES
-from testbed import architectures, config, memory
+from testbed import config
+from testbed.models import architectures, memory
+from testbed.models.pipelines import denoiser, pick_device
 from testbed.opened import ANCHOR_EVERY
-from testbed.pipelines import denoiser, pick_device
 from testbed.prompts import open_prompts
 
 GPU, GPU_ARCHITECTURE, GPU_STEPS_PER_SECOND = "RTX 4090", "sd15", 24.9  # published: Stable Diffusion 1.5, 512x512, half precision, eager

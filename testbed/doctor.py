@@ -6,11 +6,11 @@ import warnings
 from huggingface_hub import CacheNotFound, scan_cache_dir
 
 from calibration.batching import fit_batching
-from testbed import memory
 from testbed.config import ModelConfig
 from testbed.execute import environment
 from testbed.meters import open_meter
-from testbed.pipelines import WEIGHTS, open_pipeline, pick_device
+from testbed.models import memory
+from testbed.models.pipelines import WEIGHTS, open_pipeline, pick_device
 from testbed.serving import time_batches
 
 

@@ -12,11 +12,11 @@ import torch
 from tqdm import tqdm
 
 from solver.inputs import InputError
-from testbed.engine import generate
+from testbed.engines.stock import generate
 from testbed.meters import open_meter
-from testbed.pipelines import setup
+from testbed.metrics.quality import distance
+from testbed.models.pipelines import setup
 from testbed.processes import processes
-from testbed.quality import distance
 
 WARM_UP_STEPS = 3
 

@@ -9,11 +9,11 @@ from calibration.adaptive import AdaptiveSweep
 from calibration.tasks import Task
 from solver.inputs import InputError, check_keys
 from solver.problem import PLACES
-from testbed import quality
-from testbed.captioned import CaptionedImages, Pictures
 from testbed.execute import Executor
-from testbed.inception import Inception
-from testbed.pipelines import open_pipeline, pick_device
+from testbed.metrics import quality
+from testbed.metrics.captioned import CaptionedImages, Pictures
+from testbed.metrics.inception import Inception
+from testbed.models.pipelines import open_pipeline, pick_device
 from testbed.processes import processes
 from testbed.prompts import open_prompts
 

@@ -7,8 +7,8 @@ or a folder from its beginning and from its end.
 from pathlib import Path
 
 from solver.inputs import InputError, read_lines
-from testbed.captioned import CaptionedImages
 from testbed.embedded import scenes
+from testbed.metrics.captioned import CaptionedImages
 
 
 class ScenePrompts:
@@ -79,7 +79,7 @@ class FilePrompts:
 
 
 class FolderPrompts(FilePrompts):
-    """The first caption of each image of a :class:`testbed.captioned.CaptionedImages` folder, all of one class."""
+    """The first caption of each image of a :class:`testbed.metrics.captioned.CaptionedImages` folder, all of one class."""
 
     classes = ("all",)
 

@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from calibration.serving import poisson
 from calibration.tasks import Task
 from solver.inputs import InputError, read_lines
-from testbed.batched import CAP, BatchedEngine, Request
 from testbed.config import ModelConfig
-from testbed.engine import generate
+from testbed.engines.batched import CAP, BatchedEngine, Request
+from testbed.engines.stages import served
+from testbed.engines.stock import generate
 from testbed.execute import environment
 from testbed.meters import open_meter
-from testbed.pipelines import open_pipeline, pick_device
-from testbed.prepare import served
+from testbed.models.pipelines import open_pipeline, pick_device
 from testbed.store import RecordStore
 
 _FIELDS = {"id": str, "prompt": str, "seed": int, "steps": int}

@@ -8,7 +8,7 @@ from calibration.batching import seconds as seconds_of
 from calibration.completion import compare, compared, predict
 from calibration.serving import poisson
 from calibration.timing import MEDIAN
-from testbed.batched import BatchedEngine, Request
+from testbed.engines.batched import BatchedEngine, Request
 
 TICKS = 4  # of one timing: the mean of a few is less skewed than a single one
 ROUNDS = 10

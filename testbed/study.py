@@ -6,8 +6,9 @@ from tqdm import tqdm
 
 from solver import METHODS, InputError, studies
 from solver.inputs import write_atomic
-from testbed import claims, tables
 from testbed import figures as paper
+from testbed import tables
+from testbed.figures import claims
 
 #: Values of one sweep, at most.
 MOST_VALUES = 10_000
@@ -38,7 +39,7 @@ def pareto(problem, csv):
 
 def figures(out, seeds, chosen, grid=paper.GRID, budgets=paper.BUDGETS):
     """Write the paper's figures and claims into the folder ``out``, and print the table of the claims and the paths."""
-    from testbed import figure_plots
+    from testbed.figures import plots as figure_plots
 
     rows = []
     for method, some in tqdm(claims.to_check(chosen, grid), desc="figures", unit="set"):
@@ -78,7 +79,7 @@ def _show(rows, csv, kind):
         if row.get("note"):
             print(f"{next(iter(row.values()))}: {row['note']}")
     if csv:
-        from testbed import figure_plots
+        from testbed.figures import plots as figure_plots
 
         plot = csv.with_suffix(".svg")
         tables.write_csv(csv, rows)

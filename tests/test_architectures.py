@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from solver.inputs import InputError
-from testbed.architectures import ARCHITECTURES, assemble, build, find
 from testbed.cli import main
+from testbed.models.architectures import ARCHITECTURES, assemble, build, find
 from testbed.prompts import ScenePrompts
 
 

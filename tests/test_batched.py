@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from calibration.serving import ORDERS, simulate
-from testbed import prepare
-from testbed.batched import BatchedEngine, Request
 from testbed.cli import main
-from testbed.engine import generate
+from testbed.engines import stages as prepare
+from testbed.engines.batched import BatchedEngine, Request
+from testbed.engines.stages import Stages, served
+from testbed.engines.stock import generate
 from testbed.meters import NoMeter
-from testbed.prepare import Stages, served
 from testbed.requests import generate_all
 from testbed.store import RecordStore
 from tests.pipelines_world import stable_diffusion, stable_diffusion_xl

@@ -4,7 +4,8 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from calibration.adaptive import LEAST_STEPS, UNSEEN, AdaptiveSweep, Curved, spread_out
 from calibration.samples import sample

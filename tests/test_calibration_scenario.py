@@ -5,14 +5,16 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from calibration import profile
 from calibration.devices import DEVICES
-from calibration.scenario import PHONES, Scenario, sites, to_problem, units as scenario_units
-from tests.calibration_world import CLASSES, STEP_TIME, UNITS, World, true_error, true_time, true_utility, units
+from calibration.scenario import PHONES, Scenario, sites, to_problem
+from calibration.scenario import units as scenario_units
 from solver import Problem, solve
 from solver.inputs import InputError, write_json
+from tests.calibration_world import CLASSES, STEP_TIME, UNITS, World, true_error, true_time, true_utility, units
 
 
 def build(records, classes=CLASSES, **change):

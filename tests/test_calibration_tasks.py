@@ -4,12 +4,13 @@ import json
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from calibration.plan import SEEDS, sweep
 from calibration.tasks import Task
-from tests.calibration_world import MODEL, MODELS
 from solver.inputs import InputError
+from tests.calibration_world import MODEL, MODELS
 
 TASK = Task(place="edge", model="embedded:edge", prompt="a red ball", prompt_class="object", seed=3, steps=8, **MODEL)
 CHANGES = {

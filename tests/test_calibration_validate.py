@@ -11,9 +11,9 @@ from calibration.drift import PARTS, drifts
 from calibration.scenario import Scenario, to_problem
 from calibration.tasks import Task
 from calibration.validate import QUANTITIES, failures, validate
-from tests.calibration_world import CLASSES, MODELS, World, units
 from solver import Problem, solve
 from solver.inputs import InputError
+from tests.calibration_world import CLASSES, MODELS, World, units
 
 
 def chain(world, classes=CLASSES, steps=None, prompts=12, seeds=(0,), **settings):

@@ -10,8 +10,9 @@ from PIL import Image
 from calibration.scenario import Scenario
 from solver.inputs import InputError
 from solver.problem import PLACES
-from testbed import architectures, config, cost
+from testbed import config, cost
 from testbed.cli import main
+from testbed.models import architectures
 from testbed.opened import Testbed as Opened
 
 PRESETS = sorted(path.stem for path in config.PRESETS.glob("*.toml"))

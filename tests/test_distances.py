@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from solver.inputs import InputError
-from testbed import quality, report_curves, report_setup
-from testbed.distances import Reference
+from testbed.metrics import quality
+from testbed.metrics.distances import Reference
+from testbed.report import curves as report_curves
+from testbed.report import setup as report_setup
 
 T = np.linalg.cholesky(np.diag(np.linspace(0.3, 1.5, 8)) + 0.1)  # of the generated features in all the worlds here
 

@@ -8,8 +8,8 @@ import torch
 from calibration.tasks import Task
 from testbed.config import ModelConfig
 from testbed.execute import Executor
-from testbed.pipelines import open_pipeline
-from testbed.quality import distance
+from testbed.metrics.quality import distance
+from testbed.models.pipelines import open_pipeline
 from testbed.store import RecordStore
 from tests.pipelines_world import Unscored
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from solver import solve
-from testbed import claims, figures, study
+from testbed import figures, study
 from testbed.cli import main
-from testbed.figures import BETTER, WEIGHTINGS, Unpublished
+from testbed.figures import BETTER, WEIGHTINGS, Unpublished, claims
 from tests.test_cli import refused
 
 CHOSEN = Unpublished(C1=0.2, C2=0.3, S0=6, S1=9)

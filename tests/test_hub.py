@@ -11,10 +11,10 @@ import torch
 from huggingface_hub import constants, hf_api
 
 from solver.inputs import InputError
-from testbed import hub
 from testbed.config import ModelConfig
-from testbed.pipelines import WEIGHTS, open_pipeline
-from testbed.quality import Clip
+from testbed.metrics.quality import Clip
+from testbed.models import hub
+from testbed.models.pipelines import WEIGHTS, open_pipeline
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REFUSED = {

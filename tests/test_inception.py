@@ -11,7 +11,7 @@ import torch
 from solver.inputs import InputError
 from testbed.cli import main
 from testbed.config import from_dict
-from testbed.inception import WIDTH, Inception
+from testbed.metrics.inception import WIDTH, Inception
 
 URL = "https://example.org/v0/weights-inception.pth"
 

@@ -17,7 +17,7 @@ from testbed.config import ModelConfig
 from testbed.doctor import about_meter
 from testbed.execute import Executor
 from testbed.meters import NoMeter, ReplayMeter, open_meter
-from testbed.pipelines import open_pipeline
+from testbed.models.pipelines import open_pipeline
 from testbed.store import RecordStore
 from tests.pipelines_world import Unscored
 

@@ -3,7 +3,8 @@
 import pytest
 
 from calibration import plan
-from testbed import config, mlperf
+from testbed import config
+from testbed.metrics import mlperf
 
 METRICS = {"utility": {"model": mlperf.CLIP}, "frechet": {"extractor": "Inception-v3, 2048 pooled features"}}
 ASKED = {**mlperf.CONDITIONS, "steps": 20, "dtype": "float16"}

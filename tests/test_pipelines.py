@@ -10,12 +10,12 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, DiffusionPipeline, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DModel
 
 from solver.inputs import InputError
-from testbed import memory
-from testbed.architectures import assemble
 from testbed.config import ModelConfig
-from testbed.engine import generate
+from testbed.engines.stock import generate
 from testbed.meters import NoMeter
-from testbed.pipelines import WEIGHTS, fingerprint, open_pipeline, pick_device, setup
+from testbed.models import memory
+from testbed.models.architectures import assemble
+from testbed.models.pipelines import WEIGHTS, fingerprint, open_pipeline, pick_device, setup
 
 CPU = torch.device("cpu")
 

@@ -10,8 +10,8 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
 
 from solver.inputs import InputError
-from testbed import quality
 from testbed.embedded.scenes import CLASSES, captions, render
+from testbed.metrics import quality
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_a_caption_beyond_the_models_length_is_scored_by_its_beginning(clip):
 @pytest.fixture(scope="module")
 def shrunk(tmp_path_factory):
     """A CLIP of the published architecture, random and small, with its own preprocessing, as save_pretrained writes it."""
-    from testbed.pipelines import resolve
+    from testbed.models.pipelines import resolve
 
     torch.manual_seed(0)
     tokens = CLIPTokenizer.from_pretrained(resolve("embedded:clip"), model_max_length=77)

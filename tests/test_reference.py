@@ -9,9 +9,9 @@ from PIL import Image
 
 from solver.inputs import InputError
 from testbed import chain
-from testbed.captioned import CaptionedImages
 from testbed.cli import main
 from testbed.config import QualityConfig
+from testbed.metrics.captioned import CaptionedImages
 from testbed.prompts import open_prompts
 
 IMAGES = [{"id": 7, "file_name": "a.png"}, {"id": 3, "file_name": "b.png"}, {"id": 5, "file_name": "c.png"}]

@@ -14,9 +14,9 @@ import pytest
 from calibration.batching import fit_batching
 from calibration.completion import compare, predict
 from solver.inputs import InputError, write_json
-from testbed import mlperf
+from testbed.metrics import mlperf
 from testbed.report import write_report
-from testbed.report_format import number, percent
+from testbed.report.format import number, percent
 from tests.report_world import CONVERGED, HOSTILE, PROMPTS, Page, copy, make_run
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from calibration.average import curve
 from testbed.report import write_report
-from testbed.report_curves import curves, file_name
+from testbed.report.curves import curves, file_name
 from tests.report_world import PROMPTS, Page, copy, make_run, with_optional_parts
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from testbed import plots
-from testbed.report_format import ABSENT, number, percent, quantity, toml
+from testbed.report.format import ABSENT, number, percent, quantity, toml
 
 
 def test_numbers_carry_units_and_sensible_digits():

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from solver.inputs import InputError
-from testbed.batched import BatchedEngine, Request
 from testbed.config import ModelConfig
-from testbed.pipelines import open_pipeline
-from testbed.samplers import schedule
+from testbed.engines.batched import BatchedEngine, Request
+from testbed.engines.samplers import schedule
+from testbed.models.pipelines import open_pipeline
 from tests.pipelines_world import stable_diffusion, stable_diffusion_xl
 
 SAMPLERS = ["DDIM", "EulerDiscrete", "DPMSolverMultistep", "PNDM", "LCM", "EulerAncestralDiscrete"]

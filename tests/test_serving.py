@@ -6,9 +6,9 @@ import torch
 from calibration.batching import fit_batching
 from calibration.tasks import Task
 from testbed.config import ModelConfig
-from testbed.engine import generate
+from testbed.engines.stock import generate
 from testbed.meters import NoMeter
-from testbed.pipelines import open_pipeline
+from testbed.models.pipelines import open_pipeline
 from testbed.serving import RUNS, serve, time_batches
 from testbed.store import RecordStore
 

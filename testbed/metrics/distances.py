@@ -16,7 +16,7 @@ from scipy.stats import t as student
 from torchmetrics.image.kid import poly_kernel
 
 from solver.inputs import InputError
-from testbed.quality import frechet
+from testbed.metrics.quality import frechet
 
 GROUPS = 20  # at most, of prompts deleted together
 BLOCKS = (1, 2, 3, 4)  # disjoint parts of the images, whose Fréchet distances are extrapolated

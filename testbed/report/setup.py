@@ -2,9 +2,9 @@
 
 from calibration.devices import DEVICES
 from calibration.tasks import POINTS
-from testbed import mlperf
-from testbed.report_curves import CURVES, PLACES, quantities
-from testbed.report_format import finite
+from testbed.metrics import mlperf
+from testbed.report.curves import CURVES, PLACES, quantities
+from testbed.report.format import finite
 
 
 def models(run):

@@ -12,9 +12,9 @@ from diffusers import DiffusionPipeline
 from safetensors import SafetensorError, safe_open
 
 from solver.inputs import InputError, check_keys
-from testbed import hub, memory
+from testbed.models import hub, memory
 
-WEIGHTS = Path(__file__).parent / "embedded" / "weights"
+WEIGHTS = Path(__file__).parent.parent / "embedded" / "weights"
 # never opened: it blackens images that are to be measured, and costs time that is not the model's
 _UNUSED = "safety_checker"
 

@@ -1,7 +1,7 @@
 """Predicted against measured, and what the paper's forms would have predicted."""
 
 from testbed import plots
-from testbed.report_format import finite
+from testbed.report.format import finite
 
 AGREEMENT = {  # quantity -> (title, unit)
     "time": ("Time", "s"),

@@ -16,9 +16,9 @@ from diffusers import SchedulerMixin
 from diffusers.utils.torch_utils import randn_tensor
 
 from calibration.serving import ORDERS
-from testbed.engine import synchronised_clock
-from testbed.prepare import Stages
-from testbed.samplers import Sampler, schedule
+from testbed.engines.samplers import Sampler, schedule
+from testbed.engines.stages import Stages
+from testbed.engines.stock import synchronised_clock
 
 CAP = 16  # requests in a batch, where no better number was measured
 
@@ -109,7 +109,7 @@ class _Running:
 
 
 class BatchedEngine:
-    """Serves requests on a pipeline that is :func:`testbed.prepare.served`, in batches of at most ``cap``, in an order of ``ORDERS``.
+    """Serves requests on a pipeline that is :func:`testbed.engines.stages.served`, in batches of at most ``cap``, in an order of ``ORDERS``.
 
     ``caps`` holds the cap of each stage: where memory runs out, the stage goes on with half as many. ``log``: of the last run.
     Each image is the one that the pipeline makes of the request alone, whatever else is in the batch.

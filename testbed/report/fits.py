@@ -2,8 +2,8 @@
 
 from calibration.average import members
 from testbed import plots
-from testbed.report_curves import AFFINE, CURVES, label
-from testbed.report_format import finite
+from testbed.report.curves import AFFINE, CURVES, label
+from testbed.report.format import finite
 
 ROUNDING = 1e-12  # a parameter below it is at its bound of 0
 

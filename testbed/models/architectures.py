@@ -13,7 +13,7 @@ import torch
 import transformers
 
 from solver.inputs import check_keys
-from testbed.pipelines import WEIGHTS
+from testbed.models.pipelines import WEIGHTS
 
 SHRUNK_GROUPS = 8  # of normalisation; 32 do not divide shrunk widths
 

@@ -15,8 +15,8 @@ from calibration.checks import need
 from calibration.scenario import Scenario
 from solver import Allocation, InputError, Problem, certify
 from solver.inputs import read_json, write_atomic
-from testbed.report_format import number, percent, quantity
-from testbed.report_view import view
+from testbed.report.format import number, percent, quantity
+from testbed.report.view import view
 from testbed.tables import write_csv
 
 RECORDS = {"calibration": "calibration records", "execution": "execution records"}

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from testbed.distances import CMMD_WIDTH
+from testbed.metrics.distances import CMMD_WIDTH
 
 INTERVAL = "95 %, of the expected distance of as many images of other prompts to this reference, by a jackknife over prompts"
 

@@ -7,10 +7,12 @@ import numpy as np
 from calibration.scenario import sites, units
 from calibration.tasks import POINTS
 from calibration.verdicts import verdicts
-from testbed import plots, report_fits, report_setup
-from testbed.report_agreement import AGREEMENT, agreement
-from testbed.report_curves import PLACES, curves, file_name, quantities
-from testbed.report_format import finite, toml
+from testbed import plots
+from testbed.report import fits as report_fits
+from testbed.report import setup as report_setup
+from testbed.report.agreement import AGREEMENT, agreement
+from testbed.report.curves import PLACES, curves, file_name, quantities
+from testbed.report.format import finite, toml
 
 STRIP_STEPS = (1, 2, 4, 8, 16, 32)
 

@@ -9,7 +9,7 @@ from calibration.average import curve, members, predict, t_quantile
 from calibration.curves import FAMILIES, PAPER
 from calibration.timing import MEDIAN
 from testbed import plots
-from testbed.report_format import finite
+from testbed.report.format import finite
 
 PLACES = {"edge": "edge server", "local": "own device"}
 CURVES = {  # quantity -> (title, axis, what it is)

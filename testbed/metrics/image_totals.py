@@ -3,9 +3,9 @@
 import numpy as np
 
 from calibration.tasks import POINTS
-from testbed import quality
-from testbed.captioned import Pictures
-from testbed.distances import Reference, shortage
+from testbed.metrics import quality
+from testbed.metrics.captioned import Pictures
+from testbed.metrics.distances import Reference, shortage
 
 FRECHET_DRAWS = 200
 

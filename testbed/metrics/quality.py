@@ -13,7 +13,7 @@ from torchmetrics.image.kid import KernelInceptionDistance
 from transformers import CLIPModel, CLIPProcessor
 
 from solver.inputs import InputError
-from testbed.pipelines import check_folder, resolve
+from testbed.models.pipelines import check_folder, resolve
 from testbed.processes import together
 
 

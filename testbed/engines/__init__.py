@@ -1,0 +1,1 @@
+"""What makes images: diffusers' own pipeline, and the step engine that serves requests of any step counts in one batch."""

@@ -11,6 +11,7 @@ later ones are made in batches.
 from collections import defaultdict
 from itertools import chain, combinations
 from math import ceil
+from warnings import warn
 
 import numpy as np
 
@@ -36,16 +37,20 @@ UNSEEN = 6.0
 class AdaptiveSweep:
     """Rounds of tasks until every interval's relative half-width is at most ``width``, or there are no more samples.
 
-    ``models``, ``steps``, ``converged_steps``, ``noise``: as :func:`calibration.plan.sweep` takes them; ``prompts`` and ``seeds``: all that may be used,
-    ``pilot``: with how many prompts of a class it begins. What comes next follows from the records of the rounds before alone,
+    ``models``, ``steps``, ``converged_steps``, ``noise``: as :func:`calibration.plan.sweep` takes them; ``prompts`` and ``seeds``: all that
+    may be used, ``pilot``: with how many prompts of a class it begins. What comes next follows from the records of the rounds before alone,
     so a sweep that was killed goes on with the same tasks. Raises :class:`InputError` for what is not allowed.
     """
 
     def __init__(self, models, prompts, seeds, steps, converged_steps, pilot, width, noise="own"):
         plan.check(models, prompts, seeds, steps, converged_steps)
+        for name, texts in prompts.items():
+            if len(texts) < (needed := ceil(UNSEEN / width)):
+                warn(f"sweep.half_width: {width:g} takes {needed} prompts of '{name}', there are {len(texts)}: its errors will be less sure", stacklevel=2)
         if pilot < 3:
             raise InputError(f"sweep.prompts_per_class: found {pilot}; allowed: at least 3, the pilot of an adaptive sweep")
         self.models, self.width, self.converged_steps = models, width, converged_steps
+        self.prompts = {name: len(texts) for name, texts in prompts.items()}
         self.steps = spread_out(steps)
         self.supply = plan.samples(prompts, seeds, noise)
         every = plan.whole(models, self.steps, converged_steps)
@@ -65,12 +70,13 @@ class AdaptiveSweep:
         self.rounds.append({"images": len(records), "evaluations": sum(record["asked"]["steps"] for record in records)})
         self.cells, grown = list(cells(records, units)), False
         for cell in self.cells:
-            if cell.half_width() <= self.width:
-                continue
-            some = self.wanted[cell.prompt_class]
-            once = {self.converged_steps: "converged"} if cell.quantity == "error" else {}
+            some, once = self.wanted[cell.prompt_class], {self.converged_steps: "converged"} if cell.quantity == "error" else {}
             have = sum({*once, max(self.steps)} <= one.get(cell.place, {}).keys() for one in some)
-            left = len(self.supply[cell.prompt_class]) - have
+            # further seeds narrow what comes from sampling, but show no kind of prompt that was not there
+            seeds_help = cell.sampled() > self.width
+            left = (len(self.supply[cell.prompt_class]) if seeds_help else self.prompts[cell.prompt_class]) - have
+            if cell.half_width() <= self.width or not seeds_help and left <= 0:
+                continue
             steps, extra = cell.cheapest(self.width, sum(once), min(left, int(have * (MOST_GROWTH - 1))))
             extra = min(left, max(extra, ceil(have * LEAST_GROWTH)))
             for index in range(have + extra):
@@ -145,6 +151,10 @@ class Timed:
     def half_width(self):
         return self.half_widths()["step_time"][1]
 
+    def sampled(self):
+        """The half-width that comes from sampling: all of it."""
+        return self.half_width()
+
     def cheapest(self, width, once, most):
         """(step counts, further prompts, at most ``most``): the ends tell a slope, and the error falls with the root of the images."""
         have = self.steps.count(max(self.steps))
@@ -177,9 +187,16 @@ class Curved:
 
     def half_widths(self):
         """{parameter: (value, relative half-width of its 95 % interval)}; infinite where there is nothing to go by."""
+        return self._half_widths(self.counts.max())
+
+    def sampled(self):
+        """The widest without what the prompts so far may not have shown."""
+        return max(half for _, half in self._half_widths(np.inf).values())
+
+    def _half_widths(self, prompts):
         if not self.known:
             return dict.fromkeys(self.family.parameters, (None, np.inf))
-        half = self._half(self.steps, self.found.covariance, self.found.freedom, self.counts.max())
+        half = self._half(self.steps, self.found.covariance, self.found.freedom, prompts)
         return {name: (float(value), float(one)) for name, value, one in zip(self.family.parameters, self.p, half, strict=True)}
 
     def half_width(self):

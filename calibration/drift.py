@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibration.average import t_quantile
-from calibration.timing import MEDIAN
+from calibration.timing import MAD, MEDIAN
 
 PARTS = 8  # of a sweep, one after the other
 LEAST = 4  # images in a part
@@ -34,13 +34,18 @@ def wander(ratios):
     if len(ratios) < PARTS * LEAST:
         return 0.0
     parts = np.array_split(np.log(ratios), PARTS)
-    medians, noise = np.array([np.median(part) for part in parts]), np.mean([MEDIAN**2 * np.var(part, ddof=1) / len(part) for part in parts])
+    medians = np.array([np.median(part) for part in parts])
+    spreads = [MAD * np.median(np.abs(part - median)) for part, median in zip(parts, medians)]  # a pause moves neither
+    noise = np.mean([(MEDIAN * spread) ** 2 / len(part) for part, spread in zip(parts, spreads)])
     return float(np.sqrt(max(0.0, np.var(medians, ddof=1) - noise)))
 
 
-def drift_expected(time):
-    """Half of the 95 % interval of a later run's mean time over the predicted one, for the machine's speed alone; ``time``: a profile's."""
-    return t_quantile(PARTS - 1) * time.get("wander", 0.0) * np.sqrt(1 + 1 / PARTS)  # of another part, and of the mean over all
+def drift_expected(time, parts=PARTS):
+    """Half of the 95 % interval of a later time over the predicted one, for the machine's speed alone.
+
+    ``time``: a profile's; ``parts``: of how many parts of a sweep, each at another speed, the prediction is the mean.
+    """
+    return t_quantile(PARTS - 1) * time.get("wander", 0.0) * np.sqrt(1 + 1 / parts)
 
 
 def drifts(records, profiles):

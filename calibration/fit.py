@@ -47,7 +47,8 @@ def fit_curve(steps, values, sd=None, kind="error", covariance=None, freedom=Non
     Returns a dict: ``kind``, ``points`` [{steps, value, se}], ``families`` [{family, parameters, intervals (95 %, profile
     likelihood), covariance, noise, freedom, r2, aicc (None with too few points), held_out_error (mean relative error of each
     point predicted from the others), weight; where there are, bootstrap_intervals and refused}], ``left_out`` [{family, reason,
-    and parameters, intervals and held_out_error where it could be fitted}], ``chosen``, ``paper``, ``misfit`` (:mod:`calibration.misfit`), ``monotone``, ``notes``.
+    and parameters, intervals and held_out_error where it could be fitted}], ``chosen``, ``paper``, ``misfit`` (:mod:`calibration.misfit`),
+    ``monotone``, ``notes``.
     ``noise`` is a point's own sd about the curve, in units of its ``se`` (or, without one, of its value, or of 1 for utility).
 
     Raises :class:`InputError` for fewer than 3 different step counts or a value that is not allowed.

@@ -23,17 +23,16 @@ FRECHET_NOTE = "Comparable only at equal sample size, with the same extractor an
 def build(records, units, frechet, metrics, environment, kernels=None):
     """Fit profiles to calibration records; returns a ``profiles/1`` dict.
 
-    ``records``: dicts as the testbed writes them; repeated ids count once, images made for UEs do not count.
+    ``records``: dicts as the testbed writes them; of repeated ids the last counts, images made for UEs do not count.
     ``units``: {(place, prompt class): {"error_unit", "utility_floor", "utility_ceiling"}}: the error of an image is its
     distance over ``error_unit``, its utility (CLIP score - floor) / (ceiling - floor). ``frechet``: {(place, prompt
     class): points}, where there are any. ``class_differences`` says whether the classes really differ
     (:mod:`calibration.classes`). Raises :class:`InputError` naming place and class for what is missing.
     """
-    groups, seen = defaultdict(list), set()
+    records = [record for record in {one["id"]: one for one in records}.values() if record["asked"]["user"] is None]
+    groups = defaultdict(list)
     for record in records:
-        if record["id"] not in seen and record["asked"]["user"] is None:
-            seen.add(record["id"])
-            groups[record["asked"]["place"], record["asked"]["prompt_class"]].append(record)
+        groups[record["asked"]["place"], record["asked"]["prompt_class"]].append(record)
     if not groups:
         raise InputError("records: found no calibration record; allowed: at least one place and prompt class")
     profiles = []
@@ -48,8 +47,7 @@ def build(records, units, frechet, metrics, environment, kernels=None):
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
     _add_wander(profiles, records)
-    known = [record for group in groups.values() for record in group]
-    tests = differences(known, units)
+    tests = differences([record for group in groups.values() for record in group], units)
     return {"schema": SCHEMA, "environment": environment, "metrics": metrics, "profiles": profiles, "class_differences": tests}
 
 
@@ -57,7 +55,7 @@ def _add_wander(profiles, records):
     """``wander`` (:mod:`calibration.drift`) of each place, from the timed images of all classes in their order."""
     for place in {entry["place"] for entry in profiles}:
         times = {entry["prompt_class"]: entry["time"] for entry in profiles if entry["place"] == place}
-        timed = {r["id"]: r for r in records if r["asked"]["place"] == place and r["asked"]["purpose"] == "sweep"}.values()
+        timed = [r for r in records if r["asked"]["place"] == place and r["asked"]["purpose"] == "sweep"]
         found = [(times[r["asked"]["prompt_class"]], r["asked"]["steps"], r["measured"]["time"]) for r in timed]
         spread = wander([seconds / (time["overhead"] + time["step_time"] * steps) for time, steps, seconds in found])
         for time in times.values():

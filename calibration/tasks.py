@@ -18,9 +18,9 @@ PURPOSES = (*POINTS, "converged", "user", "anchor")
 class Task:
     """What is asked of the testbed; the same task has the same ``id`` on every machine.
 
-    ``place`` is ``local`` or ``edge``; ``steps`` counts denoising steps (>= 1); ``purpose`` is ``sweep`` (a
-    calibration point), ``untimed`` (one that was made in a batch, so that its time is not used), ``converged`` (a reference image at a high step count), ``user`` (an image that
-    UE ``user`` asked for) or ``anchor`` (:mod:`calibration.drift`). Raises :class:`InputError` for a value that is not allowed.
+    ``place`` is ``local`` or ``edge``; ``steps`` counts denoising steps (>= 1); ``purpose`` is ``sweep`` (a calibration point),
+    ``untimed`` (one that was made in a batch, so that its time is not used), ``converged`` (a reference image at a high step count),
+    ``user`` (an image that UE ``user`` asked for) or ``anchor`` (:mod:`calibration.drift`). Raises :class:`InputError` for a value that is not allowed.
     """
 
     place: str

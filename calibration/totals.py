@@ -123,7 +123,7 @@ def _basis(estimates):
 
 
 def _drifting(name, profile, predicted):
-    """What a drift of the machine since calibration may add to a predicted time, or to an energy, as that is watts times time."""
+    """By how much a drift of the machine since calibration may move a predicted time; metered joules are taken to move by no more."""
     return drift_expected(profile["time"]) * abs(predicted) if name in ("time", "energy") else 0.0
 
 

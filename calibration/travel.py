@@ -14,7 +14,7 @@ from solver.inputs import InputError
 
 #: metric -> fields that must agree, each with the one that tells its content, if any
 AGREE = {
-    "error": {"name": None, "converged_steps": None, "prompts": "prompts_sha256"},
+    "error": {"name": None, "converged_steps": None, "noise": None, "prompts": "prompts_sha256"},
     "utility": {"name": None, "model": "model_sha256", "prompts": "prompts_sha256"},
     "frechet": {"extractor": "extractor_sha256", "reference": "reference_sha256", "reference_size": None, "reference_model": None},
     "kid": {"name": None},

@@ -95,7 +95,9 @@ def _user(problem, user, site, place, steps, records):
     times = [ratio * record["measured"]["time"] for record in records]
     joules = [record["measured"]["energy_j"] for record in records]
     metered = metered and None not in joules
-    spread, freedom = profile["time"]["relative_sd"], profile["time"]["n"] - 2
+    # an image's spread over the whole sweep has the machine's wander in it, which all images share (calibration.totals)
+    spread = np.sqrt(max(0.0, profile["time"]["relative_sd"] ** 2 - profile["time"].get("wander", 0.0) ** 2))
+    freedom = profile["time"]["n"] - 2
     own = (spread * promised["time"]) ** 2 / images
     by_paper = ratio * profile["time"]["paper"]["step_time"] * steps
     time = Estimate(promised["time"], _mean(times), own, ratio, freedom, by_paper, basis)

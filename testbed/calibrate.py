@@ -6,6 +6,7 @@ from calibration import profile
 from calibration.batching import fit_batching
 from calibration.tasks import POINTS
 from solver.inputs import read_json, write_json
+from solver.problem import PLACES
 from testbed.engines.stages import served
 from testbed.execute import environment
 from testbed.metrics import quality
@@ -72,7 +73,12 @@ def calibrate(testbed, out):
     profiles = {**profile.build(records, units, frechet, metrics(testbed, reference), environment(testbed.device), kernels), "plan": outcome}
     batching = edge_batches(testbed, out / "calibration" / "batches.json") if "edge" in testbed.models else {}
     profiles["profiles"] = [{**entry, **(batching if entry["place"] == "edge" else {})} for entry in profiles["profiles"]]
-    write_json(out / "profiles.json", profiles)
+    if (path := out / "profiles.json").exists():  # a place that was calibrated alone before stays
+        before = read_json(path)
+        for part in ("profiles", "class_differences"):
+            kept = [row for row in before[part] if row["place"] not in testbed.models]
+            profiles[part] = sorted(kept + profiles[part], key=lambda row: PLACES.index(row["place"]))
+    write_json(path, profiles)
     return profiles, {"records": records, "features": features, "reference": reference}
 
 

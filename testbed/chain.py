@@ -36,7 +36,9 @@ def open_run(config, out):
 
 def _check_run(path, wanted):
     if path.exists():
-        found = _plain(from_dict(read_json(path), str(path)).to_dict())  # with what an older testbed had no settings for
+        before = read_json(path)
+        before["sweep"] = {"noise": "shared", **before["sweep"]}  # as an older testbed had it
+        found = _plain(from_dict(before, str(path)).to_dict())  # with what that had no other settings for
         for key in sorted((set(wanted) | set(found)) - {"execute", "scenario"}):
             here, there = ({**one[key], **dict.fromkeys(EXTENT)} if key == "sweep" and key in one else one.get(key) for one in (wanted, found))
             if here != there:
@@ -86,7 +88,7 @@ def serve_edge(testbed, out, profiles, allocation, classes):
     """Serve the offloaded UEs once more, all by the step engine; ``serving.json``, or None where nobody is or the engine cannot."""
     tasks = [task for task in testbed.users(allocation, classes) if task.purpose == "user" and task.place == "edge"]
     edge = next(entry for entry in profiles["profiles"] if entry["place"] == "edge")
-    fit, drift = edge.get("batching"), drift_expected(edge["time"])
+    fit, drift = edge.get("batching"), drift_expected(edge["time"], parts=1)
     if not tasks or not fit:
         return None
     path, settings = out / "serving.json", testbed.config.execute

@@ -130,7 +130,8 @@ def _generate(args):
 def _bench(args):
     from testbed import bench
 
-    report = bench.run(args.architecture, bench.parse_batches(args.batch), args.dtype, args.steps, args.device, args.shrink, args.compile, args.channels_last, args.output)
+    report = bench.run(args.architecture, bench.parse_batches(args.batch), args.dtype, args.steps, args.device,
+                       args.shrink, args.compile, args.channels_last, args.output)  # fmt: skip
     print(*bench.table(report), sep="\n")
 
 

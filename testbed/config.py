@@ -151,8 +151,14 @@ def _section(kind, values, where):
 
 
 _DTYPES = ("float32", "float16", "bfloat16")
-_CHOICES = {"extractor": ("clip", "inception"), "order": ("first_come", "shortest"), "noise": NOISES, "dtype": _DTYPES, "vae_dtype": _DTYPES, "memory": ("auto", "whole", "sliced", "offload")}
-_LEAST = {"steps": 1, "seeds": 0, "prompts_per_class": 2, "half_width": 0.001, "most_prompts": 3, "converged_steps": 1, "converged_batch": 1, "batches": 1, "arrival_rate": 1e-6, "images_per_user": 1, "reference_size": 2, "guidance": 0.0}
+_CHOICES = {
+    "extractor": ("clip", "inception"), "order": ("first_come", "shortest"), "noise": NOISES,
+    "dtype": _DTYPES, "vae_dtype": _DTYPES, "memory": ("auto", "whole", "sliced", "offload"),
+}  # fmt: skip
+_LEAST = {
+    "steps": 1, "seeds": 0, "prompts_per_class": 2, "half_width": 0.001, "most_prompts": 3, "converged_steps": 1, "converged_batch": 1,
+    "batches": 1, "arrival_rate": 1e-6, "images_per_user": 1, "reference_size": 2, "guidance": 0.0,
+}  # fmt: skip
 
 
 def _value(spec, value, where):

@@ -54,8 +54,10 @@ class Executor:
         self._setups = {place: setup(pipeline) for place, pipeline in pipelines.items()}
 
     def run(self, tasks, store, title):
-        """Execute the tasks that ``store`` does not hold yet, each recorded the moment that it is finished.
+        """Execute the tasks that ``store`` does not hold yet, each recorded the moment that it is finished; returns their records.
 
+        A distance counts only where ``tasks`` ask for the converged image, so that what follows from the records is the same however
+        often a run was stopped.
         Started by ``accelerate launch``, each process does its share of the calls, and all return all records.
         """
         self._meet(store)
@@ -74,8 +76,8 @@ class Executor:
                 bar.update(_evaluations(call))
             self._meet(store)
         bar.close()
-        self._hold_late_ones(tasks, store, converged)
-        return [store[task.id] for task in tasks]
+        self._hold_late_ones([task for task in tasks if _key(task) in converged], store, converged)
+        return [store[task.id] if _key(task) in converged else _without_distance(store[task.id]) for task in tasks]
 
     def _meet(self, store):
         """Wait for the other processes, if there are any, and take in their records."""
@@ -109,7 +111,8 @@ class Executor:
 
     def _run_call(self, call, store, converged):
         first = call[0]
-        done = generate(self.pipelines[first.place], [t.prompt for t in call], [t.seed for t in call], first.steps, first.guidance, self.meter, first.negative_prompt)
+        prompts, seeds = [task.prompt for task in call], [task.seed for task in call]
+        done = generate(self.pipelines[first.place], prompts, seeds, first.steps, first.guidance, self.meter, first.negative_prompt)
         for task, image in zip(call, done.images):
             if task.id in store:
                 continue
@@ -117,17 +120,17 @@ class Executor:
             if target is not None:
                 apart = 0.0 if target == task.id else distance(image, store.image(target))
             measured = {**done.measured(self.meter), "clip_score": self.clip.score(image, task.prompt), "distance": apart}
-            store.add({"id": task.id, "asked": task.to_dict(), "measured": measured, "environment": {**self._environment, "pipeline": self._setups[task.place]}}, image)
+            where = {**self._environment, "pipeline": self._setups[task.place]}
+            store.add({"id": task.id, "asked": task.to_dict(), "measured": measured, "environment": where}, image)
 
     def _hold_late_ones(self, tasks, store, converged):
         """Give the images that were made before their converged one (an adaptive sweep asks for it later) their distance to it."""
-        late = [task for task in tasks if _key(task) in converged and store[task.id]["measured"]["distance"] is None]
-        for task in late[self.processes.process_index :: self.processes.num_processes]:
-            apart = distance(store.image(task.id), store.image(converged[_key(task)]))
+        for task in tasks[self.processes.process_index :: self.processes.num_processes]:
             record = store[task.id]
-            store.write({**record, "measured": {**record["measured"], "distance": apart}})
-        if late:
-            self._meet(store)
+            if record["measured"]["distance"] is None:
+                apart = distance(store.image(task.id), store.image(converged[_key(task)]))
+                store.write({**record, "measured": {**record["measured"], "distance": apart}})
+        self._meet(store)
 
     def _check_setups(self, store, tasks):
         """Raise :class:`InputError` where what was measured before was measured on pipelines set up otherwise: its times would not compare."""
@@ -136,6 +139,10 @@ class Executor:
             for name, value in self._setups[place].items():
                 if before and before[name] != value:
                     raise InputError(f"{store.path}: {place}.{name}: was {before[name]!r} when this run began, now {value!r}; set {name} = {before[name]!r}")
+
+
+def _without_distance(record):
+    return {**record, "measured": {**record["measured"], "distance": None}}
 
 
 def _evaluations(call):

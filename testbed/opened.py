@@ -26,7 +26,8 @@ class Testbed:
 
     def __init__(self, config, places=PLACES):
         if config.quality.reference == "converged" and "edge" not in places:
-            raise InputError("--place: found local with quality.reference = 'converged', images of the edge's model; allowed with local: a folder of captioned images, 'scenes'")
+            allowed = "with local: 'scenes', a folder of captioned images"
+            raise InputError(f"--place: found local with quality.reference = 'converged', the edge's images; allowed {allowed}")
         self.config = config
         self.prompts = open_prompts(config.prompts)
         if config.quality.reference == "scenes" and not hasattr(self.prompts, "reference"):

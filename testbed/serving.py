@@ -43,9 +43,9 @@ def time_batches(pipeline, prompts, guidance, sizes, rounds=ROUNDS):
 def serve(pipeline, fit, drift, tasks, order, rate, store):
     """Serve users' ``tasks`` with the step engine at the cap that was measured; a dict, fit for JSON.
 
-    ``fit``: the profile's ``batching``. ``drift``: expected, as :func:`calibration.completion.predict` takes it. ``rate``: arrivals a second of a Poisson stream; None: all at once. Each request's seconds from
-    arrival until decoded are predicted beforehand and measured, the median of ``RUNS`` runs (a single one of a second is at the mercy of
-    what else the machine does): see :func:`calibration.completion.compare`. ``images``: of how many the image was compared with that
+    ``fit``: the profile's ``batching``. ``drift``: expected, as :func:`calibration.completion.predict` takes it. ``rate``: arrivals a
+    second of a Poisson stream; None: all at once. Each request's seconds from arrival until decoded are predicted beforehand and
+    measured, the median of ``RUNS`` runs (a single one of a second is at the mercy of what else the machine does): see :func:`calibration.completion.compare`. ``images``: of how many the image was compared with that
     of the stock pipeline in ``store``, how many differ, and by how many levels of 255 at most.
     """
     arrivals = poisson(rate, len(tasks), seed=0) if rate else np.zeros(len(tasks))

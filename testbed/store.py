@@ -1,4 +1,4 @@
-"""Records on disk: one JSON line per finished task, its image beside it, nothing ever lost or redone.
+"""Records on disk: a JSON line for each finished task (the last of its id counts), its image beside it, nothing ever lost or redone.
 
 The image is written first, then the line, both flushed to the disk; a run that is killed at any moment leaves
 at most an image without a line, which the next run writes again with the same content. Several processes may write to one folder.

@@ -39,7 +39,7 @@ def pareto(problem, csv):
 
 def figures(out, seeds, chosen, grid=paper.GRID, budgets=paper.BUDGETS):
     """Write the paper's figures and claims into the folder ``out``, and print the table of the claims and the paths."""
-    from testbed.figures import plots as figure_plots
+    from testbed.figures import plots
 
     rows = []
     for method, some in tqdm(claims.to_check(chosen, grid), desc="figures", unit="set"):
@@ -52,7 +52,7 @@ def figures(out, seeds, chosen, grid=paper.GRID, budgets=paper.BUDGETS):
     for name, values in (("fig1", list(paper.fig1(chosen, seeds, budgets))), ("fig2", list(paper.fig2(chosen, budgets)))):
         paths = [out / f"{name}{suffix}" for suffix in (".csv", ".svg", ".png")]
         tables.write_csv(paths[0], values)
-        getattr(figure_plots, name)(values, paths[1:])
+        getattr(plots, name)(values, paths[1:])
         written += paths
     print(*written, sep="\n")
 
@@ -79,9 +79,9 @@ def _show(rows, csv, kind):
         if row.get("note"):
             print(f"{next(iter(row.values()))}: {row['note']}")
     if csv:
-        from testbed.figures import plots as figure_plots
+        from testbed.figures import plots
 
         plot = csv.with_suffix(".svg")
         tables.write_csv(csv, rows)
-        getattr(figure_plots, kind)(rows, [plot])
+        getattr(plots, kind)(rows, [plot])
         print(csv, plot, sep="\n")

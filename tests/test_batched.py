@@ -13,7 +13,7 @@ from PIL import Image
 
 from calibration.serving import ORDERS, simulate
 from testbed.cli import main
-from testbed.engines import stages as prepare
+from testbed.engines import stages
 from testbed.engines.batched import BatchedEngine, Request
 from testbed.engines.stages import Stages, served
 from testbed.engines.stock import generate
@@ -223,7 +223,7 @@ def test_generate_draws_arrivals_from_a_rate(tmp_path):
 
 
 def test_generate_falls_back_to_stock_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare, "StableDiffusionPipeline", type("Another", (), {}))
+    monkeypatch.setattr(stages, "StableDiffusionPipeline", type("Another", (), {}))
     _write(tmp_path / "r.jsonl", [{"id": "r", "prompt": "a big red ball", "seed": 1, "steps": 1}])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -116,6 +116,17 @@ def test_a_few_lucky_prompts_do_not_end_the_sweep_of_an_error():
     assert utility.half_width() < UNSEEN / 20, "a score is bounded: no prompt errs many times as much as others"
 
 
+@pytest.mark.filterwarnings("ignore:sweep.half_width")
+def test_prompts_that_cannot_suffice_are_said_beforehand_and_further_seeds_are_not_spent_on_what_they_cannot_show():
+    with pytest.warns(UserWarning, match="half_width: 0.1 takes 60 prompts of 'object', there are 20: its errors will be less sure"):
+        sweep = begin(supply=20, seeds=(0, 1, 2, 3))
+    records = measure(sweep, World(seed=3, noise=0.3), {})
+    assert sum(record["asked"]["purpose"] == "converged" for record in records) == 20 * len(CLASSES) * len(MODELS)
+    widths = [row["half_width"] for row in sweep.outcome()["widths"] if row["quantity"] == "error"]
+    assert widths == [pytest.approx(UNSEEN / 20)] * len(widths)
+
+
+@pytest.mark.filterwarnings("ignore:sweep.half_width")
 def test_prompts_that_run_out_are_followed_by_seeds_and_then_it_says_what_is_missing():
     sweep = begin(width=0.01, supply=8, seeds=(0, 1))
     records = measure(sweep, World(seed=1), {})

@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 
 import solver
+from solver.inputs import InputError
+from testbed import chain, config
 from testbed.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -193,13 +195,24 @@ def test_more_samples_are_added_to_a_finished_sweep_without_losing_any(undisturb
     assert "sweep: this run folder was made with" in capsys.readouterr().err
 
 
+def test_a_run_folder_of_before_prompts_had_noises_of_their_own_is_not_mixed_with_them(tmp_path, small_config):
+    out = chain.open_run(config.load(small_config), tmp_path / "run")
+    before = json.loads((out / "config.json").read_text())
+    del before["sweep"]["noise"]
+    (out / "config.json").write_text(json.dumps(before))
+    with pytest.raises(InputError, match="sweep: this run folder was made with .*'noise': 'shared'"):
+        chain.open_run(config.load(small_config), out)
+    small_config.write_text(small_config.read_text().replace("converged_steps = 12", 'converged_steps = 12\nnoise = "shared"'))
+    assert chain.open_run(config.load(small_config), out) == out
+
+
 def test_an_adaptive_sweep_goes_on_until_its_intervals_are_narrow_enough(tmp_path, small_config):
     small_config.write_text(small_config.read_text().replace("converged_steps = 12", "converged_steps = 12\nhalf_width = 0.8"))
     assert main(["calibrate", str(small_config), "--out", str(tmp_path / "run")]) == 0
     plan = json.loads((tmp_path / "run" / "profiles.json").read_text())["plan"]
     made = records(tmp_path / "run" / "calibration" / "records.jsonl")
     assert plan["target"] == 0.8 and len(plan["rounds"]) > 1 and all(row["reached"] for row in plan["widths"])
-    assert plan["evaluations"] == sum(r["asked"]["steps"] for r in made)
+    assert plan["evaluations"] == sum(r["asked"]["steps"] for r in {r["id"]: r for r in made}.values())
     assert {r["asked"]["purpose"] for r in made} == {"sweep", "converged", "untimed"}
 
 
@@ -250,6 +263,10 @@ def test_each_place_is_calibrated_alone_where_the_other_models_weights_are_not_a
         for quantity in ("error", "utility", "frechet"):
             assert [point["value"] for point in mine[quantity]["points"]] == pytest.approx([point["value"] for point in one[quantity]["points"]], rel=1e-4)
         assert bool(mine.get("batching")) == (mine["place"] == "edge")
+    for place in ("edge", "local"):  # one after the other into one folder
+        assert main(["calibrate", str(small_config), "--place", place, "--out", str(tmp_path / "both")]) == 0
+    both = json.loads((tmp_path / "both" / "profiles.json").read_text())
+    assert [(one["place"], one["prompt_class"]) for one in both["profiles"]] == [(one["place"], one["prompt_class"]) for one in whole]
     small_config.write_text(small_config.read_text().replace("[quality]", '[quality]\nreference = "converged"'))
     assert main(["calibrate", str(small_config), "--place", "local", "--out", str(tmp_path / "refused")]) == 2
     assert "--place: found local with quality.reference = 'converged'" in capsys.readouterr().err and not (tmp_path / "refused").exists()

@@ -6,8 +6,7 @@ import pytest
 from solver.inputs import InputError
 from testbed.metrics import quality
 from testbed.metrics.distances import Reference
-from testbed.report import curves as report_curves
-from testbed.report import setup as report_setup
+from testbed.report import curves, setup
 
 T = np.linalg.cholesky(np.diag(np.linspace(0.3, 1.5, 8)) + 0.1)  # of the generated features in all the worlds here
 
@@ -159,11 +158,11 @@ def test_the_report_says_what_cannot_be_compared_or_carried():
     beyond = profile(900, infinity={"value": 1.2345, "low": 1.0, "high": 1.5}, note=None)
     profiles, totals = [profile(8, note="8 cannot"), profile(8, note="8 cannot"), beyond], [{"note": "7 cannot"}, {"note": None}, {}]
     extrapolated = "extrapolated to infinitely many pictures, all, edge server, 4 steps: 1.23 [1, 1.5]."
-    assert report_setup.frechet_notes(profiles, totals) == ["general", "8 cannot", "7 cannot", extrapolated]
-    assert report_curves._sizes(profiles, "frechet").endswith(
+    assert setup.frechet_notes(profiles, totals) == ["general", "8 cannot", "7 cannot", extrapolated]
+    assert curves._sizes(profiles, "frechet").endswith(
         "from 8 or 900 pictures; Fréchet distances of different numbers are not comparable."
     )
-    assert report_curves._sizes(profiles, "kid") == " Each point is from 8 or 900 pictures."
-    assert report_curves._sizes(profiles[:2], "frechet") == " Each point is from 8 pictures." and report_curves._sizes(profiles, "time") == ""
+    assert curves._sizes(profiles, "kid") == " Each point is from 8 or 900 pictures."
+    assert curves._sizes(profiles[:2], "frechet") == " Each point is from 8 pictures." and curves._sizes(profiles, "time") == ""
     old = [{key: value for key, value in one.items() if key != "kid"} for one in profiles]
-    assert "kid" not in report_curves.quantities(old)
+    assert "kid" not in curves.quantities(old)

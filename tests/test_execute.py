@@ -34,4 +34,5 @@ def test_images_made_before_their_converged_one_get_their_distance_when_it_is_th
         apart = distance(store.image(record["id"]), RecordStore(tmp_path).image(converged.id)) if same else None
         assert record == {**was, "measured": {**was["measured"], "distance": apart}} and (not same or apart > 0)
     assert executor.run([*first, converged], RecordStore(tmp_path), "test") == after, "written once, and kept"
+    assert executor.run(first, RecordStore(tmp_path), "test") == before, "an earlier round sees again what it saw"
     assert len((tmp_path / "records.jsonl").read_text().splitlines()) == 4 + 1 + 2

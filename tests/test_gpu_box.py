@@ -27,7 +27,9 @@ def box(tmp_path):
         (tmp_path / folder).mkdir(parents=True)
     shutil.copy(SCRIPT, tmp_path / "scripts")
     (tmp_path / ".venv/bin/testbed").write_text(STAND_IN)
-    (tmp_path / ".venv/bin/testbed").chmod(0o755)
+    (tmp_path / "scripts/install").write_text('#!/bin/sh\necho "install $*"\nexit 2\n')
+    for name in ("scripts/install", ".venv/bin/testbed"):
+        (tmp_path / name).chmod(0o755)
     return tmp_path
 
 
@@ -53,7 +55,7 @@ def test_it_says_what_there_is_and_what_it_costs_first_and_ends_as_the_run_does(
     (box / "go").write_text(str(code))
     done = start(box)
     said = done.communicate(timeout=20)[0].splitlines()
-    assert said[:3] == ["testbed doctor", "testbed run sd15 --out runs/sd15 --plan", "testbed run sd15 --out runs/sd15"]
+    assert said[:4] == ["install energy", "testbed doctor", "testbed run sd15 --out runs/sd15 --plan", "testbed run sd15 --out runs/sd15"]
     assert done.returncode == code
 
 

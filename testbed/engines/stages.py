@@ -62,7 +62,7 @@ class Stages:
 
     def _encode(self, prompts, guided, negative=None):
         """The pipeline's ``encode_prompt``: prompt's and negative prompt's embeddings, then with SDXL both pooled."""
-        guidance = {"do_classifier_free_guidance": guided, "negative_prompt": negative}
+        guidance = {"do_classifier_free_guidance": guided, "negative_prompt": negative and [negative]}
         return self.pipeline.encode_prompt(prompts, device=self.device, num_images_per_prompt=1, **guidance)
 
     def _conditions(self, embeds, pooled=None):

@@ -12,7 +12,7 @@ def metrics(testbed, reference):
 
     What a path or an id names is also told by its content (``..._sha256``, 12 digits), which is the same on every machine.
     """
-    config, edge, pool = testbed.config.quality, testbed.models.get("edge"), testbed.prompts
+    config, sweep, edge, pool = testbed.config.quality, testbed.config.sweep, testbed.models.get("edge"), testbed.prompts
     prompts = {
         "prompts": testbed.config.prompts,
         "prompts_sha256": _sha256([pool.calibration(name, pool.available(name)) for name in pool.classes]),
@@ -25,7 +25,7 @@ def metrics(testbed, reference):
         "interval": INTERVAL,
     }  # fmt: skip
     return {
-        "error": {"name": "relative distance to the converged sample", "converged_steps": testbed.config.sweep.converged_steps, **prompts},
+        "error": {"name": "relative distance to the converged sample", "converged_steps": sweep.converged_steps, "noise": sweep.noise, **prompts},
         "utility": {"name": "rescaled CLIP score", "model": config.clip, "model_sha256": testbed.clip.fingerprint, **prompts},
         "frechet": compared,
         "kid": {"name": "kernel distance, squared MMD with a cubic kernel, unbiased", **compared},

@@ -111,6 +111,8 @@ def open_pipeline(config, device):
     asked = set(inspect.signature(pipeline.__call__).parameters)
     if "prompt" not in asked or "image" in asked or not asked & {"callback_on_step_end", "callback"}:
         raise InputError(f"model: {config.model}: a {type(pipeline).__name__} is not a text-to-image pipeline with a per-step callback")
+    if config.negative_prompt and "negative_prompt" not in asked:
+        raise InputError(f"negative_prompt: {config.model}: a {type(pipeline).__name__} takes none; leave it out")
     tell_steps(pipeline)
     pipeline.set_progress_bar_config(disable=True)
     if config.scheduler:

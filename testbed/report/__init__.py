@@ -106,15 +106,16 @@ def _validation(path):
 
 
 def _records(path):
-    """The records of one stage, read only. A torn last line is what ``kill -9`` leaves: it is no record."""
+    """The records of one stage, read only; of lines with the same id the last. A torn last line is what ``kill -9`` leaves: no record."""
     if not path.exists():
         return []
     *lines, _ = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    records = []
+    records = {}
     for index, line in enumerate(lines, start=1):
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except json.JSONDecodeError as error:
             raise InputError(f"{path}: line {index}: not valid JSON: {error}") from None
-        need(f"{path}: line {index}", records[-1], ("asked", "measured", "image"))
-    return records
+        need(f"{path}: line {index}", record, ("asked", "measured", "image"))
+        records[record.get("id", index)] = record
+    return list(records.values())

@@ -85,13 +85,14 @@ def devices(found, users, scenario):
 def samples(profiles, records):
     """{rows, table}: how much each curve rests on; a row for each prompt class and place, in the table one for each step count too.
 
-    ``records``: of the calibration; the seeds are theirs, and unknown without them.
+    ``records``: of the calibration; the seeds, those of a prompt, are theirs, and unknown without them.
     """
     seeds = {}
     for record in records:
         asked = record["asked"]
         if asked["purpose"] in POINTS:
-            seeds.setdefault((asked["prompt_class"], asked["place"], asked["steps"]), set()).add(asked["seed"])
+            there = seeds.setdefault((asked["prompt_class"], asked["place"], asked["steps"]), {})
+            there.setdefault(asked["prompt"], set()).add(asked["seed"])
     rows, every = [], []
     for profile in profiles:
         cell = {"prompt_class": profile["prompt_class"], "place": profile["place"]}
@@ -103,7 +104,7 @@ def samples(profiles, records):
                     **cell,
                     "steps": point["steps"],
                     "prompts": point.get("prompts"),
-                    "seeds": len(found) if found else None,
+                    "seeds": max(map(len, found.values())) if found else None,
                     "images": point["n"],
                 }
             )

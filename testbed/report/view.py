@@ -8,8 +8,7 @@ from calibration.scenario import sites, units
 from calibration.tasks import POINTS
 from calibration.verdicts import verdicts
 from testbed import plots
-from testbed.report import fits as report_fits
-from testbed.report import setup as report_setup
+from testbed.report import fits, setup
 from testbed.report.agreement import AGREEMENT, agreement
 from testbed.report.curves import PLACES, curves, file_name, quantities
 from testbed.report.format import finite, toml
@@ -26,8 +25,8 @@ def view(run):
     found = sites(run.profiles, run.scenario) if run.profiles and run.scenario else []
     first = next((record for records in run.records.values() for record in records), {})
     curve_rows = [curves(profiles, name) for name in quantities(profiles)]
-    batching, allocated = report_fits.batching(profiles), _allocation_panels(users)
-    agreed, samples = agreement(validation) if validation else [], report_setup.samples(profiles, run.records["calibration"])
+    batching, allocated = fits.batching(profiles), _allocation_panels(users)
+    agreed, samples = agreement(validation) if validation else [], setup.samples(profiles, run.records["calibration"])
     panels = [*(panel for row in curve_rows for panel in row["panels"]), *batching, *allocated, *agreed, samples]
     return {
         "name": run.folder.name,
@@ -37,22 +36,22 @@ def view(run):
         "samples": samples["rows"],
         "samples_table": samples["table"],
         "tables": [panel["table"] for panel in panels if panel["table"]["rows"]],
-        "models": report_setup.models(run),
+        "models": setup.models(run),
         "pictures": {stage: sum(one["asked"]["purpose"] in (*POINTS, "user") for one in records) for stage, records in run.records.items()},
-        "bases": report_setup.bases(found, profiles),
-        "devices": report_setup.devices(found, users, run.scenario),
+        "bases": setup.bases(found, profiles),
+        "devices": setup.devices(found, users, run.scenario),
         "scenario": run.scenario,
         "units": units(run.profiles, run.scenario) if run.profiles and run.scenario else {},
         "metrics": run.profiles["metrics"] if run.profiles else {},
         "curves": curve_rows,
-        "fits": report_fits.fits(profiles),
-        "families": report_fits.families(profiles),
-        "energy": report_fits.energy(profiles),
+        "fits": fits.fits(profiles),
+        "families": fits.families(profiles),
+        "energy": fits.energy(profiles),
         "batching": batching,
-        "plan": report_fits.plan(run.profiles) if run.profiles else None,
+        "plan": fits.plan(run.profiles) if run.profiles else None,
         "class_differences": run.profiles.get("class_differences", []) if run.profiles else [],
-        "frechet_notes": report_setup.frechet_notes(profiles, totals),
-        "mlperf_notes": report_setup.mlperf_notes(run, profiles),
+        "frechet_notes": setup.frechet_notes(profiles, totals),
+        "mlperf_notes": setup.mlperf_notes(run, profiles),
         "users": users,
         "problem": run.problem,
         "allocation": run.allocation,

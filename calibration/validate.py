@@ -59,6 +59,8 @@ def validate(problem, allocation, profiles, scenario, records, extra_totals=()):
             notes.add("Emulated: local times are measured times multiplied by the device's published ratio.")
         if estimate["energy"].basis == "modelled":
             notes.add("Modelled: energy without a meter on the device is assumed watts times the (measured or emulated) time.")
+    if profiles["metrics"].get("error", {}).get("noise") == "shared":
+        notes.add("All prompts of a seed begin with the same noise, on which error and utility depend: their intervals do not hold that.")
     drift = drifts(records, profiles)
     for place, found in sorted(drift.items()):
         notes.add(

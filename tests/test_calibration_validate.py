@@ -94,6 +94,13 @@ def test_the_interval_of_a_total_time_holds_what_the_machine_wandered_during_the
     assert still < 0.015
 
 
+def test_intervals_that_do_not_hold_a_shared_noise_are_said_not_to(setting):
+    found, *others = setting
+    for noise, said in (("shared", True), ("own", False)):
+        one = {**found, "metrics": {"error": {"noise": noise}}}
+        assert any("the same noise" in note for note in run((one, *others), World(seed=3, watts=40.0))["notes"]) == said
+
+
 def test_one_prompt_asked_often_is_not_an_average_over_prompts():
     # Images of one prompt share its difficulty: intervals must not shrink with their number alone.
     setting = chain(World(seed=5), ["object"], steps=[2, 6, 16, 32], prompts=30, seeds=(0, 1, 2), users=200)

@@ -54,7 +54,7 @@ def row(estimate, profile, steps, name):
     covariance, factor = _fit(profile, name)
     own = t_quantile(estimate.freedom) ** 2 * estimate.own
     half = np.sqrt(own + (factor * estimate.scale) ** 2 * float(covariance([steps])[0, 0]) + _drifting(name, profile, estimate.predicted) ** 2)
-    found = _compare(estimate.predicted, estimate.measured, half, estimate.paper)
+    found = _above_zero(name, _compare(estimate.predicted, estimate.measured, half, estimate.paper))
     return {**found, "basis": estimate.basis} if estimate.basis else found
 
 
@@ -65,7 +65,7 @@ def totals(estimates):
         there = [(profile, steps, one[name], 1.0) for profile, steps, one in estimates if one[name].measured is not None]
         count = len(there) if form == "mean" and there else 1
         predicted, measured, half, paper = _sum(name, there)
-        found = _compare(predicted / count, None if measured is None else measured / count, half / count, paper / count)
+        found = _above_zero(name, _compare(predicted / count, None if measured is None else measured / count, half / count, paper / count))
         rows.append({"quantity": f"{name} ({form})", "unit": unit, **found, "basis": _basis(one for _, _, one, _ in there)})
     return rows
 
@@ -147,6 +147,11 @@ def _sum(name, parts, drifting=True):
     paper = sum(factor * one.paper for _, _, one, factor in parts)
     together = drifting * sum(_drifting(name, profile, factor * one.predicted) for profile, _, one, factor in parts)
     return predicted, measured, float(np.sqrt(square + sum(half**2 for half in doubt.values()) + together**2)), paper
+
+
+def _above_zero(name, found):
+    """An error is a distance: its interval does not reach below 0."""
+    return {**found, "low": max(0.0, found["low"])} if name == "error" else found
 
 
 def _compare(predicted, measured, half, paper):

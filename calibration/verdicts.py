@@ -78,7 +78,7 @@ def _total(row):
     if row["low"] is None or row["measured"] is None:
         reason = "not measured" if row["measured"] is None else "no interval: as many pictures as the calibration has"
         return Verdict("prediction", judged, "–", "–", NOT_TESTED, reason=reason)
-    half = (row["high"] - row["low"]) / 2
+    half = row["high"] - row["predicted"] if row["measured"] > row["predicted"] else row["predicted"] - row["low"]
     found = f"predicted {row['predicted']:.4g}, measured {row['measured']:.4g} {unit}".rstrip()
     allowed = f"{row['low']:.4g} to {row['high']:.4g} {unit}".rstrip()
     if row["basis"] == "modelled":

@@ -61,8 +61,8 @@ def test_users_are_served_with_the_images_of_the_stock_pipeline_and_times_that_f
     assert [row["quantity"] for row in found["totals"]] == ["makespan", "time (sum)", "makespan, drift removed", "time (sum), drift removed"]
     raw, moved = found["totals"][:2], found["totals"][2:]
     for a, b in zip(raw, moved):
-        wide = 0.05 if rate else 0.15  # where requests come one by one, part of the time is not the machine's
-        assert (a["high"] - a["low"]) / a["predicted"] > wide, "a machine whose speed may differ by a tenth"
         assert a["measured"] == b["measured"]
+        if rate is None:  # else much of the time is waiting for requests, which is not the machine's
+            assert (a["high"] - a["low"]) / a["predicted"] > 0.15, "a machine whose speed may differ by a tenth"
     for row in found["requests"] + found["totals"]:  # other programs may slow this machine manyfold, not by orders of magnitude
         assert row["low"] <= row["predicted"] <= row["high"] and 0.05 < row["measured"] / row["predicted"] < 20

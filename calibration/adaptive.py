@@ -46,7 +46,8 @@ class AdaptiveSweep:
         plan.check(models, prompts, seeds, steps, converged_steps)
         for name, texts in prompts.items():
             if len(texts) < (needed := ceil(UNSEEN / width)):
-                warn(f"sweep.half_width: {width:g} takes {needed} prompts of '{name}', there are {len(texts)}: its errors will be less sure", stacklevel=2)
+                there = f"{width:g} takes {needed} prompts of '{name}', there are {len(texts)}"
+                warn(f"sweep.half_width: {there}: its errors will be less sure", stacklevel=2)
         if pilot < 3:
             raise InputError(f"sweep.prompts_per_class: found {pilot}; allowed: at least 3, the pilot of an adaptive sweep")
         self.models, self.width, self.converged_steps = models, width, converged_steps
@@ -70,12 +71,14 @@ class AdaptiveSweep:
         self.rounds.append({"images": len(records), "evaluations": sum(record["asked"]["steps"] for record in records)})
         self.cells, grown = list(cells(records, units)), False
         for cell in self.cells:
+            if cell.half_width() <= self.width:
+                continue
             some, once = self.wanted[cell.prompt_class], {self.converged_steps: "converged"} if cell.quantity == "error" else {}
             have = sum({*once, max(self.steps)} <= one.get(cell.place, {}).keys() for one in some)
             # further seeds narrow what comes from sampling, but show no kind of prompt that was not there
             seeds_help = cell.sampled() > self.width
             left = (len(self.supply[cell.prompt_class]) if seeds_help else self.prompts[cell.prompt_class]) - have
-            if cell.half_width() <= self.width or not seeds_help and left <= 0:
+            if left <= 0 and not seeds_help:
                 continue
             steps, extra = cell.cheapest(self.width, sum(once), min(left, int(have * (MOST_GROWTH - 1))))
             extra = min(left, max(extra, ceil(have * LEAST_GROWTH)))

@@ -25,6 +25,16 @@ class Drift:
     se: float
     n: int
 
+    @classmethod
+    def of(cls, ratios):
+        """``ratios``, shape (n,), of measured to predicted times."""
+        return cls(float(np.median(ratios)), float(MEDIAN * np.std(ratios, ddof=1) / np.sqrt(len(ratios))), len(ratios))
+
+
+def ratio(record, time):
+    """Measured to fitted seconds of a record; ``time``: its profile's."""
+    return record["measured"]["time"] / (time["overhead"] + time["step_time"] * record["asked"]["steps"])
+
 
 def wander(ratios):
     """Relative standard deviation of the machine's speed from one part of a sweep to another, beyond what single images vary.
@@ -55,10 +65,5 @@ def drifts(records, profiles):
     for record in records:
         asked = record["asked"]
         if asked["purpose"] == "anchor":
-            time = fitted[asked["place"], asked["prompt_class"]]
-            ratios[asked["place"]][record["id"]] = record["measured"]["time"] / (time["overhead"] + time["step_time"] * asked["steps"])
-    return {
-        place: Drift(float(np.median(some)), float(MEDIAN * np.std(some, ddof=1) / np.sqrt(len(some))), len(some))
-        for place, some in ((place, list(of.values())) for place, of in ratios.items())
-        if len(some) >= 3
-    }
+            ratios[asked["place"]][record["id"]] = ratio(record, fitted[asked["place"], asked["prompt_class"]])
+    return {place: Drift.of(list(some.values())) for place, some in ratios.items() if len(some) >= 3}

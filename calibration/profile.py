@@ -8,7 +8,7 @@ from calibration import batching
 from calibration.checks import need, number, table
 from calibration.classes import differences
 from calibration.curves import FAMILIES
-from calibration.drift import wander
+from calibration.drift import ratio, wander
 from calibration.energy import fit_energy, metered, power
 from calibration.fit import fit_curve
 from calibration.samples import sample, weights
@@ -56,8 +56,7 @@ def _add_wander(profiles, records):
     for place in {entry["place"] for entry in profiles}:
         times = {entry["prompt_class"]: entry["time"] for entry in profiles if entry["place"] == place}
         timed = [r for r in records if r["asked"]["place"] == place and r["asked"]["purpose"] == "sweep"]
-        found = [(times[r["asked"]["prompt_class"]], r["asked"]["steps"], r["measured"]["time"]) for r in timed]
-        spread = wander([seconds / (time["overhead"] + time["step_time"] * steps) for time, steps, seconds in found])
+        spread = wander([ratio(r, times[r["asked"]["prompt_class"]]) for r in timed])
         for time in times.values():
             time["wander"] = spread
 

@@ -59,6 +59,11 @@ class Task:
         object.__setattr__(self, "guidance", abs(float(self.guidance)))  # 3 and 3.0, 0.0 and -0.0: one task, one id
 
     @property
+    def sample(self):
+        """What the images of all step counts have in common that are held against one converged image."""
+        return self.place, self.model, self.revision, self.prompt, self.seed, self.guidance, self.negative_prompt
+
+    @property
     def id(self):
         """16 hexadecimal digits: the SHA-256 of the task's fields as canonical JSON."""
         text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -79,3 +84,15 @@ class Task:
             return cls(**values)
         except InputError as error:
             raise InputError(str(error).replace("task", where, 1)) from None
+
+
+def known(tasks, records):
+    """``records`` of ``tasks``, in their order; a distance counts only where ``tasks`` ask for the converged image.
+
+    What follows from them is then the same however many images were made before, and in whatever order.
+    """
+    converged = {task.sample for task in tasks if task.purpose == "converged"}
+    return [
+        record if task.sample in converged else {**record, "measured": {**record["measured"], "distance": None}}
+        for task, record in zip(tasks, records, strict=True)
+    ]

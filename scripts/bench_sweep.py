@@ -20,6 +20,7 @@ import numpy as np
 
 from calibration.adaptive import UNIFORM, AdaptiveSweep, cells
 from calibration.plan import sweep
+from calibration.tasks import known
 from solver.inputs import write_json
 from testbed import chain, config
 from testbed.calibrate import error_and_utility_units
@@ -43,10 +44,8 @@ class World:
         self.seed, self.made = seed, {}
 
     def records(self, tasks):
-        """Those of ``tasks``; errors are known of the images that have a converged one."""
-        converged = {task.prompt for task in tasks if task.purpose == "converged"}
-        found = [(task, self.record(task)) for task in tasks]
-        return [one if task.prompt in converged else one | {"measured": one["measured"] | {"distance": None}} for task, one in found]
+        """Those of ``tasks``, as an executor returns them."""
+        return known(tasks, [self.record(task) for task in tasks])
 
     def record(self, task):
         """The task's record, the same each time that it is asked for."""

@@ -76,7 +76,7 @@ def calibrate(testbed, out):
     if (path := out / "profiles.json").exists():  # a place that was calibrated alone before stays
         before = read_json(path)
         for part in ("profiles", "class_differences"):
-            kept = [row for row in before[part] if row["place"] not in testbed.models]
+            kept = [row for row in before.get(part, []) if row["place"] not in testbed.models]
             profiles[part] = sorted(kept + profiles[part], key=lambda row: PLACES.index(row["place"]))
     write_json(path, profiles)
     return profiles, {"records": records, "features": features, "reference": reference}

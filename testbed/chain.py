@@ -37,7 +37,7 @@ def open_run(config, out):
 def _check_run(path, wanted):
     if path.exists():
         before = read_json(path)
-        before["sweep"] = {"noise": "shared", **before["sweep"]}  # as an older testbed had it
+        before["sweep"] = {"noise": "shared", **before.get("sweep", {})}  # as an older testbed had it
         found = _plain(from_dict(before, str(path)).to_dict())  # with what that had no other settings for
         for key in sorted((set(wanted) | set(found)) - {"execute", "scenario"}):
             here, there = ({**one[key], **dict.fromkeys(EXTENT)} if key == "sweep" and key in one else one.get(key) for one in (wanted, found))

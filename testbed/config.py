@@ -97,7 +97,8 @@ def find(name_or_path=None):
 def load(name_or_path=None, **models):
     """Read a preset by name or a TOML file by path (default: the preset ``embedded``).
 
-    ``local``, ``edge``: a hub id or folder in place of the model there; it takes over dtype, guidance, negative prompt and memory, and the rest is its own.
+    ``local``, ``edge``: a hub id or folder in place of the model there; it takes over dtype, guidance, negative prompt and memory, and
+    the rest is its own.
     Raises :class:`InputError` for a missing file, malformed TOML, an unknown key or a wrong value.
     """
     path = find(name_or_path)

@@ -11,6 +11,7 @@ import diffusers
 import torch
 from tqdm import tqdm
 
+from calibration.tasks import known
 from solver.inputs import InputError
 from testbed.engines.stock import generate
 from testbed.meters import open_meter
@@ -54,11 +55,8 @@ class Executor:
         self._setups = {place: setup(pipeline) for place, pipeline in pipelines.items()}
 
     def run(self, tasks, store, title):
-        """Execute the tasks that ``store`` does not hold yet, each recorded the moment that it is finished; returns their records.
-
-        A distance counts only where ``tasks`` ask for the converged image, so that what follows from the records is the same however
-        often a run was stopped.
-        Started by ``accelerate launch``, each process does its share of the calls, and all return all records.
+        """Execute the tasks that ``store`` does not hold yet, each recorded the moment that it is finished; returns what is
+        :func:`calibration.tasks.known` of them. Started by ``accelerate launch``, each process does its share of the calls, and all return all records.
         """
         self._meet(store)
         self._check_setups(store, tasks)
@@ -69,15 +67,15 @@ class Executor:
             seconds, done = self._warm_up(list(chain(*shares))), f", {len(tasks) - images} images done before" if images < len(tasks) else ""
             print(f"{title}: {images} images, {steps} denoising steps, about {max(1, round(seconds))} s{done}", flush=True)
         bar = tqdm(total=sum(map(_evaluations, chain(*shares))), desc=title, unit="step", mininterval=1.0, disable=not any(missing))
-        converged = {_key(task): task.id for task in tasks if task.purpose == "converged"}
+        converged = {task.sample: task.id for task in tasks if task.purpose == "converged"}
         for calls in shares:
             for call in calls:
                 self._run_call(call, store, converged)
                 bar.update(_evaluations(call))
             self._meet(store)
         bar.close()
-        self._hold_late_ones([task for task in tasks if _key(task) in converged], store, converged)
-        return [store[task.id] if _key(task) in converged else _without_distance(store[task.id]) for task in tasks]
+        self._hold_late_ones([task for task in tasks if task.sample in converged], store, converged)
+        return known(tasks, [store[task.id] for task in tasks])
 
     def _meet(self, store):
         """Wait for the other processes, if there are any, and take in their records."""
@@ -116,7 +114,7 @@ class Executor:
         for task, image in zip(call, done.images):
             if task.id in store:
                 continue
-            target, apart = converged.get(_key(task)), None
+            target, apart = converged.get(task.sample), None
             if target is not None:
                 apart = 0.0 if target == task.id else distance(image, store.image(target))
             measured = {**done.measured(self.meter), "clip_score": self.clip.score(image, task.prompt), "distance": apart}
@@ -128,7 +126,7 @@ class Executor:
         for task in tasks[self.processes.process_index :: self.processes.num_processes]:
             record = store[task.id]
             if record["measured"]["distance"] is None:
-                apart = distance(store.image(task.id), store.image(converged[_key(task)]))
+                apart = distance(store.image(task.id), store.image(converged[task.sample]))
                 store.write({**record, "measured": {**record["measured"], "distance": apart}})
         self._meet(store)
 
@@ -139,10 +137,6 @@ class Executor:
             for name, value in self._setups[place].items():
                 if before and before[name] != value:
                     raise InputError(f"{store.path}: {place}.{name}: was {before[name]!r} when this run began, now {value!r}; set {name} = {before[name]!r}")
-
-
-def _without_distance(record):
-    return {**record, "measured": {**record["measured"], "distance": None}}
 
 
 def _evaluations(call):
@@ -158,6 +152,3 @@ def _share(calls, processes):
         load[least] += _evaluations(call)
     return shares
 
-
-def _key(task):
-    return task.place, task.model, task.revision, task.prompt, task.seed, task.guidance, task.negative_prompt

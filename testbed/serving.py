@@ -6,8 +6,8 @@ import torch
 from calibration.average import t_quantile
 from calibration.batching import seconds as seconds_of
 from calibration.completion import compare, compared, predict
+from calibration.drift import Drift
 from calibration.serving import poisson
-from calibration.timing import MEDIAN
 from testbed.engines.batched import BatchedEngine, Request
 
 TICKS = 4  # of one timing: the mean of a few is less skewed than a single one
@@ -45,11 +45,13 @@ def serve(pipeline, fit, drift, tasks, order, rate, store):
 
     ``fit``: the profile's ``batching``. ``drift``: expected, as :func:`calibration.completion.predict` takes it. ``rate``: arrivals a
     second of a Poisson stream; None: all at once. Each request's seconds from arrival until decoded are predicted beforehand and
-    measured, the median of ``RUNS`` runs (a single one of a second is at the mercy of what else the machine does): see :func:`calibration.completion.compare`. ``images``: of how many the image was compared with that
-    of the stock pipeline in ``store``, how many differ, and by how many levels of 255 at most.
+    measured, the median of ``RUNS`` runs (a single one of a second is at the mercy of what else the machine does): see
+    :func:`calibration.completion.compare`. ``images``: of how many the image was compared with that of the stock pipeline in
+    ``store``, how many differ, and by how many levels of 255 at most.
     """
     arrivals = poisson(rate, len(tasks), seed=0) if rate else np.zeros(len(tasks))
-    requests = [Request(task.prompt, task.seed, task.steps, task.guidance, float(at), task.negative_prompt) for task, at in zip(tasks, arrivals, strict=True)]
+    at = zip(tasks, map(float, arrivals), strict=True)
+    requests = [Request(task.prompt, task.seed, task.steps, task.guidance, arrival, task.negative_prompt) for task, arrival in at]
     cap = min(fit["cap"], fit["text"]["points"][-1]["batch"], fit["decode"]["points"][-1]["batch"])
     asked = fit, fit["text"], fit["decode"], arrivals, [task.steps for task in tasks], cap, order
     engine = BatchedEngine(pipeline, cap, order)
@@ -64,14 +66,13 @@ def serve(pipeline, fit, drift, tasks, order, rate, store):
     images = {"compared": len(apart), "different": sum(one > 0 for one in apart), "largest_difference": max(apart)}
     measured = np.median(seconds, axis=0)
     found = compare(predict(*asked, drift), measured)
-    found["totals"] += [_moved(row, np.array(ratios)) for row in compare(predict(*asked), measured)["totals"]]
+    found["totals"] += [_moved(row, Drift.of(ratios)) for row in compare(predict(*asked), measured)["totals"]]
     return {**found, "runs": seconds.tolist(), "images": images}
 
 
-def _moved(row, ratios):
-    """A total as predicted at the speed that the machine had while it served: ``ratios`` of batches' seconds then to those predicted."""
-    ratio, doubt = np.median(ratios), t_quantile(len(ratios) - 1) * MEDIAN * np.std(ratios, ddof=1) / np.sqrt(len(ratios))
-    predicted = ratio * row["predicted"]
-    low, high = (predicted + sign * np.hypot(ratio * (row[end] - row["predicted"]), doubt * row["predicted"]) for sign, end in ((-1, "low"), (1, "high")))
+def _moved(row, drift):
+    """A total as predicted at the speed that the machine had while it served; ``drift``: of batches' seconds then to those predicted."""
+    predicted, doubt = drift.ratio * row["predicted"], t_quantile(drift.n - 1) * drift.se
+    low, high = (predicted + sign * np.hypot(drift.ratio * (row[end] - row["predicted"]), doubt * row["predicted"]) for sign, end in ((-1, "low"), (1, "high")))
     moved = {**row, "quantity": f"{row['quantity']}, drift removed", "predicted": float(predicted), "low": float(low), "high": float(high)}
     return compared(moved, row["measured"])

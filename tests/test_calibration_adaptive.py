@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from calibration.adaptive import LEAST_STEPS, UNSEEN, AdaptiveSweep, Curved, spread_out
 from calibration.samples import sample
+from calibration.tasks import known
 from solver.inputs import InputError
 from tests.calibration_world import CLASSES, GRID, MODELS, World, units
 
@@ -27,11 +28,9 @@ def measure(sweep, world, store):
 
 
 def answer(tasks, world, store):
-    """The tasks' records; errors are known of the images that have a converged one."""
+    """The tasks' records, as an executor returns them."""
     store |= {task.id: world.record(task) for task in tasks if task.id not in store}
-    converged = {(task.place, task.prompt, task.seed) for task in tasks if task.purpose == "converged"}
-    known = {task.id for task in tasks if (task.place, task.prompt, task.seed) in converged}
-    return [store[task.id] | ({} if task.id in known else {"measured": store[task.id]["measured"] | {"distance": None}}) for task in tasks]
+    return known(tasks, [store[task.id] for task in tasks])
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,7 @@ class _Running:
 
 
 class BatchedEngine:
-    """Serves requests on a pipeline that is :func:`testbed.engines.stages.served`, in batches of at most ``cap``, in an order of ``ORDERS``.
+    """Serves requests on a pipeline that is :func:`testbed.engines.stages.served`, in batches of at most ``cap``, in one of ``ORDERS``.
 
     ``caps`` holds the cap of each stage: where memory runs out, the stage goes on with half as many. ``log``: of the last run.
     Each image is the one that the pipeline makes of the request alone, whatever else is in the batch.

@@ -18,7 +18,8 @@ class CaptionedImages:
 
     The JSON file holds ``images`` [{"id", "file_name"}] and ``annotations`` [{"image_id", "caption"}]; the TSV has the columns ``image_id``,
     ``caption`` and ``file_name``, a line for each image. An image lies under its file name in the folder or anywhere below it.
-    ``captions``: for each image of ``paths`` all of its captions, in the file's order. Raises :class:`InputError` naming file and field for what is missing or malformed.
+    ``captions``: for each image of ``paths`` all of its captions, in the file's order. Raises :class:`InputError` naming file and field for what
+    is missing or malformed.
     """
 
     def __init__(self, folder):

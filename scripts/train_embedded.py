@@ -301,7 +301,7 @@ known (`docs/log.md`); a fresh run of the script follows the lengths above from 
 
 Architectures: `testbed/embedded/models.py`. Sampler: DDIM, η = 0, velocity prediction, zero terminal SNR,
 trailing spacing. Classifier-free guidance was trained in (10 % empty captions); the presets use guidance 3.
-What they show, measured: `scripts/bench_embedded.py` and `benchmarks/results/`.
+What they show, measured: `benchmarks/embedded_quality.py` and `benchmarks/results/`.
 """
 
 

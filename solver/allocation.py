@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from solver.columns import column, fault, fields, word
+from solver.columnar import column, fault, fields, word
 from solver.inputs import InputError, read_json, write_atomic
 from solver.problem import PLACES
 
@@ -22,7 +22,7 @@ class Allocation:
     ``offload`` a_n in {0, 1} and ``steps`` s_n >= 1, lists of ints, one for each UE; ``objective`` eq. (8), un-shifted;
     ``lower_bound`` a proven one, or None; ``gap`` (objective - lower_bound) / max(|objective|, |lower_bound|), or None;
     ``edge_steps_used`` the left side of (1); ``edge_price`` delta >= 0, what one more edge step is worth
-    (:func:`solver.choices.relax`), or None; ``time`` s and ``energy`` J, sums over UEs; ``error`` and ``utility``, means
+    (:func:`solver.knapsack.relax`), or None; ``time`` s and ``energy`` J, sums over UEs; ``error`` and ``utility``, means
     over UEs; ``seconds`` the solver took.
     """
 

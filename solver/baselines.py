@@ -4,7 +4,7 @@ import heapq
 
 import numpy as np
 
-from solver.choices import Choices
+from solver.knapsack import Choices
 from solver.inputs import InputError
 
 

@@ -4,19 +4,19 @@ import inspect
 import time
 from dataclasses import replace
 
-from solver import external
+from solver import plugin as external
 from solver.baselines import all_local, edge_first, greedy, random, uniform
-from solver.exact import exact
+from solver.exact.exact import exact
 from solver.inputs import InputError, check_keys
 from solver.milp import milp
-from solver.paper import paper, paper_grown
+from solver.paper.algorithms import paper, paper_grown
 
 #: name -> function of a Problem that gives an Allocation
 METHODS = {method.__name__: method for method in (exact, milp, all_local, edge_first, greedy, random, uniform, paper, paper_grown)}
 
 
 def find(method):
-    """The function of one of :data:`METHODS`, or of anyone's ``module:function`` (:func:`solver.external.load`)."""
+    """The function of one of :data:`METHODS`, or of anyone's ``module:function`` (:func:`solver.plugin.load`)."""
     if ":" in method:
         return external.load(method)
     check_keys("solver", [method], METHODS)

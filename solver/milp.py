@@ -1,8 +1,8 @@
-"""P1 as a mixed-integer linear program, solved by HiGHS: an exact method that shares nothing with :mod:`solver.exact`."""
+"""P1 as a mixed-integer linear program, solved by HiGHS: an exact method that shares nothing with :mod:`solver.exact.exact`."""
 
 import numpy as np
 
-from solver.choices import Choices
+from solver.knapsack import Choices
 from solver.inputs import InputError
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from solver.columns import column, fault, fields, table, word
+from solver.columnar import column, fault, fields, table, word
 from solver.inputs import InputError, read_json, write_atomic, write_json
 
 SCHEMA = "problem/1"

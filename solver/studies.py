@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from solver.choices import Choices
+from solver.knapsack import Choices
 from solver.inputs import InputError, check_keys
 from solver.methods import METHODS, solve
 from solver.problem import WEIGHTS, Problem

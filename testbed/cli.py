@@ -19,11 +19,11 @@ def _run(args):
 
     settings = config.load(args.config, local=args.local, edge=args.edge)
     if args.plan:
-        from testbed import cost
+        from testbed.commands import estimate_cost as cost
 
         return print(*cost.say(args.config, args.local, args.edge), sep="\n")
-    from calibration.validate import failures
-    from testbed import chain  # brings torch: only for a configuration that can be read
+    from calibration.validation.validate import failures
+    from testbed.stages import run as chain  # brings torch: only for a configuration that can be read
 
     report = chain.run(settings, args.out)
     failed = failures(read_json(args.out / "validation.json"))
@@ -37,7 +37,7 @@ def _calibrate(args):
     from testbed import config
 
     settings = config.load(args.config, local=args.local, edge=args.edge)
-    from testbed import chain
+    from testbed.stages import run as chain
 
     testbed = chain.Testbed(settings, [args.place] if args.place else PLACES)
     testbed.sweep()  # refuses what cannot be swept before a folder is made
@@ -47,9 +47,9 @@ def _calibrate(args):
 
 
 def _problem(args):
-    from calibration import profile
-    from calibration.scenario import Scenario, to_problem
-    from calibration.travel import merge
+    from calibration.profiles import build as profile
+    from calibration.scenario.scenario import Scenario, to_problem
+    from calibration.profiles.merge import merge
 
     profiles = merge([(str(path), place, profile.load(path)) for place, path in args.profiles])
     problem = to_problem(profiles, Scenario.load(args.scenario, {entry["prompt_class"] for entry in profiles["profiles"]}))
@@ -62,7 +62,7 @@ def _problem(args):
 def _solve(args):
     import solver
     from solver.problem import Problem
-    from testbed import study
+    from testbed.commands import solve as study
 
     studied = args.compare or args.sweep or args.pareto
     if not studied and not args.output:
@@ -91,7 +91,8 @@ def _solve(args):
 
 
 def _figures(args):
-    from testbed import figures, study
+    from testbed import figures
+    from testbed.commands import solve as study
 
     study.figures(args.out, args.seeds, figures.parse(args.unpublished))
 
@@ -108,7 +109,7 @@ def _execute(args):
     if classes is None:
         raise InputError(f"{args.problem}: labels.prompt_class is missing; it names each user's prompt class, as `testbed problem` writes it")
     settings = config.load(args.config, local=args.local, edge=args.edge)
-    from testbed import chain
+    from testbed.stages import run as chain
 
     testbed = chain.Testbed(settings)
     testbed.users(allocation, classes)
@@ -118,7 +119,7 @@ def _execute(args):
 
 
 def _generate(args):
-    from testbed import requests
+    from testbed.commands import generate as requests
 
     batched = args.engine == "batched"
     if not batched and (args.batch or args.order):
@@ -128,7 +129,7 @@ def _generate(args):
 
 
 def _bench(args):
-    from testbed import bench
+    from testbed.commands import bench
 
     report = bench.run(args.architecture, bench.parse_batches(args.batch), args.dtype, args.steps, args.device,
                        args.shrink, args.compile, args.channels_last, args.output)  # fmt: skip
@@ -136,7 +137,7 @@ def _bench(args):
 
 
 def _fit(args):
-    from calibration import fit
+    from calibration.fitting import fit
 
     try:
         wanted = [int(s) for s in args.predict.split(",")] if args.predict else []
@@ -157,7 +158,7 @@ def _report(args):
 
 
 def _doctor(args):
-    from testbed import doctor
+    from testbed.commands import doctor
 
     doctor.print_report()
 

@@ -1,7 +1,7 @@
 """Run configurations: TOML presets and files into frozen dataclasses, wrong keys into one line.
 
 A configuration names two models, the metrics' model, the prompts, the calibration sweep, what to
-execute, and a scenario (see :mod:`calibration.scenario`). Presets lie in ``testbed/presets``.
+execute, and a scenario (see :mod:`calibration.scenario.scenario`). Presets lie in ``testbed/presets``.
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from calibration.plan import NOISES
+from calibration.sweep.grid import NOISES
 from solver.inputs import InputError, check_keys
 
 PRESETS = Path(__file__).parent / "presets"
@@ -119,7 +119,7 @@ def load(name_or_path=None, **models):
 
 def from_dict(values, where):
     """Build a :class:`Config` from parsed TOML; ``where`` names the source in messages."""
-    values = {key: value for key, value in values.items() if key not in ("schema", "cost")}  # what it costs: testbed.cost
+    values = {key: value for key, value in values.items() if key not in ("schema", "cost")}  # what it costs: testbed.commands.estimate_cost
     check_keys(where, values, [f.name for f in dataclasses.fields(Config)])
     for section in ("local", "edge"):
         if section not in values:

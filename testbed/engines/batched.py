@@ -3,7 +3,7 @@
 A tick is one call of the denoiser that takes every request in the batch one step on, both halves of classifier-free guidance in the
 same call. Between ticks, of all requests present (arrived, not finished), the first ``cap`` by an order's key make the next batch;
 the text of those chosen for the first time is encoded together, those that have finished are decoded together.
-:func:`calibration.serving.simulate` predicts these very times.
+:func:`calibration.serving.simulator.simulate` predicts these very times.
 """
 
 import heapq
@@ -15,9 +15,9 @@ import torch
 from diffusers import SchedulerMixin
 from diffusers.utils.torch_utils import randn_tensor
 
-from calibration.serving import ORDERS
-from testbed.engines.samplers import Sampler, schedule
-from testbed.engines.stages import Stages
+from calibration.serving.simulator import ORDERS
+from testbed.engines.request_state import Sampler, schedule
+from testbed.engines.networks import Stages
 from testbed.engines.stock import synchronised_clock
 
 CAP = 16  # requests in a batch, where no better number was measured
@@ -109,7 +109,7 @@ class _Running:
 
 
 class BatchedEngine:
-    """Serves requests on a pipeline that is :func:`testbed.engines.stages.served`, in batches of at most ``cap``, in one of ``ORDERS``.
+    """Serves requests on a pipeline that is :func:`testbed.engines.networks.served`, in batches of at most ``cap``, in one of ``ORDERS``.
 
     ``caps`` holds the cap of each stage: where memory runs out, the stage goes on with half as many. ``log``: of the last run.
     Each image is the one that the pipeline makes of the request alone, whatever else is in the batch.

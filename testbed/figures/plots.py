@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from solver.inputs import write_atomic
-from testbed.plots import STYLE
+from testbed.report.plots import STYLE
 from testbed.tables import heading
 
 #: Okabe and Ito's colours, told apart by the colour-blind; markers and dashes tell them apart in print.

@@ -8,11 +8,11 @@ INTERVAL = "95 %, of the expected distance of as many images of other prompts to
 
 
 def metrics(testbed, reference):
-    """The ``metrics`` of ``profiles/1``. ``reference``: as :meth:`testbed.opened.Testbed.given_reference` gives it.
+    """The ``metrics`` of ``profiles/1``. ``reference``: as :meth:`testbed.stages.rig.Testbed.given_reference` gives it.
 
     What a path or an id names is also told by its content (``..._sha256``, 12 digits), which is the same on every machine.
     """
-    config, sweep, edge, pool = testbed.config.quality, testbed.config.sweep, testbed.models.get("edge"), testbed.prompts
+    config, sweep, edge, pool = testbed.config.quality, testbed.config.sweep, testbed.models.get("edge"), testbed.data.prompts
     prompts = {
         "prompts": testbed.config.prompts,
         "prompts_sha256": _sha256([pool.calibration(name, pool.available(name)) for name in pool.classes]),

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 
-from calibration import profile
+from calibration.profiles import build as profile
 from calibration.checks import need
-from calibration.scenario import Scenario
+from calibration.scenario.scenario import Scenario
 from solver import Allocation, InputError, Problem, certify
 from solver.inputs import read_json, write_atomic
 from testbed.report.format import number, percent, quantity

@@ -1,6 +1,6 @@
 """Predicted against measured, and what the paper's forms would have predicted."""
 
-from testbed import plots
+from testbed.report import plots
 from testbed.report.format import finite
 
 AGREEMENT = {  # quantity -> (title, unit)

@@ -5,10 +5,10 @@ from zlib import crc32
 
 import numpy as np
 
-from calibration.average import curve, members, predict, t_quantile
-from calibration.curves import FAMILIES, PAPER
-from calibration.timing import MEDIAN
-from testbed import plots
+from calibration.fitting.prediction import curve, members, predict, t_quantile
+from calibration.fitting.families import FAMILIES, PAPER
+from calibration.costs.time import MEDIAN
+from testbed.report import plots
 from testbed.report.format import finite
 
 PLACES = {"edge": "edge server", "local": "own device"}

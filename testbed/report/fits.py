@@ -1,7 +1,7 @@
 """The tables beside the curves: how well each form fits, every family, what batches cost, and what a sweep plan reached."""
 
-from calibration.average import members
-from testbed import plots
+from calibration.fitting.prediction import members
+from testbed.report import plots
 from testbed.report.curves import AFFINE, CURVES, label
 from testbed.report.format import finite
 

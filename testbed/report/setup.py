@@ -1,8 +1,8 @@
 """What a run was made with: models, how each quantity comes about, devices, sample sizes."""
 
-from calibration.devices import DEVICES
-from calibration.tasks import POINTS
-from testbed.metrics import mlperf
+from calibration.scenario.devices import DEVICES
+from calibration.records.task import POINTS
+from testbed.report import mlperf
 from testbed.report.curves import CURVES, PLACES, quantities
 from testbed.report.format import finite
 

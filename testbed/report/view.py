@@ -4,10 +4,10 @@ from itertools import groupby
 
 import numpy as np
 
-from calibration.scenario import sites, units
-from calibration.tasks import POINTS
-from calibration.verdicts import verdicts
-from testbed import plots
+from calibration.scenario.scenario import sites, units
+from calibration.records.task import POINTS
+from calibration.validation.verdicts import verdicts
+from testbed.report import plots
 from testbed.report import fits, setup
 from testbed.report.agreement import AGREEMENT, agreement
 from testbed.report.curves import PLACES, curves, file_name, quantities

@@ -1,0 +1,152 @@
+"""How fast the exact solver is: against HiGHS, against one evaluation of the cost table, against one reading of it.
+
+Run: ``python benchmarks/exact_solver.py [--out benchmarks/results/solver.json]``, about two minutes. The last line is JSON.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+import solver
+from solver.knapsack import options
+from solver.exact.exact import CHUNK
+from solver.inputs import write_json
+from solver.problem import PLACES, Problem
+
+SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
+
+
+def crowd(users, edge_steps, kind, seed=0):
+    """A problem with 5 edge steps a user to share. ``kind``: "different" (every user has its own curves), "classes" (three
+    prompt classes on four devices with three batteries), "tables" (every user has its own noisy tables)."""
+    rng = np.random.default_rng(seed)
+    one_of = {"different": lambda values: rng.uniform(min(values), max(values), users), "classes": lambda values: rng.choice(values, users)}
+    draw = one_of["classes" if kind == "classes" else "different"]
+    prompt_class = rng.integers(0, 3, users)
+    data = {
+        "schema": "problem/1",
+        "users": users,
+        "edge_budget": 5 * users + 3,
+        "weights": {"cost": 0.5, "utility": 0.5, "time": 0.333, "error": 0.333, "energy": 0.333},
+    }
+    for place, steps in (("local", 20), ("edge", edge_steps)):
+        at = np.arange(1, steps + 1)
+        decay, rate = ((np.array([0.05, 0.12, 0.3])[prompt_class]) if kind == "classes" else draw([0.05, 0.3]) for _ in range(2))
+        data[place] = {
+            "max_steps": steps,
+            "step_time": draw([0.001, 0.002, 0.004, 0.01]),
+            "overhead": 0.01,
+            "power": draw([0.1, 1.0, 5.0]),
+            "error": {"family": "exponential", "scale": 1.0, "decay": decay},
+            "utility": {"family": "saturating", "rate": rate},
+        }
+        if kind == "tables":
+            noise = rng.uniform(0, 0.02, (users, steps))
+            data[place]["error"] = {"family": "table", "values": np.exp(-at * decay[:, None]) + noise}
+            data[place]["utility"] = {"family": "table", "values": 1 - np.exp(-at * rate[:, None]) - noise}
+    return Problem.from_dict(data)
+
+
+def seconds(function, times=3):
+    """The least wall time of so many calls."""
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        function()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def evaluate_table(problem):
+    """Compute every option's cost once, in pieces that fit a cache, on all cores; nothing is kept."""
+    size = max(1, CHUNK // sum(len(problem.steps(place)) for place in PLACES))
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        list(threads.map(lambda at: len(options(problem, slice(at, at + size))), range(0, problem.users, size)))
+
+
+def read_table(problem):
+    """Seconds that reading a table of so many costs once takes on all cores: the physical limit for whoever is handed one."""
+    table = np.ones((problem.users, sum(len(problem.steps(place)) for place in PLACES)))  # ones: pages of zeros need no memory
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return seconds(lambda: list(threads.map(np.max, np.array_split(table, os.cpu_count()))))
+
+
+def against_highs(users=1000, steps=150, instances=5):
+    rows = []
+    for seed in range(instances):
+        problem = crowd(users, steps, "different", seed)
+        highs = solver.solve(problem, "milp")
+        exact = min((solver.solve(problem) for _ in range(20)), key=lambda found: found.seconds)
+        assert exact.status == "optimal" and abs(exact.objective - highs.objective) <= 1e-6 * abs(highs.objective)
+        rows.append(
+            {
+                "highs_seconds": highs.seconds,
+                "exact_seconds": exact.seconds,
+                "ratio": highs.seconds / exact.seconds,
+                "relative_difference_of_objectives": (highs.objective - exact.objective) / abs(exact.objective),
+                "table_seconds": seconds(lambda: evaluate_table(problem), 20),  # noqa: B023
+            }
+        )
+    return {"users": users, "edge_options": steps, "median_ratio": float(np.median([row["ratio"] for row in rows])), "instances": rows}
+
+
+def at_scale(kind, users=1_000_000, steps=50):
+    problem = crowd(users, steps, kind)
+    found, taken = None, np.inf
+    table = np.inf
+    for _ in range(3):  # in turn, so that a drift of the machine hits both
+        table = min(table, seconds(lambda: evaluate_table(problem), 1))
+        found = solver.solve(problem)
+        taken = min(taken, found.seconds)
+    reading = read_table(problem)
+    return {
+        "users": users,
+        "edge_options": steps,
+        "exact_seconds": taken,
+        "table_seconds": table,
+        "ratio_to_table": taken / table,
+        "read_seconds": reading,
+        "ratio_to_reading": taken / reading,
+        "status": found.status,
+        "relative_gap": found.gap,
+        "independently_proven_relative_gap": solver.certify(problem, found) / abs(found.objective),
+    }
+
+
+def growth(kind):
+    taken = []
+    for users in SIZES:
+        problem = crowd(users, 50, kind)
+        taken.append(seconds(lambda: solver.solve(problem), 5 if users < 100_000 else 2))  # noqa: B023
+    exponent = float(np.polyfit(np.log(SIZES), np.log(taken), 1)[0])
+    return {"users": SIZES, "seconds": taken, "exponent": exponent}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path)
+    out = parser.parse_args().out
+    model = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    result = {"machine": f"{model[0] if model else platform.processor()}, {os.cpu_count()} cores", "against_highs": against_highs()}
+    print(f"1000 users x 150 options: {result['against_highs']['median_ratio']:.0f} times as fast as HiGHS, at the same optimum")
+    for kind in ("different", "classes", "tables"):
+        result[kind] = at_scale(kind)
+        print("10^6 users x 50 options, {}: {exact_seconds:.2f} s, {ratio_to_table:.2f} times one evaluation of the table, "
+              "{ratio_to_reading:.1f} times one reading of it, {status}".format(kind, **result[kind]))  # fmt: skip
+    result["growth"] = growth("different")
+    print(f"time grows as users^{result['growth']['exponent']:.2f} from 10^3 to 10^6")
+    result["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    if out:
+        write_json(out, result)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""An allocation: what a choice costs, what is refused, its certificate, and its file."""
+
+import json
+import math
+
+import pytest
+
+from solver import Allocation, InputError, Problem, certify, evaluate, solve
+from tests.solver.test_problem import example
+
+
+def test_evaluate_by_hand():
+    """Totals are sums, qualities means, one user at each place."""
+    problem = Problem.from_dict(example(users=2, edge_budget=5, edge__overhead=0.5))
+    found = evaluate(problem, [0, 1], [10, 5], lower_bound=-1.0)
+    time, energy = [0.02, 0.505], [0.03375 * 0.02, 5.05]
+    error, utility = [math.exp(-1), math.exp(-0.5)], [1 - math.exp(-1), 1 - math.exp(-0.5)]
+    assert (found.time, found.energy) == pytest.approx((sum(time), sum(energy)), rel=1e-14)
+    assert (found.error, found.utility) == pytest.approx((sum(error) / 2, sum(utility) / 2), rel=1e-14)
+    objective = 0.5 * 0.333 * (sum(time) + sum(error) + sum(energy)) - 0.5 * sum(utility)
+    assert found.objective == pytest.approx(objective, rel=1e-14)
+    assert (found.edge_steps_used, found.gap, found.status) == (5, pytest.approx((objective + 1) / max(1, abs(objective))), "feasible")
+    assert all(type(value) is int for value in found.offload + found.steps)
+
+
+@pytest.mark.parametrize(
+    "offload, steps, line",
+    [
+        ([0, 1], [10, 6], "allocation: steps: found 6 steps on the edge; allowed: edge_budget of problem, 5"),
+        ([0, 1], [21, 5], "allocation: steps[0]: found 21 at the local place; allowed: what min_steps, max_steps, "),
+        ([0, 1], [0, 5], "allocation: steps[0]: found 0; allowed: an integer >= 1"),
+        ([0, 2], [1, 5], "allocation: offload[1]: found 2; allowed: an integer >= 0 and <= 1"),
+        ([0], [1, 5], "allocation: offload: found a list of 1; allowed: "),
+        ([0, True], [1, 5], "allocation: offload[1]: found True; allowed: "),
+    ],
+)
+def test_evaluate_refuses(offload, steps, line):
+    with pytest.raises(InputError) as error:
+        evaluate(Problem.from_dict(example(users=2, edge_budget=5)), offload, steps)
+    assert str(error.value).startswith(line)
+
+
+def test_certificate_finds_lies():
+    problem = Problem.from_dict(example())
+    data = solve(problem).to_dict()
+    good = Allocation.from_dict(data)
+    assert 0 <= certify(problem, good) <= 1e-9
+    assert certify(problem, Allocation.from_dict({**data, "edge_price": None})) == math.inf
+    for name, value in [("objective", data["objective"] - 1e-6), ("energy", 0.0), ("edge_steps_used", 1), ("lower_bound", -13.0)]:
+        with pytest.raises(InputError, match="^allocation: .*which the choices give$"):
+            certify(problem, Allocation.from_dict({**data, name: value}))
+    with pytest.raises(InputError, match="edge_budget of problem, 100$"):
+        certify(Problem.from_dict(example(edge_budget=100)), good)
+
+
+def test_allocation_file(tmp_path):
+    """Written and read again it is the same; the fields are those of the format, and a wrong one has its line."""
+    path = tmp_path / "a.json"
+    found = solve(Problem.from_dict(example(users=3)), "greedy")
+    found.save(path)
+    assert Allocation.load(path) == found and found.lower_bound is None and found.gap is None
+    data = json.loads(path.read_text())
+    assert list(data) == (
+        "schema solver status offload steps objective lower_bound gap edge_steps_used edge_price time error energy utility seconds".split()
+    )
+    for name, value, line in [
+        ("schema", "allocation/2", "schema: found 'allocation/2'; allowed: allocation/1"),
+        ("status", "done", "status: 'done' is unknown; allowed: optimal, feasible"),
+        ("steps", [1, 2], "steps: found a list of 2; allowed: an integer >= 1, or a list of 3"),
+        ("steps", [1, 2, 2.5], "steps[2]: found 2.5; allowed: an integer >= 1"),
+        ("offload", 1, "offload: found 1; allowed: a list of integers, one for each user"),
+        ("time", math.nan, "time: found nan; allowed: a finite number >= 0"),
+        ("energy", None, "energy: found None; allowed: a finite number >= 0"),
+        ("solver", 3, "solver: found 3; allowed: a name"),
+        ("stepps", [], "'stepps' is unknown; perhaps you meant 'steps'"),
+    ]:
+        path.write_text(json.dumps(data | {name: value}))
+        with pytest.raises(InputError) as error:
+            Allocation.load(path)
+        assert str(error.value).startswith(f"{path}: {line}")

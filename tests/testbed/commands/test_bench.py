@@ -1,0 +1,88 @@
+"""The bench times a published architecture stage by stage; energy is what many steps take more than one."""
+
+import json
+import re
+
+import pytest
+import torch
+
+from solver.inputs import InputError
+from testbed.commands import bench
+from testbed.cli import main
+from testbed.meters import NoMeter, ReplayMeter
+
+KEYS = {"batch", "resolution", "step_time", "text_time", "decode_time", "overhead", "images_per_second", "step_energy_j",
+        "peak_memory_bytes", "finite", "samples"}  # fmt: skip
+
+
+def test_a_report_is_written_and_its_numbers_belong_together(tmp_path, capsys):
+    path = tmp_path / "b.json"
+    command = "bench --architecture sdxl --shrink 8 --dtype float32 --device cpu --batch 2,1 --steps 4 -o"
+    assert main([*command.split(), str(path)]) == 0
+    report = json.loads(path.read_text())
+    assert report["schema"] == "bench/1" and report["weights"].startswith("random weights") and report["environment"]["machine"]
+    assert report["quality"] == {"error": None, "clip_score": None, "frechet": None}
+    assert report["published"] is None  # of the true size only
+    assert [row["batch"] for row in report["batches"]] == [1, 2]
+    for row in report["batches"]:
+        assert set(row) == KEYS and row["finite"] and row["resolution"] == 64 and row["peak_memory_bytes"] is None
+        assert [len(times) for times in row["samples"]["step_times"]] == [4] * bench.REPEATS
+        assert row["overhead"] == row["text_time"] + row["decode_time"]
+        assert row["images_per_second"] == pytest.approx(row["batch"] / (row["overhead"] + 4 * row["step_time"]))
+    assert re.search(r"s/step +text, s +decode, s +images/s", capsys.readouterr().out)
+
+
+def test_energy_of_a_step_is_read_off_a_meter(monkeypatch):
+    """A recorded meter of 50 W and a step are all that the joules of a step come from."""
+    rows = [{"seconds": i / 1000, "joules": 50 * i / 1000} for i in range(60_000)]
+    meter = ReplayMeter({key: [row[key] for row in rows] for key in rows[0]})
+    monkeypatch.setattr(bench, "open_meter", lambda _: meter)
+    row = bench.run("tiny-sd", [1], "float32", 8, "cpu", shrink=8)["batches"][0]
+    assert row["step_energy_j"] == pytest.approx(50 * row["step_time"], rel=0.5)
+
+
+def test_a_pipeline_with_the_older_callback_tells_its_steps_too():
+    row = bench.run("pixart", [1], "float32", 2, "cpu", shrink=8)["batches"][0]
+    assert [len(times) for times in row["samples"]["step_times"]] == [2] * bench.REPEATS and row["decode_time"] > 0
+
+
+def test_memory_that_runs_out_ends_the_list(monkeypatch):
+    def generate(_pipeline, prompts, *_):
+        if len(prompts) > 1:
+            raise torch.OutOfMemoryError
+        return real(_pipeline, prompts, *_)
+
+    real = bench.generate
+    monkeypatch.setattr(bench, "generate", generate)
+    monkeypatch.setattr(bench, "open_meter", lambda _: NoMeter())
+    report = bench.run("tiny-sd", [1, 2, 4], "float32", 1, "cpu", shrink=8)
+    assert [row.get("error") for row in report["batches"]] == [None, "out of memory"]
+    assert report["batches"][0]["step_energy_j"] is None
+    assert bench.table(report)[-1] == "     2  out of memory"
+
+
+def test_the_published_speed_stands_beside_the_measured_one():
+    row = {"batch": 4, "step_time": 0.4, "text_time": 0.1, "decode_time": 0.9, "overhead": 1.0, "images_per_second": 1.0,
+           "step_energy_j": 2.0, "peak_memory_bytes": 8e9, "finite": True}  # fmt: skip
+    report = {"architecture": "sdxl", "source": "s", "dtype": "float16", "engine": "PyTorch, eager", "environment": {"machine": "m"},
+              "batches": [row], "published": bench.PUBLISHED["sdxl"]}  # fmt: skip
+    said = bench.table(report)[-1]
+    assert said == ("20 steps: 0.444 images/s here (float16, PyTorch, eager); "
+                    "published: 2.18 images/s on one H200, FP8, TensorRT (MLPerf Inference v4.1, offline)")  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["", "1,x", "0,1", "1.5"])
+def test_batches_that_are_none(text):
+    with pytest.raises(InputError, match="--batch: found .*; allowed: whole numbers of at least 1"):
+        bench.parse_batches(text)
+
+
+def test_an_unknown_architecture_is_one_line(capsys):
+    assert main(["bench", "--architecture", "sdxxl"]) == 2
+    assert "perhaps you meant 'sdxl'; allowed: tiny-sd" in capsys.readouterr().err
+
+
+@pytest.mark.gpu
+def test_a_true_size_network_on_a_gpu():
+    row = bench.run("tiny-sd", [2], "float16", 4, "cuda", channels_last=True, compiled=True)["batches"][0]
+    assert row["finite"] and row["resolution"] == 512 and row["peak_memory_bytes"] > 2 * 530e6

@@ -1,0 +1,284 @@
+"""Meters: joules where they were counted, null where not; recorded counters and made-up devices stand for the hardware."""
+
+import sys
+from time import sleep
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from calibration.costs.energy import fit_energy, metered
+from calibration.records.task import Task
+from calibration.costs.time import fit_time
+from solver.inputs import InputError
+from testbed import meters
+from testbed.config import ModelConfig
+from testbed.commands.doctor import about_meter
+from testbed.stages.executor import Executor
+from testbed.meters import NoMeter, ReplayMeter, open_meter
+from testbed.models.pipelines import open_pipeline
+from testbed.runs.store import RecordStore
+from tests.testbed.pipelines_world import Unscored
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda:1")
+
+
+class Hours:
+    """A clock that only moves when told."""
+
+    def __init__(self):
+        self.at = 0.0
+
+    def now(self):
+        return self.at
+
+    def sleep(self, seconds):
+        self.at += seconds
+
+
+def replay(time, watts, period=0.001, wraps_at=None, seconds=60.0, **columns):
+    """Counters of constant ``watts`` by name, updated every ``period`` seconds."""
+    at = np.arange(0, seconds, period)
+    joules = {name: rate * at % (wraps_at or {}).get(name, np.inf) for name, rate in watts.items()}
+    return ReplayMeter({"seconds": at, **joules, **columns}, wraps_at, time.now, time.sleep)
+
+
+def window(meter, time, seconds):
+    meter.start()
+    time.sleep(seconds)
+    return meter.stop()
+
+
+def test_a_window_holds_the_joules_of_all_counters():
+    time = Hours()
+    meter = replay(time, {"gpu0": 200.0, "cpu0": 50.0})
+    assert meter.name == "replay" and meter.counters() == ["gpu0", "cpu0"] and meter.period == pytest.approx(0.001, abs=0.001)
+    assert window(meter, time, 2.0) == pytest.approx(500.0, rel=2e-3)
+    assert meter.parts_j == pytest.approx({"gpu0": 400.0, "cpu0": 100.0}, rel=2e-3)
+    assert meter.clock_hz is None
+
+
+def test_a_counter_that_wraps_around_loses_nothing():
+    time = Hours()
+    meter = replay(time, {"cpu0": 50.0}, wraps_at={"cpu0": 70.0})
+    assert [window(meter, time, 1.0) for _ in range(20)] == pytest.approx([50.0] * 20, rel=3e-3)
+
+
+def test_a_window_shorter_than_the_counters_period_is_null_but_counts_in_a_sum():
+    time = Hours()
+    meter = replay(time, {"gpu0": 300.0, "cpu0": 40.0}, period=0.1)
+    assert meter.period == pytest.approx(0.1, abs=0.002)
+    with pytest.warns(UserWarning, match="updated every 0.1 s"):
+        first = window(meter, time, 0.03)
+    found, parts = [first], [meter.parts_j]
+    for _ in range(999):
+        found.append(window(meter, time, 0.03))
+        parts.append(meter.parts_j)
+    assert found == [None] * 1000  # those with an update as well: leaving out only the zeros would triple the mean
+    assert 0 < sum(one["gpu0"] > 0 for one in parts) < 400
+    assert sum(sum(one.values()) for one in parts) == pytest.approx(340.0 * 30, rel=0.01)
+    assert window(meter, time, 0.35) in (pytest.approx(340 * 0.3), pytest.approx(340 * 0.4))
+
+
+def test_a_counter_that_stops_has_measured_nothing():
+    time = Hours()
+    at = np.arange(0, 10, 0.01)
+    meter = ReplayMeter({"seconds": at, "gpu0": 100 * np.minimum(at, 2.0), "cpu0": 30 * at}, None, time.now, time.sleep)
+    assert window(meter, time, 1.0) == pytest.approx(130.0, rel=0.02)
+    time.at = 5.0
+    with pytest.warns(UserWarning):
+        assert window(meter, time, 1.0) is None
+    assert meter.parts_j == pytest.approx({"gpu0": 0.0, "cpu0": 30.0}, rel=0.02)
+
+
+def test_a_counter_that_never_moves_is_left_out_and_said():
+    with pytest.warns(UserWarning, match="dram0: the counter stands still"):
+        meter = replay(Hours(), {"cpu0": 20.0, "dram0": 0.0})
+    assert meter.counters() == ["cpu0"]
+    with pytest.warns(UserWarning, match="stands still"):
+        assert replay(Hours(), {"cpu0": 0.0}).period is None
+
+
+def test_idle_power_and_clock():
+    time = Hours()
+    at = np.arange(0, 60.0, 0.1)
+    meter = replay(time, {"gpu0": 60.0}, period=0.1, clock_hz=np.where(at < 20, 1.2e9, 0.9e9))
+    assert meter.idle() == pytest.approx(60.0, rel=0.05) and meter.clock_hz == 1.2e9
+    time.at = 30.0
+    window(meter, time, 1.0)
+    assert meter.clock_hz == 0.9e9
+    with pytest.warns(UserWarning):
+        assert meter.idle(seconds=0.01) is None  # too short to tell
+
+
+def test_a_long_windows_clock_is_a_mean():
+    found = []
+
+    def read():
+        found.append(None if len(found) == 1 else 1e9 * (1 + len(found)))  # one reading fails
+        return found[-1]
+
+    clock = meters._MeanClock(read)
+    while len(found) < 3:
+        sleep(0.01)
+    mean = clock.mean()
+    assert len(found) >= 4 and mean == pytest.approx(np.mean([one for one in found if one]))
+
+
+def test_a_recording_is_read_from_csv_and_ends(tmp_path):
+    path, time = tmp_path / "counters.csv", Hours()
+    path.write_text("seconds,clock_hz,gpu0\n" + "".join(f"{5 + i / 100},1e9,{i * 0.7}\n" for i in range(400)))
+    meter = ReplayMeter.load(path, now=time.now, sleep=time.sleep)
+    assert window(meter, time, 2.0) == pytest.approx(140.0, rel=0.01) and meter.clock_hz == 1e9
+    time.at = 4.0
+    with pytest.raises(InputError, match="replay: seconds: found 9; allowed: at most 8.99"):
+        meter.start()
+    for text, said in (
+        ("seconds\n1\n", "at least one counter"),
+        ("seconds,a\n1,x\n", "line 2: found .*allowed: numbers"),
+        ("seconds,a\n1\n", "found 1 values; allowed: 2"),
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError, match=said):
+            ReplayMeter.load(path)
+
+
+# what is on the machine
+
+
+def use(monkeypatch, gpus=None, cpus=None, soc=None):
+    """Stand in for Zeus; what is None raises, as Zeus does."""
+
+    def find(what):
+        def found():
+            if what is None:
+                raise RuntimeError("none here")
+            return what
+
+        return found
+
+    monkeypatch.setitem(sys.modules, "zeus", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "zeus.device", SimpleNamespace(get_gpus=find(gpus), get_cpus=find(cpus), get_soc=find(soc)))
+    monkeypatch.setattr(
+        meters,
+        "Meter",
+        lambda name, counters, _clock: SimpleNamespace(name=name, period=1.0, joules={c.name: c.read() for c in counters}, all=counters),
+    )
+
+
+def gpus(counter=True):
+    return SimpleNamespace(
+        supports_get_total_energy_consumption=lambda _: counter, get_total_energy_consumption=lambda index: 7000 * (1 + index)
+    )
+
+
+@pytest.fixture
+def rapl(tmp_path):
+    """A package with memory, and the whole platform, as the kernel lists them."""
+
+    def zone(folder, name, microjoules):
+        path = tmp_path / folder
+        path.mkdir(parents=True)
+        (path / "name").write_text(f"{name}\n")
+        (path / "energy_uj").write_text(f"{microjoules}\n")
+        return SimpleNamespace(energy_uj_path=str(path / "energy_uj"), max_energy_range_uj=262143328850.0)
+
+    package = SimpleNamespace(
+        cpu_index=0, rapl_file=zone("intel-rapl:0", "package-0", 5_000_000), dram=zone("intel-rapl:0/dram", "dram", 2_000_000)
+    )
+    platform = SimpleNamespace(cpu_index=1, rapl_file=zone("intel-rapl:1", "psys", 90_000_000), dram=None)
+    return SimpleNamespace(rapl_dir=str(tmp_path), cpus=[package, platform])
+
+
+def test_packages_and_memory_count_and_the_platform_that_holds_them_does_not(monkeypatch, rapl):
+    use(monkeypatch, gpus(), rapl)
+    meter = open_meter(CPU)
+    assert meter.name == "rapl" and meter.joules == {"cpu0": 5.0, "dram0": 2.0}
+    assert meter.all[0].wraps_at == pytest.approx(262143.32885)
+
+
+def test_only_the_gpu_that_computes_counts(monkeypatch, rapl):
+    use(monkeypatch, gpus(), rapl)
+    meter = open_meter(GPU)
+    assert meter.name == "nvml+rapl" and meter.joules == {"gpu1": 14.0, "cpu0": 5.0, "dram0": 2.0}
+
+
+def test_through_the_daemon(monkeypatch, rapl):
+    cpu = SimpleNamespace(
+        cpu_index=0, supports_get_dram_energy_consumption=lambda: True,
+        get_total_energy_consumption=lambda: SimpleNamespace(cpu_mj=3000.0, dram_mj=500.0),
+    )  # fmt: skip
+    use(monkeypatch, cpus=SimpleNamespace(rapl_dir=rapl.rapl_dir, cpus=[cpu]))
+    assert open_meter(CPU).joules == {"cpu0": 3.0, "dram0": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("measured", "joules"),
+    [
+        ({"cpu_energy_mj": 1000.0, "gpu_energy_mj": 4000.0, "total_energy_mj": 9000.0}, 9.0),
+        ({"cpu_energy_mj": 1000.0, "gpu_energy_mj": 4000.0, "total_energy_mj": None}, 5.0),
+        (
+            {"cpu_total_mj": 2000, "efficiency_cores_mj": [500, 500], "gpu_mj": 3000, "gpu_sram_mj": 100, "ane_mj": None, "dram_mj": 400},
+            5.5,
+        ),
+    ],
+)
+def test_a_system_on_a_chip_counts_once(monkeypatch, rapl, measured, joules):
+    use(monkeypatch, gpus(), rapl, SimpleNamespace(get_total_energy_consumption=lambda: SimpleNamespace(**measured)))
+    meter = open_meter(GPU)
+    assert meter.name == "soc" and meter.joules == pytest.approx({"soc": joules})
+
+
+def test_without_zeus_there_is_no_meter_and_a_warning(monkeypatch):
+    monkeypatch.setitem(sys.modules, "zeus", None)
+    monkeypatch.setitem(sys.modules, "zeus.device", None)
+    with pytest.warns(UserWarning, match="zeus is not installed; energy is not measured"):
+        meter = open_meter(CPU)
+    assert isinstance(meter, NoMeter) and meter.name is None
+    meter.start()
+    assert meter.stop() is None and meter.idle() is None and meter.parts_j is None
+
+
+def test_without_counters_there_is_no_meter_either(monkeypatch):
+    use(monkeypatch)
+    with pytest.warns(UserWarning, match="RAPL .*cannot be read"):
+        assert isinstance(open_meter(CPU), NoMeter)
+
+
+def test_a_gpu_without_a_counter_is_not_metered_by_its_cpu(monkeypatch, rapl):
+    use(monkeypatch, gpus(counter=False), rapl)
+    with pytest.warns(UserWarning, match="the GPU's energy counter"):
+        assert isinstance(open_meter(GPU), NoMeter)
+
+
+# end to end
+
+
+def test_an_executor_records_what_a_replay_counted_and_a_profile_finds_its_power(tmp_path):
+    """Real images, on counters that run on at 80 W: whatever the images' times are, their power is 80 W."""
+    at = np.arange(0, 120, 0.002)
+    meter = ReplayMeter({"seconds": at, "cpu0": 60.0 * at, "dram0": 20.0 * at, "clock_hz": np.full(len(at), 2e9)})
+    pipeline, revision = open_pipeline(ModelConfig(model="embedded:light"), CPU)
+    asked = {"place": "local", "model": "embedded:light", "revision": revision, "device": "cpu", "dtype": "float32", "scheduler": "DDIM"}
+    asked |= {"prompt": "a big red ball", "prompt_class": "object", "guidance": 3.0, "user": None, "purpose": "sweep"}
+    tasks = [Task(**asked, seed=seed, steps=steps) for steps in (1, 4, 12) for seed in (0, 1)]
+    records = Executor({"local": pipeline}, Unscored(), CPU, 1, meter).run(tasks, RecordStore(tmp_path), "test")
+    for record in records:
+        measured = record["measured"]
+        assert measured["meter"] == "replay" and measured["clock_hz"] == 2e9 and set(measured["energy_parts_j"]) == {"cpu0", "dram0"}
+        assert measured["energy_j"] == pytest.approx(80 * measured["time"], rel=0.5)
+        assert record["environment"]["idle_watts"] == pytest.approx(80, rel=0.02) and record["environment"]["meter_period_s"] < 0.1
+    time = fit_time([task.steps for task in tasks], [record["measured"]["time"] for record in records])
+    found = fit_energy(metered(records), time)
+    assert found["step_j"] == pytest.approx(80 * time["step_time"], rel=0.2) and found["idle_watts"] == pytest.approx(80, rel=0.02)
+
+
+def test_the_doctor_says_what_is_read_and_what_follows():
+    time = Hours()
+    lines = " ".join(about_meter(replay(time, {"gpu0": 70.0, "cpu0": 20.0}, clock_hz=np.full(60000, 1.98e9))))
+    assert time.at < 1.5
+    for said in ("gpu0, cpu0", "idling: 90 W", "1.98 GHz"):
+        assert said in lines
+    assert "not tested" in " ".join(about_meter(replay(Hours(), {"gpu0": 70.0})))
+    assert "null" in about_meter(NoMeter())[0] and "modelled" in about_meter(NoMeter())[0]

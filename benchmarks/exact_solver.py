@@ -1,6 +1,8 @@
-"""How fast the exact solver is: against HiGHS, against one evaluation of the cost table, against one reading of it.
+"""How fast the exact solver is: against HiGHS, against one evaluation of the cost table, against
+one reading of it.
 
-Run: ``python benchmarks/exact_solver.py [--out benchmarks/results/solver.json]``, about two minutes. The last line is JSON.
+Run: ``python benchmarks/exact_solver.py [--out benchmarks/results/solver.json]``, about two
+minutes. The last line is JSON.
 """
 
 import argparse
@@ -15,19 +17,24 @@ from pathlib import Path
 import numpy as np
 
 import solver
-from solver.knapsack import options
 from solver.exact.exact import CHUNK
 from solver.inputs import write_json
+from solver.knapsack import options
 from solver.problem import PLACES, Problem
 
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 
 
 def crowd(users, edge_steps, kind, seed=0):
-    """A problem with 5 edge steps a user to share. ``kind``: "different" (every user has its own curves), "classes" (three
-    prompt classes on four devices with three batteries), "tables" (every user has its own noisy tables)."""
+    """A problem with 5 edge steps a user to share. ``kind``: "different" (every user has its own
+    curves), "classes" (three prompt classes on four devices with three batteries), "tables" (every
+    user has its own noisy tables).
+    """
     rng = np.random.default_rng(seed)
-    one_of = {"different": lambda values: rng.uniform(min(values), max(values), users), "classes": lambda values: rng.choice(values, users)}
+    one_of = {
+        "different": lambda values: rng.uniform(min(values), max(values), users),
+        "classes": lambda values: rng.choice(values, users),
+    }
     draw = one_of["classes" if kind == "classes" else "different"]
     prompt_class = rng.integers(0, 3, users)
     data = {
@@ -38,7 +45,10 @@ def crowd(users, edge_steps, kind, seed=0):
     }
     for place, steps in (("local", 20), ("edge", edge_steps)):
         at = np.arange(1, steps + 1)
-        decay, rate = ((np.array([0.05, 0.12, 0.3])[prompt_class]) if kind == "classes" else draw([0.05, 0.3]) for _ in range(2))
+        decay, rate = (
+            (np.array([0.05, 0.12, 0.3])[prompt_class]) if kind == "classes" else draw([0.05, 0.3])
+            for _ in range(2)
+        )
         data[place] = {
             "max_steps": steps,
             "step_time": draw([0.001, 0.002, 0.004, 0.01]),
@@ -49,8 +59,14 @@ def crowd(users, edge_steps, kind, seed=0):
         }
         if kind == "tables":
             noise = rng.uniform(0, 0.02, (users, steps))
-            data[place]["error"] = {"family": "table", "values": np.exp(-at * decay[:, None]) + noise}
-            data[place]["utility"] = {"family": "table", "values": 1 - np.exp(-at * rate[:, None]) - noise}
+            data[place]["error"] = {
+                "family": "table",
+                "values": np.exp(-at * decay[:, None]) + noise,
+            }
+            data[place]["utility"] = {
+                "family": "table",
+                "values": 1 - np.exp(-at * rate[:, None]) - noise,
+            }
     return Problem.from_dict(data)
 
 
@@ -68,12 +84,21 @@ def evaluate_table(problem):
     """Compute every option's cost once, in pieces that fit a cache, on all cores; nothing is kept."""
     size = max(1, CHUNK // sum(len(problem.steps(place)) for place in PLACES))
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        list(threads.map(lambda at: len(options(problem, slice(at, at + size))), range(0, problem.users, size)))
+        list(
+            threads.map(
+                lambda at: len(options(problem, slice(at, at + size))),
+                range(0, problem.users, size),
+            )
+        )
 
 
 def read_table(problem):
-    """Seconds that reading a table of so many costs once takes on all cores: the physical limit for whoever is handed one."""
-    table = np.ones((problem.users, sum(len(problem.steps(place)) for place in PLACES)))  # ones: pages of zeros need no memory
+    """Seconds that reading a table of so many costs once takes on all cores: the physical limit for
+    whoever is handed one.
+    """
+    table = np.ones(
+        (problem.users, sum(len(problem.steps(place)) for place in PLACES))
+    )  # ones: pages of zeros need no memory
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         return seconds(lambda: list(threads.map(np.max, np.array_split(table, os.cpu_count()))))
 
@@ -84,17 +109,25 @@ def against_highs(users=1000, steps=150, instances=5):
         problem = crowd(users, steps, "different", seed)
         highs = solver.solve(problem, "milp")
         exact = min((solver.solve(problem) for _ in range(20)), key=lambda found: found.seconds)
-        assert exact.status == "optimal" and abs(exact.objective - highs.objective) <= 1e-6 * abs(highs.objective)
+        assert exact.status == "optimal" and abs(exact.objective - highs.objective) <= 1e-6 * abs(
+            highs.objective
+        )
         rows.append(
             {
                 "highs_seconds": highs.seconds,
                 "exact_seconds": exact.seconds,
                 "ratio": highs.seconds / exact.seconds,
-                "relative_difference_of_objectives": (highs.objective - exact.objective) / abs(exact.objective),
+                "relative_difference_of_objectives": (highs.objective - exact.objective)
+                / abs(exact.objective),
                 "table_seconds": seconds(lambda: evaluate_table(problem), 20),  # noqa: B023
             }
         )
-    return {"users": users, "edge_options": steps, "median_ratio": float(np.median([row["ratio"] for row in rows])), "instances": rows}
+    return {
+        "users": users,
+        "edge_options": steps,
+        "median_ratio": float(np.median([row["ratio"] for row in rows])),
+        "instances": rows,
+    }
 
 
 def at_scale(kind, users=1_000_000, steps=50):
@@ -124,7 +157,8 @@ def growth(kind):
     taken = []
     for users in SIZES:
         problem = crowd(users, 50, kind)
-        taken.append(seconds(lambda: solver.solve(problem), 5 if users < 100_000 else 2))  # noqa: B023
+        # noqa: B023
+        taken.append(seconds(lambda: solver.solve(problem), 5 if users < 100_000 else 2))
     exponent = float(np.polyfit(np.log(SIZES), np.log(taken), 1)[0])
     return {"users": SIZES, "seconds": taken, "exponent": exponent}
 
@@ -133,13 +167,24 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path)
     out = parser.parse_args().out
-    model = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
-    result = {"machine": f"{model[0] if model else platform.processor()}, {os.cpu_count()} cores", "against_highs": against_highs()}
-    print(f"1000 users x 150 options: {result['against_highs']['median_ratio']:.0f} times as fast as HiGHS, at the same optimum")
+    model = [
+        line.split(":")[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if "model name" in line
+    ]
+    result = {
+        "machine": f"{model[0] if model else platform.processor()}, {os.cpu_count()} cores",
+        "against_highs": against_highs(),
+    }
+    print(
+        f"1000 users x 150 options: {result['against_highs']['median_ratio']:.0f} times as fast as HiGHS, at the same optimum"
+    )
     for kind in ("different", "classes", "tables"):
         result[kind] = at_scale(kind)
-        print("10^6 users x 50 options, {}: {exact_seconds:.2f} s, {ratio_to_table:.2f} times one evaluation of the table, "
-              "{ratio_to_reading:.1f} times one reading of it, {status}".format(kind, **result[kind]))  # fmt: skip
+        print(
+            "10^6 users x 50 options, {}: {exact_seconds:.2f} s, {ratio_to_table:.2f} times one evaluation of the table, "
+            "{ratio_to_reading:.1f} times one reading of it, {status}".format(kind, **result[kind])
+        )
     result["growth"] = growth("different")
     print(f"time grows as users^{result['growth']['exponent']:.2f} from 10^3 to 10^6")
     result["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

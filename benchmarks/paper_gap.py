@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Measure what the paper's method costs: its gap to the optimum, where that comes from, and the time of P2.
+"""Measure what the paper's method costs: its gap to the optimum, where that comes from, and the
+time of P2.
 
     benchmarks/paper_gap.py --out benchmarks/results/paper_gap.json --plot docs/paper_convergence.svg
 
@@ -37,21 +38,33 @@ UNPUBLISHED = tuple(itertools.product((0.05, 0.1, 0.3), (0.05, 0.1, 0.3), (30, 5
 
 
 def instance(users, budget, c1=0.1, c2=0.1, most=(20, 50), weights=(0.5, 0.5, 1 / 3, 1 / 3, 1 / 3)):
-    """The paper's parameters: dt = 1/500 and 1/1000 s, 1.5 and 10 GHz, k = 0.01; C1, C2 are one number or one for each UE."""
+    """The paper's parameters: dt = 1/500 and 1/1000 s, 1.5 and 10 GHz, k = 0.01; C1, C2 are one
+    number or one for each UE.
+    """
     places = {
         place: {
-            "max_steps": top, "step_time": dt, "overhead": 0.0, "power": {"coefficient": 0.01, "frequency": ghz},
-            "error": {"family": "exponential", "scale": 1.0, "decay": c1}, "utility": {"family": "saturating", "rate": c2},
+            "max_steps": top,
+            "step_time": dt,
+            "overhead": 0.0,
+            "power": {"coefficient": 0.01, "frequency": ghz},
+            "error": {"family": "exponential", "scale": 1.0, "decay": c1},
+            "utility": {"family": "saturating", "rate": c2},
         }
         for place, top, dt, ghz in zip(PLACES, most, (1 / 500, 1 / 1000), (1.5, 10.0))
-    }  # fmt: skip
+    }
     names = ("cost", "utility", "time", "error", "energy")
-    data = {"schema": "problem/1", "users": users, "edge_budget": int(budget), "weights": dict(zip(names, weights))}
+    data = {
+        "schema": "problem/1",
+        "users": users,
+        "edge_budget": int(budget),
+        "weights": dict(zip(names, weights)),
+    }
     return Problem.from_dict(data | places)
 
 
 def drawn(seed, users=30, budget=None, w=None):
-    """The same with C1, C2 that differ by up to half from UE to UE around a level in 0.05..0.2; weights and budget drawn if not given.
+    """The same with C1, C2 that differ by up to half from UE to UE around a level in 0.05..0.2;
+    weights and budget drawn if not given.
 
     Not below, and w1 <= w2: eq. (8) stays away from 0, where a relative gap says nothing.
     """
@@ -66,58 +79,91 @@ def steps_exact(problem, offload):
     """The least objective with the places kept."""
     data = problem.to_dict()
     for place, keep in zip(PLACES, (0, 1)):
-        data[place]["max_steps"] = np.where(np.array(offload) == keep, getattr(problem, place).max_steps, 0)
+        data[place]["max_steps"] = np.where(
+            np.array(offload) == keep, getattr(problem, place).max_steps, 0
+        )
     return solve(Problem.from_dict(data)).objective
 
 
 def spread(values):
     values = np.asarray(values, dtype=float).ravel()
-    quartiles = dict(zip(("min", "q1", "median", "q3", "max"), np.round(np.quantile(values, (0, 0.25, 0.5, 0.75, 1)), 4).tolist()))
+    quartiles = dict(
+        zip(
+            ("min", "q1", "median", "q3", "max"),
+            np.round(np.quantile(values, (0, 0.25, 0.5, 0.75, 1)), 4).tolist(),
+        )
+    )
     return {"n": len(values), "mean": round(float(values.mean()), 4)} | quartiles
 
 
 def study(name, problems):
-    """Gaps of all runs over the problems, what is left of them with exact steps, and each line against the baseline's mean."""
+    """Gaps of all runs over the problems, what is left of them with exact steps, and each line
+    against the baseline's mean.
+    """
     gaps, kept = ({line: [] for line in RUNS} for _ in range(2))
     for problem in problems:
         best = solve(problem).objective
         for line, (method, runs) in RUNS.items():
             found = [solve(problem, method, **settings) for settings in runs]
             gaps[line].append([100 * (one.objective - best) / abs(best) for one in found])
-            kept[line].append([100 * (steps_exact(problem, one.offload) - best) / abs(best) for one in found])
+            kept[line].append(
+                [100 * (steps_exact(problem, one.offload) - best) / abs(best) for one in found]
+            )
     baseline, places_only = (np.mean(table["baseline"], axis=1)[:, None] for table in (gaps, kept))
     result = {}
     print(
         f"\n{name}, {len(problems)} problems: gap in %; of it by the places; better than the baseline, and than its places with exact steps"
     )
-    print(f"  {'':14} {'mean':>7} {'median':>7} {'max':>7} {'places':>7} {'better':>7} {'better':>7}")
+    print(
+        f"  {'':14} {'mean':>7} {'median':>7} {'max':>7} {'places':>7} {'better':>7} {'better':>7}"
+    )
     for line in RUNS:
         gap, places = np.array(gaps[line]), np.array(kept[line])
         result[line] = found = {"gap": spread(gap), "gap_by_places": spread(places)}
-        row = [*(found["gap"][key] for key in ("mean", "median", "max")), found["gap_by_places"]["mean"]]
+        row = [
+            *(found["gap"][key] for key in ("mean", "median", "max")),
+            found["gap_by_places"]["mean"],
+        ]
         if line != "baseline":
-            found["better_than_baseline"] = {"share": float((gap < baseline).mean()), "by": float((baseline - gap).mean())}
-            found["better_than_random_places"] = {"share": float((gap < places_only).mean()), "by": float((places_only - gap).mean())}
-            row += [100 * found[key]["share"] for key in ("better_than_baseline", "better_than_random_places")]
+            found["better_than_baseline"] = {
+                "share": float((gap < baseline).mean()),
+                "by": float((baseline - gap).mean()),
+            }
+            found["better_than_random_places"] = {
+                "share": float((gap < places_only).mean()),
+                "by": float((places_only - gap).mean()),
+            }
+            row += [
+                100 * found[key]["share"]
+                for key in ("better_than_baseline", "better_than_random_places")
+            ]
         print(f"  {line:14}" + "".join(f" {value:7.2f}" for value in row), flush=True)
     return result
 
 
 def decided(problems):
-    """Whether at tau = 1e5 a UE ever changes its side of 1/2 after the first round, or from a random start at all."""
+    """Whether at tau = 1e5 a UE ever changes its side of 1/2 after the first round, or from a
+    random start at all.
+    """
     half = [algorithm_3(problem) for problem in problems]
     first = [[i for i in trace if i.outer == 0][-1].a >= 0.5 for trace in half]
     random = [algorithm_3(problem, "random") for problem in problems]
     low = [algorithm_3(problem, 0.3)[-1].a for problem in problems]
     return {
-        "half_changed_after_round_1": float(np.mean([a != (t[-1].a >= 0.5) for a, t in zip(first, half)])),
-        "random_changed_from_start": float(np.mean([(t[0].a >= 0.5) != (t[-1].a >= 0.5) for t in random])),
+        "half_changed_after_round_1": float(
+            np.mean([a != (t[-1].a >= 0.5) for a, t in zip(first, half)])
+        ),
+        "random_changed_from_start": float(
+            np.mean([(t[0].a >= 0.5) != (t[-1].a >= 0.5) for t in random])
+        ),
         "start_0.3_on_the_edge": float(np.mean([a >= 0.5 for a in low])),
     }
 
 
 def p2_times():
-    """Milliseconds of one P2 at N = 30; seconds of a pass of Algorithm 1 by N, and the exponent of N."""
+    """Milliseconds of one P2 at N = 30; seconds of a pass of Algorithm 1 by N, and the exponent of
+    N.
+    """
     each, worst = [], {}
     for seed in range(20):
         relaxation = Relaxation.of(drawn(seed))
@@ -129,7 +175,9 @@ def p2_times():
             point = algorithm_2(p2, delta)
             each.append(1e3 * (time.perf_counter() - begin))
             a, s, delta = point.a, point.s, point.delta
-            worst = {name: max(value, worst.get(name, 0.0)) for name, value in point.residuals().items()}
+            worst = {
+                name: max(value, worst.get(name, 0.0)) for name, value in point.residuals().items()
+            }
     passes = {}
     for users in (10**2, 10**3, 10**4, 10**5):
         relaxation = Relaxation.of(drawn(0, users, 10 * users))
@@ -141,17 +189,28 @@ def p2_times():
 
 
 def convexity(problems):
-    """Over UEs and s in 1..S_r^max of each place, the share where R~ < 0 and where (R~^2)'' < 0: as in the paper, and shifted."""
+    """Over UEs and s in 1..S_r^max of each place, the share where R~ < 0 and where (R~^2)'' < 0: as
+    in the paper, and shifted.
+    """
     negative, bent = {"paper": [], "shifted": []}, {"paper": [], "shifted": []}
     for problem in problems:
         relaxation = Relaxation.of(problem)
         for cost, most in zip(relaxation.costs, relaxation.most):
             for s in np.linspace(1, most, 40):
                 value, slope, bend = cost(s)
-                for name, r in (("paper", value - relaxation.shift / relaxation.unit), ("shifted", value)):
+                for name, r in (
+                    ("paper", value - relaxation.shift / relaxation.unit),
+                    ("shifted", value),
+                ):
                     negative[name].append(r < 0)
                     bent[name].append(slope**2 + r * bend < 0)
-    return {name: {"negative": float(np.mean(negative[name])), "square_not_convex": float(np.mean(bent[name]))} for name in negative}
+    return {
+        name: {
+            "negative": float(np.mean(negative[name])),
+            "square_not_convex": float(np.mean(bent[name])),
+        }
+        for name in negative
+    }
 
 
 def clarabel_differences():
@@ -171,12 +230,17 @@ def clarabel_differences():
             "s": np.abs(point.s - s).max(),
             "n": 1,
         }
-        off = {name: off[name] + 1 if name == "n" else float(max(off[name], found[name])) for name in off}
+        off = {
+            name: off[name] + 1 if name == "n" else float(max(off[name], found[name]))
+            for name in off
+        }
     return off
 
 
 def plot(path, problem):
-    """Eq. (8) against passes, of each iterate and rounded, and the distance of a from 0 and 1, from several starts."""
+    """Eq. (8) against passes, of each iterate and rounded, and the distance of a from 0 and 1, from
+    several starts.
+    """
     import io
 
     import matplotlib
@@ -185,9 +249,16 @@ def plot(path, problem):
     from matplotlib import pyplot
 
     best = solve(problem).objective
-    figure, (top, bottom) = pyplot.subplots(2, 1, sharex=True, figsize=(7, 5.5), height_ratios=(3, 1))
+    figure, (top, bottom) = pyplot.subplots(
+        2, 1, sharex=True, figsize=(7, 5.5), height_ratios=(3, 1)
+    )
     for (name, settings), colour in zip(
-        [("half, tau = 1e5", {}), ("random, tau = 1e5", {"start": "random"}), ("half, tau grown", {"tau": None})], ("C0", "C1", "C2")
+        [
+            ("half, tau = 1e5", {}),
+            ("random, tau = 1e5", {"start": "random"}),
+            ("half, tau grown", {"tau": None}),
+        ],
+        ("C0", "C1", "C2"),
     ):
         trace = algorithm_3(problem, **settings)
         places = [rounded(problem, i.a, i.s) for i in trace]
@@ -196,7 +267,14 @@ def plot(path, problem):
         top.plot(exact, colour, linestyle=":", linewidth=1.2)
         bottom.plot([np.maximum(i.fraction, 1e-6) for i in trace], colour)
         starts = [k for k in range(1, len(trace)) if trace[k].outer != trace[k - 1].outer]
-        top.plot(starts, [trace[k].objective for k in starts], colour, marker="o", markersize=3, linestyle="none")
+        top.plot(
+            starts,
+            [trace[k].objective for k in starts],
+            colour,
+            marker="o",
+            markersize=3,
+            linestyle="none",
+        )
     top.axhline(best, color="black", linewidth=1, label="optimum")
     top.set_ylabel("eq. (8); dotted: rounded")
     top.legend(frameon=False)
@@ -211,23 +289,33 @@ def plot(path, problem):
 def objective(problem, weight, local):
     """Eq. (8) of edge steps, 0 for local, and local steps."""
     rows, (here, edge) = np.arange(problem.users), (problem.cost(place) for place in PLACES)
-    return float(np.where(weight > 0, edge[rows, np.maximum(weight, 1) - 1], here[rows, local - 1]).sum())
+    return float(
+        np.where(weight > 0, edge[rows, np.maximum(weight, 1) - 1], here[rows, local - 1]).sum()
+    )
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, help="JSON result")
     parser.add_argument("--plot", type=Path, help="SVG of convergence")
     args = parser.parse_args()
     begin = time.perf_counter()
     random_problems = [drawn(seed) for seed in range(60)]
-    paper_problems = [instance(30, budget, c1, c2, (20, s1)) for budget in BUDGETS for c1, c2, s1 in UNPUBLISHED]
+    paper_problems = [
+        instance(30, budget, c1, c2, (20, s1)) for budget in BUDGETS for c1, c2, s1 in UNPUBLISHED
+    ]
     trial = [drawn(seed, 10, budget, (0.3, 0.7)) for seed in range(10) for budget in (50, 100, 150)]
     each, passes, worst = p2_times()
     sizes = np.log10(list(passes))
     result = {
         "machine": f"{platform.platform()}, {platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}",
-        "p2_ms_at_30": {"median": round(float(np.median(each)), 3), "p95": round(float(np.quantile(each, 0.95)), 3), "n": len(each)},
+        "p2_ms_at_30": {
+            "median": round(float(np.median(each)), 3),
+            "p95": round(float(np.quantile(each, 0.95)), 3),
+            "n": len(each),
+        },
         "pass_s_by_users": {str(n): round(seconds, 5) for n, seconds in passes.items()},
         "pass_exponent": {
             "1e2..1e5": round(float(np.polyfit(sizes, np.log10(list(passes.values())), 1)[0]), 3),
@@ -238,7 +326,15 @@ def main():
         "convexity": {"random": convexity(random_problems), "paper": convexity(paper_problems)},
         "decided_by_tau": decided(random_problems[:30]),
     }
-    for name in ("p2_ms_at_30", "pass_s_by_users", "pass_exponent", "p2_residuals", "p2_against_clarabel", "convexity", "decided_by_tau"):
+    for name in (
+        "p2_ms_at_30",
+        "pass_s_by_users",
+        "pass_exponent",
+        "p2_residuals",
+        "p2_against_clarabel",
+        "convexity",
+        "decided_by_tau",
+    ):
         print(f"{name}: {result[name]}", flush=True)
     result["random"] = study("random instances, N = 30", random_problems)
     result["paper"] = study("the paper's settings, N = 30, equal UEs", paper_problems)

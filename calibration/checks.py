@@ -1,4 +1,6 @@
-"""Checks of single values, each raising :class:`InputError` with what was found and what is allowed."""
+"""Checks of single values, each raising :class:`InputError` with what was found and what is
+allowed.
+"""
 
 import math
 
@@ -16,7 +18,9 @@ def whole(where, value, least):
 
 
 def number(where, value, least=None, above=None, also=""):
-    """A finite number, if given of at least ``least``, or ``above`` a bound; ``also`` ends the message."""
+    """A finite number, if given of at least ``least``, or ``above`` a bound; ``also`` ends the
+    message.
+    """
     good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if not good or (least is not None and value < least) or (above is not None and value <= above):
         allowed = "a finite number" if least is None else f"a number of at least {least:g}"

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Train the embedded models from scratch on scenes drawn by testbed/embedded, then write their folders.
+"""Train the embedded models from scratch on scenes drawn by testbed/embedded, then write their
+folders.
 
     scripts/train_embedded.py --work build/training            # all stages, in order
     scripts/train_embedded.py --work build/training edge       # one stage
@@ -47,7 +48,9 @@ def _draw(job):
     scene = np.asarray(render(caption, seed))
     ground = np.asarray(render(caption, seed, objects=False))
     # the share of each latent cell that an object covers
-    mask = (scene != ground).any(-1).reshape(models.LATENT_SIZE, 8, models.LATENT_SIZE, 8).mean((1, 3))
+    mask = (
+        (scene != ground).any(-1).reshape(models.LATENT_SIZE, 8, models.LATENT_SIZE, 8).mean((1, 3))
+    )
     return scene, mask.astype(np.float16), caption.text
 
 
@@ -63,7 +66,11 @@ def draw_scenes(work, seed):
         np.savez(part, images=np.stack(images), masks=np.stack(masks), texts=np.array(texts))
         os.replace(part, path)
     data = np.load(path)
-    return torch.from_numpy(data["images"]).permute(0, 3, 1, 2), torch.from_numpy(data["masks"]).float(), data["texts"].tolist()
+    return (
+        torch.from_numpy(data["images"]).permute(0, 3, 1, 2),
+        torch.from_numpy(data["masks"]).float(),
+        data["texts"].tolist(),
+    )
 
 
 def pixels(batch):
@@ -74,12 +81,15 @@ def pixels(batch):
 def fit(name, modules, loss, args):
     """Minimise ``loss(generator)`` over ``modules``; return the averaged (EMA) modules.
 
-    Each step draws from a generator seeded by its own number, so a resumed run repeats an undisturbed one.
+    Each step draws from a generator seeded by its own number, so a resumed run repeats an
+    undisturbed one.
     """
     plan = STAGES[name]
     path = args.work / f"{name}.pt"
     params = [p for module in modules.values() for p in module.parameters()]
-    optimiser = torch.optim.AdamW(params, lr=plan["lr"], betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    optimiser = torch.optim.AdamW(
+        params, lr=plan["lr"], betas=(0.9, 0.99), weight_decay=0.01, fused=True
+    )
     average = [p.detach().clone() for p in params]
     state = {"step": 0, "seconds": 0.0, "loss": None}
     if path.exists():
@@ -92,7 +102,15 @@ def fit(name, modules, loss, args):
 
     def save():
         part = path.with_suffix(".part")
-        torch.save({"state": state, "optimiser": optimiser.state_dict(), "params": [p.detach() for p in params], "average": average}, part)
+        torch.save(
+            {
+                "state": state,
+                "optimiser": optimiser.state_dict(),
+                "params": [p.detach() for p in params],
+                "average": average,
+            },
+            part,
+        )
         os.replace(part, path)
 
     steps, started, saved_at = plan["steps"], time.monotonic() - state["seconds"], time.monotonic()
@@ -110,7 +128,9 @@ def fit(name, modules, loss, args):
         optimiser.zero_grad()
         decay = min(EMA_DECAY, (1 + step) / (10 + step))
         torch._foreach_lerp_(average, [p.detach() for p in params], 1 - decay)
-        smooth = value.item() if state["loss"] is None else 0.99 * state["loss"] + 0.01 * value.item()
+        smooth = (
+            value.item() if state["loss"] is None else 0.99 * state["loss"] + 0.01 * value.item()
+        )
         state = {"step": step + 1, "seconds": time.monotonic() - started, "loss": smooth}
         bar.update()
         bar.set_postfix(loss=f"{smooth:.5f}", refresh=False)
@@ -121,8 +141,13 @@ def fit(name, modules, loss, args):
     for p, value in zip(params, average):
         p.data.copy_(value)
     images = state["step"] * plan["batch"]
-    print(f"{name}: {state['step']} steps, {images} images, {state['seconds'] / 60:.1f} min, final loss {state['loss']:.5f}", flush=True)
-    (args.work / f"{name}.json").write_text(json.dumps({**state, "images": images, "machine": machine(args.device)}))
+    print(
+        f"{name}: {state['step']} steps, {images} images, {state['seconds'] / 60:.1f} min, final loss {state['loss']:.5f}",
+        flush=True,
+    )
+    (args.work / f"{name}.json").write_text(
+        json.dumps({**state, "images": images, "machine": machine(args.device)})
+    )
     for module in modules.values():
         module.eval().requires_grad_(False)
     return modules
@@ -133,27 +158,44 @@ def machine(device):
     if device.type == "cuda":
         return torch.cuda.get_device_name()
     info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line] if info.exists() else [platform.processor()]
+    names = (
+        [
+            line.split(":")[1].strip()
+            for line in info.read_text().splitlines()
+            if "model name" in line
+        ]
+        if info.exists()
+        else [platform.processor()]
+    )
     return f"{names[0]}, {torch.get_num_threads()} thread(s)"
 
 
 def reconstruction_loss(y, x):
     """Absolute pixel error; pixels beside an edge count more, since flat paper and sky are easy."""
-    dx, dy = F.pad((x[..., 1:] - x[..., :-1]).abs(), (0, 1)), F.pad((x[..., 1:, :] - x[..., :-1, :]).abs(), (0, 0, 0, 1))
+    dx, dy = (
+        F.pad((x[..., 1:] - x[..., :-1]).abs(), (0, 1)),
+        F.pad((x[..., 1:, :] - x[..., :-1, :]).abs(), (0, 0, 0, 1)),
+    )
     weight = 1 + 4 * F.max_pool2d((dx + dy).amax(1, keepdim=True), 3, 1, 1).clamp(max=1)
     return (weight * (y - x).abs()).mean()
 
 
 def train_first_vae(args, images):
-    """The first autoencoder: fixes the latent space (see :func:`testbed.embedded.models.first_vae`)."""
+    """The first autoencoder: fixes the latent space (see
+    :func:`testbed.embedded.models.first_vae`).
+    """
     torch.manual_seed(args.seed)
     vae = models.first_vae().to(args.device, memory_format=torch.channels_last)
     batch = STAGES["first_vae"]["batch"]
 
     def loss(generator):
-        x = pixels(images[torch.randint(len(images), (batch,), generator=generator)]).to(args.device)
+        x = pixels(images[torch.randint(len(images), (batch,), generator=generator)]).to(
+            args.device
+        )
         posterior = vae.encode(x).latent_dist
-        latents = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=generator).to(args.device)
+        latents = posterior.mean + posterior.std * torch.randn(
+            posterior.mean.shape, generator=generator
+        ).to(args.device)
         y = vae.decode(latents).sample
         kl = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean()
         return reconstruction_loss(y, x) + 2e-4 * kl
@@ -166,14 +208,26 @@ def encode(args, vae, images):
     """Latents of the training set, as the first autoencoder's encoder makes them; computed once."""
     path = args.work / "latents.pt"
     if not path.exists():
-        torch.save(torch.cat([vae.encode(pixels(part).to(args.device)).latent_dist.mean.cpu() for part in tqdm(images.split(64), desc="encode")]).half(), path)
+        torch.save(
+            torch.cat(
+                [
+                    vae.encode(pixels(part).to(args.device)).latent_dist.mean.cpu()
+                    for part in tqdm(images.split(64), desc="encode")
+                ]
+            ).half(),
+            path,
+        )
     return torch.load(path).float()
 
 
 def train_vae(args, first, latents, images):
-    """The autoencoder of the pipelines: decodes the latents that the ``first`` one made, and encodes to them."""
+    """The autoencoder of the pipelines: decodes the latents that the ``first`` one made, and
+    encodes to them.
+    """
     vae = models.vae()
-    vae.load_state_dict(first.state_dict())  # they differ in their norms' groups alone: no need to learn the rest again
+    vae.load_state_dict(
+        first.state_dict()
+    )  # they differ in their norms' groups alone: no need to learn the rest again
     vae = vae.to(args.device, memory_format=torch.channels_last)
     scale = latents.std()
     batch = STAGES["vae"]["batch"]
@@ -182,10 +236,16 @@ def train_vae(args, first, latents, images):
         pick = torch.randint(len(images), (batch,), generator=generator)
         x, z = pixels(images[pick]).to(args.device), latents[pick].to(args.device)
         # latents that a diffusion model makes are a little off: so are these
-        y = vae.decode(z + 0.05 * scale * torch.randn(z.shape, generator=generator).to(args.device)).sample
+        y = vae.decode(
+            z + 0.05 * scale * torch.randn(z.shape, generator=generator).to(args.device)
+        ).sample
         # text-to-image needs no encoder: a quarter of the images suffices for it
         mean, logvar = vae.quant_conv(vae.encoder(x[::4])).chunk(2, 1)
-        return reconstruction_loss(y, x) + 0.1 * ((mean - z[::4]) ** 2).mean() / scale**2 + 0.001 * ((logvar + 6) ** 2).mean()
+        return (
+            reconstruction_loss(y, x)
+            + 0.1 * ((mean - z[::4]) ** 2).mean() / scale**2
+            + 0.001 * ((logvar + 6) ** 2).mean()
+        )
 
     return fit("vae", {"vae": vae}, loss, args)["vae"]
 
@@ -208,7 +268,9 @@ def train_clip(args, tok, images, texts):
         kind = torch.randint(6, (), generator=generator).item()
         low, high = (0, len(texts)) if kind > 2 else (starts[kind], starts[kind + 1])
         pick = torch.randint(int(low), int(high), (batch,), generator=generator)
-        out = clip(input_ids=ids[pick].to(args.device), pixel_values=pixels(images[pick]).to(args.device))
+        out = clip(
+            input_ids=ids[pick].to(args.device), pixel_values=pixels(images[pick]).to(args.device)
+        )
         # scenes that share a caption are not each other's negatives
         twins = (same[pick][:, None] == same[pick][None]) & ~torch.eye(batch, dtype=torch.bool)
         logits = out.logits_per_text.masked_fill(twins.to(args.device), -1e4)
@@ -220,8 +282,13 @@ def train_clip(args, tok, images, texts):
 
 def train_pipeline(which, args, tok, latents, masks, texts):
     torch.manual_seed(args.seed)
-    latents = latents / latents.std()  # unit variance; the pipeline's VAE undoes it by its scaling factor
-    unet, text_encoder = models.unet(which).to(args.device), models.text_encoder(which, tok).to(args.device)
+    latents = (
+        latents / latents.std()
+    )  # unit variance; the pipeline's VAE undoes it by its scaling factor
+    unet, text_encoder = (
+        models.unet(which).to(args.device),
+        models.text_encoder(which, tok).to(args.device),
+    )
     noise_schedule = models.scheduler()
     signal = noise_schedule.alphas_cumprod.sqrt()[:, None, None, None]
     noise_level = (1 - noise_schedule.alphas_cumprod).sqrt()[:, None, None, None]
@@ -233,11 +300,18 @@ def train_pipeline(which, args, tok, latents, masks, texts):
         x = latents[pick]
         noise = torch.randn(x.shape, generator=generator)
         # one draw from each of `batch` equal strata of the timesteps: less noise in the gradient
-        t = ((torch.arange(batch) + torch.rand(batch, generator=generator)) / batch * len(signal)).long()
+        t = (
+            (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch * len(signal)
+        ).long()
         drop = torch.rand(batch, generator=generator) < CAPTION_DROPOUT
         words = torch.where(drop[:, None], empty, ids[pick]).to(args.device)
-        noisy, velocity = signal[t] * x + noise_level[t] * noise, signal[t] * noise - noise_level[t] * x
-        guess = unet(noisy.to(args.device), t.to(args.device), encoder_hidden_states=text_encoder(words)[0]).sample
+        noisy, velocity = (
+            signal[t] * x + noise_level[t] * noise,
+            signal[t] * noise - noise_level[t] * x,
+        )
+        guess = unet(
+            noisy.to(args.device), t.to(args.device), encoder_hidden_states=text_encoder(words)[0]
+        ).sample
         weight = (1 + 3 * masks[pick][:, None]).to(args.device)  # objects are small and matter most
         return (weight * (guess - velocity.to(args.device)) ** 2).mean()
 
@@ -245,7 +319,9 @@ def train_pipeline(which, args, tok, latents, masks, texts):
 
 
 def finished(args, name, modules):
-    """Load the averaged weights of the last checkpoint of stage ``name`` into ``modules``, for export."""
+    """Load the averaged weights of the last checkpoint of stage ``name`` into ``modules``, for
+    export.
+    """
     saved = torch.load(args.work / f"{name}.pt", map_location="cpu")
     params = [p for module in modules.values() for p in module.parameters()]
     for p, value in zip(params, saved["average"], strict=True):
@@ -254,16 +330,29 @@ def finished(args, name, modules):
 
 
 def export(args, tok):
-    """Write the pipelines and CLIP, fp16, in the folder formats of diffusers and transformers, and the model card."""
-    vae, notes = models.vae(), {"first_vae": finished(args, "first_vae", {"vae": models.first_vae()})}
+    """Write the pipelines and CLIP, fp16, in the folder formats of diffusers and transformers, and
+    the model card.
+    """
+    vae, notes = (
+        models.vae(),
+        {"first_vae": finished(args, "first_vae", {"vae": models.first_vae()})},
+    )
     notes["vae"] = finished(args, "vae", {"vae": vae})
-    vae.register_to_config(scaling_factor=1 / torch.load(args.work / "latents.pt").float().std().item())
+    vae.register_to_config(
+        scaling_factor=1 / torch.load(args.work / "latents.pt").float().std().item()
+    )
     for which in ("edge", "light"):
         unet, text_encoder = models.unet(which), models.text_encoder(which, tok)
         notes[which] = finished(args, which, {"unet": unet, "text_encoder": text_encoder})
         pipeline = StableDiffusionPipeline(
-            vae=vae, text_encoder=text_encoder, tokenizer=tok, unet=unet, scheduler=models.scheduler(),
-            safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+            vae=vae,
+            text_encoder=text_encoder,
+            tokenizer=tok,
+            unet=unet,
+            scheduler=models.scheduler(),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
         )
         pipeline.to(dtype=torch.float16).save_pretrained(args.out / which)
         notes[which]["parameters"] = sum(p.numel() for p in unet.parameters())
@@ -275,8 +364,12 @@ def export(args, tok):
     for name, state in notes.items():
         path = args.work / f"{name}.json"
         where = json.loads(path.read_text())["machine"] if path.exists() else "unfinished"
-        rows.append(f"| {name} | {state['step']} | {state['step'] * STAGES[name]['batch']} | {state['seconds'] / 60:.0f} | {state['loss']:.4f} | {where} |")
-    (args.out / "README.md").write_text(MODEL_CARD.format(rows="\n".join(rows), seed=args.seed, scenes=sum(SCENES.values())))
+        rows.append(
+            f"| {name} | {state['step']} | {state['step'] * STAGES[name]['batch']} | {state['seconds'] / 60:.0f} | {state['loss']:.4f} | {where} |"
+        )
+    (args.out / "README.md").write_text(
+        MODEL_CARD.format(rows="\n".join(rows), seed=args.seed, scenes=sum(SCENES.values()))
+    )
     size = sum(path.stat().st_size for path in args.out.rglob("*.safetensors")) / 1e6
     print(f"wrote {args.out}: {size:.1f} MB of weights")
 
@@ -306,10 +399,22 @@ What they show, measured: `benchmarks/embedded_quality.py` and `benchmarks/resul
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stages", nargs="*", default=["first_vae", "vae", "clip", "edge", "light", "export"], help="stages to run (default: all)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "stages",
+        nargs="*",
+        default=["first_vae", "vae", "clip", "edge", "light", "export"],
+        help="stages to run (default: all)",
+    )
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints")
-    parser.add_argument("--out", type=Path, default=Path("testbed/embedded/weights"), help="folder for the finished models")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("testbed/embedded/weights"),
+        help="folder for the finished models",
+    )
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
     args = parser.parse_args()

@@ -1,4 +1,6 @@
-"""Edge or local, and how many steps: the allocation problem P1, eq. (8)-(9), its exact solution, and methods to compare with."""
+"""Edge or local, and how many steps: the allocation problem P1, eq. (8)-(9), its exact solution,
+and methods to compare with.
+"""
 
 from solver.allocation import Allocation, evaluate
 from solver.certificate import certify

@@ -1,4 +1,6 @@
-"""The answer to a problem: who computes where with how many steps, and what it costs. File format ``allocation/1``."""
+"""The answer to a problem: who computes where with how many steps, and what it costs. File format
+``allocation/1``.
+"""
 
 import json
 from dataclasses import dataclass, replace
@@ -11,7 +13,8 @@ from solver.problem import PLACES
 
 SCHEMA = "allocation/1"
 STATUSES = ("optimal", "feasible")
-OPTIMAL = 1e-9  # times max(1, |objective|): the largest difference to the lower bound that is called optimal
+# times max(1, |objective|): the largest difference to the lower bound that is called optimal
+OPTIMAL = 1e-9
 QUANTITIES = ("cost", "time", "energy", "error", "utility")  # methods of a Problem
 
 
@@ -19,11 +22,12 @@ QUANTITIES = ("cost", "time", "energy", "error", "utility")  # methods of a Prob
 class Allocation:
     """The fields of ``allocation/1``.
 
-    ``offload`` a_n in {0, 1} and ``steps`` s_n >= 1, lists of ints, one for each UE; ``objective`` eq. (8), un-shifted;
-    ``lower_bound`` a proven one, or None; ``gap`` (objective - lower_bound) / max(|objective|, |lower_bound|), or None;
-    ``edge_steps_used`` the left side of (1); ``edge_price`` delta >= 0, what one more edge step is worth
-    (:func:`solver.knapsack.relax`), or None; ``time`` s and ``energy`` J, sums over UEs; ``error`` and ``utility``, means
-    over UEs; ``seconds`` the solver took.
+    ``offload`` a_n in {0, 1} and ``steps`` s_n >= 1, lists of ints, one for each UE; ``objective``
+    eq. (8), un-shifted; ``lower_bound`` a proven one, or None; ``gap`` (objective - lower_bound) /
+    max(|objective|, |lower_bound|), or None; ``edge_steps_used`` the left side of (1);
+    ``edge_price`` delta >= 0, what one more edge step is worth (:func:`solver.knapsack.relax`), or
+    None; ``time`` s and ``energy`` J, sums over UEs; ``error`` and ``utility``, means over UEs;
+    ``seconds`` the solver took.
     """
 
     solver: str
@@ -43,7 +47,9 @@ class Allocation:
 
     @classmethod
     def from_dict(cls, data, where="allocation"):
-        """Read an ``allocation/1`` object; only its form is checked, :func:`solver.certificate.certify` checks it against a problem."""
+        """Read an ``allocation/1`` object; only its form is checked,
+        :func:`solver.certificate.certify` checks it against a problem.
+        """
         names = list(cls.__dataclass_fields__)
         fields(where, data, ["schema", *names])
         if data["schema"] != SCHEMA:
@@ -70,9 +76,13 @@ class Allocation:
         return cls.from_dict(read_json(path), where=str(path))
 
     def bounded(self, lower_bound):
-        """The same with a proven ``lower_bound``, and the ``gap`` and ``status`` that follow from it."""
+        """The same with a proven ``lower_bound``, and the ``gap`` and ``status`` that follow from
+        it.
+        """
         bound, scale = float(lower_bound), max(abs(self.objective), abs(lower_bound))
-        gap = 0.0 if self.objective == bound else (self.objective - bound) / scale  # negative: no bound at all
+        gap = (
+            0.0 if self.objective == bound else (self.objective - bound) / scale
+        )  # negative: no bound at all
         optimal = 0 <= self.objective - bound <= OPTIMAL * max(1.0, abs(self.objective))
         return replace(self, lower_bound=bound, gap=gap, status=STATUSES[not optimal])
 
@@ -81,18 +91,34 @@ class Allocation:
 
     def save(self, path):
         """Write the JSON file, atomically, one field a line."""
-        lines = (f"{json.dumps(name)}: {json.dumps(value, allow_nan=False)}" for name, value in self.to_dict().items())
+        lines = (
+            f"{json.dumps(name)}: {json.dumps(value, allow_nan=False)}"
+            for name, value in self.to_dict().items()
+        )
         write_atomic(path, "{\n " + ",\n ".join(lines) + "\n}\n")
 
 
-def evaluate(problem, offload, steps, solver="given", lower_bound=None, edge_price=None, seconds=0.0, where="allocation"):
-    """The :class:`Allocation` of a choice: ``offload`` 0 or 1 and ``steps`` >= 1, one integer for each UE.
+def evaluate(
+    problem,
+    offload,
+    steps,
+    solver="given",
+    lower_bound=None,
+    edge_price=None,
+    seconds=0.0,
+    where="allocation",
+):
+    """The :class:`Allocation` of a choice: ``offload`` 0 or 1 and ``steps`` >= 1, one integer for
+    each UE.
 
-    Raises InputError if the choice has the wrong form or breaks (1), (2), ``min_steps``, ``deadline`` or ``max_error``.
+    Raises InputError if the choice has the wrong form or breaks (1), (2), ``min_steps``,
+    ``deadline`` or ``max_error``.
     """
     offload = column(f"{where}: offload", offload, problem.users, integer=True, most=1)
     steps = column(f"{where}: steps", steps, problem.users, integer=True, least=1)
-    offload, steps = (np.broadcast_to(array, problem.users).astype(np.int64) for array in (offload, steps))
+    offload, steps = (
+        np.broadcast_to(array, problem.users).astype(np.int64) for array in (offload, steps)
+    )
     used = int(steps[offload == 1].sum())
     values = np.full((len(QUANTITIES), problem.users), np.inf)
     for a, place in enumerate(PLACES):
@@ -109,7 +135,9 @@ def evaluate(problem, offload, steps, solver="given", lower_bound=None, edge_pri
             f"allowed: what min_steps, max_steps, deadline and max_error of {problem.where} leave to user {user}"
         )
     if used > problem.edge_budget:
-        raise InputError(f"{where}: steps: found {used} steps on the edge; allowed: edge_budget of {problem.where}, {problem.edge_budget}")
+        raise InputError(
+            f"{where}: steps: found {used} steps on the edge; allowed: edge_budget of {problem.where}, {problem.edge_budget}"
+        )
     answer = Allocation(
         solver=solver,
         status="feasible",

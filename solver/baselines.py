@@ -4,8 +4,8 @@ import heapq
 
 import numpy as np
 
-from solver.knapsack import Choices
 from solver.inputs import InputError
+from solver.knapsack import Choices
 
 
 def all_local(problem):
@@ -21,7 +21,9 @@ def all_local(problem):
 
 
 def edge_first(problem):
-    """First come, first served: in their order, the UEs take the edge option that is best for them of those that still fit."""
+    """First come, first served: in their order, the UEs take the edge option that is best for them
+    of those that still fit.
+    """
 
     def take(fits, cost):
         return fits[cost[fits].argmin()]
@@ -31,7 +33,8 @@ def edge_first(problem):
 
 
 def random(problem, seed=0):
-    """The paper's *random initialisation*: random offloading, then random steps, uniform in what is allowed and still fits.
+    """The paper's *random initialisation*: random offloading, then random steps, uniform in what is
+    allowed and still fits.
 
     In random order; a UE that draws the edge and no longer fits stays local.
     """
@@ -47,7 +50,9 @@ def random(problem, seed=0):
 
 
 def _in_turn(choices, order, take):
-    """Edge steps for each UE, 0 for local: ``take(fits, cost)`` in ``order``; what edge-only UEs need is kept for them."""
+    """Edge steps for each UE, 0 for local: ``take(fits, cost)`` in ``order``; what edge-only UEs
+    need is kept for them.
+    """
     weight = np.isfinite(choices.cost).argmax(axis=1)
     left = choices.budget - weight.sum()
     for user in order:
@@ -61,7 +66,9 @@ def _in_turn(choices, order, take):
 
 
 def greedy(problem):
-    """By marginal gain: again and again the move to more edge steps that saves the most for each step, while one fits."""
+    """By marginal gain: again and again the move to more edge steps that saves the most for each
+    step, while one fits.
+    """
     choices = Choices.of(problem)
     weight = np.isfinite(choices.cost).argmax(axis=1)
     left = choices.budget - weight.sum()
@@ -87,9 +94,11 @@ def greedy(problem):
 
 
 def uniform(problem):
-    """One step count for all on the edge, and the best split for it: those who gain the most for each step go there.
+    """One step count for all on the edge, and the best split for it: those who gain the most for
+    each step go there.
 
-    A UE that does not allow the common count takes the nearest below that it allows, or else its least. The best count wins.
+    A UE that does not allow the common count takes the nearest below that it allows, or else its
+    least. The best count wins.
     """
     choices = Choices.of(problem)
     cost, rows = choices.cost, np.arange(problem.users)

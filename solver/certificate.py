@@ -1,4 +1,6 @@
-"""The proof that an allocation is optimal, from the problem alone: whoever made the allocation is not trusted."""
+"""The proof that an allocation is optimal, from the problem alone: whoever made the allocation is
+not trusted.
+"""
 
 import math
 
@@ -15,18 +17,25 @@ MOST_WORK = 1_000_000_000
 def certify(problem, allocation):
     """How far, at most, the objective is from the optimum, proven.
 
-    Everything in ``allocation`` is computed again from ``problem``, ``offload`` and ``steps``; InputError if the choice is
-    not feasible or a number differs. First weak duality, for any delta >= 0:
-    optimum >= sum_n min_{r,s} [R~_{n,r}(s) + delta s (r = edge)] - delta S_e^max.
-    Where that leaves a gap, a better choice can only use options that lose less than it, and leave less budget unused;
-    dynamic programming over these options tries them all. Infinite without an ``edge_price`` delta. Where there are too many such options
-    (thousands of equal UEs and no even share), the gap of weak duality is what is proven.
+    Everything in ``allocation`` is computed again from ``problem``, ``offload`` and ``steps``;
+    InputError if the choice is not feasible or a number differs. First weak duality, for any delta
+    >= 0: optimum >= sum_n min_{r,s} [R~_{n,r}(s) + delta s (r = edge)] - delta S_e^max. Where that
+    leaves a gap, a better choice can only use options that lose less than it, and leave less budget
+    unused; dynamic programming over these options tries them all. Infinite without an
+    ``edge_price`` delta. Where there are too many such options (thousands of equal UEs and no even
+    share), the gap of weak duality is what is proven.
     """
-    again = evaluate(problem, allocation.offload, allocation.steps, lower_bound=allocation.lower_bound)
+    again = evaluate(
+        problem, allocation.offload, allocation.steps, lower_bound=allocation.lower_bound
+    )
     for name in ("objective", "gap", "edge_steps_used", "time", "error", "energy", "utility"):
         found, value = getattr(allocation, name), getattr(again, name)
-        if found != value and not (found is not None and value is not None and math.isclose(found, value, rel_tol=1e-9)):
-            raise InputError(f"allocation: {name}: found {found}; allowed: {value}, which the choices give")
+        if found != value and not (
+            found is not None and value is not None and math.isclose(found, value, rel_tol=1e-9)
+        ):
+            raise InputError(
+                f"allocation: {name}: found {found}; allowed: {value}, which the choices give"
+            )
     price = allocation.edge_price
     if price is None:
         return math.inf
@@ -38,23 +47,34 @@ def certify(problem, allocation):
 
 
 def _priced(problem, price, size=10_000):
-    """R~ + delta s of ``size`` UEs at a time, shape (size, 1 + steps): the best local option, then s = 1, 2, ... on the edge."""
+    """R~ + delta s of ``size`` UEs at a time, shape (size, 1 + steps): the best local option, then
+    s = 1, 2, ... on the edge.
+    """
     for at in range(0, problem.users, size):
         part = problem.part(slice(at, at + size))
         local, edge = (part.cost(place, problem.steps(place)) for place in PLACES)
-        yield np.column_stack([local.min(axis=1, initial=np.inf), edge + price * problem.steps("edge")])
+        yield np.column_stack(
+            [local.min(axis=1, initial=np.inf), edge + price * problem.steps("edge")]
+        )
 
 
 def _least_excess(problem, price, best, gap):
-    """The least distance of any choice from the bound, at most ``gap``; 0 if trying all of them would take too long."""
+    """The least distance of any choice from the bound, at most ``gap``; 0 if trying all of them
+    would take too long.
+    """
     options, fixed, at = [], 0, 0  # options: (steps, losses) of each UE that has several
     for priced in _priced(problem, price):
         loss = priced - best[at : at + len(priced), None]
         at, kept = at + len(priced), loss <= gap
         single = kept.sum(axis=1) == 1
         fixed += int(kept[single].argmax(axis=1).sum())
-        options += [(np.flatnonzero(row), losses[row]) for row, losses in zip(kept[~single], loss[~single])]
-        if sum(steps[-1] for steps, _ in options) * sum(len(steps) for steps, _ in options) > MOST_WORK:
+        options += [
+            (np.flatnonzero(row), losses[row]) for row, losses in zip(kept[~single], loss[~single])
+        ]
+        if (
+            sum(steps[-1] for steps, _ in options) * sum(len(steps) for steps, _ in options)
+            > MOST_WORK
+        ):
             return 0.0
     left = problem.edge_budget - fixed
     if left < 0:

@@ -1,6 +1,7 @@
 """Strict reading of columnar values: one number for all UEs, or a list with one for each.
 
-Everything raises :class:`solver.inputs.InputError` in one line: which field, what was found, what is allowed.
+Everything raises :class:`solver.inputs.InputError` in one line: which field, what was found, what
+is allowed.
 """
 
 from itertools import chain
@@ -13,7 +14,9 @@ from solver.inputs import InputError, check_keys
 def fault(where, found, allowed):
     """The error for a value that is not allowed; ``found`` is shown in at most 60 characters."""
     text = " ".join(repr(found).split())
-    return InputError(f"{where}: found {text if len(text) <= 60 else text[:57] + '...'}; allowed: {allowed}")
+    return InputError(
+        f"{where}: found {text if len(text) <= 60 else text[:57] + '...'}; allowed: {allowed}"
+    )
 
 
 def fields(where, value, required, optional=()):
@@ -36,10 +39,12 @@ def word(where, value, allowed):
 
 
 def column(where, value, users=None, *, least=0, above=False, most=None, integer=False):
-    """Return ``value`` as a read-only float64 array, shape () for one number or (users,) for a list.
+    """Return ``value`` as a read-only float64 array, shape () for one number or (users,) for a
+    list.
 
-    Without ``users`` only one number is allowed. Every number must be finite, ``>= least`` (``> least`` if ``above``;
-    None: no limit), ``<= most`` and whole if ``integer``; true and false are not numbers.
+    Without ``users`` only one number is allowed. Every number must be finite, ``>= least`` (``>
+    least`` if ``above``; None: no limit), ``<= most`` and whole if ``integer``; true and false are
+    not numbers.
     """
     allowed = "an integer" if integer else "a finite number"
     allowed += "" if least is None else f" {'>' if above else '>='} {least}"
@@ -67,10 +72,12 @@ def column(where, value, users=None, *, least=0, above=False, most=None, integer
 
 
 def table(where, value, users, cover, least=None):
-    """Return ``values`` at s = 1, 2, ... as a read-only float64 array: (width,) shared by all UEs, or (users, width).
+    """Return ``values`` at s = 1, 2, ... as a read-only float64 array: (width,) shared by all UEs,
+    or (users, width).
 
-    Rows of different length are filled up with NaN, which is also how an array from a ``.npz`` says that a row has ended.
-    ``cover``, an integer array of shape () or (users,), is how many steps each UE needs.
+    Rows of different length are filled up with NaN, which is also how an array from a ``.npz`` says
+    that a row has ended. ``cover``, an integer array of shape () or (users,), is how many steps
+    each UE needs.
     """
     allowed = "finite numbers" + ("" if least is None else f" >= {least}")
     shape = f"a list of {allowed}, or {users} such lists"
@@ -92,18 +99,26 @@ def table(where, value, users, cover, least=None):
         user = int(short.argmax())
         found, need = (int(np.broadcast_to(a, short.shape).flat[user]) for a in (lengths, cover))
         spot = f"{where}[{user}]" if per_user else where
-        raise InputError(f"{spot}: found {found} values; allowed: one for each of the {need} steps up to max_steps")
+        raise InputError(
+            f"{spot}: found {found} values; allowed: one for each of the {need} steps up to max_steps"
+        )
     array.setflags(write=False)
     return array
 
 
 def _floats(value):
-    """A fresh float64 array of a number or a flat sequence of numbers; None if anything in it is not a number."""
+    """A fresh float64 array of a number or a flat sequence of numbers; None if anything in it is
+    not a number.
+    """
     if isinstance(value, (np.ndarray, np.generic)):
         return np.array(value, dtype=np.float64) if value.dtype.kind in "iuf" else None
     items = value if isinstance(value, (list, tuple)) else [value]
-    # set(map(type)) looks at every element at C speed: numpy itself would turn True and "1" into 1.0
-    if not all(issubclass(kind, (int, float, np.integer, np.floating)) and kind is not bool for kind in set(map(type, items))):
+    # set(map(type)) looks at every element at C speed: numpy itself would turn True and "1" into
+    # 1.0
+    if not all(
+        issubclass(kind, (int, float, np.integer, np.floating)) and kind is not bool
+        for kind in set(map(type, items))
+    ):
         return None
     try:
         return np.array(value, dtype=np.float64)
@@ -112,11 +127,17 @@ def _floats(value):
 
 
 def _is_nested(value):
-    return isinstance(value, (list, tuple)) and len(value) > 0 and isinstance(value[0], (list, tuple, np.ndarray))
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) > 0
+        and isinstance(value[0], (list, tuple, np.ndarray))
+    )
 
 
 def _rows(value):
-    """``value``, one row for each UE, as a NaN-filled matrix and the length of each row; (None, None) if not numbers."""
+    """``value``, one row for each UE, as a NaN-filled matrix and the length of each row; (None,
+    None) if not numbers.
+    """
     if isinstance(value, np.ndarray):
         array = _floats(value)
         if array is None:

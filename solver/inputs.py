@@ -12,13 +12,17 @@ class InputError(ValueError):
 
 
 def check_keys(where, found, allowed):
-    """Raise :class:`InputError` for the first key of ``found`` that is not ``allowed``, with a suggestion."""
+    """Raise :class:`InputError` for the first key of ``found`` that is not ``allowed``, with a
+    suggestion.
+    """
     allowed = list(allowed)
     for key in found:
         if key not in allowed:
             close = difflib.get_close_matches(str(key), [str(name) for name in allowed], n=1)
             hint = f"; perhaps you meant '{close[0]}'" if close else ""
-            raise InputError(f"{where}: '{key}' is unknown{hint}; allowed: {', '.join(map(str, allowed))}")
+            raise InputError(
+                f"{where}: '{key}' is unknown{hint}; allowed: {', '.join(map(str, allowed))}"
+            )
 
 
 def read_json(path):
@@ -34,9 +38,11 @@ def read_json(path):
 
 
 def read_lines(path, allowed):
-    """The JSON objects of a file, one a line, blank lines apart: a list of ``("FILE: line N", object)``.
+    """The JSON objects of a file, one a line, blank lines apart: a list of ``("FILE: line N",
+    object)``.
 
-    Raises :class:`InputError` naming file and line for what is no object, or has a key that is not ``allowed``.
+    Raises :class:`InputError` naming file and line for what is no object, or has a key that is not
+    ``allowed``.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
@@ -52,14 +58,18 @@ def read_lines(path, allowed):
         except (ValueError, RecursionError) as error:
             raise InputError(f"{where}: not valid JSON: {error}") from None
         if not isinstance(value, dict):
-            raise InputError(f"{where}: found {line.strip()[:40]!r}; allowed: an object with {', '.join(allowed)}")
+            raise InputError(
+                f"{where}: found {line.strip()[:40]!r}; allowed: an object with {', '.join(allowed)}"
+            )
         check_keys(where, value, allowed)
         objects.append((where, value))
     return objects
 
 
 def write_atomic(path, data):
-    """Write ``data`` (str or bytes) so that ``path`` holds either its old content or all of the new."""
+    """Write ``data`` (str or bytes) so that ``path`` holds either its old content or all of the
+    new.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     raw = data.encode("utf-8") if isinstance(data, str) else data

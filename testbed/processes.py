@@ -1,4 +1,6 @@
-"""Several processes on one run, started by ``accelerate launch`` (one for each GPU) or, without a GPU, by ``torchrun``."""
+"""Several processes on one run, started by ``accelerate launch`` (one for each GPU) or, without a
+GPU, by ``torchrun``.
+"""
 
 import numpy as np
 import torch
@@ -7,12 +9,15 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 
 def processes():
-    """Accelerate's view of the processes of this run: ``process_index``, ``num_processes``, ``wait_for_everyone()``, ..."""
+    """Accelerate's view of the processes of this run: ``process_index``, ``num_processes``,
+    ``wait_for_everyone()``, ...
+    """
     return PartialState(cpu=not torch.cuda.is_available())
 
 
 def together(items, extract):
-    """Features of ``items``, float32 (len(items), width): each process extracts those of its share, and all get all.
+    """Features of ``items``, float32 (len(items), width): each process extracts those of its share,
+    and all get all.
 
     ``extract(share)`` gives a tensor (len(share), width), of a share that may be empty.
     """

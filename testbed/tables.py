@@ -14,12 +14,20 @@ def heading(name):
 
 
 def text(rows, widest=36):
-    """Aligned plain text: words to the left, cut at ``widest`` characters, numbers to the right with 5 digits, a dash for None."""
+    """Aligned plain text: words to the left, cut at ``widest`` characters, numbers to the right
+    with 5 digits, a dash for None.
+    """
     names = list(rows[0])
-    lines = [[heading(name) for name in names], *([_cell(row[name], widest) for name in names] for row in rows)]
+    lines = [
+        [heading(name) for name in names],
+        *([_cell(row[name], widest) for name in names] for row in rows),
+    ]
     words = [any(isinstance(row[name], str) for row in rows) for name in names]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    aligned = [[c.ljust(w) if left else c.rjust(w) for c, w, left in zip(line, widths, words, strict=True)] for line in lines]
+    aligned = [
+        [c.ljust(w) if left else c.rjust(w) for c, w, left in zip(line, widths, words, strict=True)]
+        for line in lines
+    ]
     return "\n".join("  ".join(line).rstrip() for line in aligned)
 
 

@@ -9,7 +9,15 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FORBIDDEN = {
-    "solver": {"torch", "diffusers", "transformers", "torchmetrics", "calibration", "testbed", "scripts"},
+    "solver": {
+        "torch",
+        "diffusers",
+        "transformers",
+        "torchmetrics",
+        "calibration",
+        "testbed",
+        "scripts",
+    },
     "calibration": {"torch", "diffusers", "transformers", "torchmetrics", "testbed", "scripts"},
     "testbed": {"scripts", "tests"},
 }
@@ -31,7 +39,16 @@ def test_no_package_imports_what_lies_above_it(package):
         assert not FORBIDDEN[package] & set(imported(path)), path
 
 
-@pytest.mark.parametrize("module", ["solver", "calibration.scenario.scenario", "calibration.validation.validate", "testbed.cli", "testbed.report"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "solver",
+        "calibration.scenario.scenario",
+        "calibration.validation.validate",
+        "testbed.cli",
+        "testbed.report",
+    ],
+)
 def test_importing_loads_no_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -1,4 +1,6 @@
-"""Energy against steps, E = overhead + step * s joules, and the paper's law: power = k f³, E = k f³ T."""
+"""Energy against steps, E = overhead + step * s joules, and the paper's law: power = k f³, E = k f³
+T.
+"""
 
 import warnings
 from collections import Counter
@@ -13,16 +15,19 @@ PAPER_COEFFICIENT = 0.01  # k in W/GHz³, as the paper sets it
 CLOCK_RANGE = 0.05  # the law is tested where the clock varied by at least this share of itself
 _LEAST_FREEDOM = 20  # images beyond the parameters, for the law's exponent
 _DISTURBED = 6  # standard deviations from the median time
-_COARSE = 0.25  # relative standard error, by the counters' coarseness alone, from which a step count counts as not measured
+# relative standard error, by the counters' coarseness alone, from which a step count counts as not
+# measured
+_COARSE = 0.25
 
 
 @dataclass(frozen=True)
 class Metered:
     """Images that one ``meter`` measured, undisturbed; arrays of shape (n,).
 
-    ``joules`` are as counted, right on average only where windows are not much longer than the counters' ``period`` (s between
-    two updates, 0 if not known). ``clock`` Hz and ``idle`` W are NaN where they were not measured; ``spread`` is the relative standard
-    deviation of an image's ``seconds`` about the median of its ``steps``.
+    ``joules`` are as counted, right on average only where windows are not much longer than the
+    counters' ``period`` (s between two updates, 0 if not known). ``clock`` Hz and ``idle`` W are
+    NaN where they were not measured; ``spread`` is the relative standard deviation of an image's
+    ``seconds`` about the median of its ``steps``.
     """
 
     meter: str
@@ -38,16 +43,24 @@ class Metered:
 def metered(records):
     """The :class:`Metered` images of ``records``, or None if no joule was counted.
 
-    Of several meters, which would count different things, the one of most records is taken. Images whose time is far from the
-    median of their step count, because the machine paused, are left out: the joules of a pause are not theirs. What a meter counted in windows
-    too short to stand alone (``energy_j`` null) counts here, since leaving out those without an update would leave the others too high.
+    Of several meters, which would count different things, the one of most records is taken. Images
+    whose time is far from the median of their step count, because the machine paused, are left out:
+    the joules of a pause are not theirs. What a meter counted in windows too short to stand alone
+    (``energy_j`` null) counts here, since leaving out those without an update would leave the
+    others too high.
     """
     joules = [_counted(record["measured"]) for record in records]
-    meters = Counter(record["measured"]["meter"] for record, one in zip(records, joules) if one is not None)
+    meters = Counter(
+        record["measured"]["meter"] for record, one in zip(records, joules) if one is not None
+    )
     if not meters:
         return None
     meter = meters.most_common(1)[0][0]
-    rows = [(record, one) for record, one in zip(records, joules) if one is not None and record["measured"]["meter"] == meter]
+    rows = [
+        (record, one)
+        for record, one in zip(records, joules)
+        if one is not None and record["measured"]["meter"] == meter
+    ]
     measured, about = ([record[part] for record, _ in rows] for part in ("measured", "environment"))
     columns = [
         np.array([record["asked"]["steps"] for record, _ in rows]),
@@ -58,7 +71,9 @@ def metered(records):
     ]
     steps, _, seconds, *_ = columns
     counts, where, images = np.unique(steps, return_inverse=True, return_counts=True)
-    off = seconds / np.array([np.median(seconds[where == i]) for i in range(len(counts))])[where] - 1
+    off = (
+        seconds / np.array([np.median(seconds[where == i]) for i in range(len(counts))])[where] - 1
+    )
     repeated = off[images[where] > 1]
     spread = MAD * float(np.median(np.abs(repeated))) if len(repeated) else 0.0
     kept = np.abs(off) <= _DISTURBED * spread if spread > 0 else np.full(len(off), True)
@@ -73,7 +88,9 @@ def _counted(measured):
 
 
 def power(images):
-    """Joules over seconds of the :class:`Metered` ``images``, and one image's relative sd about that; no watts for None."""
+    """Joules over seconds of the :class:`Metered` ``images``, and one image's relative sd about
+    that; no watts for None.
+    """
     if images is None:
         return {"watts": None, "relative_sd": None, "meter": None, "basis": "none"}
     watts = float(images.joules.sum() / images.seconds.sum())
@@ -82,39 +99,54 @@ def power(images):
 
 
 def fit_energy(images, time):
-    """Fit E = overhead_j + step_j * s to :class:`Metered` ``images``; ``time`` is the fit of their times (:func:`fit_time`).
+    """Fit E = overhead_j + step_j * s to :class:`Metered` ``images``; ``time`` is the fit of their
+    times (:func:`fit_time`).
 
-    A step count's joules are its mean power (all its joules over all its seconds, so that the counters' coarseness averages
-    out) times its median time; the line through them is fitted as the time's is. Returns None for None, and, with a warning,
-    where fewer than two step counts could be measured; else a dict:
+    A step count's joules are its mean power (all its joules over all its seconds, so that the
+    counters' coarseness averages out) times its median time; the line through them is fitted as the
+    time's is. Returns None for None, and, with a warning, where fewer than two step counts could be
+    measured; else a dict:
 
-    ``meter``, ``basis``; ``overhead_j``, ``step_j``, their ``covariance`` (2, 2) and its ``freedom``; ``r2``; ``n`` images;
-    ``points`` [{steps, median (J), n}]; ``lack_of_fit`` as in the time's; ``idle_watts`` (None: not measured) and ``dynamic_overhead_j``,
-    ``dynamic_step_j``, what goes beyond idling as long; ``clock_hz`` {median, low, high} (95 % of the images) or None;
-    ``constant_power``, :func:`constant_power`; ``law``, :func:`law`; ``paper`` {coefficient (W/GHz³), frequency_ghz}: the paper's k,
-    and the f with which k f³ T is the energy measured.
+    ``meter``, ``basis``; ``overhead_j``, ``step_j``, their ``covariance`` (2, 2) and its
+    ``freedom``; ``r2``; ``n`` images; ``points`` [{steps, median (J), n}]; ``lack_of_fit`` as in
+    the time's; ``idle_watts`` (None: not measured) and ``dynamic_overhead_j``, ``dynamic_step_j``,
+    what goes beyond idling as long; ``clock_hz`` {median, low, high} (95 % of the images) or None;
+    ``constant_power``, :func:`constant_power`; ``law``, :func:`law`; ``paper`` {coefficient
+    (W/GHz³), frequency_ghz}: the paper's k, and the f with which k f³ T is the energy measured.
     """
     if images is None:
         return None
     counts, where, n = np.unique(images.steps, return_inverse=True, return_counts=True)
     joules, seconds = (np.bincount(where, column) / n for column in (images.joules, images.seconds))
     watts = joules / seconds
-    # A window of length T holds T/period updates, rounded up or down: a variance of period²/6 over the moments at which it may start.
+    # A window of length T holds T/period updates, rounded up or down: a variance of period²/6 over
+    # the moments at which it may start.
     coarse = (images.period / seconds) ** 2 / 6
     with np.errstate(divide="ignore", invalid="ignore"):
         scatter = (images.joules - watts[where] * images.seconds) / joules[where]
     good = (np.sqrt(coarse / n) <= _COARSE) & (joules > 0)
     if good.sum() < 2:
-        warnings.warn(f"energy: measured at {good.sum()} step count(s), 2 are needed; no energy per step", stacklevel=2)
+        warnings.warn(
+            f"energy: measured at {good.sum()} step count(s), 2 are needed; no energy per step",
+            stacklevel=2,
+        )
         return None
     inside, freedom = good[where], int((n[good] - 1).sum())
     known = freedom > 0 and (scatter[inside] ** 2).sum() > 1e-18
-    own = max(0.0, (scatter[inside] ** 2).sum() - ((n - 1) * coarse)[good].sum()) / freedom if known else 1.0
+    own = (
+        max(0.0, (scatter[inside] ** 2).sum() - ((n - 1) * coarse)[good].sum()) / freedom
+        if known
+        else 1.0
+    )
     relative = np.sqrt((own + coarse) / n)[good]  # standard error of the mean power
     medians = np.array([np.median(images.seconds[where == i]) for i in np.flatnonzero(good)])
     counts, values, n = counts[good], watts[good] * medians, n[good]
     expected = values
-    for _ in range(3):  # relative to the line, not to the values: those that are low by chance must not weigh more for it
+    for _ in range(
+        3
+        # relative to the line, not to the values: those that are low by chance must not weigh more for
+        # it
+    ):
         sd = expected * np.hypot(relative, MEDIAN * images.spread / np.sqrt(n) * known)
         line, covariance, lack = fit_line(counts, values, sd, freedom if known else None)
         expected = line[0] + line[1] * counts
@@ -131,24 +163,38 @@ def fit_energy(images, time):
         "freedom": freedom if known else max(1, len(counts) - 2),
         "r2": r_squared(values, expected),
         "n": int(n.sum()),
-        "points": [{"steps": int(s), "median": float(v), "n": int(k)} for s, v, k in zip(counts, values, n, strict=True)],
+        "points": [
+            {"steps": int(s), "median": float(v), "n": int(k)}
+            for s, v, k in zip(counts, values, n, strict=True)
+        ],
         "lack_of_fit": lack,
         "idle_watts": idle,
         "dynamic_overhead_j": None if idle is None else float(line[0] - idle * time["overhead"]),
         "dynamic_step_j": None if idle is None else float(line[1] - idle * time["step_time"]),
-        "clock_hz": dict(zip(("low", "median", "high"), np.quantile(clock, (0.025, 0.5, 0.975)).tolist())) if len(clock) else None,
-        "constant_power": constant_power(seconds[good], joules[good], relative * expected, freedom if known else None, time),
+        "clock_hz": dict(
+            zip(("low", "median", "high"), np.quantile(clock, (0.025, 0.5, 0.975)).tolist())
+        )
+        if len(clock)
+        else None,
+        "constant_power": constant_power(
+            seconds[good], joules[good], relative * expected, freedom if known else None, time
+        ),
         "law": law(images),
-        "paper": {"coefficient": PAPER_COEFFICIENT, "frequency_ghz": float(np.cbrt(watts_of_all / PAPER_COEFFICIENT))},
+        "paper": {
+            "coefficient": PAPER_COEFFICIENT,
+            "frequency_ghz": float(np.cbrt(watts_of_all / PAPER_COEFFICIENT)),
+        },
     }
 
 
 def constant_power(seconds, joules, sd, freedom, time):
     """Is energy power times time, with one power for the overhead and the steps, as in E = k f³ T?
 
-    ``seconds``, ``joules``, ``sd`` of the joules: means of each step count, shape (n,). E = c + P T is fitted; with one power c is 0. Returns
-    {``excess_j`` c, its 95 % interval ``low``, ``high``; ``p`` of c = 0; ``holds``: p >= 0.01; ``ratio``, the overhead's power over the steps',
-    ``ratio_low``, ``ratio_high``, None without overhead}; None where there is nothing to tell the scatter from.
+    ``seconds``, ``joules``, ``sd`` of the joules: means of each step count, shape (n,). E = c + P T
+    is fitted; with one power c is 0. Returns {``excess_j`` c, its 95 % interval ``low``, ``high``;
+    ``p`` of c = 0; ``holds``: p >= 0.01; ``ratio``, the overhead's power over the steps',
+    ``ratio_low``, ``ratio_high``, None without overhead}; None where there is nothing to tell the
+    scatter from.
     """
     spare = len(seconds) - 2
     if freedom is None and spare < 1:
@@ -161,30 +207,49 @@ def constant_power(seconds, joules, sd, freedom, time):
     error = np.sqrt(inverse[0, 0] * (reduced if freedom is None else max(1.0, reduced)))
     degrees = spare if freedom is None else freedom
     quantile = student.ppf(0.975, degrees)
-    p = float(2 * student.sf(abs(excess) / error, degrees)) if error > 0 else float(abs(excess) < 1e-9 * joules.max())
-    found = {"excess_j": float(excess), "low": float(excess - quantile * error), "high": float(excess + quantile * error), "p": p}
+    p = (
+        float(2 * student.sf(abs(excess) / error, degrees))
+        if error > 0
+        else float(abs(excess) < 1e-9 * joules.max())
+    )
+    found = {
+        "excess_j": float(excess),
+        "low": float(excess - quantile * error),
+        "high": float(excess + quantile * error),
+        "p": p,
+    }
     found |= {"holds": p >= AFFINE_LEVEL, **dict.fromkeys(("ratio", "ratio_low", "ratio_high"))}
     overhead = time["overhead"]
     if overhead > 0:
         share = excess / (watts * overhead)
-        half = quantile * np.hypot(error / (watts * overhead), share * np.sqrt(time["covariance"][0][0]) / overhead)
-        found |= {"ratio": float(1 + share), "ratio_low": float(1 + share - half), "ratio_high": float(1 + share + half)}
+        half = quantile * np.hypot(
+            error / (watts * overhead), share * np.sqrt(time["covariance"][0][0]) / overhead
+        )
+        found |= {
+            "ratio": float(1 + share),
+            "ratio_low": float(1 + share - half),
+            "ratio_high": float(1 + share + half),
+        }
     return found
 
 
 def law(images):
     """Power against clock frequency f, held against the paper's k f³; None where no clock was read.
 
-    ``watts``: the mean power that the law is about: without idling if that was measured (``dynamic``), else all of it; ``coefficient``: the
-    k in W/GHz³ with which k f³ T is its energy. ``clock_range``: by what share of itself the clock varied between images of equal
-    steps (95 % of them). From 5 % on, and with idling known, the law is ``tested``: log power is regressed on log f among images
-    of equal steps, so that what differs with the steps cannot pass for the clock: ``exponent``, its 95 % interval ``low`` to ``high``,
-    and whether 3 lies in it (``cubic``). Otherwise these are None and ``reason`` says why.
+    ``watts``: the mean power that the law is about: without idling if that was measured
+    (``dynamic``), else all of it; ``coefficient``: the k in W/GHz³ with which k f³ T is its energy.
+    ``clock_range``: by what share of itself the clock varied between images of equal steps (95 % of
+    them). From 5 % on, and with idling known, the law is ``tested``: log power is regressed on log
+    f among images of equal steps, so that what differs with the steps cannot pass for the clock:
+    ``exponent``, its 95 % interval ``low`` to ``high``, and whether 3 lies in it (``cubic``).
+    Otherwise these are None and ``reason`` says why.
     """
     read = ~np.isnan(images.clock)
     if not read.any():
         return None
-    steps, joules, seconds, ghz = (column[read] for column in (images.steps, images.joules, images.seconds, images.clock / 1e9))
+    steps, joules, seconds, ghz = (
+        column[read] for column in (images.steps, images.joules, images.seconds, images.clock / 1e9)
+    )
     idle = images.idle[read]
     dynamic = not np.isnan(idle).any()
     joules = joules - idle * seconds if dynamic else joules
@@ -200,23 +265,37 @@ def law(images):
     if not dynamic:
         reason = "the idle power, which no clock changes, was not measured"
     elif varied < CLOCK_RANGE:
-        reason = f"the clock varied by {varied:.1%} of itself; at least {CLOCK_RANGE:.0%} are needed"
+        reason = (
+            f"the clock varied by {varied:.1%} of itself; at least {CLOCK_RANGE:.0%} are needed"
+        )
     elif spare < _LEAST_FREEDOM:
         reason = f"{len(x)} images at {len(counts)} step counts; at least {_LEAST_FREEDOM} more images than step counts are needed"
     elif (joules <= 0).any():
         reason = f"{(joules <= 0).sum()} of {len(x)} images took no more than idling would have"
     found = {
-        "watts": float(joules.sum() / seconds.sum()), "dynamic": dynamic, "coefficient": float(joules.sum() / np.sum(ghz**3 * seconds)),
-        "clock_range": varied, "n": len(x), "tested": reason is None, "reason": reason,
-    }  # fmt: skip
+        "watts": float(joules.sum() / seconds.sum()),
+        "dynamic": dynamic,
+        "coefficient": float(joules.sum() / np.sum(ghz**3 * seconds)),
+        "clock_range": varied,
+        "n": len(x),
+        "tested": reason is None,
+        "reason": reason,
+    }
     if reason:
         return {**found, **dict.fromkeys(("exponent", "low", "high", "cubic"))}
     y, xx = within(np.log(joules / seconds)), np.sum(x**2)
     exponent = np.sum(x * y) / xx
-    # The scatter may differ between step counts (coarse counters, short images): the slope's error comes from each image's own residual (HC3).
+    # The scatter may differ between step counts (coarse counters, short images): the slope's error
+    # comes from each image's own residual (HC3).
     leverage = x**2 / xx + 1 / n[where]
     alone = n[where] > 1
     error = np.sqrt(np.sum((x * (y - exponent * x))[alone] ** 2 / (1 - leverage[alone]) ** 2)) / xx
     half = student.ppf(0.975, spare) * error
     low, high = exponent - half, exponent + half
-    return {**found, "exponent": float(exponent), "low": float(low), "high": float(high), "cubic": bool(low <= 3 <= high)}
+    return {
+        **found,
+        "exponent": float(exponent),
+        "low": float(low),
+        "high": float(high),
+        "cubic": bool(low <= 3 <= high),
+    }

@@ -1,4 +1,6 @@
-"""Time against steps: T = overhead + step_time * s, the affine form of eq. (3), with its uncertainty."""
+"""Time against steps: T = overhead + step_time * s, the affine form of eq. (3), with its
+uncertainty.
+"""
 
 import numpy as np
 from scipy.optimize import nnls
@@ -6,7 +8,8 @@ from scipy.stats import f as fisher
 
 from solver.inputs import InputError
 
-# A median's standard error over a mean's, and a standard deviation over a median absolute deviation (normal data).
+# A median's standard error over a mean's, and a standard deviation over a median absolute deviation
+# (normal data).
 MEDIAN = np.sqrt(np.pi / 2)
 MAD = 1.4826
 # A straight line is called wrong only where chance is less likely than this.
@@ -14,39 +17,50 @@ AFFINE_LEVEL = 0.01
 
 
 def fit_time(steps, seconds):
-    """Fit T = overhead + step_time * s to single images: ``steps`` and ``seconds``, both shape (n,).
+    """Fit T = overhead + step_time * s to single images: ``steps`` and ``seconds``, both shape
+    (n,).
 
-    The line goes through the *medians* of each step count, because what disturbs a timing (a pause of the
-    machine, a cold cache) only ever adds: a mean moves with it, a median stays until half of a step count's
-    images are disturbed. They are weighted by their standard errors; a single image's spread is taken as
-    proportional to its time, and pooled over the step counts. Both parameters are >= 0.
+    The line goes through the *medians* of each step count, because what disturbs a timing (a pause
+    of the machine, a cold cache) only ever adds: a mean moves with it, a median stays until half of
+    a step count's images are disturbed. They are weighted by their standard errors; a single
+    image's spread is taken as proportional to its time, and pooled over the step counts. Both
+    parameters are >= 0.
 
-    Returns a dict: ``overhead`` s, ``step_time`` s, ``covariance`` (2, 2), ``r2`` (of the medians), ``n`` images,
-    ``relative_sd`` (of one image about the line; half its central 95 % over 1.96, so that a rare pause does not
-    swell it), ``freedom`` (degrees, of the covariance), ``basis``, ``points`` [{steps, median, n}], ``paper``, the form
-    without an intercept, T = s Δt, and ``lack_of_fit``: is time affine in steps? {``p``, of an F test of the medians' misfit
-    against the images' own spread; ``largest``, the largest relative distance of a median from the line, and ``at`` which
-    steps; ``affine``: p >= 0.01}; None with two step counts, or one image at each.
+    Returns a dict: ``overhead`` s, ``step_time`` s, ``covariance`` (2, 2), ``r2`` (of the medians),
+    ``n`` images, ``relative_sd`` (of one image about the line; half its central 95 % over 1.96, so
+    that a rare pause does not swell it), ``freedom`` (degrees, of the covariance), ``basis``,
+    ``points`` [{steps, median, n}], ``paper``, the form without an intercept, T = s Δt, and
+    ``lack_of_fit``: is time affine in steps? {``p``, of an F test of the medians' misfit against
+    the images' own spread; ``largest``, the largest relative distance of a median from the line,
+    and ``at`` which steps; ``affine``: p >= 0.01}; None with two step counts, or one image at each.
 
-    Raises :class:`InputError` for fewer than two step counts, or times that are not positive numbers.
+    Raises :class:`InputError` for fewer than two step counts, or times that are not positive
+    numbers.
     """
     steps, seconds = np.asarray(steps, float), np.asarray(seconds, float)
     if not (np.isfinite(seconds).all() and (seconds > 0).all()):
         raise InputError("time: found a time that is not a positive number of seconds")
     counts, where = np.unique(steps, return_inverse=True)
     if len(counts) < 2:
-        raise InputError(f"time: found {len(counts)} step count(s); allowed: at least 2 different ones")
+        raise InputError(
+            f"time: found {len(counts)} step count(s); allowed: at least 2 different ones"
+        )
     medians = np.array([np.median(seconds[where == i]) for i in range(len(counts))])
     images = np.bincount(where)
 
     repeated = images[where] > 1
-    # a median of n lies nearer to its own n images than the true one does: by about sqrt((n - 1) / n)
-    deviations = (np.abs(seconds / medians[where] - 1) * np.sqrt(images / np.maximum(images - 1, 1))[where])[repeated]
+    # a median of n lies nearer to its own n images than the true one does: by about sqrt((n - 1) /
+    # n)
+    deviations = (
+        np.abs(seconds / medians[where] - 1) * np.sqrt(images / np.maximum(images - 1, 1))[where]
+    )[repeated]
     spread = MAD * np.median(deviations) * MEDIAN if len(deviations) else 0.0
     known = spread > 0
     sd = medians * (spread if known else 1.0) / np.sqrt(images)
 
-    line, covariance, lack = fit_line(counts, medians, sd, len(seconds) - len(counts) if known else None)
+    line, covariance, lack = fit_line(
+        counts, medians, sd, len(seconds) - len(counts) if known else None
+    )
     overhead, step_time = line
     residuals = seconds / (overhead + step_time * steps) - 1
     low, high = np.quantile(residuals, [0.025, 0.975])
@@ -71,10 +85,12 @@ def fit_time(steps, seconds):
 
 
 def fit_line(counts, values, sd, freedom):
-    """The line ``values`` = a + b * ``counts`` with a, b >= 0, by least squares weighted by ``sd``; all shape (n,).
+    """The line ``values`` = a + b * ``counts`` with a, b >= 0, by least squares weighted by ``sd``;
+    all shape (n,).
 
-    ``freedom``: degrees of freedom with which ``sd`` is known, or None where only its proportions are. Returns (a, b), their
-    covariance (2, 2) and ``lack_of_fit`` as :func:`fit_time` describes it.
+    ``freedom``: degrees of freedom with which ``sd`` is known, or None where only its proportions
+    are. Returns (a, b), their covariance (2, 2) and ``lack_of_fit`` as :func:`fit_time` describes
+    it.
     """
     design = np.stack([np.ones_like(counts), counts], axis=1)
     line, misfit = nnls(design / sd[:, None], values / sd)
@@ -85,12 +101,19 @@ def fit_line(counts, values, sd, freedom):
         off = values / (design @ line) - 1
         p = float(fisher.sf(misfit**2 / spare, spare, freedom))
         largest = int(np.argmax(np.abs(off)))
-        lack = {"p": p, "largest": float(off[largest]), "at": int(counts[largest]), "affine": p >= AFFINE_LEVEL}
+        lack = {
+            "p": p,
+            "largest": float(off[largest]),
+            "at": int(counts[largest]),
+            "affine": p >= AFFINE_LEVEL,
+        }
     return line, covariance, lack
 
 
 def _covariance(design, free, chi2, known):
-    """(2, 2) covariance; a parameter at its bound 0 is held there. Scaled up where the line misses by more than the noise."""
+    """(2, 2) covariance; a parameter at its bound 0 is held there. Scaled up where the line misses
+    by more than the noise.
+    """
     free = np.flatnonzero(free)
     degrees = len(design) - len(free)
     reduced = chi2 / degrees if degrees else 0.0

@@ -1,8 +1,9 @@
 """Families that are linear in all parameters but their shape, solved on grids of shapes.
 
-For one shape the best coefficients are a linear least-squares solution in closed form, and so are the coefficients that
-a limit on the misfit allows (an ellipse). A grid of shapes therefore gives the global minimum, for many sets of points
-at once, and the exact profile likelihood of every parameter, without iterating from a start.
+For one shape the best coefficients are a linear least-squares solution in closed form, and so are
+the coefficients that a limit on the misfit allows (an ellipse). A grid of shapes therefore gives
+the global minimum, for many sets of points at once, and the exact profile likelihood of every
+parameter, without iterating from a start.
 """
 
 import numpy as np
@@ -13,16 +14,19 @@ _PROFILE = 120
 
 
 def best(family, steps, values, weights):
-    """The least-squares parameters, shape (m, k), of m sets of points on the same ``steps``, shape (n,).
+    """The least-squares parameters, shape (m, k), of m sets of points on the same ``steps``, shape
+    (n,).
 
-    ``values``, ``weights`` (1 / sd): (m, n), or one of them (1, n); a weight of 0 leaves a point out. Shapes come out
-    right to about 1e-4.
+    ``values``, ``weights`` (1 / sd): (m, n), or one of them (1, n); a weight of 0 leaves a point
+    out. Shapes come out right to about 1e-4.
     """
     sets = max(len(values), len(weights))
     grid, rows = np.geomspace(*family.bounds[family.shape], _COARSE), np.arange(sets)
     at = np.argmin(_solve(family, steps, values, weights, grid[None])[0], axis=1)
     low, high = np.log(grid[np.maximum(at - 1, 0)]), np.log(grid[np.minimum(at + 1, _COARSE - 1)])
-    misfit = _solve(family, steps, values, weights, np.exp(np.linspace(low, high, _FINE, axis=1)))[0]
+    misfit = _solve(family, steps, values, weights, np.exp(np.linspace(low, high, _FINE, axis=1)))[
+        0
+    ]
     at = np.argmin(misfit, axis=1)
     # the vertex of the parabola through the best shape and its neighbours, in the logarithm
     left, middle, right = (misfit[rows, np.clip(at + move, 0, _FINE - 1)] for move in (-1, 0, 1))
@@ -37,9 +41,10 @@ def best(family, steps, values, weights):
 
 
 def profile(family, steps, values, weights, shape, limits):
-    """Profile-likelihood intervals, a (low, high) per parameter: where the misfit, minimised over the other parameters,
-    stays within the parameter's own of ``limits``, shape (k,); nan where they are lost in rounding. ``values``, ``weights``: (n,);
-    ``shape``: the best one."""
+    """Profile-likelihood intervals, a (low, high) per parameter: where the misfit, minimised over
+    the other parameters, stays within the parameter's own of ``limits``, shape (k,); nan where they
+    are lost in rounding. ``values``, ``weights``: (n,); ``shape``: the best one.
+    """
     intervals = np.full((len(family.parameters), 2), np.nan)
     for limit in np.unique(limits):
         grid, misfit = _around(family, steps, values, weights, shape, limit)
@@ -66,19 +71,25 @@ def _around(family, steps, values, weights, shape, limit):
 
 
 def _crossings(grid, misfit, limit):
-    """The two ends of where ``misfit`` is within ``limit``, by straight lines between the logarithms of the shapes."""
+    """The two ends of where ``misfit`` is within ``limit``, by straight lines between the
+    logarithms of the shapes.
+    """
     inside = np.flatnonzero(misfit <= limit)
     ends = []
     for end, move in ((inside[0], -1), (inside[-1], 1)):
         share = 0.0
         if 0 <= end + move < len(grid):
             share = (limit - misfit[end]) / (misfit[end + move] - misfit[end])
-        ends.append(np.exp(grid[end] + share * (grid[end + move] - grid[end]) if share else grid[end]))
+        ends.append(
+            np.exp(grid[end] + share * (grid[end + move] - grid[end]) if share else grid[end])
+        )
     return ends
 
 
 def _reach(family, steps, values, weights, shapes, limit):
-    """How far down and up each linear parameter goes, shape (their number, 2), on the shapes within ``limit``."""
+    """How far down and up each linear parameter goes, shape (their number, 2), on the shapes within
+    ``limit``.
+    """
     columns, target = _weighted(family, steps, values[None], weights[None], shapes[None])
     low = [family.bounds[index][0] for index in family.linear]
     ends = []
@@ -90,7 +101,11 @@ def _reach(family, steps, values, weights, shapes, limit):
         other = columns[1 - own]
         norm = _square(other)
         slope = _dot(other, columns[own]) / norm
-        free = _ellipse(columns[own] - slope[..., None] * other, target - (_dot(other, target) / norm)[..., None] * other, limit)
+        free = _ellipse(
+            columns[own] - slope[..., None] * other,
+            target - (_dot(other, target) / norm)[..., None] * other,
+            limit,
+        )
         partner = _dot(other, target) / norm - slope * free  # the other coefficient at either end
         reached = np.where(partner >= low[1 - own], free, alone)
         ends.append(_extent(reached))
@@ -104,7 +119,9 @@ def _extent(reached):
 
 
 def _ellipse(column, target, limit):
-    """The two coefficients of ``column``, shape (2, ...), at which the misfit to ``target`` is ``limit``; nan where it never is."""
+    """The two coefficients of ``column``, shape (2, ...), at which the misfit to ``target`` is
+    ``limit``; nan where it never is.
+    """
     norm = _square(column)
     centre = _dot(column, target) / norm
     spare = limit - np.sum((target - centre[..., None] * column) ** 2, axis=-1)
@@ -113,7 +130,8 @@ def _ellipse(column, target, limit):
 
 
 def _solve(family, steps, values, weights, shapes):
-    """For each set of points and shape, the least misfit, (m, g), and its coefficients within bounds, (m, g, number).
+    """For each set of points and shape, the least misfit, (m, g), and its coefficients within
+    bounds, (m, g, number).
 
     ``values``, ``weights``: (m or 1, n); ``shapes``: (m or 1, g).
     """
@@ -121,28 +139,49 @@ def _solve(family, steps, values, weights, shapes):
     low = [family.bounds[index][0] for index in family.linear]
     if not low:
         return _dot(target, target), np.empty((*target.shape[:-1], 0))
-    alone = [np.maximum(_dot(column, target) / _square(column), least) for column, least in zip(columns, low, strict=True)]
+    alone = [
+        np.maximum(_dot(column, target) / _square(column), least)
+        for column, least in zip(columns, low, strict=True)
+    ]
     if len(low) == 1:
-        return np.sum((target - alone[0][..., None] * columns[0]) ** 2, axis=-1), alone[0][..., None]
+        return np.sum((target - alone[0][..., None] * columns[0]) ** 2, axis=-1), alone[0][
+            ..., None
+        ]
     first, second = columns
     norm = _square(second)
     rest = first - (_dot(second, first) / norm)[..., None] * second
     a = _dot(rest, target) / _square(rest)
     b = _dot(second, target - a[..., None] * first) / norm
-    # a convex problem: if its free minimum is not allowed, the best one has a coefficient at its bound
-    options = [np.stack([a, b], -1), *(np.stack(pair, -1) for pair in ((alone[0], np.zeros_like(b)), (np.zeros_like(a), alone[1])))]
-    misfits = [np.sum((target - one[..., :1] * first - one[..., 1:] * second) ** 2, axis=-1) for one in options]
+    # a convex problem: if its free minimum is not allowed, the best one has a coefficient at its
+    # bound
+    options = [
+        np.stack([a, b], -1),
+        *(
+            np.stack(pair, -1)
+            for pair in ((alone[0], np.zeros_like(b)), (np.zeros_like(a), alone[1]))
+        ),
+    ]
+    misfits = [
+        np.sum((target - one[..., :1] * first - one[..., 1:] * second) ** 2, axis=-1)
+        for one in options
+    ]
     misfits[0] = np.where((a >= low[0]) & (b >= low[1]), misfits[0], np.inf)
     which = np.argmin(misfits, axis=0)
-    return np.min(misfits, axis=0), np.take_along_axis(np.stack(options), which[None, ..., None], axis=0)[0]
+    return np.min(misfits, axis=0), np.take_along_axis(
+        np.stack(options), which[None, ..., None], axis=0
+    )[0]
 
 
 def _weighted(family, steps, values, weights, shapes):
-    """The weighted columns of the linear parameters, each (m, g, n), and what they are to meet, (m, g, n)."""
+    """The weighted columns of the linear parameters, each (m, g, n), and what they are to meet, (m,
+    g, n).
+    """
     fixed, columns = family.design(steps, shapes.ravel())
     shaped = (*shapes.shape, len(steps))
     scale = weights[:, None]
-    return [scale * columns[..., i].reshape(shaped) for i in range(columns.shape[-1])], scale * (values[:, None] - fixed.reshape(shaped))
+    return [scale * columns[..., i].reshape(shaped) for i in range(columns.shape[-1])], scale * (
+        values[:, None] - fixed.reshape(shaped)
+    )
 
 
 def _dot(one, other):
@@ -150,5 +189,7 @@ def _dot(one, other):
 
 
 def _square(column):
-    """The column's squared length; a column that has vanished (a fast decay over many steps) counts as tiny, not as none."""
+    """The column's squared length; a column that has vanished (a fast decay over many steps) counts
+    as tiny, not as none.
+    """
     return np.maximum(_dot(column, column), 1e-300)

@@ -1,9 +1,10 @@
 """Device classes of UEs: how much slower than the measured machine they are, by published timings.
 
-A device's ratio is its published seconds per denoising step over those of a reference, another published measurement of the
-same model at the same size. The reference stands for the machine that is measured here: a local model's measured time is
-multiplied by the ratio, and the result is *emulated*. A whole time is multiplied, the decoding with it: the references' own decoding times
-are not published. Watts are *modelled*: published bounds, for want of measurements on these devices.
+A device's ratio is its published seconds per denoising step over those of a reference, another
+published measurement of the same model at the same size. The reference stands for the machine that
+is measured here: a local model's measured time is multiplied by the ratio, and the result is
+*emulated*. A whole time is multiplied, the decoding with it: the references' own decoding times are
+not published. Watts are *modelled*: published bounds, for want of measurements on these devices.
 """
 
 from dataclasses import dataclass
@@ -18,15 +19,20 @@ class Reference:
 
 
 _RTX_4090 = Reference(1 / 24.9, "RTX 4090 at 24.9 steps/s, eager (Stable Diffusion 1.5, 512x512)")
-_H200 = Reference(1 / 2.18 / 20, "one H200 at 2.18 images/s, 20 steps, FP8 (SDXL, 1024x1024, MLPerf Inference v4.1, offline)")
+_H200 = Reference(
+    1 / 2.18 / 20,
+    "one H200 at 2.18 images/s, 20 steps, FP8 (SDXL, 1024x1024, MLPerf Inference v4.1, offline)",
+)
 _PHONE_WATTS = "upper bound: the SoC draws less than 10 W generating images (Qualcomm's Stable Diffusion demonstration)"
 
 
 @dataclass(frozen=True)
 class DeviceClass:
-    """``step_time`` and ``decode_time`` s, as published (None: not); ``watts``: modelled power while computing; sources in words.
+    """``step_time`` and ``decode_time`` s, as published (None: not); ``watts``: modelled power
+    while computing; sources in words.
 
-    ``ratio``: its step time over its ``reference``'s; without a reference it is the machine that was measured.
+    ``ratio``: its step time over its ``reference``'s; without a reference it is the machine that
+    was measured.
     """
 
     name: str
@@ -43,20 +49,24 @@ class DeviceClass:
 
     @property
     def source(self):
-        return f"{self.published} over {self.reference.source}" if self.reference else self.published
+        return (
+            f"{self.published} over {self.reference.source}" if self.reference else self.published
+        )
 
     @property
     def basis(self):
-        """``measured`` where the local time is used as it is, ``emulated`` where it is multiplied by the ratio."""
+        """``measured`` where the local time is used as it is, ``emulated`` where it is multiplied
+        by the ratio.
+        """
         return "emulated" if self.reference else "measured"
 
 
 def _snapdragon(name, product, unet_ms, decode_ms, watts=10.0, watts_source=_PHONE_WATTS):
     """A step is two UNet calls, for classifier-free guidance."""
-    published = (
-        f"{product}: 2 x {unet_ms} ms per step, {decode_ms} ms to decode (Qualcomm AI Hub Models, stable_diffusion_v1_5, w8a16, 512x512)"
+    published = f"{product}: 2 x {unet_ms} ms per step, {decode_ms} ms to decode (Qualcomm AI Hub Models, stable_diffusion_v1_5, w8a16, 512x512)"
+    return DeviceClass(
+        name, published, watts, watts_source, 2 * unet_ms / 1000, _RTX_4090, decode_ms / 1000
     )
-    return DeviceClass(name, published, watts, watts_source, 2 * unet_ms / 1000, _RTX_4090, decode_ms / 1000)
 
 
 DEVICES = {
@@ -66,25 +76,43 @@ DEVICES = {
         _snapdragon("snapdragon-8-elite", "Snapdragon 8 Elite (Galaxy S25)", 60.2, 180),
         _snapdragon("snapdragon-8-gen-3", "Snapdragon 8 Gen 3 (Galaxy S24)", 79.1, 203),
         _snapdragon(
-            "snapdragon-x-elite", "Snapdragon X Elite (laptop)", 113.0, 264,
-            23.0, "the 23 W reference design, the whole laptop (Qualcomm)",
+            "snapdragon-x-elite",
+            "Snapdragon X Elite (laptop)",
+            113.0,
+            264,
+            23.0,
+            "the 23 W reference design, the whole laptop (Qualcomm)",
         ),
         _snapdragon("snapdragon-7-gen-4", "Snapdragon 7 Gen 4", 184.0, 512),
         DeviceClass(
-            "jetson-agx-orin", "Jetson AGX Orin: 9.94 s an image of 20 steps, decoding included (SDXL, 1024x1024, MLPerf Inference v4.1)",
-            60.0, "upper bound: the module's largest power mode, 60 W (NVIDIA)", 9.94 / 20, _H200,
+            "jetson-agx-orin",
+            "Jetson AGX Orin: 9.94 s an image of 20 steps, decoding included (SDXL, 1024x1024, MLPerf Inference v4.1)",
+            60.0,
+            "upper bound: the module's largest power mode, 60 W (NVIDIA)",
+            9.94 / 20,
+            _H200,
         ),
         DeviceClass(
-            "rtx-4090", "RTX 4090: 24.9 steps/s, eager (Stable Diffusion 1.5, 512x512)",
-            450.0, "upper bound: the card's rated power, 450 W (NVIDIA)", 1 / 24.9, _RTX_4090,
+            "rtx-4090",
+            "RTX 4090: 24.9 steps/s, eager (Stable Diffusion 1.5, 512x512)",
+            450.0,
+            "upper bound: the card's rated power, 450 W (NVIDIA)",
+            1 / 24.9,
+            _RTX_4090,
         ),
         DeviceClass(
-            "rtx-4090-compiled", "RTX 4090: 33.5 steps/s, compiled (Stable Diffusion 1.5, 512x512)",
-            450.0, "upper bound: the card's rated power, 450 W (NVIDIA)", 1 / 33.5, _RTX_4090,
+            "rtx-4090-compiled",
+            "RTX 4090: 33.5 steps/s, compiled (Stable Diffusion 1.5, 512x512)",
+            450.0,
+            "upper bound: the card's rated power, 450 W (NVIDIA)",
+            1 / 33.5,
+            _RTX_4090,
         ),
         DeviceClass(
-            "server-core", "the machine that was measured, as it is",
-            20.0, "two busy cores of a server with their share of the machine, about 10 W each",
+            "server-core",
+            "the machine that was measured, as it is",
+            20.0,
+            "two busy cores of a server with their share of the machine, about 10 W each",
         ),
     )
 }

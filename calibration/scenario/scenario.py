@@ -1,6 +1,8 @@
-"""A scenario: who asks for what on which device, and what counts. Profiles and a scenario make a problem.
+"""A scenario: who asks for what on which device, and what counts. Profiles and a scenario make a
+problem.
 
-A scenario is a TOML file (or the ``[scenario]`` table of a run's configuration); every key is optional::
+A scenario is a TOML file (or the ``[scenario]`` table of a run's configuration); every key is
+optional::
 
     users = 30                  # UEs; or, one by one: [[users]] prompt_class = "...", device_class = "..."
     seed = 0                    # of the assignment of prompt classes and devices to UEs
@@ -36,10 +38,11 @@ A scenario is a TOML file (or the ``[scenario]`` table of a run's configuration)
     error = 0.6
     energy = 0.2
 
-The cost adds seconds, joules and an error that has no unit, so seconds and joules are first divided by
-``time_unit`` and ``energy_unit``. ``"auto"`` is the mean over the UEs of serving them locally with the local
-``max_steps``: one unit is a typical local request, whatever the machine, and the weights compare like with like.
-The problem's own weights are the weights over the units, so that its times and energies stay in s and J.
+The cost adds seconds, joules and an error that has no unit, so seconds and joules are first divided
+by ``time_unit`` and ``energy_unit``. ``"auto"`` is the mean over the UEs of serving them locally
+with the local ``max_steps``: one unit is a typical local request, whatever the machine, and the
+weights compare like with like. The problem's own weights are the weights over the units, so that
+its times and energies stay in s and J.
 """
 
 import dataclasses
@@ -52,9 +55,9 @@ from pathlib import Path
 import numpy as np
 
 from calibration.checks import number, table, whole
-from calibration.scenario.devices import DEVICES
 from calibration.fitting.fit import curve
 from calibration.profiles.build import find
+from calibration.scenario.devices import DEVICES
 from solver.inputs import InputError, check_keys, read_json
 
 SCHEMA = "scenario/1"
@@ -62,12 +65,20 @@ WEIGHTS = {"cost": 0.5, "utility": 0.5, "time": 0.2, "error": 0.6, "energy": 0.2
 MAX_STEPS = {"local": 16, "edge": 32}
 CLASSES = ("object", "scene", "relation")
 STEPS_PER_USER = 6  # default edge budget
-PHONES = ("snapdragon-8-elite-gen-5", "snapdragon-8-elite", "snapdragon-8-gen-3", "snapdragon-x-elite", "snapdragon-7-gen-4")
+PHONES = (
+    "snapdragon-8-elite-gen-5",
+    "snapdragon-8-elite",
+    "snapdragon-8-gen-3",
+    "snapdragon-x-elite",
+    "snapdragon-7-gen-4",
+)
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A resolved scenario: the settings above, and ``users`` as a list of {user, prompt_class, device_class}."""
+    """A resolved scenario: the settings above, and ``users`` as a list of {user, prompt_class,
+    device_class}.
+    """
 
     users: list
     edge_budget: int
@@ -86,17 +97,24 @@ class Scenario:
 
     @classmethod
     def load(cls, path, classes=None):
-        """Read a scenario from TOML, or from the JSON that :meth:`to_dict` gives; raises :class:`InputError`.
+        """Read a scenario from TOML, or from the JSON that :meth:`to_dict` gives; raises
+        :class:`InputError`.
 
-        ``classes``: those that there are profiles of; where the file does not say, equally many users ask for each, if the
-        default is not among them.
+        ``classes``: those that there are profiles of; where the file does not say, equally many
+        users ask for each, if the default is not among them.
         """
         path = Path(path)
-        shares = {} if classes is None or classes >= set(CLASSES) else {"prompt_classes": dict.fromkeys(sorted(classes), 1)}
+        shares = (
+            {}
+            if classes is None or classes >= set(CLASSES)
+            else {"prompt_classes": dict.fromkeys(sorted(classes), 1)}
+        )
         if path.suffix == ".json":
             return cls.from_dict(read_json(path), str(path))
         try:
-            return cls.from_dict(shares | tomllib.loads(path.read_text(encoding="utf-8")), str(path))
+            return cls.from_dict(
+                shares | tomllib.loads(path.read_text(encoding="utf-8")), str(path)
+            )
         except FileNotFoundError:
             raise InputError(f"{path}: no such file") from None
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -104,7 +122,9 @@ class Scenario:
 
     @classmethod
     def from_dict(cls, values, where="scenario"):
-        """Resolve settings: defaults filled in, UEs drawn. Raises :class:`InputError` naming ``where`` and the key."""
+        """Resolve settings: defaults filled in, UEs drawn. Raises :class:`InputError` naming
+        ``where`` and the key.
+        """
         values = {key: value for key, value in table(where, values).items() if value is not None}
         schema = values.pop("schema", SCHEMA)
         if schema != SCHEMA:
@@ -115,7 +135,10 @@ class Scenario:
         if "prompt_classes" in values:
             _shares(f"{where}: prompt_classes", values["prompt_classes"], None)
         for place in ("local", "edge"):
-            values[place] = {"max_steps": MAX_STEPS[place], **table(f"{where}: {place}", values.get(place, {}), ("max_steps",))}
+            values[place] = {
+                "max_steps": MAX_STEPS[place],
+                **table(f"{where}: {place}", values.get(place, {}), ("max_steps",)),
+            }
             whole(f"{where}: {place}.max_steps", values[place]["max_steps"], 0)
         for name, value in table(f"{where}: watts", values.get("watts", {}), DEVICES).items():
             number(f"{where}: watts.{name}", value, least=0.0)
@@ -134,19 +157,26 @@ class Scenario:
 
         scenario = cls(**{"edge_budget": 0, **values, "users": []})
         users = _users(f"{where}: users", values.get("users", 30), scenario)
-        return dataclasses.replace(scenario, users=users, edge_budget=values.get("edge_budget", STEPS_PER_USER * len(users)))
+        return dataclasses.replace(
+            scenario,
+            users=users,
+            edge_budget=values.get("edge_budget", STEPS_PER_USER * len(users)),
+        )
 
     def to_dict(self):
-        """The resolved settings and users, as ``scenario.json`` holds them; :meth:`from_dict` takes them back."""
+        """The resolved settings and users, as ``scenario.json`` holds them; :meth:`from_dict` takes
+        them back.
+        """
         return {"schema": SCHEMA, **dataclasses.asdict(self)}
 
 
 def sites(profiles, scenario):
     """Per UE, what its two places are made of and on what ground: a list of dicts.
 
-    ``local``, ``edge``: the profiles. ``ratio``: local seconds over measured ones, ``time_basis`` (measured or
-    emulated) and ``time_source``. ``local_watts``, ``edge_watts`` with ``local_power_basis``, ``edge_power_basis``: measured
-    where a meter measured this very device, else modelled. Raises :class:`InputError` for a class without profile.
+    ``local``, ``edge``: the profiles. ``ratio``: local seconds over measured ones, ``time_basis``
+    (measured or emulated) and ``time_source``. ``local_watts``, ``edge_watts`` with
+    ``local_power_basis``, ``edge_power_basis``: measured where a meter measured this very device,
+    else modelled. Raises :class:`InputError` for a class without profile.
     """
     found = []
     for user in scenario.users:
@@ -154,18 +184,22 @@ def sites(profiles, scenario):
         device = DEVICES[user["device_class"]]
         metered = device.basis == "measured" and local["power"]["watts"] is not None
         edge_metered = edge["power"]["watts"] is not None
-        found.append({
-            **user,
-            "local": local,
-            "edge": edge,
-            "ratio": device.ratio,
-            "time_basis": device.basis,
-            "time_source": device.source,
-            "local_watts": local["power"]["watts"] if metered else scenario.watts.get(device.name, device.watts),
-            "local_power_basis": "measured" if metered else "modelled",
-            "edge_watts": edge["power"]["watts"] if edge_metered else scenario.edge_watts,
-            "edge_power_basis": "measured" if edge_metered else "modelled",
-        })
+        found.append(
+            {
+                **user,
+                "local": local,
+                "edge": edge,
+                "ratio": device.ratio,
+                "time_basis": device.basis,
+                "time_source": device.source,
+                "local_watts": local["power"]["watts"]
+                if metered
+                else scenario.watts.get(device.name, device.watts),
+                "local_power_basis": "measured" if metered else "modelled",
+                "edge_watts": edge["power"]["watts"] if edge_metered else scenario.edge_watts,
+                "edge_power_basis": "measured" if edge_metered else "modelled",
+            }
+        )
     return found
 
 
@@ -174,34 +208,55 @@ def units(profiles, scenario):
     seconds, joules = [], []
     for site in sites(profiles, scenario):
         time = site["local"]["time"]
-        seconds.append(site["ratio"] * (time["overhead"] + time["step_time"] * scenario.local["max_steps"]))
+        seconds.append(
+            site["ratio"] * (time["overhead"] + time["step_time"] * scenario.local["max_steps"])
+        )
         joules.append(seconds[-1] * site["local_watts"])
     auto = {"time_unit": float(np.mean(seconds)), "energy_unit": float(np.mean(joules))}
     given = {"time_unit": scenario.time_unit, "energy_unit": scenario.energy_unit}
-    # Nothing to compare with (a machine that takes no time, or no power): leave seconds and joules as they are.
-    return {name: float(value) if value != "auto" else auto[name] or 1.0 for name, value in given.items()}
+    # Nothing to compare with (a machine that takes no time, or no power): leave seconds and joules
+    # as they are.
+    return {
+        name: float(value) if value != "auto" else auto[name] or 1.0
+        for name, value in given.items()
+    }
 
 
 def to_problem(profiles, scenario):
     """The allocation problem (``problem/1``) of a scenario on measured profiles.
 
-    Times are the fitted ones, locally times the device's ratio; error and utility are tables per UE from the chosen
-    curves, error kept >= 0 and utility within [0, 1], the range of eq. (7). Raises :class:`InputError` for a prompt
-    class without profile, and for steps beyond the measured grid, where the curves would be extrapolated.
+    Times are the fitted ones, locally times the device's ratio; error and utility are tables per UE
+    from the chosen curves, error kept >= 0 and utility within [0, 1], the range of eq. (7). Raises
+    :class:`InputError` for a prompt class without profile, and for steps beyond the measured grid,
+    where the curves would be extrapolated.
     """
     found, unit = sites(profiles, scenario), units(profiles, scenario)
     weights = dict(scenario.weights)
     weights["time"] /= unit["time_unit"]
     weights["energy"] /= unit["energy_unit"]
-    problem = {"schema": "problem/1", "users": len(scenario.users), "edge_budget": scenario.edge_budget, "weights": weights}
-    for place, limit in (("local", scenario.local["max_steps"]), ("edge", scenario.edge["max_steps"])):
+    problem = {
+        "schema": "problem/1",
+        "users": len(scenario.users),
+        "edge_budget": scenario.edge_budget,
+        "weights": weights,
+    }
+    for place, limit in (
+        ("local", scenario.local["max_steps"]),
+        ("edge", scenario.edge["max_steps"]),
+    ):
         scale = [site["ratio"] if place == "local" else 1.0 for site in found]
         first = _within_grid(place, limit, [site[place] for site in found])
         problem[place] = {
             "max_steps": limit,
             **({"min_steps": first} if first > 1 else {}),
-            "step_time": [site[place]["time"]["step_time"] * ratio for site, ratio in zip(found, scale, strict=True)],
-            "overhead": [site[place]["time"]["overhead"] * ratio for site, ratio in zip(found, scale, strict=True)],
+            "step_time": [
+                site[place]["time"]["step_time"] * ratio
+                for site, ratio in zip(found, scale, strict=True)
+            ],
+            "overhead": [
+                site[place]["time"]["overhead"] * ratio
+                for site, ratio in zip(found, scale, strict=True)
+            ],
             "power": [site[f"{place}_watts"] for site in found],
             "error": _tables(found, place, "error", limit, 0.0, math.inf),
             "utility": _tables(found, place, "utility", limit, 0.0, 1.0),
@@ -209,7 +264,9 @@ def to_problem(profiles, scenario):
     for name in ("deadline", "max_error"):
         if getattr(scenario, name) is not None:
             problem[name] = getattr(scenario, name)
-    problem["labels"] = {name: [user[name] for user in scenario.users] for name in ("prompt_class", "device_class")}
+    problem["labels"] = {
+        name: [user[name] for user in scenario.users] for name in ("prompt_class", "device_class")
+    }
     return problem
 
 
@@ -233,12 +290,16 @@ def _tables(found, place, name, limit, low, high):
     for site in found:
         key = site["prompt_class"]
         if key not in values:
-            values[key] = np.clip(curve(site[place][name], np.arange(1, max(limit, 1) + 1))[0], low, high).tolist()
+            values[key] = np.clip(
+                curve(site[place][name], np.arange(1, max(limit, 1) + 1))[0], low, high
+            ).tolist()
     return {"family": "table", "values": [values[site["prompt_class"]] for site in found]}
 
 
 def _users(where, given, scenario):
-    """``given`` (a number, or a list with the classes of each) as a list of {user, prompt_class, device_class}."""
+    """``given`` (a number, or a list with the classes of each) as a list of {user, prompt_class,
+    device_class}.
+    """
     if isinstance(given, list):
         if not given:
             raise InputError(f"{where}: found none; allowed: at least one")
@@ -246,30 +307,47 @@ def _users(where, given, scenario):
             table(f"{where}[{index}]", user, ("user", "prompt_class", "device_class"))
             for name in ("prompt_class", "device_class"):
                 if not isinstance(user.get(name), str):
-                    raise InputError(f"{where}[{index}]: {name}: found {user.get(name)!r}; allowed: a name")
+                    raise InputError(
+                        f"{where}[{index}]: {name}: found {user.get(name)!r}; allowed: a name"
+                    )
             check_keys(f"{where}[{index}]: device_class", [user["device_class"]], DEVICES)
             if user.get("user", index) != index:
-                raise InputError(f"{where}[{index}]: user: found {user['user']!r}; allowed: {index}, its place in the list")
-        return [{"user": n, "prompt_class": user["prompt_class"], "device_class": user["device_class"]} for n, user in enumerate(given)]
+                raise InputError(
+                    f"{where}[{index}]: user: found {user['user']!r}; allowed: {index}, its place in the list"
+                )
+        return [
+            {"user": n, "prompt_class": user["prompt_class"], "device_class": user["device_class"]}
+            for n, user in enumerate(given)
+        ]
     whole(where, given, 1)
     prompts = _assign(scenario.prompt_classes, given, f"{scenario.seed}/prompt class")
     devices = _assign(scenario.device_classes, given, f"{scenario.seed}/device class")
-    return [{"user": n, "prompt_class": p, "device_class": d} for n, (p, d) in enumerate(zip(prompts, devices, strict=True))]
+    return [
+        {"user": n, "prompt_class": p, "device_class": d}
+        for n, (p, d) in enumerate(zip(prompts, devices, strict=True))
+    ]
 
 
 def _assign(shares, count, seed):
-    """A list of ``count`` names in the shares' proportions (largest remainders), in an order drawn from ``seed``.
+    """A list of ``count`` names in the shares' proportions (largest remainders), in an order drawn
+    from ``seed``.
 
-    Sorted by ``random()`` values of a generator seeded with a string: the one stream that Python keeps stable.
+    Sorted by ``random()`` values of a generator seeded with a string: the one stream that Python
+    keeps stable.
     """
     total = sum(shares.values())
     exact = {name: count * share / total for name, share in shares.items()}
     counts = {name: math.floor(value) for name, value in exact.items()}
-    for name in sorted(shares, key=lambda name: counts[name] - exact[name])[: count - sum(counts.values())]:
+    for name in sorted(shares, key=lambda name: counts[name] - exact[name])[
+        : count - sum(counts.values())
+    ]:
         counts[name] += 1
     names = [name for name, times in counts.items() for _ in range(times)]
     draw = random.Random(seed)
-    return [name for _, _, name in sorted((draw.random(), index, name) for index, name in enumerate(names))]
+    return [
+        name
+        for _, _, name in sorted((draw.random(), index, name) for index, name in enumerate(names))
+    ]
 
 
 def _shares(where, value, allowed):

@@ -1,7 +1,9 @@
-"""The core of P1: integer optimality by dynamic programming over the UEs whose choice the relaxation leaves open.
+"""The core of P1: integer optimality by dynamic programming over the UEs whose choice the
+relaxation leaves open.
 
-Pisinger's expanding core, for curves of any shape. ``cost``, shape (rows, 1 + steps), is R~ with s edge steps in column s; a
-*group* is a number of UEs that share a row of it and start with the same choice.
+Pisinger's expanding core, for curves of any shape. ``cost``, shape (rows, 1 + steps), is R~ with s
+edge steps in column s; a *group* is a number of UEs that share a row of it and start with the same
+choice.
 """
 
 import numpy as np
@@ -13,15 +15,18 @@ MOST_WORK = 2_000_000_000
 
 
 def search(cost, price, row, start, copies, spare):
-    """Better steps than ``start``, the choice of each group's UEs that is optimal at ``price`` and leaves ``spare`` edge steps.
+    """Better steps than ``start``, the choice of each group's UEs that is optimal at ``price`` and
+    leaves ``spare`` edge steps.
 
-    ``row``, ``start``, ``copies``, shape (groups,). Returns ``(group, shift, gap, proven)``: one UE of ``group[i]`` takes
-    ``shift[i]`` steps more, for all i, is the best choice; ``gap`` is its distance from the relaxation, ``proven`` the largest
-    that it can have from the optimum, 0 unless that took more than :data:`MOST_WORK`.
+    ``row``, ``start``, ``copies``, shape (groups,). Returns ``(group, shift, gap, proven)``: one UE
+    of ``group[i]`` takes ``shift[i]`` steps more, for all i, is the best choice; ``gap`` is its
+    distance from the relaxation, ``proven`` the largest that it can have from the optimum, 0 unless
+    that took more than :data:`MOST_WORK`.
 
-    What an option costs at ``price`` beyond the UE's best is lost for good, and an unused step loses ``price``: no option
-    that alone loses more than some known choice does in all can be part of a better one. So dynamic programming over a few
-    UEs, those whose next options lose least, gives a choice that closes most options, until all that are open fit in.
+    What an option costs at ``price`` beyond the UE's best is lost for good, and an unused step
+    loses ``price``: no option that alone loses more than some known choice does in all can be part
+    of a better one. So dynamic programming over a few UEs, those whose next options lose least,
+    gives a choice that closes most options, until all that are open fit in.
     """
     group, shift, gap = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), price * spare
     current = cost[row, start]
@@ -36,27 +41,45 @@ def search(cost, price, row, start, copies, spare):
         move = np.arange(cost.shape[1]) - start[pool, None]
         change = cost[row[pool]] - current[pool, None]
         loss = change + price * move
-        # while there are more, only the options that lose about as little as the best of those that are looked at
+        # while there are more, only the options that lose about as little as the best of those that
+        # are looked at
         within = gap if len(pool) == len(core) else min(gap, 2 * (nearest + rounding)[pool[size]])
         free = (move != 0) & (loss <= within * (1 + 1e-9) + rounding[pool, None])
-        free[:, 1:] &= change[:, 1:] < np.minimum.accumulate(change, axis=1)[:, :-1]  # more steps only for less cost
-        # Of the optima take one that differs from `start` in the fewest UEs. No set of its changes sums to 0 steps, as
-        # undoing them would cost nothing. So, ordered to alternate around 0 (Steinitz), the running sums of the changes all
-        # differ, and -far < sum <= max(far, spare): there are fewer than `most` changes, and of equal UEs no more matter.
-        # The increases and the decreases sum to less than most x far, and nearly cancel: either is below `reach`.
+        free[:, 1:] &= (
+            change[:, 1:] < np.minimum.accumulate(change, axis=1)[:, :-1]
+        )  # more steps only for less cost
+        # Of the optima take one that differs from `start` in the fewest UEs. No set of its changes
+        # sums to 0 steps, as undoing them would cost nothing. So, ordered to alternate around 0
+        # (Steinitz), the running sums of the changes all differ, and -far < sum <= max(far, spare):
+        # there are fewer than `most` changes, and of equal UEs no more matter. The increases and
+        # the decreases sum to less than most x far, and nearly cancel: either is below `reach`.
         far = int(np.abs(move[free]).max(initial=0))
         most = far + max(far, spare)
         reach = (most * far + spare) // 2 + 1
         number, sorted_loss = np.where(free.any(axis=1), copies[pool], 0), nearest[pool]
-        # equal UEs lose equally: if there are no more than `most` of these, there is nothing to look for
-        if number.max() > 1 or (sorted_loss[most:] - sorted_loss[:-most] <= 4 * rounding[pool].max()).any():
+        # equal UEs lose equally: if there are no more than `most` of these, there is nothing to
+        # look for
+        if (
+            number.max() > 1
+            or (sorted_loss[most:] - sorted_loss[:-most] <= 4 * rounding[pool].max()).any()
+        ):
             unit = np.exp2(np.ceil(np.log2(rounding[pool, None])))
-            number = _no_more_of_a_kind(hashes([start[pool], np.where(free, np.rint(change / unit) * unit, np.inf)]), number, most)
+            number = _no_more_of_a_kind(
+                hashes([start[pool], np.where(free, np.rint(change / unit) * unit, np.inf)]),
+                number,
+                most,
+            )
         of = np.repeat(np.arange(len(pool)), number)
         whole = len(pool) == len(core) and len(of) <= size
         of = of[:size]
-        options = [[(move[index, s], change[index, s]) for s in np.flatnonzero(free[index])] for index in of]
-        below, above = (min(reach, int(ends.max(axis=1, initial=0)[of].sum())) for ends in (-move * free, move * free))
+        options = [
+            [(move[index, s], change[index, s]) for s in np.flatnonzero(free[index])]
+            for index in of
+        ]
+        below, above = (
+            min(reach, int(ends.max(axis=1, initial=0)[of].sum()))
+            for ends in (-move * free, move * free)
+        )
         if sum(map(len, options)) * (below + above) > MOST_WORK:
             return group, shift, gap, gap
         taken = knapsack(options, spare, below, above)
@@ -92,9 +115,11 @@ def _no_more_of_a_kind(alike, copies, most):
 
 
 def knapsack(options, spare, below, above):
-    """Which option (shift, change) each class takes, if any, for the least sum of changes with the sum of shifts <= spare.
+    """Which option (shift, change) each class takes, if any, for the least sum of changes with the
+    sum of shifts <= spare.
 
-    Returns the shifts taken, integers of either sign, 0 for none. Only sums from ``-below`` to ``above`` are looked at.
+    Returns the shifts taken, integers of either sign, 0 for none. Only sums from ``-below`` to
+    ``above`` are looked at.
     """
     value = np.full(below + 1 + above, np.inf)  # the least change for each sum of shifts
     value[below] = 0.0

@@ -1,4 +1,6 @@
-"""P1 for real a_n and s_n: what the paper's method works on. Costs are shifted to be positive, and have two derivatives."""
+"""P1 for real a_n and s_n: what the paper's method works on. Costs are shifted to be positive, and
+have two derivatives.
+"""
 
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +11,8 @@ from solver.columnar import column, word
 from solver.paper.p2 import P2, on_line
 from solver.problem import PLACES, WEIGHTS
 
-#: How near a_n may be to 0 and 1 in u, v, z of (10), (11), which are 0/0 there; and how near R~ to 0, relative to the largest.
+#: How near a_n may be to 0 and 1 in u, v, z of (10), (11), which are 0/0 there; and how near R~ to
+#: 0, relative to the largest.
 FLOOR, SMALLEST = 1e-4, 1e-9
 
 
@@ -29,21 +32,28 @@ def shortfall(s, rate, floor=0.0):
     return exponential(s, 1.0, rate, floor)
 
 
-FORMS = {"exponential": exponential, "exponential_floor": exponential, "power_floor": power_floor, "saturating": shortfall}
+FORMS = {
+    "exponential": exponential,
+    "exponential_floor": exponential,
+    "power_floor": power_floor,
+    "saturating": shortfall,
+}
 
 
 class ConvexTable:
-    """A table at s = 1, 2, ..., shape (width,) or (users, width), as a convex C1 curve: its lower convex envelope, drawn with
-    straight lines and averaged over half a step to either side.
+    """A table at s = 1, 2, ..., shape (width,) or (users, width), as a convex C1 curve: its lower
+    convex envelope, drawn with straight lines and averaged over half a step to either side.
 
-    Beyond the last step (NaN: a row has ended) it no longer falls. At whole steps it is an eighth of the second difference
-    above the envelope; where the table is >= 0, so is the curve.
+    Beyond the last step (NaN: a row has ended) it no longer falls. At whole steps it is an eighth
+    of the second difference above the envelope; where the table is >= 0, so is the curve.
     """
 
     def __init__(self, values):
         values = np.pad(np.atleast_2d(values), ((0, 0), (0, 2)), constant_values=np.nan)
         values[np.isnan(values[:, 0]), 0] = 0.0  # an empty row, which is not used
-        kinds, rows = np.unique(np.where(np.isnan(values), np.inf, values), axis=0, return_inverse=True)
+        kinds, rows = np.unique(
+            np.where(np.isnan(values), np.inf, values), axis=0, return_inverse=True
+        )
         self.rows, self.values = rows.ravel(), envelope(kinds)
         rise = np.diff(self.values, axis=1)
         self.slopes = np.column_stack([rise[:, 0], rise, rise[:, -1]])
@@ -52,11 +62,17 @@ class ConvexTable:
         k = np.clip(np.rint(s), 1, self.values.shape[1]).astype(np.int64) - 1
         t, before, after = s - 1 - k, self.slopes[self.rows, k], self.slopes[self.rows, k + 1]
         mean, bend = (before + after) / 2, after - before
-        return self.values[self.rows, k] + bend / 8 + t * (mean + t * bend / 2), mean + t * bend, bend
+        return (
+            self.values[self.rows, k] + bend / 8 + t * (mean + t * bend / 2),
+            mean + t * bend,
+            bend,
+        )
 
 
 def envelope(values):
-    """The lower convex envelope of each row up to where it is inf, and from there on its last slope, or 0 if that is negative."""
+    """The lower convex envelope of each row up to where it is inf, and from there on its last
+    slope, or 0 if that is negative.
+    """
     steps, hull = np.arange(values.shape[1]), values.copy()
     corner, slope = np.zeros((len(values), 1), dtype=np.int64), np.zeros((len(values), 1))
     while True:  # from corner to corner: to the point that is seen lowest
@@ -74,9 +90,10 @@ def envelope(values):
 class Relaxation:
     """P1 for real a_n, s_n.
 
-    ``costs``, the curves of the two places, are (R~ + ``shift``) / ``unit``: ``shift``, shape (users,), is w2, or more
-    where a table has a utility above 1; ``unit``, a number, is the largest R~ + shift. ``budget``, ``least``, ``most`` and
-    ``span`` are those of :class:`~solver.paper.p2.P2`.
+    ``costs``, the curves of the two places, are (R~ + ``shift``) / ``unit``: ``shift``, shape
+    (users,), is w2, or more where a table has a utility above 1; ``unit``, a number, is the largest
+    R~ + shift. ``budget``, ``least``, ``most`` and ``span`` are those of
+    :class:`~solver.paper.p2.P2`.
     """
 
     costs: tuple
@@ -97,9 +114,20 @@ class Relaxation:
             largest = max(largest, np.abs(cost[allowed[-1]]).max(initial=0.0))
         served = np.stack([some.any(axis=1) for some in allowed])
         least = np.stack([1.0 + some.argmax(axis=1) for some in allowed])
-        most = np.stack([some.shape[1] - some[:, ::-1].argmax(axis=1) for some in allowed]).astype(float)
+        most = np.stack([some.shape[1] - some[:, ::-1].argmax(axis=1) for some in allowed]).astype(
+            float
+        )
         curves = [getattr(problem, place).utility for place in PLACES]
-        top = max([1.0, *(np.nanmax(c.parameters["values"], initial=1.0) for c in curves if c.family == "table")])
+        top = max(
+            [
+                1.0,
+                *(
+                    np.nanmax(c.parameters["values"], initial=1.0)
+                    for c in curves
+                    if c.family == "table"
+                ),
+            ]
+        )
         shift = np.broadcast_to(problem.weights["utility"] * top, problem.users)
         unit = float(largest + shift.max()) or 1.0
         return cls(
@@ -107,7 +135,9 @@ class Relaxation:
             unit=unit,
             shift=shift,
             budget=float(min(problem.edge_budget, most[1].sum())),
-            least=np.where(served, least, least[::-1]),  # a place that cannot serve takes the other's limits: a_n is fixed
+            least=np.where(
+                served, least, least[::-1]
+            ),  # a place that cannot serve takes the other's limits: a_n is fixed
             most=np.where(served, most, most[::-1]),
             span=np.stack([~served[0], served[1]]).astype(float),
         )
@@ -118,7 +148,9 @@ class Relaxation:
         return float(self.unit * ((1 - a) * local + a * edge).sum() - self.shift.sum())
 
     def p2(self, a, s, around, tau):
-        """P2 with the surrogates (10), (11) that touch at (a, s) and the penalty (15) linearised at ``around``; shape (users,)."""
+        """P2 with the surrogates (10), (11) that touch at (a, s) and the penalty (15) linearised at
+        ``around``; shape (users,).
+        """
         local, edge = (np.maximum(cost(s)[0], SMALLEST) for cost in self.costs)
         out, stay = np.maximum(a, FLOOR), np.maximum(1 - a, FLOOR)
         return P2(
@@ -135,10 +167,12 @@ class Relaxation:
         )
 
     def start(self, start, seed=0):
-        """(a^(0), s^(0)), shape (users,): ``start`` is a^(0), a number in [0, 1] or one for each UE, and s^(0) as large as (2)
-        allows; or ``start`` is "random", both uniform in what (2) allows, from ``seed``.
+        """(a^(0), s^(0)), shape (users,): ``start`` is a^(0), a number in [0, 1] or one for each
+        UE, and s^(0) as large as (2) allows; or ``start`` is "random", both uniform in what (2)
+        allows, from ``seed``.
 
-        As P2 keeps (1) if its start does, s^(0) is then brought towards its lower limit, by the same part for all, until (1) holds.
+        As P2 keeps (1) if its start does, s^(0) is then brought towards its lower limit, by the
+        same part for all, until (1) holds.
         """
         users, part, rng = self.span.shape[1], 1.0, np.random.default_rng(seed)
         if isinstance(start, str):
@@ -152,7 +186,8 @@ class Relaxation:
 
 @dataclass(frozen=True, eq=False)
 class Cost:
-    """(R~_{n,r}(s) + w2 top) / unit = base + rise s + sum of weight curve(s), at one place; arrays of shape () or (users,).
+    """(R~_{n,r}(s) + w2 top) / unit = base + rise s + sum of weight curve(s), at one place; arrays
+    of shape () or (users,).
 
     Calling it with s, shape (..., users), gives that and its first and second derivative.
     """
@@ -178,7 +213,9 @@ class Cost:
 
 
 def _curve(curve, top=None):
-    """eps(s), or if ``top`` is given top - U(s): a function of s that gives the value and two derivatives."""
+    """eps(s), or if ``top`` is given top - U(s): a function of s that gives the value and two
+    derivatives.
+    """
     if curve.family == "table":
         values = curve.parameters["values"]
         return ConvexTable(values if top is None else top - values)

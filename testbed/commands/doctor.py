@@ -7,15 +7,17 @@ from huggingface_hub import CacheNotFound, scan_cache_dir
 
 from calibration.costs.batch import fit_batching
 from testbed.config import ModelConfig
-from testbed.stages.executor import environment
 from testbed.meters import open_meter
 from testbed.models import memory
 from testbed.models.pipelines import WEIGHTS, open_pipeline, pick_device
 from testbed.stages.batch import time_batches
+from testbed.stages.executor import environment
 
 
 def print_report():
-    """Print device, libraries, meters, disk and embedded weights, and say what will be emulated or modelled."""
+    """Print device, libraries, meters, disk and embedded weights, and say what will be emulated or
+    modelled.
+    """
     device = pick_device()
     for key, value in {"device": device, **environment(device)}.items():
         print(f"{key + ':':12} {value}")
@@ -34,7 +36,9 @@ def print_report():
         size = sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / 1e6
         print(f"{'weights:':12} embedded:{folder.name}, {size:.1f} MB")
     print(f"{'batching:':12} embedded:edge: {about_batches(device)}")
-    print(f"{'emulated:':12} a user's device class scales time measured here by a published ratio (calibration/scenario/devices.py)")
+    print(
+        f"{'emulated:':12} a user's device class scales time measured here by a published ratio (calibration/scenario/devices.py)"
+    )
 
 
 def cached_models():
@@ -49,14 +53,18 @@ def cached_models():
 def about_batches(device, model="embedded:edge"):
     """Whether batching helps on this machine, for ``model``; takes a few seconds."""
     pipeline, _ = open_pipeline(ModelConfig(model), device)
-    timings = time_batches(pipeline, ["a big red ball in the middle"], 3.0, [1, 2, 4, 8, 16], rounds=4)
+    timings = time_batches(
+        pipeline, ["a big red ball in the middle"], 3.0, [1, 2, 4, 8, 16], rounds=4
+    )
     return fit_batching(**timings)["verdict"]
 
 
 def about_meter(meter):
     """Lines that say what ``meter`` reads, and what follows for energy; takes half a second."""
     if meter.name is None:
-        return ["in records null; in results modelled (stated watts x time), and labelled so, from the scenario's watts"]
+        return [
+            "in records null; in results modelled (stated watts x time), and labelled so, from the scenario's watts"
+        ]
     watts = meter.idle(seconds=max(0.5, 4 * meter.period), pause=0.0)
     clock = "no clock frequency can be read: the law power = k f^3 is not tested"
     if meter.clock_hz:

@@ -18,7 +18,13 @@ def compare(problem, solver, seed, csv):
     """Print the table of all methods, and of ``solver`` if it is someone's own."""
     others = [] if solver in METHODS else [solver]
     rows = studies.compare(problem, others, first_seed=seed)
-    _show(list(tqdm(rows, desc="compare", total=len(METHODS) + 1 + len(others), delay=2, leave=False)), csv, "compare")
+    _show(
+        list(
+            tqdm(rows, desc="compare", total=len(METHODS) + 1 + len(others), delay=2, leave=False)
+        ),
+        csv,
+        "compare",
+    )
 
 
 def sweep(problem, text, solver, settings, csv):
@@ -31,14 +37,20 @@ def sweep(problem, text, solver, settings, csv):
 def pareto(problem, csv):
     """Print the Pareto front over the weights, and how many were tried."""
     tried = list(studies.weightings(problem))
-    rows = list(tqdm(studies.optima(problem, tried), desc="pareto", total=len(tried), delay=2, leave=False))
+    rows = list(
+        tqdm(studies.optima(problem, tried), desc="pareto", total=len(tried), delay=2, leave=False)
+    )
     front = studies.pareto(rows)
     _show(front, csv, "pareto")
-    print(f"{len(tried)} weightings tried, {len(front)} different optima that none of the others beats")
+    print(
+        f"{len(tried)} weightings tried, {len(front)} different optima that none of the others beats"
+    )
 
 
 def figures(out, seeds, chosen, grid=paper.GRID, budgets=paper.BUDGETS):
-    """Write the paper's figures and claims into the folder ``out``, and print the table of the claims and the paths."""
+    """Write the paper's figures and claims into the folder ``out``, and print the table of the
+    claims and the paths.
+    """
     from testbed.figures import plots
 
     rows = []
@@ -49,7 +61,10 @@ def figures(out, seeds, chosen, grid=paper.GRID, budgets=paper.BUDGETS):
     written = [out / "claims.csv", out / "claims.md"]
     tables.write_csv(written[0], rows)
     write_atomic(written[1], claims.markdown(table, chosen, seeds, grid))
-    for name, values in (("fig1", list(paper.fig1(chosen, seeds, budgets))), ("fig2", list(paper.fig2(chosen, budgets)))):
+    for name, values in (
+        ("fig1", list(paper.fig1(chosen, seeds, budgets))),
+        ("fig2", list(paper.fig2(chosen, budgets))),
+    ):
         paths = [out / f"{name}{suffix}" for suffix in (".csv", ".svg", ".png")]
         tables.write_csv(paths[0], values)
         getattr(plots, name)(values, paths[1:])
@@ -58,7 +73,9 @@ def figures(out, seeds, chosen, grid=paper.GRID, budgets=paper.BUDGETS):
 
 
 def steps_of(text):
-    """``KEY=START:STOP:STEP`` -> the key and its values, ``STOP`` included if a step meets it. InputError for anything else."""
+    """``KEY=START:STOP:STEP`` -> the key and its values, ``STOP`` included if a step meets it.
+    InputError for anything else.
+    """
     key, _, spec = text.partition("=")
     try:
         start, stop, step = map(float, spec.split(":"))
@@ -74,7 +91,11 @@ def steps_of(text):
 
 def _show(rows, csv, kind):
     """Print the table and below it the notes; write ``csv`` and its plot beside it."""
-    print(tables.text([{name: value for name, value in row.items() if name != "note"} for row in rows]))
+    print(
+        tables.text(
+            [{name: value for name, value in row.items() if name != "note"} for row in rows]
+        )
+    )
     for row in rows:
         if row.get("note"):
             print(f"{next(iter(row.values()))}: {row['note']}")

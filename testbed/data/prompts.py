@@ -1,14 +1,15 @@
-"""Where prompts come from: the embedded scene grammar, a user's JSONL file, or the captions of a folder of images.
+"""Where prompts come from: the embedded scene grammar, a user's JSONL file, or the captions of a
+folder of images.
 
-Calibration and execution take disjoint captions: for scenes from splits that were not trained on, for a file
-or a folder from its beginning and from its end.
+Calibration and execution take disjoint captions: for scenes from splits that were not trained on,
+for a file or a folder from its beginning and from its end.
 """
 
 from pathlib import Path
 
 from solver.inputs import InputError, read_lines
-from testbed.embedded import scenes
 from testbed.data.captioned import CaptionedImages
+from testbed.embedded import scenes
 
 
 class ScenePrompts:
@@ -21,17 +22,26 @@ class ScenePrompts:
         return len(scenes.captions(prompt_class, "calibration"))
 
     def calibration(self, prompt_class, count):
-        return _take(scenes.captions(prompt_class, "calibration"), count, prompt_class, "sweep.prompts_per_class")
+        return _take(
+            scenes.captions(prompt_class, "calibration"),
+            count,
+            prompt_class,
+            "sweep.prompts_per_class",
+        )
 
     def held_out(self, prompt_class):
         """All captions of a class that are not for calibration."""
         return [caption.text for caption in scenes.captions(prompt_class, "held-out")]
 
     def execution(self, prompt_class, count):
-        return _take(scenes.captions(prompt_class, "held-out"), count, prompt_class, "scenario.users")
+        return _take(
+            scenes.captions(prompt_class, "held-out"), count, prompt_class, "scenario.users"
+        )
 
     def reference(self, prompt_class, count):
-        """``count`` held-out scenes as ``(images, captions)``; captions repeat with other seeds when they run out."""
+        """``count`` held-out scenes as ``(images, captions)``; captions repeat with other seeds
+        when they run out.
+        """
         pool = scenes.captions(prompt_class, "held-out")
         chosen = [pool[i % len(pool)] for i in range(count)]
         images = [scenes.render(caption, f"reference/{i}") for i, caption in enumerate(chosen)]
@@ -40,7 +50,9 @@ class ScenePrompts:
 
 def _take(pool, count, prompt_class, spot):
     if count > len(pool):
-        raise InputError(f"{spot}: {count} prompts of class '{prompt_class}' are asked for; allowed: at most {len(pool)}, the captions there are")
+        raise InputError(
+            f"{spot}: {count} prompts of class '{prompt_class}' are asked for; allowed: at most {len(pool)}, the captions there are"
+        )
     return [caption.text for caption in pool[:count]]
 
 
@@ -53,7 +65,9 @@ class FilePrompts:
             prompt, prompt_class = value.get("prompt"), value.get("class", "all")
             for name, text in (("prompt", prompt), ("class", prompt_class)):
                 if not isinstance(text, str) or not text.strip():
-                    raise InputError(f"{where}: {name}: found {text!r}; allowed: a non-empty string")
+                    raise InputError(
+                        f"{where}: {name}: found {text!r}; allowed: a non-empty string"
+                    )
             self._pools.setdefault(prompt_class, []).append(prompt)
         if not self._pools:
             raise InputError(f"prompts: {path}: no prompt in it")
@@ -79,7 +93,9 @@ class FilePrompts:
 
 
 class FolderPrompts(FilePrompts):
-    """The first caption of each image of a :class:`testbed.data.captioned.CaptionedImages` folder, all of one class."""
+    """The first caption of each image of a :class:`testbed.data.captioned.CaptionedImages` folder,
+    all of one class.
+    """
 
     classes = ("all",)
 

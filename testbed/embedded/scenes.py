@@ -87,13 +87,21 @@ def captions(prompt_class, split):
         ]
     elif prompt_class == "scene":
         everything = [
-            Caption("scene", f"a {size} {colour} {thing} {land} {time}", (size, colour, thing, land, time))
-            for size, (colour, thing), land, time in itertools.product(SIZES, things, LANDSCAPES, TIMES)
+            Caption(
+                "scene",
+                f"a {size} {colour} {thing} {land} {time}",
+                (size, colour, thing, land, time),
+            )
+            for size, (colour, thing), land, time in itertools.product(
+                SIZES, things, LANDSCAPES, TIMES
+            )
         ]
     elif prompt_class == "relation":
         everything = [
             Caption("relation", f"a {c1} {o1} {relation} a {c2} {o2}", (c1, o1, relation, c2, o2))
-            for (c1, o1), relation, (c2, o2) in itertools.product(list(things), RELATIONS, itertools.product(COLOURS, OBJECTS))
+            for (c1, o1), relation, (c2, o2) in itertools.product(
+                list(things), RELATIONS, itertools.product(COLOURS, OBJECTS)
+            )
             if c1 != c2 and o1 != o2
         ]
     else:
@@ -136,7 +144,10 @@ def render(caption, seed, objects=True):
         else:
             c1, o1, relation, c2, o2 = caption.facts
             dx, dy = RELATIONS[relation]
-            placed = [(c1, o1, 32 + 15 * dx, 32 + 15 * dy, 12.5), (c2, o2, 32 - 15 * dx, 32 - 15 * dy, 12.5)]
+            placed = [
+                (c1, o1, 32 + 15 * dx, 32 + 15 * dy, 12.5),
+                (c2, o2, 32 - 15 * dx, 32 - 15 * dy, 12.5),
+            ]
         for colour, thing, x, y, radius in placed if objects else []:
             centre = (x + rng.uniform(-1.5, 1.5), y + rng.uniform(-1.5, 1.5))
             _draw_object(draw, thing, COLOURS[colour], centre, radius * rng.uniform(0.94, 1.06))
@@ -149,7 +160,9 @@ def _shade(colour, factor):
 
 def _paper(draw, rng):
     tone = rng.uniform(0.97, 1.0)
-    draw.rectangle((0, 0, SIZE * _SUPERSAMPLE, SIZE * _SUPERSAMPLE), fill=_shade((246, 240, 226), tone))
+    draw.rectangle(
+        (0, 0, SIZE * _SUPERSAMPLE, SIZE * _SUPERSAMPLE), fill=_shade((246, 240, 226), tone)
+    )
 
 
 def _landscape(draw, rng, land, time, horizon):
@@ -169,7 +182,9 @@ def _landscape(draw, rng, land, time, horizon):
         draw.rectangle((0, edge, side, edge + 5 * _SUPERSAMPLE), fill=_shade((60, 140, 190), light))
     elif land == "in the desert":  # a dune on the horizon
         x = rng.uniform(8, 20)
-        _polygon(draw, (x, horizon), [(-16, 0.5), (0, -8), (18, 0.5)], 1, _shade((205, 125, 70), light))
+        _polygon(
+            draw, (x, horizon), [(-16, 0.5), (0, -8), (18, 0.5)], 1, _shade((205, 125, 70), light)
+        )
     elif land == "in the snow":  # a snowy hill
         x = rng.uniform(8, 20)
         _ellipse(draw, (x, horizon), 18, 6, ground)
@@ -186,10 +201,27 @@ def _disc(draw, centre, radius, fill):
 
 def _polygon(draw, centre, points, scale, fill):
     x, y = centre
-    draw.polygon([(int((x + px * scale) * _SUPERSAMPLE), int((y + py * scale) * _SUPERSAMPLE)) for px, py in points], fill=fill)
+    draw.polygon(
+        [
+            (int((x + px * scale) * _SUPERSAMPLE), int((y + py * scale) * _SUPERSAMPLE))
+            for px, py in points
+        ],
+        fill=fill,
+    )
 
 
-_STAR = [(0, -1), (0.25, -0.33), (0.95, -0.31), (0.40, 0.12), (0.59, 0.81), (0, 0.42), (-0.59, 0.81), (-0.40, 0.12), (-0.95, -0.31), (-0.25, -0.33)]
+_STAR = [
+    (0, -1),
+    (0.25, -0.33),
+    (0.95, -0.31),
+    (0.40, 0.12),
+    (0.59, 0.81),
+    (0, 0.42),
+    (-0.59, 0.81),
+    (-0.40, 0.12),
+    (-0.95, -0.31),
+    (-0.25, -0.33),
+]
 
 
 def _draw_object(draw, thing, colour, centre, r):
@@ -224,7 +256,15 @@ def _draw_object(draw, thing, colour, centre, r):
         poly([(-0.9, -0.12), (0, 0.95), (0.9, -0.12), (0, -0.4)], colour)
     elif thing == "mushroom":
         poly([(-0.27, 0), (0.27, 0), (0.36, 1), (-0.36, 1)], cream)
-        draw.pieslice([int(v * _SUPERSAMPLE) for v in (x - 0.95 * r, y - 0.85 * r, x + 0.95 * r, y + 0.95 * r)], 180, 360, fill=colour)
+        draw.pieslice(
+            [
+                int(v * _SUPERSAMPLE)
+                for v in (x - 0.95 * r, y - 0.85 * r, x + 0.95 * r, y + 0.95 * r)
+            ],
+            180,
+            360,
+            fill=colour,
+        )
         for px, py in ((-0.45, -0.22), (0.12, -0.5), (0.5, -0.15)):
             _disc(draw, (x + px * r, y + py * r), r * 0.15, cream)
     elif thing == "boat":

@@ -9,7 +9,9 @@ import torch
 
 @dataclass(frozen=True)
 class Generated:
-    """One call of a pipeline and what it cost. Times in seconds; ``energy_j`` in joules, ``None`` without a meter."""
+    """One call of a pipeline and what it cost. Times in seconds; ``energy_j`` in joules, ``None``
+    without a meter.
+    """
 
     images: np.ndarray  # uint8, (prompts, height, width, 3)
     text_time: float
@@ -22,11 +24,20 @@ class Generated:
         return self.text_time + sum(self.step_times) + self.decode_time
 
     def measured(self, meter):
-        """The call's times and energy as a record holds them, ``batch`` images together; ``meter`` has just given the energy."""
+        """The call's times and energy as a record holds them, ``batch`` images together; ``meter``
+        has just given the energy.
+        """
         return {
-            "text_time": self.text_time, "step_times": self.step_times, "decode_time": self.decode_time, "time": self.time,
-            "energy_j": self.energy_j, "energy_parts_j": meter.parts_j, "clock_hz": meter.clock_hz, "meter": meter.name, "batch": len(self.images),
-        }  # fmt: skip
+            "text_time": self.text_time,
+            "step_times": self.step_times,
+            "decode_time": self.decode_time,
+            "time": self.time,
+            "energy_j": self.energy_j,
+            "energy_parts_j": meter.parts_j,
+            "clock_hz": meter.clock_hz,
+            "meter": meter.name,
+            "batch": len(self.images),
+        }
 
 
 def synchronised_clock(device):
@@ -39,10 +50,11 @@ def synchronised_clock(device):
 
 
 def generate(pipeline, prompts, seeds, steps, guidance, meter, negative_prompt=None):
-    """Run ``pipeline`` once for a list of prompts; each image's noise comes from its own seed alone, drawn on the CPU.
+    """Run ``pipeline`` once for a list of prompts; each image's noise comes from its own seed
+    alone, drawn on the CPU.
 
-    The text stage lasts until the denoiser is first called, the steps are split by diffusers' own callback,
-    the rest is the decode. Returns a :class:`Generated`.
+    The text stage lasts until the denoiser is first called, the steps are split by diffusers' own
+    callback, the rest is the decode. Returns a :class:`Generated`.
     """
     device = pipeline._execution_device  # with offload, pipeline.device is where the weights wait
     denoiser = getattr(pipeline, "unet", None) or pipeline.transformer
@@ -62,9 +74,14 @@ def generate(pipeline, prompts, seeds, steps, guidance, meter, negative_prompt=N
         meter.start()
         start = synchronised_clock(device)  # after the meter, whose own reading takes time
         result = pipeline(
-            list(prompts), num_inference_steps=steps, guidance_scale=guidance, output_type="np",
-            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds], callback_on_step_end=step_end, **away,
-        )  # fmt: skip
+            list(prompts),
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            output_type="np",
+            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+            callback_on_step_end=step_end,
+            **away,
+        )
         end = synchronised_clock(device)
         energy_j = meter.stop()
     finally:

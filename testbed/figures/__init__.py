@@ -1,6 +1,8 @@
-"""The paper's Fig. 1 and Fig. 2 at the paper's parameters, and where what it reads from them is true.
+"""The paper's Fig. 1 and Fig. 2 at the paper's parameters, and where what it reads from them is
+true.
 
-C_1, C_2, S_{n,0}^max, S_{n,1}^max, how far a weight is raised, and where the paper's algorithm starts are not published.
+C_1, C_2, S_{n,0}^max, S_{n,1}^max, how far a weight is raised, and where the paper's algorithm
+starts are not published.
 """
 
 import functools
@@ -31,7 +33,9 @@ METHODS = {
 
 
 class Unpublished(NamedTuple):
-    """C_1 of eq. (4), C_2 of eq. (7), S_0^max and S_1^max of (2), the same for all UEs; the factor of a raised weight."""
+    """C_1 of eq. (4), C_2 of eq. (7), S_0^max and S_1^max of (2), the same for all UEs; the factor
+    of a raised weight.
+    """
 
     C1: float = 0.1
     C2: float = 0.1
@@ -73,8 +77,11 @@ def problem(budget, unpublished, w=(0.5, 0.5), c=EQUAL):
 
 
 def line(method, unpublished, w=(0.5, 0.5), c=EQUAL, budgets=BUDGETS):
-    """One of :data:`METHODS` over the budgets: quantity -> array (3, budgets), the mean over its runs, 5th and 95th percentile."""
-    return _line(method, unpublished._replace(raised=1.0), w, c, budgets)  # `c` says it all: the same lines are solved once
+    """One of :data:`METHODS` over the budgets: quantity -> array (3, budgets), the mean over its
+    runs, 5th and 95th percentile.
+    """
+    # `c` says it all: the same lines are solved once
+    return _line(method, unpublished._replace(raised=1.0), w, c, budgets)
 
 
 @functools.cache
@@ -87,7 +94,9 @@ def _line(method, unpublished, w, c, budgets):
 
 @functools.cache
 def baseline(unpublished, seeds, budgets=BUDGETS):
-    """The random baseline, as :func:`line`, over ``seeds`` runs; without objective, as it has no weights."""
+    """The random baseline, as :func:`line`, over ``seeds`` runs; without objective, as it has no
+    weights.
+    """
     values = []
     for budget in budgets:
         offload, steps = _draws(unpublished.S0, unpublished.S1, budget, seeds)
@@ -109,7 +118,9 @@ def _draws(local_steps, edge_steps, budget, seeds):
 
 
 def _spread(values):
-    """(budgets, runs, quantities) -> quantity -> (3, budgets): mean, 5th and 95th percentile over the runs."""
+    """(budgets, runs, quantities) -> quantity -> (3, budgets): mean, 5th and 95th percentile over
+    the runs.
+    """
     values = np.array(values)
     spread = np.stack([values.mean(axis=1), *np.percentile(values, (5, 95), axis=1)])
     return {name: spread[:, :, index] for index, name in enumerate(QUANTITIES[: spread.shape[2]])}
@@ -123,7 +134,9 @@ def _rows(key, values, budgets, names):
 
 
 def fig1(unpublished, seeds=100, budgets=BUDGETS):
-    """Yield the rows of Fig. 1 (a)-(c): T in s, 1 - eps and E in J against S_e^max, for each method and weighting, and random."""
+    """Yield the rows of Fig. 1 (a)-(c): T in s, 1 - eps and E in J against S_e^max, for each method
+    and weighting, and random.
+    """
     names = QUANTITIES[:3]
     yield from _rows({"method": "random", "weighting": "none"}, baseline(unpublished, seeds, budgets), budgets, names)
     for method, weighting in itertools.product(METHODS, WEIGHTINGS):
@@ -132,14 +145,18 @@ def fig1(unpublished, seeds=100, budgets=BUDGETS):
 
 
 def fig2(unpublished, budgets=BUDGETS):
-    """Yield the rows of Fig. 2: eq. (8) with (w1, w2) = (0.3, 0.7) against S_e^max, for each method and S_0^max."""
+    """Yield the rows of Fig. 2: eq. (8) with (w1, w2) = (0.3, 0.7) against S_e^max, for each method
+    and S_0^max.
+    """
     for method, steps in itertools.product(METHODS, FIG2_LOCAL_STEPS):
         values = line(method, unpublished._replace(S0=steps), FIG2_WEIGHTS, budgets=budgets)
         yield from _rows({"method": method, "local_max_steps": steps}, values, budgets, ("objective",))
 
 
 def parse(text):
-    """``C1=0.3,S1=20`` -> :class:`Unpublished`, the others as they are. InputError for anything else."""
+    """``C1=0.3,S1=20`` -> :class:`Unpublished`, the others as they are. InputError for anything
+    else.
+    """
     values = {}
     for part in text.split(","):
         name, _, value = part.partition("=")

@@ -1,4 +1,6 @@
-"""What the paper reads from its Fig. 1 and Fig. 2: each claim, in a lenient and a strict reading, true or false."""
+"""What the paper reads from its Fig. 1 and Fig. 2: each claim, in a lenient and a strict reading,
+true or false.
+"""
 
 import numpy as np
 
@@ -40,7 +42,9 @@ def _rounding(values):
 
 
 def fig1_claims(lines, random):
-    """Yield (claim, reading, truth). ``lines``: weighting -> quantity -> values over the budgets; ``random``: quantity -> means."""
+    """Yield (claim, reading, truth). ``lines``: weighting -> quantity -> values over the budgets;
+    ``random``: quantity -> means.
+    """
     for quantity, word, sign in (("time", "falls", 1), ("accuracy", "rises", -1), ("energy", "rises", -1)):
         for which, names in (("equal weights", ["equal"]), ("all weightings", list(lines))):
             some = [sign * lines[name][quantity] for name in names]
@@ -63,7 +67,9 @@ def fig2_claims(objective):
 
 
 def check(method, unpublished, seeds=100, budgets=BUDGETS):
-    """Yield every claim for one method at one set of parameters: ``figure``, ``method``, the parameters, ``claim``, ``reading``, ``holds``."""
+    """Yield every claim for one method at one set of parameters: ``figure``, ``method``, the
+    parameters, ``claim``, ``reading``, ``holds``.
+    """
     random = {name: values[0] for name, values in baseline(unpublished, seeds, budgets).items()}
     lines = {}
     for weighting in WEIGHTINGS:
@@ -76,12 +82,16 @@ def check(method, unpublished, seeds=100, budgets=BUDGETS):
 
 
 def to_check(chosen, grid):
-    """(method, parameters) in a list: the ``grid`` for each method of one run, and ``chosen`` for all methods."""
+    """(method, parameters) in a list: the ``grid`` for each method of one run, and ``chosen`` for
+    all methods.
+    """
     return [(method, some) for method, (_, runs) in METHODS.items() for some in dict.fromkeys([*(grid if len(runs) == 1 else ()), chosen])]
 
 
 def summary(rows, chosen):
-    """One row for each claim, reading and method: whether it holds at ``chosen``, in how many sets, what decides, and a set where not."""
+    """One row for each claim, reading and method: whether it holds at ``chosen``, in how many sets,
+    what decides, and a set where not.
+    """
     groups = {}
     for row in rows:
         groups.setdefault((row["figure"], row["claim"], row["reading"], row["method"]), []).append(row)
@@ -98,7 +108,9 @@ def summary(rows, chosen):
 
 
 def _deciding(sets):
-    """The parameter over whose values the share of true ``sets`` differs most, with these shares; empty if none does."""
+    """The parameter over whose values the share of true ``sets`` differs most, with these shares;
+    empty if none does.
+    """
     shares = {}
     for index, name in enumerate(Unpublished._fields):
         values = sorted({one[index] for one in sets})

@@ -1,4 +1,6 @@
-"""Plots of the paper's figures, sweeps, Pareto fronts and comparisons, from the rows of their tables. Neither pyplot nor a display."""
+"""Plots of the paper's figures, sweeps, Pareto fronts and comparisons, from the rows of their
+tables. Neither pyplot nor a display.
+"""
 
 import io
 
@@ -11,7 +13,8 @@ from solver.inputs import write_atomic
 from testbed.report.plots import STYLE
 from testbed.tables import heading
 
-#: Okabe and Ito's colours, told apart by the colour-blind; markers and dashes tell them apart in print.
+#: Okabe and Ito's colours, told apart by the colour-blind; markers and dashes tell them apart in
+#: print.
 LOOKS = [
     {"color": "#000000", "marker": "o", "linestyle": "-"},
     {"color": "#0072b2", "marker": "s", "linestyle": (0, (5, 1.5))},
@@ -29,7 +32,9 @@ METHOD_TITLES = {
 
 
 def fig1(rows, paths):
-    """Fig. 1 (a)-(c): a row of panels for each method, a line for each weighting, random as mean and 5 to 95 % band."""
+    """Fig. 1 (a)-(c): a row of panels for each method, a line for each weighting, random as mean
+    and 5 to 95 % band.
+    """
     methods = [name for name in METHOD_TITLES if any(row["method"] == name for row in rows)]
     weightings = list(dict.fromkeys(row["weighting"] for row in rows if row["method"] != "random"))
     random = [row for row in rows if row["method"] == "random"]
@@ -132,7 +137,9 @@ def _column(rows, name):
 
 
 def save(paths, draw, width, height):
-    """Write a figure of ``width`` x ``height`` inches, filled by ``draw(figure)``, to each of ``paths``; the suffix is the format."""
+    """Write a figure of ``width`` x ``height`` inches, filled by ``draw(figure)``, to each of
+    ``paths``; the suffix is the format.
+    """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure)

@@ -1,4 +1,6 @@
-"""Inception-v3, the extractor of the FID: torchmetrics' own network, which torch-fidelity brings, with the original weights."""
+"""Inception-v3, the extractor of the FID: torchmetrics' own network, which torch-fidelity brings,
+with the original weights.
+"""
 
 import hashlib
 import pickle
@@ -14,20 +16,26 @@ from testbed.processes import processes, together
 
 WIDTH = 2048
 SIDE = 299  # pixels
-DAMAGED = (OSError, EOFError, LookupError, ValueError, pickle.UnpicklingError)  # what the unpickler makes of a broken file
+DAMAGED = (
+    OSError,
+    EOFError,
+    LookupError,
+    ValueError,
+    pickle.UnpicklingError,
+)  # what the unpickler makes of a broken file
 
 
 class Inception:
     """Extractor of ``WIDTH`` pooled features, of which the Fréchet distance is the FID.
 
-    Images are resized without antialiasing, as the original implementation, torch-fidelity and MLPerf do; clean-fid, and torchmetrics
-    where nothing is asked for, smooth them first, which gives another value. The weights are looked for where torch keeps
-    downloads (``$TORCH_HOME/hub/checkpoints``) and fetched into it. Raises :class:`InputError` saying what to install or fetch.
+    Images are resized without antialiasing, as the original implementation, torch-fidelity and
+    MLPerf do; clean-fid, and torchmetrics where nothing is asked for, smooth them first, which
+    gives another value. The weights are looked for where torch keeps downloads
+    (``$TORCH_HOME/hub/checkpoints``) and fetched into it. Raises :class:`InputError` saying what to
+    install or fetch.
     """
 
-    definition = (
-        f"Inception-v3, {WIDTH} pooled features of images resized to {SIDE} × {SIDE} bilinearly, without antialiasing (unlike clean-fid)"
-    )
+    definition = f"Inception-v3, {WIDTH} pooled features of images resized to {SIDE} × {SIDE} bilinearly, without antialiasing (unlike clean-fid)"
 
     def __init__(self, device):
         try:
@@ -40,22 +48,34 @@ class Inception:
             path = _weights(URL_INCEPTION_V3)
         self.device, self.fingerprint = device, hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         try:
-            torch.load(path, weights_only=True)  # refuses all but tensors; torch-fidelity itself would run what a pickle says
-            metric = FrechetInceptionDistance(WIDTH, feature_extractor_weights_path=str(path), antialias=False)
+            torch.load(
+                path, weights_only=True
+            )  # refuses all but tensors; torch-fidelity itself would run what a pickle says
+            metric = FrechetInceptionDistance(
+                WIDTH, feature_extractor_weights_path=str(path), antialias=False
+            )
         except (*DAMAGED, RuntimeError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{path}: not the weights of Inception-v3: {reason}; remove it, or fetch {URL_INCEPTION_V3}") from None
+            raise InputError(
+                f"{path}: not the weights of Inception-v3: {reason}; remove it, or fetch {URL_INCEPTION_V3}"
+            ) from None
         self._model = metric.inception.to(device)
 
     @torch.inference_mode()
     def images(self, images, batch=64):
-        """Features of uint8 images (H, W, 3), which may differ in size: float32 (len(images), WIDTH)."""
+        """Features of uint8 images (H, W, 3), which may differ in size: float32 (len(images),
+        WIDTH).
+        """
 
         def extract(images):
             parts = [torch.empty(0, WIDTH, device=self.device)]
             for start in range(0, len(images), batch):
                 some = [np.asarray(image) for image in images[start : start + batch]]
-                alike = [some] if len({image.shape for image in some}) == 1 else [[image] for image in some]
+                alike = (
+                    [some]
+                    if len({image.shape for image in some}) == 1
+                    else [[image] for image in some]
+                )
                 for stack in alike:
                     pixels = torch.from_numpy(np.stack(stack)).permute(0, 3, 1, 2)
                     parts.append(self._model(pixels.to(self.device)))

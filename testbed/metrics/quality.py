@@ -1,4 +1,6 @@
-"""Quality of images: CLIP score, Fréchet and kernel distance (torchmetrics), distance to the converged image."""
+"""Quality of images: CLIP score, Fréchet and kernel distance (torchmetrics), distance to the
+converged image.
+"""
 
 import functools
 import hashlib
@@ -26,15 +28,22 @@ class Clip:
             check_folder(source, "config.json")
         self.device = device
         try:
-            self._model = CLIPModel.from_pretrained(source, revision=revision, dtype=torch.float32).to(device).eval()
+            self._model = (
+                CLIPModel.from_pretrained(source, revision=revision, dtype=torch.float32)
+                .to(device)
+                .eval()
+            )
             self._processor = CLIPProcessor.from_pretrained(source, revision=revision)
         except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"quality.clip: {model}: cannot be opened as a CLIP model: {' '.join(str(error).split())[:300]}") from None
+            raise InputError(
+                f"quality.clip: {model}: cannot be opened as a CLIP model: {' '.join(str(error).split())[:300]}"
+            ) from None
 
     def _features(self, out):
         return out if isinstance(out, torch.Tensor) else out.pooler_output
 
-    # torchmetrics calls these two, and reads config; transformers 5 returns objects where it expects tensors
+    # torchmetrics calls these two, and reads config; transformers 5 returns objects where it
+    # expects tensors
     def get_image_features(self, *args, **kwargs):
         return self._features(self._model.get_image_features(*args, **kwargs))
 
@@ -59,10 +68,17 @@ class Clip:
 
     @torch.inference_mode()
     def score(self, image, caption):
-        """CLIP score of one image: max(0, 100 × cosine), by torchmetrics. ``image``: uint8 (H, W, 3)."""
+        """CLIP score of one image: max(0, 100 × cosine), by torchmetrics. ``image``: uint8 (H, W,
+        3).
+        """
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).to(self.device)
-        # of a caption beyond the model's length torchmetrics would cut off the end token, from which its features are taken
-        return float(clip_score(pixels, caption, lambda: (self, functools.partial(self._processor, truncation=True))))
+        # of a caption beyond the model's length torchmetrics would cut off the end token, from
+        # which its features are taken
+        return float(
+            clip_score(
+                pixels, caption, lambda: (self, functools.partial(self._processor, truncation=True))
+            )
+        )
 
     @torch.inference_mode()
     def images(self, images, batch=64):
@@ -71,8 +87,13 @@ class Clip:
         def extract(images):
             parts = [torch.empty(0, self.config.projection_dim, device=self.device)]
             for start in range(0, len(images), batch):
-                inputs = self._processor(images=[np.asarray(image) for image in images[start : start + batch]], return_tensors="pt")
-                parts.append(self.get_image_features(inputs["pixel_values"].to(self.device)).float())
+                inputs = self._processor(
+                    images=[np.asarray(image) for image in images[start : start + batch]],
+                    return_tensors="pt",
+                )
+                parts.append(
+                    self.get_image_features(inputs["pixel_values"].to(self.device)).float()
+                )
             return torch.cat(parts)
 
         return together(images, extract)
@@ -82,8 +103,15 @@ class Clip:
         """Projected text features, float32 (len(captions), width)."""
         parts = []
         for start in range(0, len(captions), batch):
-            inputs = self._processor(text=list(captions[start : start + batch]), return_tensors="pt", padding=True, truncation=True)
-            out = self.get_text_features(inputs["input_ids"].to(self.device), inputs["attention_mask"].to(self.device))
+            inputs = self._processor(
+                text=list(captions[start : start + batch]),
+                return_tensors="pt",
+                padding=True,
+                truncation=True,
+            )
+            out = self.get_text_features(
+                inputs["input_ids"].to(self.device), inputs["attention_mask"].to(self.device)
+            )
             parts.append(out.float().cpu().numpy())
         return np.concatenate(parts)
 
@@ -111,20 +139,35 @@ def _distance(metric, features, reference):
 def frechet(features, reference):
     """Fréchet distance between two feature sets (n, width), (m, width), by torchmetrics.
 
-    It is biased upward at small n: compare it only at equal n, with the same extractor and reference.
+    It is biased upward at small n: compare it only at equal n, with the same extractor and
+    reference.
     """
     if len(features) < 2 or len(reference) < 2:
-        raise InputError(f"frechet: found {len(features)} and {len(reference)} images; at least 2 of each are needed")
-    return float(_distance(FrechetInceptionDistance(_Features(features.shape[1]), **_WHOLE), features, reference))
+        raise InputError(
+            f"frechet: found {len(features)} and {len(reference)} images; at least 2 of each are needed"
+        )
+    return float(
+        _distance(
+            FrechetInceptionDistance(_Features(features.shape[1]), **_WHOLE), features, reference
+        )
+    )
 
 
 def kernel_distance(features, reference):
     """Kernel (KID) distance, unbiased at any n: ``(mean, standard deviation)`` over subsets."""
     size = min(len(features), len(reference), 1000)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns that features are kept in memory; here they are already
+        warnings.simplefilter(
+            "ignore"
+        )  # it warns that features are kept in memory; here they are already
         torch.manual_seed(0)  # torchmetrics draws its subsets from the global generator
-        mean, sd = _distance(KernelInceptionDistance(_Features(features.shape[1]), subset_size=size, subsets=20, **_WHOLE), features, reference)
+        mean, sd = _distance(
+            KernelInceptionDistance(
+                _Features(features.shape[1]), subset_size=size, subsets=20, **_WHOLE
+            ),
+            features,
+            reference,
+        )
     return float(mean), float(sd)
 
 

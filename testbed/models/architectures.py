@@ -1,8 +1,10 @@
-"""True-size networks of published text-to-image models, from their configurations, with random weights.
+"""True-size networks of published text-to-image models, from their configurations, with random
+weights.
 
-What the weights are changes neither time nor energy, so these stand for the models where their weights cannot be had. Shrunk, they
-are folders of a model's true architecture for tests. Each configuration is that of the named repository on huggingface.co
-(``unet/config.json`` and so on), less the values that are the libraries' defaults.
+What the weights are changes neither time nor energy, so these stand for the models where their
+weights cannot be had. Shrunk, they are folders of a model's true architecture for tests. Each
+configuration is that of the named repository on huggingface.co (``unet/config.json`` and so on),
+less the values that are the libraries' defaults.
 """
 
 from contextlib import contextmanager
@@ -20,7 +22,9 @@ SHRUNK_GROUPS = 8  # of normalisation; 32 do not divide shrunk widths
 
 @dataclass(frozen=True)
 class Architecture:
-    """``parts``: name in the pipeline -> (class, configuration); ``parameters``: as published, by part; ``resolution``: pixels a side."""
+    """``parts``: name in the pipeline -> (class, configuration); ``parameters``: as published, by
+    part; ``resolution``: pixels a side.
+    """
 
     source: str
     pipeline: str
@@ -32,8 +36,16 @@ class Architecture:
 
 
 def _clip(width, layers, heads, projection, act="gelu"):
-    return {"hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": layers, "num_attention_heads": heads,
-            "projection_dim": projection, "hidden_act": act, "vocab_size": 49408, "max_position_embeddings": 77}  # fmt: skip
+    return {
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "projection_dim": projection,
+        "hidden_act": act,
+        "vocab_size": 49408,
+        "max_position_embeddings": 77,
+    }
 
 
 def _unet(channels, **config):
@@ -41,15 +53,38 @@ def _unet(channels, **config):
 
 
 def _vae(**config):
-    blocks = {"down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4, "layers_per_block": 2}
-    return ("AutoencoderKL", {**blocks, "block_out_channels": [128, 256, 512, 512], "sample_size": 512, **config})
+    blocks = {
+        "down_block_types": ["DownEncoderBlock2D"] * 4,
+        "up_block_types": ["UpDecoderBlock2D"] * 4,
+        "layers_per_block": 2,
+    }
+    return (
+        "AutoencoderKL",
+        {**blocks, "block_out_channels": [128, 256, 512, 512], "sample_size": 512, **config},
+    )
 
 
 _CLIP_L = _clip(768, 12, 12, 768, "quick_gelu")
 _CLIP_BIGG = _clip(1280, 32, 20, 1280)
-_T5_XXL = ("T5EncoderModel", {"d_model": 4096, "d_ff": 10240, "d_kv": 64, "num_layers": 24, "num_heads": 64, "vocab_size": 32128,
-                              "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False})  # fmt: skip
-_BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+_T5_XXL = (
+    "T5EncoderModel",
+    {
+        "d_model": 4096,
+        "d_ff": 10240,
+        "d_kv": 64,
+        "num_layers": 24,
+        "num_heads": 64,
+        "vocab_size": 32128,
+        "feed_forward_proj": "gated-gelu",
+        "tie_word_embeddings": False,
+    },
+)
+_BETAS = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "steps_offset": 1,
+}
 _PNDM = ("PNDMScheduler", {**_BETAS, "skip_prk_steps": True})
 _EULER = ("EulerDiscreteScheduler", {**_BETAS, "timestep_spacing": "leading"})
 _TURBO = {**_BETAS, "timestep_spacing": "trailing"}
@@ -59,74 +94,197 @@ _SD1_PARTS = {"text_encoder": ("CLIPTextModel", _CLIP_L), "vae": _vae()}
 _SD1_COUNTS = {"text_encoder": 123_060_480, "vae": 83_653_863}
 _CROSS, _CROSS_UP = "CrossAttnDownBlock2D", "CrossAttnUpBlock2D"
 _SDXL_UNET = _unet(
-    [320, 640, 1280], sample_size=128, cross_attention_dim=2048, attention_head_dim=[5, 10, 20], transformer_layers_per_block=[1, 2, 10],
-    down_block_types=["DownBlock2D", _CROSS, _CROSS], up_block_types=[_CROSS_UP, _CROSS_UP, "UpBlock2D"], use_linear_projection=True,
-    addition_embed_type="text_time", addition_time_embed_dim=256, projection_class_embeddings_input_dim=2816,
-)  # fmt: skip
-_SDXL = {"text_encoder": ("CLIPTextModel", _CLIP_L), "text_encoder_2": ("CLIPTextModelWithProjection", _CLIP_BIGG),
-         "vae": _vae(sample_size=1024, scaling_factor=0.13025)}  # fmt: skip
-_SDXL_COUNTS = {"unet": 2_567_463_684, "text_encoder": 123_060_480, "text_encoder_2": 694_659_840, "vae": 83_653_863}
+    [320, 640, 1280],
+    sample_size=128,
+    cross_attention_dim=2048,
+    attention_head_dim=[5, 10, 20],
+    transformer_layers_per_block=[1, 2, 10],
+    down_block_types=["DownBlock2D", _CROSS, _CROSS],
+    up_block_types=[_CROSS_UP, _CROSS_UP, "UpBlock2D"],
+    use_linear_projection=True,
+    addition_embed_type="text_time",
+    addition_time_embed_dim=256,
+    projection_class_embeddings_input_dim=2816,
+)
+_SDXL = {
+    "text_encoder": ("CLIPTextModel", _CLIP_L),
+    "text_encoder_2": ("CLIPTextModelWithProjection", _CLIP_BIGG),
+    "vae": _vae(sample_size=1024, scaling_factor=0.13025),
+}
+_SDXL_COUNTS = {
+    "unet": 2_567_463_684,
+    "text_encoder": 123_060_480,
+    "text_encoder_2": 694_659_840,
+    "vae": 83_653_863,
+}
 
 ARCHITECTURES = {
     "tiny-sd": Architecture(
-        "segmind/tiny-sd", "StableDiffusionPipeline", 512, 7.5,
-        {"unet": _unet([320, 640, 1280], **_SD1, layers_per_block=1, mid_block_type=None, down_block_types=[_CROSS] * 3,
-                       up_block_types=[_CROSS_UP] * 3), **_SD1_PARTS},
-        _PNDM, {"unet": 323_384_964, **_SD1_COUNTS},
+        "segmind/tiny-sd",
+        "StableDiffusionPipeline",
+        512,
+        7.5,
+        {
+            "unet": _unet(
+                [320, 640, 1280],
+                **_SD1,
+                layers_per_block=1,
+                mid_block_type=None,
+                down_block_types=[_CROSS] * 3,
+                up_block_types=[_CROSS_UP] * 3,
+            ),
+            **_SD1_PARTS,
+        },
+        _PNDM,
+        {"unet": 323_384_964, **_SD1_COUNTS},
     ),
     "bk-sdm-small": Architecture(
-        "nota-ai/bk-sdm-small", "StableDiffusionPipeline", 512, 7.5,
-        {"unet": _unet([320, 640, 1280, 1280], **_SD1, layers_per_block=1, mid_block_type=None), **_SD1_PARTS},
-        _PNDM, {"unet": 482_346_884, **_SD1_COUNTS},
+        "nota-ai/bk-sdm-small",
+        "StableDiffusionPipeline",
+        512,
+        7.5,
+        {
+            "unet": _unet([320, 640, 1280, 1280], **_SD1, layers_per_block=1, mid_block_type=None),
+            **_SD1_PARTS,
+        },
+        _PNDM,
+        {"unet": 482_346_884, **_SD1_COUNTS},
     ),
     "sd15": Architecture(
-        "stable-diffusion-v1-5/stable-diffusion-v1-5", "StableDiffusionPipeline", 512, 7.5,
+        "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "StableDiffusionPipeline",
+        512,
+        7.5,
         {"unet": _unet([320, 640, 1280, 1280], **_SD1), **_SD1_PARTS},
-        _PNDM, {"unet": 859_520_964, **_SD1_COUNTS},
+        _PNDM,
+        {"unet": 859_520_964, **_SD1_COUNTS},
     ),
     "sd-turbo": Architecture(
-        "stabilityai/sd-turbo", "StableDiffusionPipeline", 512, 0.0,
-        {"unet": _unet([320, 640, 1280, 1280], cross_attention_dim=1024, attention_head_dim=[5, 10, 20, 20], use_linear_projection=True),
-         "text_encoder": ("CLIPTextModel", _clip(1024, 23, 16, 512)), "vae": _vae()},
-        ("EulerDiscreteScheduler", _TURBO), {"unet": 865_910_724, "text_encoder": 340_387_840, "vae": 83_653_863},
+        "stabilityai/sd-turbo",
+        "StableDiffusionPipeline",
+        512,
+        0.0,
+        {
+            "unet": _unet(
+                [320, 640, 1280, 1280],
+                cross_attention_dim=1024,
+                attention_head_dim=[5, 10, 20, 20],
+                use_linear_projection=True,
+            ),
+            "text_encoder": ("CLIPTextModel", _clip(1024, 23, 16, 512)),
+            "vae": _vae(),
+        },
+        ("EulerDiscreteScheduler", _TURBO),
+        {"unet": 865_910_724, "text_encoder": 340_387_840, "vae": 83_653_863},
     ),
     "sdxl": Architecture(
-        "stabilityai/stable-diffusion-xl-base-1.0", "StableDiffusionXLPipeline", 1024, 5.0,
-        {"unet": _SDXL_UNET, **_SDXL}, _EULER, _SDXL_COUNTS,
+        "stabilityai/stable-diffusion-xl-base-1.0",
+        "StableDiffusionXLPipeline",
+        1024,
+        5.0,
+        {"unet": _SDXL_UNET, **_SDXL},
+        _EULER,
+        _SDXL_COUNTS,
     ),
     "sdxl-turbo": Architecture(
-        "stabilityai/sdxl-turbo", "StableDiffusionXLPipeline", 512, 0.0,
+        "stabilityai/sdxl-turbo",
+        "StableDiffusionXLPipeline",
+        512,
+        0.0,
         {"unet": (_SDXL_UNET[0], {**_SDXL_UNET[1], "sample_size": 64}), **_SDXL},
-        ("EulerAncestralDiscreteScheduler", _TURBO), _SDXL_COUNTS,
+        ("EulerAncestralDiscreteScheduler", _TURBO),
+        _SDXL_COUNTS,
     ),
     "pixart": Architecture(
-        "PixArt-alpha/PixArt-Sigma-XL-2-1024-MS", "PixArtSigmaPipeline", 1024, 4.5,
-        {"transformer": ("PixArtTransformer2DModel", {
-            "sample_size": 128, "num_layers": 28, "num_attention_heads": 16, "attention_head_dim": 72, "cross_attention_dim": 1152,
-            "in_channels": 4, "out_channels": 8, "caption_channels": 4096, "interpolation_scale": 2, "use_additional_conditions": False}),
-         "text_encoder": _T5_XXL, "vae": _vae(sample_size=1024, scaling_factor=0.13025)},
-        ("DPMSolverMultistepScheduler", {"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear"}),
+        "PixArt-alpha/PixArt-Sigma-XL-2-1024-MS",
+        "PixArtSigmaPipeline",
+        1024,
+        4.5,
+        {
+            "transformer": (
+                "PixArtTransformer2DModel",
+                {
+                    "sample_size": 128,
+                    "num_layers": 28,
+                    "num_attention_heads": 16,
+                    "attention_head_dim": 72,
+                    "cross_attention_dim": 1152,
+                    "in_channels": 4,
+                    "out_channels": 8,
+                    "caption_channels": 4096,
+                    "interpolation_scale": 2,
+                    "use_additional_conditions": False,
+                },
+            ),
+            "text_encoder": _T5_XXL,
+            "vae": _vae(sample_size=1024, scaling_factor=0.13025),
+        },
+        (
+            "DPMSolverMultistepScheduler",
+            {"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear"},
+        ),
         {"transformer": 610_856_096, "text_encoder": 4_762_310_656, "vae": 83_653_863},
     ),
     "sd3": Architecture(
-        "stabilityai/stable-diffusion-3-medium-diffusers", "StableDiffusion3Pipeline", 1024, 7.0,
-        {"transformer": ("SD3Transformer2DModel", {
-            "sample_size": 128, "num_layers": 24, "num_attention_heads": 24, "attention_head_dim": 64, "joint_attention_dim": 4096,
-            "caption_projection_dim": 1536, "pooled_projection_dim": 2048, "in_channels": 16, "out_channels": 16,
-            "pos_embed_max_size": 192}),
-         "text_encoder": ("CLIPTextModelWithProjection", _CLIP_L), "text_encoder_2": ("CLIPTextModelWithProjection", _CLIP_BIGG),
-         "text_encoder_3": _T5_XXL,
-         "vae": _vae(sample_size=1024, latent_channels=16, scaling_factor=1.5305, shift_factor=0.0609, use_quant_conv=False,
-                     use_post_quant_conv=False)},
+        "stabilityai/stable-diffusion-3-medium-diffusers",
+        "StableDiffusion3Pipeline",
+        1024,
+        7.0,
+        {
+            "transformer": (
+                "SD3Transformer2DModel",
+                {
+                    "sample_size": 128,
+                    "num_layers": 24,
+                    "num_attention_heads": 24,
+                    "attention_head_dim": 64,
+                    "joint_attention_dim": 4096,
+                    "caption_projection_dim": 1536,
+                    "pooled_projection_dim": 2048,
+                    "in_channels": 16,
+                    "out_channels": 16,
+                    "pos_embed_max_size": 192,
+                },
+            ),
+            "text_encoder": ("CLIPTextModelWithProjection", _CLIP_L),
+            "text_encoder_2": ("CLIPTextModelWithProjection", _CLIP_BIGG),
+            "text_encoder_3": _T5_XXL,
+            "vae": _vae(
+                sample_size=1024,
+                latent_channels=16,
+                scaling_factor=1.5305,
+                shift_factor=0.0609,
+                use_quant_conv=False,
+                use_post_quant_conv=False,
+            ),
+        },
         ("FlowMatchEulerDiscreteScheduler", {"shift": 3.0}),
-        {"transformer": 2_028_328_000, "text_encoder": 123_650_304, "text_encoder_2": 694_659_840, "text_encoder_3": 4_762_310_656,
-         "vae": 83_819_683},
+        {
+            "transformer": 2_028_328_000,
+            "text_encoder": 123_650_304,
+            "text_encoder_2": 694_659_840,
+            "text_encoder_3": 4_762_310_656,
+            "vae": 83_819_683,
+        },
     ),
-}  # fmt: skip
+}
 
-_WIDTHS = ("block_out_channels", "cross_attention_dim", "addition_time_embed_dim", "projection_class_embeddings_input_dim", "hidden_size",
-           "intermediate_size", "projection_dim", "d_model", "d_ff", "d_kv", "caption_channels", "joint_attention_dim",
-           "caption_projection_dim", "pooled_projection_dim")  # fmt: skip
+_WIDTHS = (
+    "block_out_channels",
+    "cross_attention_dim",
+    "addition_time_embed_dim",
+    "projection_class_embeddings_input_dim",
+    "hidden_size",
+    "intermediate_size",
+    "projection_dim",
+    "d_model",
+    "d_ff",
+    "d_kv",
+    "caption_channels",
+    "joint_attention_dim",
+    "caption_projection_dim",
+    "pooled_projection_dim",
+)
 
 
 def find(name):
@@ -136,27 +294,43 @@ def find(name):
 
 
 def build(name, device, dtype=torch.float32, shrink=1, parts=None):
-    """Networks of the architecture ``name``, ``{part: module}``, made on ``device`` in ``dtype`` at once, weights drawn from seed 0.
+    """Networks of the architecture ``name``, ``{part: module}``, made on ``device`` in ``dtype`` at
+    once, weights drawn from seed 0.
 
-    ``shrink`` divides all widths (2, 4 or 8) and takes two layers where there are many; ``parts``: only these. On ``"meta"`` nothing is
-    allocated.
+    ``shrink`` divides all widths (2, 4 or 8) and takes two layers where there are many; ``parts``:
+    only these. On ``"meta"`` nothing is allocated.
     """
     chosen = {part: one for part, one in find(name).parts.items() if parts is None or part in parts}
     with torch.random.fork_rng(), _made_in(dtype), torch.device(device):
         torch.manual_seed(0)
-        return {part: _network(kind, _shrunk(kind, config, shrink)).eval() for part, (kind, config) in chosen.items()}
+        return {
+            part: _network(kind, _shrunk(kind, config, shrink)).eval()
+            for part, (kind, config) in chosen.items()
+        }
 
 
 def assemble(name, device, dtype=torch.float32, shrink=1):
-    """The whole pipeline of the architecture ``name``, as diffusers itself makes it, random weights, the embedded models' tokenizer."""
+    """The whole pipeline of the architecture ``name``, as diffusers itself makes it, random
+    weights, the embedded models' tokenizer.
+    """
     architecture = find(name)
     networks = build(name, device, dtype, shrink)
-    tokens = {part.replace("text_encoder", "tokenizer"): _tokenizer() for part in networks if part.startswith("text_encoder")}
+    tokens = {
+        part.replace("text_encoder", "tokenizer"): _tokenizer()
+        for part in networks
+        if part.startswith("text_encoder")
+    }
     kind, config = architecture.scheduler
-    extra = dict.fromkeys(("safety_checker", "feature_extractor")) if architecture.pipeline == "StableDiffusionPipeline" else {}
+    extra = (
+        dict.fromkeys(("safety_checker", "feature_extractor"))
+        if architecture.pipeline == "StableDiffusionPipeline"
+        else {}
+    )
     if extra:
         extra["requires_safety_checker"] = False
-    pipeline = getattr(diffusers, architecture.pipeline)(**networks, **tokens, scheduler=getattr(diffusers, kind)(**config), **extra)
+    pipeline = getattr(diffusers, architecture.pipeline)(
+        **networks, **tokens, scheduler=getattr(diffusers, kind)(**config), **extra
+    )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
@@ -164,7 +338,11 @@ def assemble(name, device, dtype=torch.float32, shrink=1):
 def _network(kind, config):
     if kind.startswith("CLIP"):
         tokenizer = _tokenizer()
-        ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+        ends = {
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+        }
         return getattr(transformers, kind)(transformers.CLIPTextConfig(**config, **ends))
     if kind == "T5EncoderModel":
         return transformers.T5EncoderModel(transformers.T5Config(**config))
@@ -177,7 +355,11 @@ def _shrunk(kind, config, shrink):
         return config
     small = dict(config)
     for key in (key for key in _WIDTHS if key in small):
-        small[key] = [width // shrink for width in small[key]] if isinstance(small[key], list) else small[key] // shrink
+        small[key] = (
+            [width // shrink for width in small[key]]
+            if isinstance(small[key], list)
+            else small[key] // shrink
+        )
     if "Transformer2D" in kind:
         small["attention_head_dim"] //= shrink
     for layers in ("num_layers", "num_hidden_layers"):
@@ -188,14 +370,18 @@ def _shrunk(kind, config, shrink):
     if "vocab_size" in small:
         small["vocab_size"] = len(_tokenizer())
     if "sample_size" in small:
-        small["sample_size"] = 32 if kind.startswith("PixArt") else 8  # the least that PixArt's table of aspect ratios has
+        small["sample_size"] = (
+            32 if kind.startswith("PixArt") else 8
+        )  # the least that PixArt's table of aspect ratios has
     if kind in ("UNet2DConditionModel", "AutoencoderKL"):
         small["norm_num_groups"] = SHRUNK_GROUPS
     return small
 
 
 def _tokenizer():
-    return transformers.CLIPTokenizer.from_pretrained(WEIGHTS / "light" / "tokenizer", model_max_length=77)
+    return transformers.CLIPTokenizer.from_pretrained(
+        WEIGHTS / "light" / "tokenizer", model_max_length=77
+    )
 
 
 @contextmanager

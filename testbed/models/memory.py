@@ -1,4 +1,6 @@
-"""Fit a pipeline into the memory that there is, and decode where half precision overflows. What is chosen changes times: it is recorded."""
+"""Fit a pipeline into the memory that there is, and decode where half precision overflows. What is
+chosen changes times: it is recorded.
+"""
 
 import warnings
 
@@ -12,14 +14,22 @@ _ROOM = 4  # images whose decoding fits beside the weights where nothing is done
 
 
 def place(pipeline, device, wanted, resolution, model):
-    """Move ``pipeline`` to ``device`` by the strategy ``wanted``, or by :func:`choose` for ``"auto"``; ``pipeline.memory`` holds its name.
+    """Move ``pipeline`` to ``device`` by the strategy ``wanted``, or by :func:`choose` for
+    ``"auto"``; ``pipeline.memory`` holds its name.
 
-    ``whole``: all parts stay there. ``sliced``: images of a batch are decoded one by one, and attention is computed in slices where
-    torch has no fused one (MPS; where it has, slices would slow it). ``offload``: each part is moved there only while it computes.
+    ``whole``: all parts stay there. ``sliced``: images of a batch are decoded one by one, and
+    attention is computed in slices where torch has no fused one (MPS; where it has, slices would
+    slow it). ``offload``: each part is moved there only while it computes.
     """
     if wanted == "auto":
-        sizes = {name: _size(part) for name, part in pipeline.components.items() if isinstance(part, torch.nn.Module)}
-        wanted = choose(sizes, resolution**2 * 1024 * pipeline.vae.dtype.itemsize, free(device), model)
+        sizes = {
+            name: _size(part)
+            for name, part in pipeline.components.items()
+            if isinstance(part, torch.nn.Module)
+        }
+        wanted = choose(
+            sizes, resolution**2 * 1024 * pipeline.vae.dtype.itemsize, free(device), model
+        )
     if wanted == "sliced":
         pipeline.vae.enable_slicing()
         if device.type == "mps":
@@ -32,8 +42,9 @@ def place(pipeline, device, wanted, resolution, model):
 
 
 def choose(sizes, working, available, model):
-    """The quickest strategy that fits. Bytes: ``sizes`` of the parts' weights; ``working``: to decode an image, whose widest layers have
-    256 channels at full size, four tensors at a time; ``available``: on the device, None where it is the machine's own.
+    """The quickest strategy that fits. Bytes: ``sizes`` of the parts' weights; ``working``: to
+    decode an image, whose widest layers have 256 channels at full size, four tensors at a time;
+    ``available``: on the device, None where it is the machine's own.
 
     Raises :class:`InputError` if not even the largest part fits.
     """
@@ -47,8 +58,8 @@ def choose(sizes, working, available, model):
     part = max(sizes, key=sizes.get)
     raise InputError(
         f"model: {model}: {available / 1e9:.1f} GB are free on the device, its {part} alone needs about {(largest + working) / 1e9:.1f} GB; "
-        "allowed: a smaller dtype or resolution, a smaller model, or device = \"cpu\""
-    )  # fmt: skip
+        'allowed: a smaller dtype or resolution, a smaller model, or device = "cpu"'
+    )
 
 
 def free(device):
@@ -61,19 +72,28 @@ def free(device):
 
 
 def guard_decoder(pipeline):
-    """Decode in the VAE's own dtype, and in float32 from the first image on whose decoding in half precision is not finite.
+    """Decode in the VAE's own dtype, and in float32 from the first image on whose decoding in half
+    precision is not finite.
 
-    SDXL's overflows always, which its config says: its pipelines convert it to float32 and back for each image, here it stays so.
+    SDXL's overflows always, which its config says: its pipelines convert it to float32 and back for
+    each image, here it stays so.
     """
     vae = pipeline.vae
-    if isinstance(pipeline, StableDiffusionXLPipeline) and vae.config.force_upcast and vae.dtype == torch.float16:
+    if (
+        isinstance(pipeline, StableDiffusionXLPipeline)
+        and vae.config.force_upcast
+        and vae.dtype == torch.float16
+    ):
         vae.to(torch.float32)
     decode = vae.decode
 
     def guarded(latents, *args, **kwargs):
         decoded = decode(latents.to(vae.dtype), *args, **kwargs)
         if vae.dtype != torch.float32 and not decoded[0].isfinite().all():
-            warnings.warn(f"the decoder overflows in {vae.dtype}: it goes on in float32, as vae_dtype = 'float32' begins", stacklevel=2)
+            warnings.warn(
+                f"the decoder overflows in {vae.dtype}: it goes on in float32, as vae_dtype = 'float32' begins",
+                stacklevel=2,
+            )
             vae.to(torch.float32)
             decoded = decode(latents.float(), *args, **kwargs)
         return decoded
@@ -82,4 +102,6 @@ def guard_decoder(pipeline):
 
 
 def _size(part):
-    return sum(tensor.numel() * tensor.element_size() for tensor in (*part.parameters(), *part.buffers()))
+    return sum(
+        tensor.numel() * tensor.element_size() for tensor in (*part.parameters(), *part.buffers())
+    )

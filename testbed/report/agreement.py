@@ -13,19 +13,37 @@ AGREEMENT = {  # quantity -> (title, unit)
 
 
 def agreement(validation):
-    """Measured against predicted: one panel for each quantity that was measured at any UE, and one for the edge's UEs served in batches.
+    """Measured against predicted: one panel for each quantity that was measured at any UE, and one
+    for the edge's UEs served in batches.
 
-    The CLIP score is the utility on another scale, and energy without a meter is time: these have no panel of their own.
+    The CLIP score is the utility on another scale, and energy without a meter is time: these have
+    no panel of their own.
     """
     panels = []
     for name, (title, unit) in AGREEMENT.items():
-        points = [{key: user[key] for key in ("user", "place", "steps")} | user[name] for user in validation["users"]]
-        points = [one for one in points if finite(one["predicted"]) is not None and finite(one["measured"]) is not None]
-        if points and name != "clip_score" and any(one.get("basis", "measured") != "modelled" for one in points):
-            all_users = {key: validation.get(key, {}).get(name) for key in _SHARES}  # the paper's: none by an older testbed
+        points = [
+            {key: user[key] for key in ("user", "place", "steps")} | user[name]
+            for user in validation["users"]
+        ]
+        points = [
+            one
+            for one in points
+            if finite(one["predicted"]) is not None and finite(one["measured"]) is not None
+        ]
+        if (
+            points
+            and name != "clip_score"
+            and any(one.get("basis", "measured") != "modelled" for one in points)
+        ):
+            all_users = {
+                key: validation.get(key, {}).get(name) for key in _SHARES
+            }  # the paper's: none by an older testbed
             panels.append(_panel(name, title, unit, points, all_users))
     if serving := validation.get("serving"):
-        points = [{"user": user, "place": "edge", **row} for user, row in zip(serving["users"], serving["requests"], strict=True)]
+        points = [
+            {"user": user, "place": "edge", **row}
+            for user, row in zip(serving["users"], serving["requests"], strict=True)
+        ]
         panels.append(_panel("completion", "Completion, edge in batches", "s", points, serving))
     return panels
 

@@ -1,4 +1,6 @@
-"""How the report writes values: numbers with units, *not measured* where there is none, a configuration as TOML."""
+"""How the report writes values: numbers with units, *not measured* where there is none, a
+configuration as TOML.
+"""
 
 import json
 import re
@@ -12,7 +14,11 @@ SPACE = "\N{NO-BREAK SPACE}"
 
 def finite(value):
     """The value if it is a finite number, else None."""
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value) else None
+    return (
+        value
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+        else None
+    )
 
 
 def number(value, digits=3):
@@ -29,7 +35,9 @@ def number(value, digits=3):
 
 
 def quantity(value, unit, digits=3):
-    """A number with its unit, ``""`` or ``"1"`` for none: below 0.1 s or 0.1 J in thousandths, from 10 kJ in kJ."""
+    """A number with its unit, ``""`` or ``"1"`` for none: below 0.1 s or 0.1 J in thousandths, from
+    10 kJ in kJ.
+    """
     if finite(value) is None or unit in ("", "1"):
         return number(value, digits)
     if unit in ("s", "J") and 0 < abs(value) < 0.1:
@@ -48,25 +56,42 @@ def percent(value, signed=False):
 
 
 def toml(config):
-    """A run's resolved configuration (nested dicts of JSON values) as a TOML file that ``testbed run`` reads.
+    """A run's resolved configuration (nested dicts of JSON values) as a TOML file that ``testbed
+    run`` reads.
 
     ``schema`` and values that are None are left out: the reader has the same defaults.
     """
     flat = {key: value for key, value in config.items() if key != "schema" and value is not None}
-    lines = [f"{_key(key)} = {_inline(value)}" for key, value in flat.items() if not isinstance(value, dict)]
+    lines = [
+        f"{_key(key)} = {_inline(value)}"
+        for key, value in flat.items()
+        if not isinstance(value, dict)
+    ]
     for section, values in flat.items():
         if isinstance(values, dict):
             lines += ["", f"[{_key(section)}]"]
-            lines += [f"{_key(key)} = {_inline(value)}" for key, value in values.items() if value is not None]
+            lines += [
+                f"{_key(key)} = {_inline(value)}"
+                for key, value in values.items()
+                if value is not None
+            ]
     return "\n".join(lines) + "\n"
 
 
 def _inline(value):
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_key(key)} = {_inline(item)}" for key, item in value.items() if item is not None) + "}"
+        return (
+            "{"
+            + ", ".join(
+                f"{_key(key)} = {_inline(item)}" for key, item in value.items() if item is not None
+            )
+            + "}"
+        )
     if isinstance(value, list):
         return "[" + ", ".join(_inline(item) for item in value) + "]"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML's basic strings are JSON's, but for DEL
+    return json.dumps(value, ensure_ascii=False).replace(
+        "\x7f", "\\u007f"
+    )  # TOML's basic strings are JSON's, but for DEL
 
 
 def _key(key):

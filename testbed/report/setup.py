@@ -1,14 +1,16 @@
 """What a run was made with: models, how each quantity comes about, devices, sample sizes."""
 
-from calibration.scenario.devices import DEVICES
 from calibration.records.task import POINTS
+from calibration.scenario.devices import DEVICES
 from testbed.report import mlperf
 from testbed.report.curves import CURVES, PLACES, quantities
 from testbed.report.format import finite
 
 
 def models(run):
-    """One row for each place and model that there are records of: what was asked of it, and how often."""
+    """One row for each place and model that there are records of: what was asked of it, and how
+    often.
+    """
     keys = ("place", "model", "revision", "device", "dtype", "scheduler", "guidance")
     rows = {}
     for stage, records in run.records.items():
@@ -20,35 +22,66 @@ def models(run):
 
 def mlperf_notes(run, profiles):
     """How MLPerf's accepted ranges compare, where the edge runs its model: sentences."""
-    made = [record["asked"] for record in run.records["calibration"] if record["asked"]["place"] == "edge"]
-    asked = next((one for one in made if one["model"] == mlperf.MODEL and one["steps"] == mlperf.STEPS and one["purpose"] in POINTS), None)
+    made = [
+        record["asked"]
+        for record in run.records["calibration"]
+        if record["asked"]["place"] == "edge"
+    ]
+    asked = next(
+        (
+            one
+            for one in made
+            if one["model"] == mlperf.MODEL
+            and one["steps"] == mlperf.STEPS
+            and one["purpose"] in POINTS
+        ),
+        None,
+    )
     if not asked or not run.profiles:
         return []
     notes = []
     for entry in (one for one in profiles if one["place"] == "edge"):
         for row in mlperf.verdicts(entry):
-            said = {None: f"which holds for {mlperf.IMAGES} images only", True: "inside", False: "outside"}[row["inside"]]
+            said = {
+                None: f"which holds for {mlperf.IMAGES} images only",
+                True: "inside",
+                False: "outside",
+            }[row["inside"]]
             here = f"{entry['prompt_class']}, {row['n']} images: {row['value']:.4g}"
-            notes.append(f"{row['quantity'].replace('_', ' ')}, {here}; MLPerf accepts {row['low']:.4f} to {row['high']:.4f}: {said}.")
+            notes.append(
+                f"{row['quantity'].replace('_', ' ')}, {here}; MLPerf accepts {row['low']:.4f} to {row['high']:.4f}: {said}."
+            )
     departs = mlperf.departures(asked, run.profiles["metrics"])
-    return notes + (["Not MLPerf's conditions: " + "; ".join(departs) + "."] if notes and departs else [])
+    return notes + (
+        ["Not MLPerf's conditions: " + "; ".join(departs) + "."] if notes and departs else []
+    )
 
 
 def frechet_notes(profiles, totals):
-    """What is to be known of the Fréchet distances: how they compare, which too few pictures carry, and those extrapolated."""
+    """What is to be known of the Fréchet distances: how they compare, which too few pictures carry,
+    and those extrapolated.
+    """
     notes = [one["frechet"].get("note") for one in profiles]
-    notes += [point.get("note") for one in profiles for point in one["frechet"]["points"]] + [row.get("note") for row in totals]
+    notes += [point.get("note") for one in profiles for point in one["frechet"]["points"]] + [
+        row.get("note") for row in totals
+    ]
     for one in profiles:
         for point in one["frechet"]["points"][-1:]:
             if point.get("infinity"):
-                value, low, high = (f"{point['infinity'][name]:.3g}" for name in ("value", "low", "high"))
+                value, low, high = (
+                    f"{point['infinity'][name]:.3g}" for name in ("value", "low", "high")
+                )
                 cell = f"{one['prompt_class']}, {PLACES[one['place']]}, {point['steps']} steps"
-                notes.append(f"extrapolated to infinitely many pictures, {cell}: {value} [{low}, {high}].")
+                notes.append(
+                    f"extrapolated to infinitely many pictures, {cell}: {value} [{low}, {high}]."
+                )
     return list(dict.fromkeys(note for note in notes if note))
 
 
 def bases(found, profiles):
-    """How each quantity comes about at each place, for the UEs ``found`` if any: rows (title, {place: sorted list of bases})."""
+    """How each quantity comes about at each place, for the UEs ``found`` if any: rows (title,
+    {place: sorted list of bases}).
+    """
     curves = [name for name in quantities(profiles) if name not in ("time", "energy")]
     bases = {name: {place: set() for place in PLACES} for name in ("time", "energy", *curves)}
     for profile in profiles:
@@ -65,11 +98,16 @@ def bases(found, profiles):
         for place in PLACES:
             bases["energy"][place].add(site[f"{place}_power_basis"])
     titles = {"energy": "Energy", **{name: title for name, (title, _, _) in CURVES.items()}}
-    return [(titles[name], {place: sorted(kinds) for place, kinds in row.items()}) for name, row in bases.items()]
+    return [
+        (titles[name], {place: sorted(kinds) for place, kinds in row.items()})
+        for name, row in bases.items()
+    ]
 
 
 def devices(found, users, scenario):
-    """One row for each device class of the scenario: what it is taken to be, its UEs, how many of them are offloaded."""
+    """One row for each device class of the scenario: what it is taken to be, its UEs, how many of
+    them are offloaded.
+    """
     rows = []
     for site in {site["device_class"]: site for site in found}.values():  # one UE of each class
         device = DEVICES[site["device_class"]]
@@ -78,14 +116,24 @@ def devices(found, users, scenario):
             source = f"metered by {site['local']['power']['meter']}"
         mine = [one for one in users if one["device_class"] == device.name]
         offloaded = sum(one["place"] == "edge" for one in mine)
-        rows.append({"device": device, "site": site, "watts_source": source, "users": len(mine), "offloaded": offloaded})
+        rows.append(
+            {
+                "device": device,
+                "site": site,
+                "watts_source": source,
+                "users": len(mine),
+                "offloaded": offloaded,
+            }
+        )
     return sorted(rows, key=lambda row: row["device"].ratio)
 
 
 def samples(profiles, records):
-    """{rows, table}: how much each curve rests on; a row for each prompt class and place, in the table one for each step count too.
+    """{rows, table}: how much each curve rests on; a row for each prompt class and place, in the
+    table one for each step count too.
 
-    ``records``: of the calibration; the seeds, those of a prompt, are theirs, and unknown without them.
+    ``records``: of the calibration; the seeds, those of a prompt, are theirs, and unknown without
+    them.
     """
     seeds = {}
     for record in records:
@@ -108,7 +156,9 @@ def samples(profiles, records):
                     "images": point["n"],
                 }
             )
-        spans = {name: _span([one[name] for one in mine]) for name in ("prompts", "seeds", "images")}
+        spans = {
+            name: _span([one[name] for one in mine]) for name in ("prompts", "seeds", "images")
+        }
         spans["frechet"] = _span([point["n"] for point in profile["frechet"]["points"]])
         rows.append(
             {

@@ -1,7 +1,9 @@
-"""Records on disk: a JSON line for each finished task (the last of its id counts), its image beside it, nothing ever lost or redone.
+"""Records on disk: a JSON line for each finished task (the last of its id counts), its image beside
+it, nothing ever lost or redone.
 
-The image is written first, then the line, both flushed to the disk; a run that is killed at any moment leaves
-at most an image without a line, which the next run writes again with the same content. Several processes may write to one folder.
+The image is written first, then the line, both flushed to the disk; a run that is killed at any
+moment leaves at most an image without a line, which the next run writes again with the same
+content. Several processes may write to one folder.
 """
 
 import fcntl
@@ -17,7 +19,9 @@ from solver.inputs import InputError, write_atomic
 
 
 class RecordStore:
-    """The records of one stage: ``folder/records.jsonl``, and the images in ``folder/<images>/<id>.png``."""
+    """The records of one stage: ``folder/records.jsonl``, and the images in
+    ``folder/<images>/<id>.png``.
+    """
 
     def __init__(self, folder, images="images/"):
         self.folder, self._images = Path(folder), images
@@ -69,7 +73,9 @@ class RecordStore:
         self.write(record)
 
     def write(self, record):
-        """Write the line of a task whose image is there; it replaces an earlier one of the same id, which stays in the file."""
+        """Write the line of a task whose image is there; it replaces an earlier one of the same id,
+        which stays in the file.
+        """
         line = json.dumps(record, allow_nan=False) + "\n"
         with open(self.path, "ab+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -81,7 +87,9 @@ class RecordStore:
 
 
 def _cut(file):
-    """Drop the end of a file after its last line: the process died while writing it, so that task was not finished."""
+    """Drop the end of a file after its last line: the process died while writing it, so that task
+    was not finished.
+    """
     end = file.seek(0, os.SEEK_END)
     if end == 0 or (file.seek(end - 1), file.read(1))[1] == b"\n":
         return

@@ -1,11 +1,13 @@
-"""A made-up testbed for the tests: it answers tasks with records drawn from curves that are known exactly."""
+"""A made-up testbed for the tests: it answers tasks with records drawn from curves that are known
+exactly.
+"""
 
 import random
 
 import numpy as np
 
-from calibration.sweep.grid import sweep
 from calibration.records.task import Task
+from calibration.sweep.grid import sweep
 
 GRID = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32]
 CLASSES = ("object", "scene", "relation")
@@ -32,7 +34,9 @@ def true_utility(place, prompt_class, steps):
 
 
 class World:
-    """Answers tasks. ``watts``: what its meter reads (None: no meter); ``slower``: a factor on all times; ``noise`` on everything."""
+    """Answers tasks. ``watts``: what its meter reads (None: no meter); ``slower``: a factor on all
+    times; ``noise`` on everything.
+    """
 
     def __init__(self, seed=0, watts=None, slower=1.0, noise=1.0):
         self.draw = np.random.default_rng(seed)
@@ -40,7 +44,9 @@ class World:
 
     def record(self, task):
         place, steps = task.place, task.steps
-        prompt = random.Random(f"{self.seed}/{task.prompt}")  # a prompt is harder or easier at every step count alike
+        prompt = random.Random(
+            f"{self.seed}/{task.prompt}"
+        )  # a prompt is harder or easier at every step count alike
         harder, liked = prompt.gauss(0, 0.15 * self.noise), prompt.gauss(0, 0.05 * self.noise)
         one, two, three, four = self.noise * self.draw.standard_normal(4)
         time = self.slower * true_time(place, steps) * np.exp(0.03 * one)
@@ -54,7 +60,9 @@ class World:
                 "step_times": [self.slower * STEP_TIME[place]] * steps,
                 "decode_time": 0.01,
                 "time": float(time),
-                "energy_j": None if self.watts is None else float(self.watts * time * (1 + 0.02 * four)),
+                "energy_j": None
+                if self.watts is None
+                else float(self.watts * time * (1 + 0.02 * four)),
                 "meter": None if self.watts is None else "replay",
                 "clip_score": float(60 + 30 * utility),
                 "distance": 0.0 if task.purpose == "converged" else float(0.4 * max(0.0, error)),
@@ -69,11 +77,24 @@ class World:
 
     def execute(self, scenario, allocation, images=2):
         records = []
-        for user, chosen in zip(scenario.users, zip(allocation["offload"], allocation["steps"], strict=True), strict=True):
+        for user, chosen in zip(
+            scenario.users,
+            zip(allocation["offload"], allocation["steps"], strict=True),
+            strict=True,
+        ):
             place = ("local", "edge")[chosen[0]]
-            what = {"prompt": f"request of {user['user']}", "prompt_class": user["prompt_class"], "user": user["user"], "purpose": "user"}
+            what = {
+                "prompt": f"request of {user['user']}",
+                "prompt_class": user["prompt_class"],
+                "user": user["user"],
+                "purpose": "user",
+            }
             for seed in range(images):
-                records.append(self.record(Task(place=place, **MODELS[place], **what, seed=seed, steps=chosen[1])))
+                records.append(
+                    self.record(
+                        Task(place=place, **MODELS[place], **what, seed=seed, steps=chosen[1])
+                    )
+                )
         return records
 
 

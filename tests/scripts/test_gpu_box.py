@@ -1,4 +1,6 @@
-"""The GPU box's script, with a stand-in for the command itself: it outlasts what started it, is found again, and tells how it ended."""
+"""The GPU box's script, with a stand-in for the command itself: it outlasts what started it, is
+found again, and tells how it ended.
+"""
 
 import shutil
 import subprocess
@@ -18,7 +20,9 @@ echo "$PWD/runs/report.html"
 exit $(cat go)
 """
 
-pytestmark = pytest.mark.skipif(not shutil.which("flock") or not shutil.which("setsid"), reason="needs flock and setsid")
+pytestmark = pytest.mark.skipif(
+    not shutil.which("flock") or not shutil.which("setsid"), reason="needs flock and setsid"
+)
 
 
 @pytest.fixture
@@ -34,7 +38,13 @@ def box(tmp_path):
 
 
 def start(box, *arguments):
-    return subprocess.Popen([box / "scripts/gpu_box", *arguments], cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        [box / "scripts/gpu_box", *arguments],
+        cwd="/",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def test_a_lost_connection_and_a_second_start(box):
@@ -47,7 +57,10 @@ def test_a_lost_connection_and_a_second_start(box):
     assert again.stdout.readline() == "already running: following runs/pair.log\n"
     (box / "go").write_text("0")
     said = again.communicate(timeout=20)[0].splitlines()
-    assert again.returncode == 0 and said == ["testbed run my/pair.toml --out runs/pair --strict", f"{box}/runs/report.html"]
+    assert again.returncode == 0 and said == [
+        "testbed run my/pair.toml --out runs/pair --strict",
+        f"{box}/runs/report.html",
+    ]
 
 
 @pytest.mark.parametrize("code", [1, 2])
@@ -55,7 +68,12 @@ def test_it_says_what_there_is_and_what_it_costs_first_and_ends_as_the_run_does(
     (box / "go").write_text(str(code))
     done = start(box)
     said = done.communicate(timeout=20)[0].splitlines()
-    assert said[:4] == ["install energy", "testbed doctor", "testbed run sd15 --out runs/sd15 --plan", "testbed run sd15 --out runs/sd15"]
+    assert said[:4] == [
+        "install energy",
+        "testbed doctor",
+        "testbed run sd15 --out runs/sd15 --plan",
+        "testbed run sd15 --out runs/sd15",
+    ]
     assert done.returncode == code
 
 

@@ -16,18 +16,32 @@ def test_evaluate_by_hand():
     time, energy = [0.02, 0.505], [0.03375 * 0.02, 5.05]
     error, utility = [math.exp(-1), math.exp(-0.5)], [1 - math.exp(-1), 1 - math.exp(-0.5)]
     assert (found.time, found.energy) == pytest.approx((sum(time), sum(energy)), rel=1e-14)
-    assert (found.error, found.utility) == pytest.approx((sum(error) / 2, sum(utility) / 2), rel=1e-14)
+    assert (found.error, found.utility) == pytest.approx(
+        (sum(error) / 2, sum(utility) / 2), rel=1e-14
+    )
     objective = 0.5 * 0.333 * (sum(time) + sum(error) + sum(energy)) - 0.5 * sum(utility)
     assert found.objective == pytest.approx(objective, rel=1e-14)
-    assert (found.edge_steps_used, found.gap, found.status) == (5, pytest.approx((objective + 1) / max(1, abs(objective))), "feasible")
+    assert (found.edge_steps_used, found.gap, found.status) == (
+        5,
+        pytest.approx((objective + 1) / max(1, abs(objective))),
+        "feasible",
+    )
     assert all(type(value) is int for value in found.offload + found.steps)
 
 
 @pytest.mark.parametrize(
     "offload, steps, line",
     [
-        ([0, 1], [10, 6], "allocation: steps: found 6 steps on the edge; allowed: edge_budget of problem, 5"),
-        ([0, 1], [21, 5], "allocation: steps[0]: found 21 at the local place; allowed: what min_steps, max_steps, "),
+        (
+            [0, 1],
+            [10, 6],
+            "allocation: steps: found 6 steps on the edge; allowed: edge_budget of problem, 5",
+        ),
+        (
+            [0, 1],
+            [21, 5],
+            "allocation: steps[0]: found 21 at the local place; allowed: what min_steps, max_steps, ",
+        ),
         ([0, 1], [0, 5], "allocation: steps[0]: found 0; allowed: an integer >= 1"),
         ([0, 2], [1, 5], "allocation: offload[1]: found 2; allowed: an integer >= 0 and <= 1"),
         ([0], [1, 5], "allocation: offload: found a list of 1; allowed: "),
@@ -46,7 +60,12 @@ def test_certificate_finds_lies():
     good = Allocation.from_dict(data)
     assert 0 <= certify(problem, good) <= 1e-9
     assert certify(problem, Allocation.from_dict({**data, "edge_price": None})) == math.inf
-    for name, value in [("objective", data["objective"] - 1e-6), ("energy", 0.0), ("edge_steps_used", 1), ("lower_bound", -13.0)]:
+    for name, value in [
+        ("objective", data["objective"] - 1e-6),
+        ("energy", 0.0),
+        ("edge_steps_used", 1),
+        ("lower_bound", -13.0),
+    ]:
         with pytest.raises(InputError, match="^allocation: .*which the choices give$"):
             certify(problem, Allocation.from_dict({**data, name: value}))
     with pytest.raises(InputError, match="edge_budget of problem, 100$"):
@@ -54,7 +73,9 @@ def test_certificate_finds_lies():
 
 
 def test_allocation_file(tmp_path):
-    """Written and read again it is the same; the fields are those of the format, and a wrong one has its line."""
+    """Written and read again it is the same; the fields are those of the format, and a wrong one
+    has its line.
+    """
     path = tmp_path / "a.json"
     found = solve(Problem.from_dict(example(users=3)), "greedy")
     found.save(path)

@@ -1,4 +1,6 @@
-"""Comparison, sweeps, the Pareto front and solvers of others: against the methods themselves, by hand, and by enumeration."""
+"""Comparison, sweeps, the Pareto front and solvers of others: against the methods themselves, by
+hand, and by enumeration.
+"""
 
 import itertools
 import json
@@ -22,10 +24,16 @@ def rows_by_name(problem, **settings):
 
 
 def test_compare_is_every_method():
-    """One row a method, with the numbers of its allocation; the gap to the optimum; random as mean and deviation."""
+    """One row a method, with the numbers of its allocation; the gap to the optimum; random as mean
+    and deviation.
+    """
     problem = Problem.from_dict(example(**SMALL))
     rows = rows_by_name(problem, seeds=4, first_seed=7)
-    assert list(rows) == [*(name for name in METHODS if name != "random"), "random, mean", "random, deviation"]
+    assert list(rows) == [
+        *(name for name in METHODS if name != "random"),
+        "random, mean",
+        "random, deviation",
+    ]
     best = solve(problem).objective
     for name in METHODS:
         if name != "random":
@@ -33,12 +41,21 @@ def test_compare_is_every_method():
             assert [rows[name][key] for key in ("objective", *studies.TOTALS)] == [
                 getattr(found, key) for key in ("objective", *studies.TOTALS)
             ]
-            assert rows[name]["gap"] == pytest.approx((found.objective - best) / abs(best), abs=1e-12) and rows[name]["gap"] >= 0
+            assert (
+                rows[name]["gap"] == pytest.approx((found.objective - best) / abs(best), abs=1e-12)
+                and rows[name]["gap"] >= 0
+            )
     drawn = [solve(problem, "random", seed=seed) for seed in (7, 8, 9, 10)]
     for label, function in (("mean", np.mean), ("deviation", np.std)):
         for key in ("objective", *studies.TOTALS):
-            assert rows[f"random, {label}"][key] == pytest.approx(function([getattr(found, key) for found in drawn]))
-    assert (rows["exact"]["gap"], rows["random, mean"]["runs"], rows["random, mean"]["seconds"] > 0) == (0.0, 4, True)
+            assert rows[f"random, {label}"][key] == pytest.approx(
+                function([getattr(found, key) for found in drawn])
+            )
+    assert (
+        rows["exact"]["gap"],
+        rows["random, mean"]["runs"],
+        rows["random, mean"]["seconds"] > 0,
+    ) == (0.0, 4, True)
 
 
 def test_compare_goes_on_where_a_method_cannot(monkeypatch):
@@ -46,8 +63,14 @@ def test_compare_goes_on_where_a_method_cannot(monkeypatch):
     monkeypatch.setattr(studies, "MILP_OPTIONS", 249)
     problem = Problem.from_dict(example(**SMALL, local__max_steps=[20, 20, 20, 20, 0]))
     rows = rows_by_name(problem, time_limit=0.0)
-    assert rows["all_local"]["objective"] is None and "1 of 5 users can only be served on the edge" in rows["all_local"]["note"]
-    assert rows["milp"]["objective"] is None and rows["milp"]["note"] == "not tried on 250 options; at most 249"
+    assert (
+        rows["all_local"]["objective"] is None
+        and "1 of 5 users can only be served on the edge" in rows["all_local"]["note"]
+    )
+    assert (
+        rows["milp"]["objective"] is None
+        and rows["milp"]["note"] == "not tried on 250 options; at most 249"
+    )
     assert rows["random, mean"]["runs"] == 1 and rows["greedy"]["objective"] is not None
 
 
@@ -67,8 +90,14 @@ def test_highs_stops_at_the_time_limit(monkeypatch):
 
     monkeypatch.setattr(optimize, "milp", stopped)
     found = solve(problem, "milp", time_limit=3.0)
-    assert (found.status, asked) == ("feasible", [3.0]) and found.lower_bound < found.objective and 0 < found.gap < 0.01
-    with pytest.raises(InputError, match="^problem: milp: found no choice within the time limit of 3 s$"):
+    assert (
+        (found.status, asked) == ("feasible", [3.0])
+        and found.lower_bound < found.objective
+        and 0 < found.gap < 0.01
+    )
+    with pytest.raises(
+        InputError, match="^problem: milp: found no choice within the time limit of 3 s$"
+    ):
         solve(problem, "milp", time_limit=3.0)
 
 
@@ -79,16 +108,29 @@ def test_sweep_is_solving_at_each_value():
     for value, row in zip(values, studies.sweep(problem, key, values, "greedy"), strict=True):
         found = solve(Problem.from_dict(example(**SMALL, weights__error=value)), "greedy")
         assert list(row) == ["weights.error", *studies.SWEPT, "note"]
-        assert (row["weights.error"], row["objective"], row["edge_price"]) == (value, found.objective, found.edge_price)
-        assert (row["users_on_edge"], row["edge_steps"], row["note"]) == (sum(found.offload), found.edge_steps_used, "")
+        assert (row["weights.error"], row["objective"], row["edge_price"]) == (
+            value,
+            found.objective,
+            found.edge_price,
+        )
+        assert (row["users_on_edge"], row["edge_steps"], row["note"]) == (
+            sum(found.offload),
+            found.edge_steps_used,
+            "",
+        )
 
 
 def test_sweep_through_what_is_infeasible_and_what_is_absent():
-    """A value that leaves no choice has dashes and a reason; an optional limit need not be in the file."""
+    """A value that leaves no choice has dashes and a reason; an optional limit need not be in the
+    file.
+    """
     problem = Problem.from_dict(example(users=2, local__max_steps=[20, 0], edge__min_steps=3))
     rows = list(studies.sweep(problem, "edge_budget", [2, 3]))
     assert rows[0]["objective"] is None and "edge_budget: 2 is too small" in rows[0]["note"]
-    assert rows[1]["objective"] == solve(Problem.from_dict(problem.to_dict() | {"edge_budget": 3})).objective
+    assert (
+        rows[1]["objective"]
+        == solve(Problem.from_dict(problem.to_dict() | {"edge_budget": 3})).objective
+    )
     late, early = studies.sweep(problem, "deadline", [1.0, 0.01])
     assert early["objective"] > late["objective"]
 
@@ -98,7 +140,10 @@ def test_sweep_through_what_is_infeasible_and_what_is_absent():
     [
         ("edge_bugdet", "problem: 'edge_bugdet' is unknown; perhaps you meant 'edge_budget'"),
         ("egde.step_time", "sweep: egde.step_time: 'egde' is unknown; perhaps you meant 'edge'"),
-        ("local.max_steps", "sweep: local.max_steps: is not one number in problem; allowed: the dotted name of a number"),
+        (
+            "local.max_steps",
+            "sweep: local.max_steps: is not one number in problem; allowed: the dotted name of a number",
+        ),
         ("edge.error", "sweep: edge.error: is not one number"),
         ("users.n", "sweep: users.n: is not one number"),
         ("users", "problem: users: found 0.5; allowed: an integer >= 1"),
@@ -125,7 +170,20 @@ def test_steps_of(text, values):
     assert study.steps_of(text) == (text.partition("=")[0], values)
 
 
-@pytest.mark.parametrize("text", ["x", "x=1:2", "=1:2:1", "x=1:2:0", "x=2:1:1", "x=1:2:nan", "x=0:inf:1", "x=0:1:1e-9", "x=a:b:c"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x",
+        "x=1:2",
+        "=1:2:1",
+        "x=1:2:0",
+        "x=2:1:1",
+        "x=1:2:nan",
+        "x=0:inf:1",
+        "x=0:1:1e-9",
+        "x=a:b:c",
+    ],
+)
 def test_steps_of_refuses(text):
     with pytest.raises(InputError, match="^--sweep: found .* allowed: KEY=START:STOP:STEP"):
         study.steps_of(text)
@@ -133,22 +191,31 @@ def test_steps_of_refuses(text):
 
 def beats(one, other):
     """Is ``one`` no worse than ``other`` in anything, and better in something?"""
-    pairs = [(one[name], other[name]) if name != "utility" else (-one[name], -other[name]) for name in studies.TOTALS]
+    pairs = [
+        (one[name], other[name]) if name != "utility" else (-one[name], -other[name])
+        for name in studies.TOTALS
+    ]
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(*[st.integers(-3, 3)] * 4), min_size=1, max_size=25))
 def test_pareto_keeps_what_nothing_beats(points):
-    """Nothing that stays is beaten or there twice; all that goes is beaten by, or equal to, something that stays."""
+    """Nothing that stays is beaten or there twice; all that goes is beaten by, or equal to,
+    something that stays.
+    """
     rows = [dict(zip(studies.TOTALS, point)) for point in points]
     front = studies.pareto(rows)
-    assert not any(beats(a, b) for a, b in itertools.permutations(front, 2)) and len({tuple(row.values()) for row in front}) == len(front)
+    assert not any(beats(a, b) for a, b in itertools.permutations(front, 2)) and len(
+        {tuple(row.values()) for row in front}
+    ) == len(front)
     assert all(any(kept == row or beats(kept, row) for kept in front) for row in rows)
 
 
 def test_front_is_pareto_optimal_among_all_choices():
-    """By enumeration of three users' choices; the ends of the front are the least time and the least error there are."""
+    """By enumeration of three users' choices; the ends of the front are the least time and the
+    least error there are.
+    """
     rng = np.random.default_rng(3)
     local, edge = (np.sort(rng.random((3, most)))[:, ::-1].tolist() for most in (3, 4))
     problem = Problem.from_dict(tabled(local, edge, 6, edge__power=3.0, local__power=1.0))
@@ -158,9 +225,20 @@ def test_front_is_pareto_optimal_among_all_choices():
         if sum(a * s for a, s in choice) <= 6:
             place = [("local", "edge")[a] for a, _ in choice]
             at = {
-                name: [getattr(problem, name)(p)[n, s - 1] for n, (p, (_, s)) in enumerate(zip(place, choice))] for name in studies.TOTALS
+                name: [
+                    getattr(problem, name)(p)[n, s - 1]
+                    for n, (p, (_, s)) in enumerate(zip(place, choice))
+                ]
+                for name in studies.TOTALS
             }
-            every.append({name: float(f"{(np.sum if name in ('time', 'energy') else np.mean)(at[name]):.11e}") for name in studies.TOTALS})
+            every.append(
+                {
+                    name: float(
+                        f"{(np.sum if name in ('time', 'energy') else np.mean)(at[name]):.11e}"
+                    )
+                    for name in studies.TOTALS
+                }
+            )
     front = studies.pareto(list(studies.optima(problem, studies.weightings(problem, parts=4))))
     assert len(front) >= 5
     for row in front:
@@ -176,7 +254,9 @@ def test_weightings_are_shares_of_what_the_optimum_spends():
     assert len(tried) == 15 * len(studies.COST_WEIGHTS)
     for w1, w2, c1, c2, c3 in tried:
         assert w1 + w2 == pytest.approx(1) and min(w1, w2, c1, c2, c3) > 0
-        assert c1 * found.time / 5 + c2 * found.error + c3 * found.energy / 5 == pytest.approx(1, abs=0.003)
+        assert c1 * found.time / 5 + c2 * found.error + c3 * found.energy / 5 == pytest.approx(
+            1, abs=0.003
+        )
     free = Problem.from_dict(example(**SMALL, local__power=0.0, edge__power=0.0))
     assert all(np.isfinite(one).all() for one in studies.weightings(free, parts=2))
 
@@ -235,8 +315,16 @@ def test_anyones_solver_is_priced_by_our_objective(others):
     greedy = solve(problem, "greedy")
     for name in ("Answer", "as_dict"):
         found = solve(problem, f"someones_own:{name}")
-        assert (found.solver, found.status, found.seconds > 0) == (f"someones_own:{name}", "feasible", True)
-        assert (found.steps, found.objective, found.edge_price) == (greedy.steps, greedy.objective, greedy.edge_price)
+        assert (found.solver, found.status, found.seconds > 0) == (
+            f"someones_own:{name}",
+            "feasible",
+            True,
+        )
+        assert (found.steps, found.objective, found.edge_price) == (
+            greedy.steps,
+            greedy.objective,
+            greedy.edge_price,
+        )
     assert solve(problem, "someones_own:arrays", seed=2).offload == [0, 0, 1, 0, 0]
     assert (
         rows_by_name(problem, others=["someones_own:Answer"], seeds=1)["someones_own:Answer"]["gap"]
@@ -248,12 +336,24 @@ def test_anyones_solver_is_priced_by_our_objective(others):
     "name, line",
     [
         ("someones_own:short", "someones_own:short: offload: found a list of 1; allowed: "),
-        ("someones_own:greedy_eater", "someones_own:greedy_eater: steps: found 250 steps on the edge; allowed: edge_budget of "),
+        (
+            "someones_own:greedy_eater",
+            "someones_own:greedy_eater: steps: found 250 steps on the edge; allowed: edge_budget of ",
+        ),
         ("someones_own:beyond", "someones_own:beyond: steps[0]: found 21 at the local place; "),
-        ("someones_own:nothing", "someones_own:nothing: returned NoneType; allowed: (offload, steps), or an object or a dict"),
+        (
+            "someones_own:nothing",
+            "someones_own:nothing: returned NoneType; allowed: (offload, steps), or an object or a dict",
+        ),
         ("someones_own:number", "someones_own:number: found int; allowed: a function of a Problem"),
-        ("someones_own:shrot", "someones_own:shrot: AttributeError: module 'someones_own' has no attribute 'shrot'"),
-        ("no_such_module:f", "no_such_module:f: ModuleNotFoundError: No module named 'no_such_module'"),
+        (
+            "someones_own:shrot",
+            "someones_own:shrot: AttributeError: module 'someones_own' has no attribute 'shrot'",
+        ),
+        (
+            "no_such_module:f",
+            "no_such_module:f: ModuleNotFoundError: No module named 'no_such_module'",
+        ),
         ("someones_own:", "solver: found 'someones_own:'; allowed: module:function"),
         ("someones_own:quits", "someones_own:quits: SystemExit: 3 ("),
         ("wrong_syntax:f", "wrong_syntax:f: SyntaxError: "),
@@ -271,7 +371,8 @@ def test_an_exception_of_anyones_solver_names_the_line(others):
     with pytest.raises(InputError) as error:
         solve(Problem.load("p.json"), "someones_own:broken")
     assert (
-        str(error.value) == f"someones_own:broken: ValueError: need at least one array to concatenate ({others / 'someones_own.py'}:{line})"
+        str(error.value)
+        == f"someones_own:broken: ValueError: need at least one array to concatenate ({others / 'someones_own.py'}:{line})"
     )
 
 
@@ -283,11 +384,22 @@ def test_a_setting_that_a_method_does_not_have():
 
 
 def test_tables(tmp_path):
-    """Numbers to the right, words to the left, a dash for nothing; the CSV has the numbers as they are."""
-    rows = [{"name": "a", "time": 1 / 3, "edge_price": None}, {"name": "x" * 60, "time": 20, "edge_price": 1e-9}]
+    """Numbers to the right, words to the left, a dash for nothing; the CSV has the numbers as they
+    are.
+    """
+    rows = [
+        {"name": "a", "time": 1 / 3, "edge_price": None},
+        {"name": "x" * 60, "time": 20, "edge_price": 1e-9},
+    ]
     lines = tables.text(rows).splitlines()
     assert [len(line) for line in lines] == [len(lines[0])] * 3 and max(map(len, lines)) < 80
-    assert lines[0].split() == ["name", "time,", "s", "edge", "price"] and lines[1].split() == ["a", "0.33333", "-"]
+    assert lines[0].split() == ["name", "time,", "s", "edge", "price"] and lines[1].split() == [
+        "a",
+        "0.33333",
+        "-",
+    ]
     assert lines[2].split() == ["x" * 33 + "...", "20", "1e-09"]
     tables.write_csv(tmp_path / "t.csv", rows)
-    assert (tmp_path / "t.csv").read_text() == f"name,time,edge_price\na,{1 / 3!r},\n{'x' * 60},20,1e-09\n"
+    assert (
+        tmp_path / "t.csv"
+    ).read_text() == f"name,time,edge_price\na,{1 / 3!r},\n{'x' * 60},20,1e-09\n"

@@ -13,21 +13,40 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from testbed.models.pipelines import WEIGHTS
 
-BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1, "timestep_spacing": "leading"}
+BETAS = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "steps_offset": 1,
+    "timestep_spacing": "leading",
+}
 
 
 def _vae(scaling_factor):
     return AutoencoderKL(
-        block_out_channels=(16, 32), latent_channels=4, norm_num_groups=8, scaling_factor=scaling_factor,
-        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
-    )  # fmt: skip
+        block_out_channels=(16, 32),
+        latent_channels=4,
+        norm_num_groups=8,
+        scaling_factor=scaling_factor,
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+    )
 
 
 def _text(width, act="quick_gelu"):
     return CLIPTextConfig(
-        vocab_size=142, max_position_embeddings=16, hidden_size=width, intermediate_size=2 * width, num_hidden_layers=3,
-        num_attention_heads=4, projection_dim=32, bos_token_id=0, eos_token_id=1, pad_token_id=1, hidden_act=act,
-    )  # fmt: skip
+        vocab_size=142,
+        max_position_embeddings=16,
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        projection_dim=32,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=1,
+        hidden_act=act,
+    )
 
 
 def _ready(pipeline):
@@ -39,38 +58,66 @@ def _ready(pipeline):
 
 
 def stable_diffusion(**unet):
-    """Stable Diffusion 1.5 in small: one text encoder, cross attention, PNDM; ``unet``: settings of the denoiser."""
+    """Stable Diffusion 1.5 in small: one text encoder, cross attention, PNDM; ``unet``: settings of
+    the denoiser.
+    """
     torch.manual_seed(0)
     return _ready(
         StableDiffusionPipeline(
             unet=UNet2DConditionModel(
-                sample_size=8, block_out_channels=(16, 32), layers_per_block=1, cross_attention_dim=32, attention_head_dim=2,
-                norm_num_groups=8, down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-                up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), **unet,
+                sample_size=8,
+                block_out_channels=(16, 32),
+                layers_per_block=1,
+                cross_attention_dim=32,
+                attention_head_dim=2,
+                norm_num_groups=8,
+                down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+                up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+                **unet,
             ),
-            vae=_vae(0.18215), text_encoder=CLIPTextModel(_text(32)), tokenizer=CLIPTokenizer.from_pretrained(WEIGHTS / "edge" / "tokenizer"),
+            vae=_vae(0.18215),
+            text_encoder=CLIPTextModel(_text(32)),
+            tokenizer=CLIPTokenizer.from_pretrained(WEIGHTS / "edge" / "tokenizer"),
             scheduler=PNDMScheduler(**BETAS, skip_prk_steps=True, set_alpha_to_one=False),
-            safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
         )
-    )  # fmt: skip
+    )
 
 
 def stable_diffusion_xl():
-    """SDXL in small: two text encoders, pooled text and sizes as added conditions, linear projections, Euler."""
+    """SDXL in small: two text encoders, pooled text and sizes as added conditions, linear
+    projections, Euler.
+    """
     torch.manual_seed(0)
     tokenizer = CLIPTokenizer.from_pretrained(WEIGHTS / "edge" / "tokenizer")
     return _ready(
         StableDiffusionXLPipeline(
             unet=UNet2DConditionModel(
-                sample_size=8, block_out_channels=(16, 32), layers_per_block=1, cross_attention_dim=64, attention_head_dim=(2, 4),
-                transformer_layers_per_block=(1, 2), use_linear_projection=True, norm_num_groups=8, addition_embed_type="text_time",
-                addition_time_embed_dim=8, projection_class_embeddings_input_dim=6 * 8 + 32,
-                down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+                sample_size=8,
+                block_out_channels=(16, 32),
+                layers_per_block=1,
+                cross_attention_dim=64,
+                attention_head_dim=(2, 4),
+                transformer_layers_per_block=(1, 2),
+                use_linear_projection=True,
+                norm_num_groups=8,
+                addition_embed_type="text_time",
+                addition_time_embed_dim=8,
+                projection_class_embeddings_input_dim=6 * 8 + 32,
+                down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+                up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
             ),
-            vae=_vae(0.13025), text_encoder=CLIPTextModel(_text(32)), text_encoder_2=CLIPTextModelWithProjection(_text(32, "gelu")),
-            tokenizer=tokenizer, tokenizer_2=tokenizer, scheduler=EulerDiscreteScheduler(**BETAS), add_watermarker=False,
+            vae=_vae(0.13025),
+            text_encoder=CLIPTextModel(_text(32)),
+            text_encoder_2=CLIPTextModelWithProjection(_text(32, "gelu")),
+            tokenizer=tokenizer,
+            tokenizer_2=tokenizer,
+            scheduler=EulerDiscreteScheduler(**BETAS),
+            add_watermarker=False,
         )
-    )  # fmt: skip
+    )
 
 
 class Unscored:

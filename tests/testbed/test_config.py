@@ -1,4 +1,6 @@
-"""Configurations: presets load, and every mistake is one line that names file, key, value and what is allowed."""
+"""Configurations: presets load, and every mistake is one line that names file, key, value and what
+is allowed.
+"""
 
 import pytest
 
@@ -16,7 +18,10 @@ def load(tmp_path, text):
 
 def test_the_default_is_the_embedded_preset():
     assert config.load() == config.load("embedded")
-    assert config.load().local.model == "embedded:light" and config.load().edge.model == "embedded:edge"
+    assert (
+        config.load().local.model == "embedded:light"
+        and config.load().edge.model == "embedded:edge"
+    )
 
 
 def test_a_configuration_survives_its_own_dictionary(tmp_path):
@@ -25,7 +30,9 @@ def test_a_configuration_survives_its_own_dictionary(tmp_path):
 
 
 def test_a_reference_may_be_a_folder(tmp_path):
-    assert load(tmp_path, GOOD + f'[quality]\nreference = "{tmp_path}"\n').quality.reference == str(tmp_path)
+    assert load(tmp_path, GOOD + f'[quality]\nreference = "{tmp_path}"\n').quality.reference == str(
+        tmp_path
+    )
 
 
 def test_a_model_in_place_of_the_configurations_takes_over_what_is_not_its_own(tmp_path):
@@ -41,7 +48,10 @@ def test_a_model_in_place_of_the_configurations_takes_over_what_is_not_its_own(t
     [
         (GOOD + "[swep]\n", "'swep' is unknown; perhaps you meant 'sweep'"),
         (GOOD + "[sweep]\nstep = [1]\n", "'step' is unknown; perhaps you meant 'steps'"),
-        (GOOD + "[sweep]\nsteps = [0, 1]\n", r"sweep.steps: found \[0, 1\]; allowed: a list of different whole numbers of at least 1"),
+        (
+            GOOD + "[sweep]\nsteps = [0, 1]\n",
+            r"sweep.steps: found \[0, 1\]; allowed: a list of different whole numbers of at least 1",
+        ),
         (GOOD + "[sweep]\nsteps = []\n", "sweep.steps: found"),
         (GOOD + "[sweep]\nsteps = [2, 2]\n", "different whole numbers"),
         (GOOD + "[sweep]\nsteps = [true, 2]\n", "whole numbers"),
@@ -56,9 +66,18 @@ def test_a_model_in_place_of_the_configurations_takes_over_what_is_not_its_own(t
         ('[edge]\nguidance = 2.0\n[local]\nmodel="a/b"\n', "'model' is missing"),
         (GOOD.replace("[edge]", "[edge]\nguidance = -1.0"), "guidance: found -1.0"),
         (GOOD.replace("[edge]", '[edge]\ndtype = "int8"'), "float32, float16, bfloat16"),
-        (GOOD.replace("[edge]", "[edge]\nresolution = 100"), "resolution: found 100; allowed: a multiple of 64"),
-        (GOOD.replace("[edge]", '[edge]\nmemory = "all"'), "memory: found 'all'; allowed: auto, whole, sliced, offload"),
-        (GOOD.replace("[edge]", "[edge]\nallow_pickle = 1"), "allow_pickle: found 1; allowed: true, false"),
+        (
+            GOOD.replace("[edge]", "[edge]\nresolution = 100"),
+            "resolution: found 100; allowed: a multiple of 64",
+        ),
+        (
+            GOOD.replace("[edge]", '[edge]\nmemory = "all"'),
+            "memory: found 'all'; allowed: auto, whole, sliced, offload",
+        ),
+        (
+            GOOD.replace("[edge]", "[edge]\nallow_pickle = 1"),
+            "allow_pickle: found 1; allowed: true, false",
+        ),
         ("[local\n", "not a readable TOML file"),
         ('local = "x"\n' + '[edge]\nmodel = "a/b"\n', "local: found 'x'; allowed: a table"),
     ],

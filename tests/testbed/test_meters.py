@@ -1,4 +1,6 @@
-"""Meters: joules where they were counted, null where not; recorded counters and made-up devices stand for the hardware."""
+"""Meters: joules where they were counted, null where not; recorded counters and made-up devices
+stand for the hardware.
+"""
 
 import sys
 from time import sleep
@@ -9,16 +11,16 @@ import pytest
 import torch
 
 from calibration.costs.energy import fit_energy, metered
-from calibration.records.task import Task
 from calibration.costs.time import fit_time
+from calibration.records.task import Task
 from solver.inputs import InputError
 from testbed import meters
-from testbed.config import ModelConfig
 from testbed.commands.doctor import about_meter
-from testbed.stages.executor import Executor
+from testbed.config import ModelConfig
 from testbed.meters import NoMeter, ReplayMeter, open_meter
 from testbed.models.pipelines import open_pipeline
 from testbed.runs.store import RecordStore
+from testbed.stages.executor import Executor
 from tests.testbed.pipelines_world import Unscored
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:1")
@@ -53,7 +55,11 @@ def window(meter, time, seconds):
 def test_a_window_holds_the_joules_of_all_counters():
     time = Hours()
     meter = replay(time, {"gpu0": 200.0, "cpu0": 50.0})
-    assert meter.name == "replay" and meter.counters() == ["gpu0", "cpu0"] and meter.period == pytest.approx(0.001, abs=0.001)
+    assert (
+        meter.name == "replay"
+        and meter.counters() == ["gpu0", "cpu0"]
+        and meter.period == pytest.approx(0.001, abs=0.001)
+    )
     assert window(meter, time, 2.0) == pytest.approx(500.0, rel=2e-3)
     assert meter.parts_j == pytest.approx({"gpu0": 400.0, "cpu0": 100.0}, rel=2e-3)
     assert meter.clock_hz is None
@@ -75,7 +81,9 @@ def test_a_window_shorter_than_the_counters_period_is_null_but_counts_in_a_sum()
     for _ in range(999):
         found.append(window(meter, time, 0.03))
         parts.append(meter.parts_j)
-    assert found == [None] * 1000  # those with an update as well: leaving out only the zeros would triple the mean
+    assert (
+        found == [None] * 1000
+    )  # those with an update as well: leaving out only the zeros would triple the mean
     assert 0 < sum(one["gpu0"] > 0 for one in parts) < 400
     assert sum(sum(one.values()) for one in parts) == pytest.approx(340.0 * 30, rel=0.01)
     assert window(meter, time, 0.35) in (pytest.approx(340 * 0.3), pytest.approx(340 * 0.4))
@@ -84,7 +92,12 @@ def test_a_window_shorter_than_the_counters_period_is_null_but_counts_in_a_sum()
 def test_a_counter_that_stops_has_measured_nothing():
     time = Hours()
     at = np.arange(0, 10, 0.01)
-    meter = ReplayMeter({"seconds": at, "gpu0": 100 * np.minimum(at, 2.0), "cpu0": 30 * at}, None, time.now, time.sleep)
+    meter = ReplayMeter(
+        {"seconds": at, "gpu0": 100 * np.minimum(at, 2.0), "cpu0": 30 * at},
+        None,
+        time.now,
+        time.sleep,
+    )
     assert window(meter, time, 1.0) == pytest.approx(130.0, rel=0.02)
     time.at = 5.0
     with pytest.warns(UserWarning):
@@ -128,7 +141,9 @@ def test_a_long_windows_clock_is_a_mean():
 
 def test_a_recording_is_read_from_csv_and_ends(tmp_path):
     path, time = tmp_path / "counters.csv", Hours()
-    path.write_text("seconds,clock_hz,gpu0\n" + "".join(f"{5 + i / 100},1e9,{i * 0.7}\n" for i in range(400)))
+    path.write_text(
+        "seconds,clock_hz,gpu0\n" + "".join(f"{5 + i / 100},1e9,{i * 0.7}\n" for i in range(400))
+    )
     meter = ReplayMeter.load(path, now=time.now, sleep=time.sleep)
     assert window(meter, time, 2.0) == pytest.approx(140.0, rel=0.01) and meter.clock_hz == 1e9
     time.at = 4.0
@@ -159,17 +174,24 @@ def use(monkeypatch, gpus=None, cpus=None, soc=None):
         return found
 
     monkeypatch.setitem(sys.modules, "zeus", SimpleNamespace())
-    monkeypatch.setitem(sys.modules, "zeus.device", SimpleNamespace(get_gpus=find(gpus), get_cpus=find(cpus), get_soc=find(soc)))
+    monkeypatch.setitem(
+        sys.modules,
+        "zeus.device",
+        SimpleNamespace(get_gpus=find(gpus), get_cpus=find(cpus), get_soc=find(soc)),
+    )
     monkeypatch.setattr(
         meters,
         "Meter",
-        lambda name, counters, _clock: SimpleNamespace(name=name, period=1.0, joules={c.name: c.read() for c in counters}, all=counters),
+        lambda name, counters, _clock: SimpleNamespace(
+            name=name, period=1.0, joules={c.name: c.read() for c in counters}, all=counters
+        ),
     )
 
 
 def gpus(counter=True):
     return SimpleNamespace(
-        supports_get_total_energy_consumption=lambda _: counter, get_total_energy_consumption=lambda index: 7000 * (1 + index)
+        supports_get_total_energy_consumption=lambda _: counter,
+        get_total_energy_consumption=lambda index: 7000 * (1 + index),
     )
 
 
@@ -182,12 +204,18 @@ def rapl(tmp_path):
         path.mkdir(parents=True)
         (path / "name").write_text(f"{name}\n")
         (path / "energy_uj").write_text(f"{microjoules}\n")
-        return SimpleNamespace(energy_uj_path=str(path / "energy_uj"), max_energy_range_uj=262143328850.0)
+        return SimpleNamespace(
+            energy_uj_path=str(path / "energy_uj"), max_energy_range_uj=262143328850.0
+        )
 
     package = SimpleNamespace(
-        cpu_index=0, rapl_file=zone("intel-rapl:0", "package-0", 5_000_000), dram=zone("intel-rapl:0/dram", "dram", 2_000_000)
+        cpu_index=0,
+        rapl_file=zone("intel-rapl:0", "package-0", 5_000_000),
+        dram=zone("intel-rapl:0/dram", "dram", 2_000_000),
     )
-    platform = SimpleNamespace(cpu_index=1, rapl_file=zone("intel-rapl:1", "psys", 90_000_000), dram=None)
+    platform = SimpleNamespace(
+        cpu_index=1, rapl_file=zone("intel-rapl:1", "psys", 90_000_000), dram=None
+    )
     return SimpleNamespace(rapl_dir=str(tmp_path), cpus=[package, platform])
 
 
@@ -206,9 +234,10 @@ def test_only_the_gpu_that_computes_counts(monkeypatch, rapl):
 
 def test_through_the_daemon(monkeypatch, rapl):
     cpu = SimpleNamespace(
-        cpu_index=0, supports_get_dram_energy_consumption=lambda: True,
+        cpu_index=0,
+        supports_get_dram_energy_consumption=lambda: True,
         get_total_energy_consumption=lambda: SimpleNamespace(cpu_mj=3000.0, dram_mj=500.0),
-    )  # fmt: skip
+    )
     use(monkeypatch, cpus=SimpleNamespace(rapl_dir=rapl.rapl_dir, cpus=[cpu]))
     assert open_meter(CPU).joules == {"cpu0": 3.0, "dram0": 0.5}
 
@@ -219,13 +248,25 @@ def test_through_the_daemon(monkeypatch, rapl):
         ({"cpu_energy_mj": 1000.0, "gpu_energy_mj": 4000.0, "total_energy_mj": 9000.0}, 9.0),
         ({"cpu_energy_mj": 1000.0, "gpu_energy_mj": 4000.0, "total_energy_mj": None}, 5.0),
         (
-            {"cpu_total_mj": 2000, "efficiency_cores_mj": [500, 500], "gpu_mj": 3000, "gpu_sram_mj": 100, "ane_mj": None, "dram_mj": 400},
+            {
+                "cpu_total_mj": 2000,
+                "efficiency_cores_mj": [500, 500],
+                "gpu_mj": 3000,
+                "gpu_sram_mj": 100,
+                "ane_mj": None,
+                "dram_mj": 400,
+            },
             5.5,
         ),
     ],
 )
 def test_a_system_on_a_chip_counts_once(monkeypatch, rapl, measured, joules):
-    use(monkeypatch, gpus(), rapl, SimpleNamespace(get_total_energy_consumption=lambda: SimpleNamespace(**measured)))
+    use(
+        monkeypatch,
+        gpus(),
+        rapl,
+        SimpleNamespace(get_total_energy_consumption=lambda: SimpleNamespace(**measured)),
+    )
     meter = open_meter(GPU)
     assert meter.name == "soc" and meter.joules == pytest.approx({"soc": joules})
 
@@ -256,27 +297,59 @@ def test_a_gpu_without_a_counter_is_not_metered_by_its_cpu(monkeypatch, rapl):
 
 
 def test_an_executor_records_what_a_replay_counted_and_a_profile_finds_its_power(tmp_path):
-    """Real images, on counters that run on at 80 W: whatever the images' times are, their power is 80 W."""
+    """Real images, on counters that run on at 80 W: whatever the images' times are, their power is
+    80 W.
+    """
     at = np.arange(0, 120, 0.002)
-    meter = ReplayMeter({"seconds": at, "cpu0": 60.0 * at, "dram0": 20.0 * at, "clock_hz": np.full(len(at), 2e9)})
+    meter = ReplayMeter(
+        {"seconds": at, "cpu0": 60.0 * at, "dram0": 20.0 * at, "clock_hz": np.full(len(at), 2e9)}
+    )
     pipeline, revision = open_pipeline(ModelConfig(model="embedded:light"), CPU)
-    asked = {"place": "local", "model": "embedded:light", "revision": revision, "device": "cpu", "dtype": "float32", "scheduler": "DDIM"}
-    asked |= {"prompt": "a big red ball", "prompt_class": "object", "guidance": 3.0, "user": None, "purpose": "sweep"}
+    asked = {
+        "place": "local",
+        "model": "embedded:light",
+        "revision": revision,
+        "device": "cpu",
+        "dtype": "float32",
+        "scheduler": "DDIM",
+    }
+    asked |= {
+        "prompt": "a big red ball",
+        "prompt_class": "object",
+        "guidance": 3.0,
+        "user": None,
+        "purpose": "sweep",
+    }
     tasks = [Task(**asked, seed=seed, steps=steps) for steps in (1, 4, 12) for seed in (0, 1)]
-    records = Executor({"local": pipeline}, Unscored(), CPU, 1, meter).run(tasks, RecordStore(tmp_path), "test")
+    records = Executor({"local": pipeline}, Unscored(), CPU, 1, meter).run(
+        tasks, RecordStore(tmp_path), "test"
+    )
     for record in records:
         measured = record["measured"]
-        assert measured["meter"] == "replay" and measured["clock_hz"] == 2e9 and set(measured["energy_parts_j"]) == {"cpu0", "dram0"}
+        assert (
+            measured["meter"] == "replay"
+            and measured["clock_hz"] == 2e9
+            and set(measured["energy_parts_j"]) == {"cpu0", "dram0"}
+        )
         assert measured["energy_j"] == pytest.approx(80 * measured["time"], rel=0.5)
-        assert record["environment"]["idle_watts"] == pytest.approx(80, rel=0.02) and record["environment"]["meter_period_s"] < 0.1
-    time = fit_time([task.steps for task in tasks], [record["measured"]["time"] for record in records])
+        assert (
+            record["environment"]["idle_watts"] == pytest.approx(80, rel=0.02)
+            and record["environment"]["meter_period_s"] < 0.1
+        )
+    time = fit_time(
+        [task.steps for task in tasks], [record["measured"]["time"] for record in records]
+    )
     found = fit_energy(metered(records), time)
-    assert found["step_j"] == pytest.approx(80 * time["step_time"], rel=0.2) and found["idle_watts"] == pytest.approx(80, rel=0.02)
+    assert found["step_j"] == pytest.approx(80 * time["step_time"], rel=0.2) and found[
+        "idle_watts"
+    ] == pytest.approx(80, rel=0.02)
 
 
 def test_the_doctor_says_what_is_read_and_what_follows():
     time = Hours()
-    lines = " ".join(about_meter(replay(time, {"gpu0": 70.0, "cpu0": 20.0}, clock_hz=np.full(60000, 1.98e9))))
+    lines = " ".join(
+        about_meter(replay(time, {"gpu0": 70.0, "cpu0": 20.0}, clock_hz=np.full(60000, 1.98e9)))
+    )
     assert time.at < 1.5
     for said in ("gpu0, cpu0", "idling: 90 W", "1.98 GHz"):
         assert said in lines

@@ -1,4 +1,6 @@
-"""Costs of batches: known ones come back with honest intervals, the cap is where it should be, and completions are predicted."""
+"""Costs of batches: known ones come back with honest intervals, the cap is where it should be, and
+completions are predicted.
+"""
 
 import copy
 import json
@@ -8,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calibration.fitting.prediction import t_quantile
 from calibration.costs.batch import check, curve, fit_batching, fit_call, fit_tick, seconds
+from calibration.fitting.prediction import t_quantile
 from calibration.serving.completion import compare, predict
 from calibration.serving.simulator import ORDERS, poisson, simulate
 from solver.inputs import InputError
@@ -48,8 +50,13 @@ def test_known_costs_come_back_inside_their_intervals():
         for found, true, name, place in ((alphas, 0.004, "alpha", 0), (betas, 0.012, "beta", 1)):
             half = t_quantile(fit["freedom"]) * np.sqrt(fit["covariance"][place][place])
             found.append((fit[name] - half, true, fit[name] + half))
-        rates += [(row["low"], row["batch"] / affine(row["batch"]), row["high"]) for row in fit["throughput"]]
-        gains.append((fit["gain"]["low"], fit["cap"] * affine(1) / affine(fit["cap"]), fit["gain"]["high"]))
+        rates += [
+            (row["low"], row["batch"] / affine(row["batch"]), row["high"])
+            for row in fit["throughput"]
+        ]
+        gains.append(
+            (fit["gain"]["low"], fit["cap"] * affine(1) / affine(fit["cap"]), fit["gain"]["high"])
+        )
     assert covered(alphas) and covered(betas) and covered(rates) and covered(gains)
 
 
@@ -68,13 +75,19 @@ def test_a_pause_of_the_machine_leaves_the_fit():
     batches, times = timings(affine, np.random.default_rng(3), sd=0.01)
     times[::12] *= 20
     fit = fit_call(batches, times)
-    assert [seconds(fit, size) for size in SIZES] == pytest.approx([affine(size) for size in SIZES], rel=0.03)
+    assert [seconds(fit, size) for size in SIZES] == pytest.approx(
+        [affine(size) for size in SIZES], rel=0.03
+    )
 
 
 @given(st.lists(st.floats(1e-3, 10), min_size=2, max_size=6), st.integers(0, 10**6))
 def test_a_larger_batch_never_costs_less(medians, seed):
     batches, times = timings(
-        lambda batch: np.array(medians)[np.log2(batch).astype(int)], np.random.default_rng(seed), 0.02, 4, SIZES[: len(medians)]
+        lambda batch: np.array(medians)[np.log2(batch).astype(int)],
+        np.random.default_rng(seed),
+        0.02,
+        4,
+        SIZES[: len(medians)],
     )
     fit = fit_call(batches, times)
     values, covariance = curve(fit, np.arange(1, batches.max() + 1))
@@ -87,20 +100,47 @@ def test_the_unit_of_time_does_not_matter(unit, seed):
     batches, times = timings(affine, np.random.default_rng(seed), each=4)
     one, other = fit_tick(batches, times), fit_tick(batches, unit * times)
     assert other["cap"] == one["cap"] and other["affine"] == one["affine"]
-    assert other["alpha"] == pytest.approx(unit * one["alpha"]) and other["gain"] == pytest.approx(one["gain"])
+    assert other["alpha"] == pytest.approx(unit * one["alpha"]) and other["gain"] == pytest.approx(
+        one["gain"]
+    )
 
 
 @pytest.mark.parametrize(
     ("cost", "sd", "cap", "says"),
     [
-        (lambda batch: 0.02 + 0.0 * batch, 0.02, 32, "larger batches were not timed"),  # company costs nothing
+        (
+            lambda batch: 0.02 + 0.0 * batch,
+            0.02,
+            32,
+            "larger batches were not timed",
+        ),  # company costs nothing
         (affine, 0.02, 32, "Batches of 32 make a step"),
-        (lambda batch: np.maximum(0.02, 0.005 * batch), 0.02, 4, "Batches of 4 make a step"),  # full from 4 on
-        (lambda batch: affine(batch) * np.where(batch > 8, 3, 1), 0.02, 8, "beyond 8, up to 32, no gain above 2% shows"),
+        (
+            lambda batch: np.maximum(0.02, 0.005 * batch),
+            0.02,
+            4,
+            "Batches of 4 make a step",
+        ),  # full from 4 on
+        (
+            lambda batch: affine(batch) * np.where(batch > 8, 3, 1),
+            0.02,
+            8,
+            "beyond 8, up to 32, no gain above 2% shows",
+        ),
         (lambda batch: 0.02 * batch, 0.02, 1, "Batching does not help here"),
         (lambda batch: 0.02 * batch, 0.1, 1, "Batching does not help here"),  # noise is no gain
-        (lambda batch: 0.0002 + 0.02 * batch, 0.001, 1, "the best makes +1.0% steps"),  # nor is 1 %, however sure
-        (lambda batch: 0.02 * batch * (1 + batch / 50), 0.02, 1, "the best makes -"),  # worse than alone
+        (
+            lambda batch: 0.0002 + 0.02 * batch,
+            0.001,
+            1,
+            "the best makes +1.0% steps",
+        ),  # nor is 1 %, however sure
+        (
+            lambda batch: 0.02 * batch * (1 + batch / 50),
+            0.02,
+            1,
+            "the best makes -",
+        ),  # worse than alone
     ],
 )
 def test_the_cap_is_where_more_stops_helping(cost, sd, cap, says):
@@ -125,14 +165,18 @@ def test_times_without_any_spread():
 
 
 def profile(rng, **how):
-    return fit_batching(*(timings(cost, rng, **how) for cost in (affine, text, decode)), memory=2.5e6)
+    return fit_batching(
+        *(timings(cost, rng, **how) for cost in (affine, text, decode)), memory=2.5e6
+    )
 
 
 def test_the_profile_entry_survives_json():
     entry = profile(np.random.default_rng(5))
     again = check(json.loads(json.dumps(entry, allow_nan=False)))
     assert again == entry
-    assert seconds(again, 5) == seconds(entry, 5) and again["text"]["alpha"] == pytest.approx(0.002, rel=0.1)
+    assert seconds(again, 5) == seconds(entry, 5) and again["text"]["alpha"] == pytest.approx(
+        0.002, rel=0.1
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,7 +188,11 @@ def test_the_profile_entry_survives_json():
         (("text", "affine"), 1, "batching.text.affine: found 1"),
         (("text", "covariance"), [[1, 2], [3]], "batching.text.covariance: found [[1, 2], [3]]"),
         (("decode", "points"), [], "batching.decode.points: found []"),
-        (("points", 1, "batch"), 1, "batching.points[1].batch: found 1; allowed: a whole number of at least 2"),
+        (
+            ("points", 1, "batch"),
+            1,
+            "batching.points[1].batch: found 1; allowed: a whole number of at least 2",
+        ),
         (("points", 0, "seconds"), 0, "batching.points[0].seconds: found 0"),
         (("decode",), 3, "batching.decode: found 3; allowed: a table"),
     ],
@@ -164,7 +212,11 @@ def test_a_damaged_profile_entry_is_named(path, value, message):
     ("batches", "times", "message"),
     [
         ([1, 1, 2], [1, 1, 1], "batches: found sizes 1 (2 times), 2 (1 times)"),
-        ([2, 2, 4, 4], [1, 1, 1, 1], "batches: found sizes 2 (2 times), 4 (2 times); allowed: 1 and a larger one"),
+        (
+            [2, 2, 4, 4],
+            [1, 1, 1, 1],
+            "batches: found sizes 2 (2 times), 4 (2 times); allowed: 1 and a larger one",
+        ),
         ([1, 1], [1, 1], "batches: found sizes 1 (2 times)"),
         ([], [], "batches: found sizes none"),
         ([1, 1, 1.5, 1.5], [1, 1, 1, 1], "batches: found a size"),
@@ -195,7 +247,10 @@ def test_completions_lie_inside_their_intervals(stream):
         steps, order = rng.integers(4, 51, 16), list(ORDERS)[trial % 2]
         arrivals = poisson(6.0, 16, trial) if stream else np.zeros(16)
         prediction = predict(entry, entry["text"], entry["decode"], arrivals, steps, 8, order)
-        tick, *others = (lambda batch, cost=cost: cost(batch) * np.exp(rng.normal(0, 0.05)) for cost in (affine, text, decode))
+        tick, *others = (
+            lambda batch, cost=cost: cost(batch) * np.exp(rng.normal(0, 0.05))
+            for cost in (affine, text, decode)
+        )
         _, finished = tick_by_tick(arrivals, steps, tick, 8, order, *others)
         found = compare(prediction, finished - arrivals)
         inside.append(found["coverage"])
@@ -203,7 +258,9 @@ def test_completions_lie_inside_their_intervals(stream):
         errors.append(found["median_absolute_error"])
         papers.append(found["paper_median_absolute_error"])
     assert 0.92 < np.mean(inside) < 0.99 and np.mean(totals) > 0.87
-    assert np.median(errors) < 0.05 and np.median(papers) > 0.3  # sharing and waiting are most of it
+    assert (
+        np.median(errors) < 0.05 and np.median(papers) > 0.3
+    )  # sharing and waiting are most of it
 
 
 def test_noise_of_calls_long_over_does_not_widen_an_interval():
@@ -220,14 +277,23 @@ def test_predictions_are_of_the_simulation_and_beside_the_papers():
     found = predict(entry, entry["text"], entry["decode"], arrivals, steps, 2)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert predict(entry, entry["text"], entry["decode"], arrivals, steps, 2) == found
-    tick, *others = (lambda batch, fit=fit: seconds(fit, batch) for fit in (entry, entry["text"], entry["decode"]))
+    tick, *others = (
+        lambda batch, fit=fit: seconds(fit, batch)
+        for fit in (entry, entry["text"], entry["decode"])
+    )
     served = simulate(arrivals, steps, tick, 2, "first_come", *others)
     assert [row["predicted"] for row in found["requests"]] == pytest.approx(served.total)
     assert all(row["low"] < row["predicted"] < row["high"] for row in found["requests"])
-    assert [row["paper"] for row in found["requests"]] == pytest.approx([count * seconds(entry, 1) for count in steps])
+    assert [row["paper"] for row in found["requests"]] == pytest.approx(
+        [count * seconds(entry, 1) for count in steps]
+    )
     makespan, total = found["totals"]
-    assert makespan["predicted"] == pytest.approx(served.finished[2] - 0.5) and total["predicted"] == pytest.approx(served.total.sum())
-    assert makespan["paper"] == pytest.approx(8.5 + 5 * seconds(entry, 1)) and total["paper"] == pytest.approx(15 * seconds(entry, 1))
+    assert makespan["predicted"] == pytest.approx(served.finished[2] - 0.5) and total[
+        "predicted"
+    ] == pytest.approx(served.total.sum())
+    assert makespan["paper"] == pytest.approx(8.5 + 5 * seconds(entry, 1)) and total[
+        "paper"
+    ] == pytest.approx(15 * seconds(entry, 1))
     compared = compare(found, 2 * served.total)
     assert [row["relative_error"] for row in compared["requests"]] == pytest.approx([-0.5] * 3)
     assert compared["coverage"] == 0 and not any(row["inside"] for row in compared["totals"])

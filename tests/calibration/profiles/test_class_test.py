@@ -1,4 +1,6 @@
-"""Do the prompt classes differ: found where they do, and not more often than promised where they do not."""
+"""Do the prompt classes differ: found where they do, and not more often than promised where they do
+not.
+"""
 
 import numpy as np
 
@@ -14,16 +16,28 @@ def same(monkeypatch):
 
 
 def test_classes_that_differ_are_found_and_where():
-    rows = {(row["place"], row["quantity"]): row for row in differences(World(seed=1).calibrate(), units())}
-    assert set(rows) == {(place, name) for place in ("local", "edge") for name in ("time", "error", "utility")}
-    for (_, name), row in rows.items():  # the world's classes differ in quality, and take the same time
+    rows = {
+        (row["place"], row["quantity"]): row
+        for row in differences(World(seed=1).calibrate(), units())
+    }
+    assert set(rows) == {
+        (place, name) for place in ("local", "edge") for name in ("time", "error", "utility")
+    }
+    for (
+        _,
+        name,
+    ), row in rows.items():  # the world's classes differ in quality, and take the same time
         assert row["differ"] == (name != "time") and row["prompts"] == 36
         assert row["share"] > 0.3 if name != "time" else row["share"] < 0.3
 
 
 def test_classes_that_are_alike_are_called_different_as_rarely_as_promised(monkeypatch):
     same(monkeypatch)
-    p = [row["p"] for seed in range(25) for row in differences(World(seed=seed).calibrate(prompts=4, steps=[1, 4, 16]), units())]
+    p = [
+        row["p"]
+        for seed in range(25)
+        for row in differences(World(seed=seed).calibrate(prompts=4, steps=[1, 4, 16]), units())
+    ]
     assert len(p) == 150 and np.mean(np.array(p) < 0.05) < 0.1 and 0.4 < np.mean(p) < 0.6
 
 
@@ -32,7 +46,11 @@ def test_what_cannot_be_tested_is_left_out():
     records = World().calibrate(classes=["object"])
     assert differences(records, units()) == []
     assert differences(World().calibrate(prompts=1), units()) == []
-    records = [one for one in World().calibrate(prompts=3) if not (one["asked"]["prompt"] == "scene 0" and one["asked"]["steps"] == 8)]
+    records = [
+        one
+        for one in World().calibrate(prompts=3)
+        if not (one["asked"]["prompt"] == "scene 0" and one["asked"]["steps"] == 8)
+    ]
     assert {row["prompts"] for row in differences(records, units())} == {8}
 
 

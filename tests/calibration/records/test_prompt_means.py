@@ -1,4 +1,6 @@
-"""Means over prompts: their covariance with whole and with ragged tables of prompts and step counts."""
+"""Means over prompts: their covariance with whole and with ragged tables of prompts and step
+counts.
+"""
 
 import numpy as np
 import pytest
@@ -13,8 +15,10 @@ def records(table):
     """Records of a table (prompts, step counts) of values; nan: not run."""
     return [
         {"asked": {"steps": 1 + column, "prompt": f"prompt {row}"}, "measured": {"score": value}}
-        for row, values in enumerate(table) for column, value in enumerate(values) if not np.isnan(value)
-    ]  # fmt: skip
+        for row, values in enumerate(table)
+        for column, value in enumerate(values)
+        if not np.isnan(value)
+    ]
 
 
 def test_a_whole_table_gives_the_textbook_covariance():
@@ -28,7 +32,9 @@ def test_a_whole_table_gives_the_textbook_covariance():
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000), st.integers(3, 20), st.integers(3, 20))
-def test_a_ragged_table_keeps_each_points_own_variance_nearly_and_never_a_negative_one(seed, some, more):
+def test_a_ragged_table_keeps_each_points_own_variance_nearly_and_never_a_negative_one(
+    seed, some, more
+):
     rng = np.random.default_rng(seed)
     table = rng.normal(size=(some + more, 4)) + rng.normal(size=(some + more, 1))
     table[some:, [1, 2]] = np.nan
@@ -41,14 +47,20 @@ def test_a_ragged_table_keeps_each_points_own_variance_nearly_and_never_a_negati
 
 
 def test_the_covariance_of_ragged_means_is_unbiased():
-    """Forty prompts, eight of them at the second step count; a prompt's share of the variance is 1, an image's 1/4."""
+    """Forty prompts, eight of them at the second step count; a prompt's share of the variance is 1,
+    an image's 1/4.
+    """
     rng, estimates = np.random.default_rng(1), []
     for _ in range(600):
         table = 0.5 * rng.normal(size=(40, 3)) + rng.normal(size=(40, 1))
         table[8:, 1] = np.nan
         estimates.append(sample(records(table), "score", 0.0, 1.0).covariance)
     often, rare = 1 / 40, 1 / 8
-    expected = [[1.25 * often, often, often], [often, 1.25 * rare, often], [often, often, 1.25 * often]]
+    expected = [
+        [1.25 * often, often, often],
+        [often, 1.25 * rare, often],
+        [often, often, 1.25 * often],
+    ]
     np.testing.assert_allclose(np.mean(estimates, axis=0), expected, rtol=0.1)
 
 

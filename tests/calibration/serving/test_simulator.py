@@ -1,4 +1,6 @@
-"""The step engine's simulation against one that goes tick by tick, against arithmetic by hand, and against what must hold of any queue."""
+"""The step engine's simulation against one that goes tick by tick, against arithmetic by hand, and
+against what must hold of any queue.
+"""
 
 from dataclasses import dataclass
 from itertools import permutations
@@ -25,7 +27,9 @@ def decode(batch):
     return 0.5 * batch
 
 
-requests = st.lists(st.tuples(st.integers(0, 40).map(lambda n: n / 4), st.integers(1, 6)), min_size=1, max_size=12)
+requests = st.lists(
+    st.tuples(st.integers(0, 40).map(lambda n: n / 4), st.integers(1, 6)), min_size=1, max_size=12
+)
 anything = given(requests, st.integers(1, 5), st.sampled_from(list(ORDERS)))
 
 
@@ -37,8 +41,13 @@ class Request:
 
 
 def tick_by_tick(arrivals, steps, tick, cap, order, text, decode):
-    """The rule itself: (joined, finished), with every request looked at before every tick; each call of a cost may say another."""
-    alive = [Request(index, arrival, count) for index, (arrival, count) in enumerate(zip(arrivals, steps, strict=True))]
+    """The rule itself: (joined, finished), with every request looked at before every tick; each
+    call of a cost may say another.
+    """
+    alive = [
+        Request(index, arrival, count)
+        for index, (arrival, count) in enumerate(zip(arrivals, steps, strict=True))
+    ]
     joined, finished, clock = {}, {}, 0.0
     while alive:
         present = [request for request in alive if request.arrival <= clock]
@@ -78,7 +87,12 @@ def test_work_is_conserved_and_nobody_waits_beside_an_idle_engine(found, cap, or
     assert np.sum(log["batch"] * log["ticks"]) == steps.sum()
     assert log["encoded"].sum() == log["decoded"].sum() == len(steps)
     assert log["batch"].max() <= cap and len(log) <= 2 * len(steps)  # arrivals and ends
-    busy = sum(text(row["encoded"]) * (row["encoded"] > 0) + row["ticks"] * tick(row["batch"]) + decode(row["decoded"]) for row in log)
+    busy = sum(
+        text(row["encoded"]) * (row["encoded"] > 0)
+        + row["ticks"] * tick(row["batch"])
+        + decode(row["decoded"])
+        for row in log
+    )
     assert log["end"][-1] == busy + log["waited"].sum() == result.finished.max()
     assert (log["end"][:-1] + log["waited"][1:] == log["start"][1:]).all()
     for row in log[log["waited"] > 0]:
@@ -113,15 +127,21 @@ def test_shortest_has_the_least_mean_time_of_all_orders_one_at_a_time(steps):
 
 
 def test_by_hand():
-    # 0 s: 0 and 1 are encoded (0.5), two ticks of two (1.25 each) until 3; 2 has come at 1 s, is shorter than 0 and takes its place
+    # 0 s: 0 and 1 are encoded (0.5), two ticks of two (1.25 each) until 3; 2 has come at 1 s, is
+    # shorter than 0 and takes its place
     shortest = simulate([0.0, 0.0, 1.0], [9, 3, 1], tick, 2, "shortest", text, decode)
     assert shortest.joined.tolist() == [0.0, 0.0, 1.75]
-    # 1.75: encoded (0.375), tick of 1 and 2 (1.25), 2 decoded (0.5): 3.875; tick of 0 and 1 (1.25), 1 decoded: 5.625; 7 ticks of 1
+    # 1.75: encoded (0.375), tick of 1 and 2 (1.25), 2 decoded (0.5): 3.875; tick of 0 and 1 (1.25),
+    # 1 decoded: 5.625; 7 ticks of 1
     assert shortest.finished.tolist() == [13.125, 5.625, 3.875]
     assert [tuple(row) for row in shortest.log] == [
-        (0.0, 0.0, 2, 2, 1, 0, 1.75), (1.75, 0.0, 1, 2, 1, 1, 3.875), (3.875, 0.0, 0, 2, 1, 1, 5.625), (5.625, 0.0, 0, 1, 7, 1, 13.125),
-    ]  # fmt: skip
-    # first come: 0 and 1 make three ticks (0.5 + 3.75), 1 is decoded: 4.75; 2 encoded, tick of 0 and 2, 2 decoded: 6.875; 5 ticks of 0
+        (0.0, 0.0, 2, 2, 1, 0, 1.75),
+        (1.75, 0.0, 1, 2, 1, 1, 3.875),
+        (3.875, 0.0, 0, 2, 1, 1, 5.625),
+        (5.625, 0.0, 0, 1, 7, 1, 13.125),
+    ]
+    # first come: 0 and 1 make three ticks (0.5 + 3.75), 1 is decoded: 4.75; 2 encoded, tick of 0
+    # and 2, 2 decoded: 6.875; 5 ticks of 0
     first = simulate([0.0, 0.0, 1.0], [9, 3, 1], tick, 2, "first_come", text, decode)
     assert first.joined.tolist() == [0.0, 0.0, 4.75]
     assert first.finished.tolist() == [12.375, 4.75, 6.875]
@@ -139,12 +159,16 @@ def test_neither_the_hour_nor_the_unit_nor_the_row_of_a_request_matters(found, c
     apart = arrivals + np.arange(len(steps)) / 1024  # no two at once: the index breaks no tie
     turned = np.arange(len(steps))[::-1]
     back = simulate(apart[turned], steps[turned], tick, cap, order, text, decode)
-    assert np.array_equal(back.total[turned], simulate(apart, steps, tick, cap, order, text, decode).total)
+    assert np.array_equal(
+        back.total[turned], simulate(apart, steps, tick, cap, order, text, decode).total
+    )
 
 
 def test_a_hundred_thousand_requests_of_a_poisson_stream():
     arrivals = poisson(2.0, 100_000, seed=3)
-    assert np.array_equal(arrivals, poisson(2.0, 100_000, seed=3)) and not np.array_equal(arrivals, poisson(2.0, 100_000, seed=4))
+    assert np.array_equal(arrivals, poisson(2.0, 100_000, seed=3)) and not np.array_equal(
+        arrivals, poisson(2.0, 100_000, seed=4)
+    )
     assert np.mean(np.diff(arrivals)) == pytest.approx(0.5, rel=0.02) == np.std(np.diff(arrivals))
     # M/D/1: mean wait ρ D / 2 (1 - ρ), Pollaczek and Khinchine
     result = simulate(arrivals, np.full(100_000, 5), lambda batch: 0.06, 1)

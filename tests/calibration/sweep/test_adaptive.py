@@ -1,4 +1,6 @@
-"""The adaptive sweep on a made-up testbed: it reaches its width, at little cost, and the same way again."""
+"""The adaptive sweep on a made-up testbed: it reaches its width, at little cost, and the same way
+again.
+"""
 
 from itertools import combinations
 
@@ -7,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibration.sweep.adaptive import LEAST_STEPS, UNSEEN, AdaptiveSweep, Curved, spread_out
 from calibration.records.prompt_means import sample
 from calibration.records.task import known
+from calibration.sweep.adaptive import LEAST_STEPS, UNSEEN, AdaptiveSweep, Curved, spread_out
 from solver.inputs import InputError
 from tests.calibration.world import CLASSES, GRID, MODELS, World, units
 
@@ -91,36 +93,61 @@ def test_classes_that_vary_more_get_more_prompts_and_only_error_needs_converged_
     measure(sweep, Uneven(seed=3), {})
     used = {name: len(some) for name, some in sweep.wanted.items()}
     assert min(used["scene"], used["relation"]) > 2 * used["object"]
-    without = [counts for one in sweep.wanted["relation"] for counts in one.values() if 96 not in counts]
+    without = [
+        counts for one in sweep.wanted["relation"] for counts in one.values() if 96 not in counts
+    ]
     assert without, "some prompts are there for utility or time alone"
 
 
 def rarely_far_off(count, lucky):
-    """Errors of prompts of which one in ten errs five times as much, the first ``lucky`` of them all alike but for a tenth."""
+    """Errors of prompts of which one in ten errs five times as much, the first ``lucky`` of them
+    all alike but for a tenth.
+    """
     rng = np.random.default_rng(2)
     return [
-        {"asked": {"steps": steps, "prompt": str(row)}, "measured": {"distance": times * np.exp(-0.1 * steps) * (1 + 0.1 * rng.normal())}}
-        for row, times in ((row, 5.0 if row >= lucky and row % 10 == 0 else 1.0) for row in range(count))
+        {
+            "asked": {"steps": steps, "prompt": str(row)},
+            "measured": {"distance": times * np.exp(-0.1 * steps) * (1 + 0.1 * rng.normal())},
+        }
+        for row, times in (
+            (row, 5.0 if row >= lucky and row % 10 == 0 else 1.0) for row in range(count)
+        )
         for steps in (1, 2, 4, 8, 16, 32)
     ]
 
 
 def test_a_few_lucky_prompts_do_not_end_the_sweep_of_an_error():
-    """Twenty of them agree within a tenth, and miss a third of the mean error: the half-width says so."""
-    few, many = (Curved("edge", "all", "error", sample(rarely_far_off(count, 20), "distance", 0.0, 1.0)) for count in (20, 200))
+    """Twenty of them agree within a tenth, and miss a third of the mean error: the half-width says
+    so.
+    """
+    few, many = (
+        Curved("edge", "all", "error", sample(rarely_far_off(count, 20), "distance", 0.0, 1.0))
+        for count in (20, 200)
+    )
     assert few.half_width() == UNSEEN / 20 == 0.3
     assert few.half_widths()["scale"][0] < 0.8 * many.half_widths()["scale"][0]
-    assert few.cheapest(0.1, 96, 200)[1] == 40, "as many more as could show what one prompt in twenty does"
-    utility = Curved("edge", "all", "utility", sample(rarely_far_off(20, 20), "distance", 1.0, -1.0))
-    assert utility.half_width() < UNSEEN / 20, "a score is bounded: no prompt errs many times as much as others"
+    assert few.cheapest(0.1, 96, 200)[1] == 40, (
+        "as many more as could show what one prompt in twenty does"
+    )
+    utility = Curved(
+        "edge", "all", "utility", sample(rarely_far_off(20, 20), "distance", 1.0, -1.0)
+    )
+    assert utility.half_width() < UNSEEN / 20, (
+        "a score is bounded: no prompt errs many times as much as others"
+    )
 
 
 @pytest.mark.filterwarnings("ignore:sweep.half_width")
 def test_prompts_that_cannot_suffice_are_said_beforehand_and_further_seeds_are_not_spent_on_what_they_cannot_show():
-    with pytest.warns(UserWarning, match="half_width: 0.1 takes 60 prompts of 'object', there are 20: its errors will be less sure"):
+    with pytest.warns(
+        UserWarning,
+        match="half_width: 0.1 takes 60 prompts of 'object', there are 20: its errors will be less sure",
+    ):
         sweep = begin(supply=20, seeds=(0, 1, 2, 3))
     records = measure(sweep, World(seed=3, noise=0.3), {})
-    assert sum(record["asked"]["purpose"] == "converged" for record in records) == 20 * len(CLASSES) * len(MODELS)
+    assert sum(record["asked"]["purpose"] == "converged" for record in records) == 20 * len(
+        CLASSES
+    ) * len(MODELS)
     widths = [row["half_width"] for row in sweep.outcome()["widths"] if row["quantity"] == "error"]
     assert widths == [pytest.approx(UNSEEN / 20)] * len(widths)
 
@@ -146,7 +173,9 @@ def test_the_cheapest_extension_is_the_cheapest_of_all(seed, width):
     prompt = np.exp(0.4 * rng.normal(size=(8, 1)))
     table = np.exp(-0.1 * np.array(steps)) * prompt * (1 + 0.2 * rng.normal(size=(8, 6)))
     records = [
-        {"asked": {"steps": s, "prompt": str(row)}, "measured": {"distance": value}} for row, line in enumerate(table) for s, value in zip(steps, line)
+        {"asked": {"steps": s, "prompt": str(row)}, "measured": {"distance": value}}
+        for row, line in enumerate(table)
+        for s, value in zip(steps, line)
     ]
     cell = Curved("edge", "all", "error", sample(records, "distance", 0.0, 1.0))
     found, extra = cell.cheapest(width, 96, 60)
@@ -166,7 +195,11 @@ def test_the_cheapest_extension_is_the_cheapest_of_all(seed, width):
 @given(st.sets(st.integers(1, 200), min_size=1, max_size=60))
 def test_the_pilot_spreads_over_the_grid(steps):
     chosen = spread_out(steps)
-    assert set(chosen) <= steps and len(chosen) == min(10, len(steps)) and chosen == sorted(set(chosen))
+    assert (
+        set(chosen) <= steps
+        and len(chosen) == min(10, len(steps))
+        and chosen == sorted(set(chosen))
+    )
     assert {min(steps), max(steps)} <= set(chosen)
 
 

@@ -6,8 +6,8 @@ from math import comb
 import numpy as np
 import pytest
 
-from calibration.profiles import build as profile
 from calibration.costs.energy import law
+from calibration.profiles import build as profile
 from calibration.validation.verdicts import (
     COVERAGE_LEVEL,
     FAIL,
@@ -37,16 +37,27 @@ def row(inside=True, measured=10.0, basis="measured", **other):
 
 
 def validation(totals=(), inside=30, users=30, basis="measured", **other):
-    """``inside`` of the time intervals of ``users``, each of another class, hold; the rest was not measured."""
+    """``inside`` of the time intervals of ``users``, each of another class, hold; the rest was not
+    measured.
+    """
     people = []
     for index in range(users):
         nothing = {name: {"inside": None} for name in ("energy", "error", "utility")}
-        people.append({"prompt_class": str(index), "place": "edge", "time": {"inside": index < inside, "basis": basis}, **nothing})
+        people.append(
+            {
+                "prompt_class": str(index),
+                "place": "edge",
+                "time": {"inside": index < inside, "basis": basis},
+                **nothing,
+            }
+        )
     return {"totals": list(totals), "users": people, **other}
 
 
 def coverage(**which):
-    return next(one for one in of_predictions(validation(**which)) if one.judged == "coverage of time")
+    return next(
+        one for one in of_predictions(validation(**which)) if one.judged == "coverage of time"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -71,20 +82,31 @@ def test_totals_pass_fail_or_say_why_they_were_not_tested():
     assert [one.verdict for one in found] == [PASS, FAIL, NOT_TESTED, NOT_TESTED, NOT_TESTED, PASS]
     assert [one.strain for one in found[:2]] == pytest.approx([0.5 / 1.5, 2.5 / 1.5])
     assert found[1].found == "predicted 10.5, measured 8 s" and found[1].allowed == "9 to 12 s"
-    assert found[2].reason == "not measured" and "no interval" in found[3].reason and "no meter" in found[4].reason
+    assert (
+        found[2].reason == "not measured"
+        and "no interval" in found[3].reason
+        and "no meter" in found[4].reason
+    )
     assert found[5].reason == "few pictures"
 
 
 @pytest.mark.parametrize("users", [2, 5, 30, 300])
 def test_coverage_fails_exactly_where_chance_is_less_likely_than_the_level(users):
-    """Against the binomial sum by hand: of ``users`` independent ones, each inside with probability 0.95."""
+    """Against the binomial sum by hand: of ``users`` independent ones, each inside with probability
+    0.95.
+    """
     chance = [comb(users, k) * 0.95**k * 0.05 ** (users - k) for k in range(users + 1)]
     for inside in range(users + 1):
-        assert coverage(inside=inside, users=users).verdict == (FAIL if sum(chance[: inside + 1]) < COVERAGE_LEVEL else PASS)
+        assert coverage(inside=inside, users=users).verdict == (
+            FAIL if sum(chance[: inside + 1]) < COVERAGE_LEVEL else PASS
+        )
 
 
 def test_coverage_of_too_few_and_of_modelled_energy_is_not_tested():
-    assert coverage(inside=0, users=1).verdict == NOT_TESTED and coverage(inside=0, users=0).verdict == NOT_TESTED
+    assert (
+        coverage(inside=0, users=1).verdict == NOT_TESTED
+        and coverage(inside=0, users=0).verdict == NOT_TESTED
+    )
     assert coverage(inside=0, basis="modelled").verdict == NOT_TESTED
 
 
@@ -110,8 +132,16 @@ def test_the_worst_comes_first(profiles):
 
 def test_a_line_that_bends_fails_only_if_it_shows_and_matters(profiles):
     entry = profiles["profiles"][0]
-    lacks = [None, {"p": 1e-6, "largest": -0.06, "at": 2}, {"p": 1e-6, "largest": 0.02, "at": 2}, {"p": 0.3, "largest": 0.2, "at": 2}]
-    found = [of_calibration({"profiles": [{**entry, "time": {**entry["time"], "lack_of_fit": lack}}]})[0] for lack in lacks]
+    lacks = [
+        None,
+        {"p": 1e-6, "largest": -0.06, "at": 2},
+        {"p": 1e-6, "largest": 0.02, "at": 2},
+        {"p": 0.3, "largest": 0.2, "at": 2},
+    ]
+    found = [
+        of_calibration({"profiles": [{**entry, "time": {**entry["time"], "lack_of_fit": lack}}]})[0]
+        for lack in lacks
+    ]
     assert [one.verdict for one in found] == [NOT_TESTED, FAIL, PASS, PASS]
     assert found[1].strain == pytest.approx(2) and "−6.0" in found[1].found.replace("-", "−")
 
@@ -130,21 +160,44 @@ def test_frechet_distances_are_carried_or_not_and_the_same_is_said_once(profiles
     def points(note):
         return {"points": [{"steps": 4, "value": 3.0, "n": n, "note": note} for n in (12, 80)]}
 
-    entries = [{**entry, "frechet": points(None if entry["place"] == "edge" else "too few")} for entry in profiles["profiles"]]
-    short, carried = sorted(judged(of_calibration({"profiles": entries}), "Fréchet"), key=lambda one: one.verdict)
-    assert (short.verdict, short.reason, carried.verdict) == (NOT_TESTED, "too few", PASS) and short.found == "12 to 80 pictures a point"
+    entries = [
+        {**entry, "frechet": points(None if entry["place"] == "edge" else "too few")}
+        for entry in profiles["profiles"]
+    ]
+    short, carried = sorted(
+        judged(of_calibration({"profiles": entries}), "Fréchet"), key=lambda one: one.verdict
+    )
+    assert (short.verdict, short.reason, carried.verdict) == (
+        NOT_TESTED,
+        "too few",
+        PASS,
+    ) and short.found == "12 to 80 pictures a point"
     none = judged(of_calibration(profiles), "Fréchet")
-    assert [(one.verdict, one.reason) for one in none] == [(NOT_TESTED, "not measured")] and "all classes" in none[0].judged
+    assert [(one.verdict, one.reason) for one in none] == [
+        (NOT_TESTED, "not measured")
+    ] and "all classes" in none[0].judged
 
 
-@pytest.mark.parametrize(("ratio", "se", "verdict"), [(1.02, 0.001, PASS), (1.2, 0.01, FAIL), (0.8, 0.01, FAIL), (1.05, 0.03, PASS)])
-def test_a_machine_that_drifts_by_more_than_its_doubt_and_the_goal_fails(profiles, ratio, se, verdict):
-    found = judged(of_calibration(profiles, validation(drift={"edge": {"ratio": ratio, "se": se, "n": 10}})), "drift")
-    assert [one.verdict for one in found] == [verdict] and ("slower" if ratio > 1 else "quicker") in found[0].found
+@pytest.mark.parametrize(
+    ("ratio", "se", "verdict"),
+    [(1.02, 0.001, PASS), (1.2, 0.01, FAIL), (0.8, 0.01, FAIL), (1.05, 0.03, PASS)],
+)
+def test_a_machine_that_drifts_by_more_than_its_doubt_and_the_goal_fails(
+    profiles, ratio, se, verdict
+):
+    found = judged(
+        of_calibration(profiles, validation(drift={"edge": {"ratio": ratio, "se": se, "n": 10}})),
+        "drift",
+    )
+    assert [one.verdict for one in found] == [verdict] and (
+        "slower" if ratio > 1 else "quicker"
+    ) in found[0].found
 
 
 def test_no_anchors_no_verdict_on_drift(profiles):
-    assert [one.verdict for one in judged(of_calibration(profiles, validation()), "drift")] == [NOT_TESTED]
+    assert [one.verdict for one in judged(of_calibration(profiles, validation()), "drift")] == [
+        NOT_TESTED
+    ]
 
 
 def test_the_law_of_power_is_judged_where_it_was_tested(profiles):

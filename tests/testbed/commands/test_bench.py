@@ -1,4 +1,6 @@
-"""The bench times a published architecture stage by stage; energy is what many steps take more than one."""
+"""The bench times a published architecture stage by stage; energy is what many steps take more than
+one.
+"""
 
 import json
 import re
@@ -7,28 +9,52 @@ import pytest
 import torch
 
 from solver.inputs import InputError
-from testbed.commands import bench
 from testbed.cli import main
+from testbed.commands import bench
 from testbed.meters import NoMeter, ReplayMeter
 
-KEYS = {"batch", "resolution", "step_time", "text_time", "decode_time", "overhead", "images_per_second", "step_energy_j",
-        "peak_memory_bytes", "finite", "samples"}  # fmt: skip
+KEYS = {
+    "batch",
+    "resolution",
+    "step_time",
+    "text_time",
+    "decode_time",
+    "overhead",
+    "images_per_second",
+    "step_energy_j",
+    "peak_memory_bytes",
+    "finite",
+    "samples",
+}
 
 
 def test_a_report_is_written_and_its_numbers_belong_together(tmp_path, capsys):
     path = tmp_path / "b.json"
-    command = "bench --architecture sdxl --shrink 8 --dtype float32 --device cpu --batch 2,1 --steps 4 -o"
+    command = (
+        "bench --architecture sdxl --shrink 8 --dtype float32 --device cpu --batch 2,1 --steps 4 -o"
+    )
     assert main([*command.split(), str(path)]) == 0
     report = json.loads(path.read_text())
-    assert report["schema"] == "bench/1" and report["weights"].startswith("random weights") and report["environment"]["machine"]
+    assert (
+        report["schema"] == "bench/1"
+        and report["weights"].startswith("random weights")
+        and report["environment"]["machine"]
+    )
     assert report["quality"] == {"error": None, "clip_score": None, "frechet": None}
     assert report["published"] is None  # of the true size only
     assert [row["batch"] for row in report["batches"]] == [1, 2]
     for row in report["batches"]:
-        assert set(row) == KEYS and row["finite"] and row["resolution"] == 64 and row["peak_memory_bytes"] is None
+        assert (
+            set(row) == KEYS
+            and row["finite"]
+            and row["resolution"] == 64
+            and row["peak_memory_bytes"] is None
+        )
         assert [len(times) for times in row["samples"]["step_times"]] == [4] * bench.REPEATS
         assert row["overhead"] == row["text_time"] + row["decode_time"]
-        assert row["images_per_second"] == pytest.approx(row["batch"] / (row["overhead"] + 4 * row["step_time"]))
+        assert row["images_per_second"] == pytest.approx(
+            row["batch"] / (row["overhead"] + 4 * row["step_time"])
+        )
     assert re.search(r"s/step +text, s +decode, s +images/s", capsys.readouterr().out)
 
 
@@ -43,7 +69,9 @@ def test_energy_of_a_step_is_read_off_a_meter(monkeypatch):
 
 def test_a_pipeline_with_the_older_callback_tells_its_steps_too():
     row = bench.run("pixart", [1], "float32", 2, "cpu", shrink=8)["batches"][0]
-    assert [len(times) for times in row["samples"]["step_times"]] == [2] * bench.REPEATS and row["decode_time"] > 0
+    assert [len(times) for times in row["samples"]["step_times"]] == [2] * bench.REPEATS and row[
+        "decode_time"
+    ] > 0
 
 
 def test_memory_that_runs_out_ends_the_list(monkeypatch):
@@ -62,13 +90,31 @@ def test_memory_that_runs_out_ends_the_list(monkeypatch):
 
 
 def test_the_published_speed_stands_beside_the_measured_one():
-    row = {"batch": 4, "step_time": 0.4, "text_time": 0.1, "decode_time": 0.9, "overhead": 1.0, "images_per_second": 1.0,
-           "step_energy_j": 2.0, "peak_memory_bytes": 8e9, "finite": True}  # fmt: skip
-    report = {"architecture": "sdxl", "source": "s", "dtype": "float16", "engine": "PyTorch, eager", "environment": {"machine": "m"},
-              "batches": [row], "published": bench.PUBLISHED["sdxl"]}  # fmt: skip
+    row = {
+        "batch": 4,
+        "step_time": 0.4,
+        "text_time": 0.1,
+        "decode_time": 0.9,
+        "overhead": 1.0,
+        "images_per_second": 1.0,
+        "step_energy_j": 2.0,
+        "peak_memory_bytes": 8e9,
+        "finite": True,
+    }
+    report = {
+        "architecture": "sdxl",
+        "source": "s",
+        "dtype": "float16",
+        "engine": "PyTorch, eager",
+        "environment": {"machine": "m"},
+        "batches": [row],
+        "published": bench.PUBLISHED["sdxl"],
+    }
     said = bench.table(report)[-1]
-    assert said == ("20 steps: 0.444 images/s here (float16, PyTorch, eager); "
-                    "published: 2.18 images/s on one H200, FP8, TensorRT (MLPerf Inference v4.1, offline)")  # fmt: skip
+    assert said == (
+        "20 steps: 0.444 images/s here (float16, PyTorch, eager); "
+        "published: 2.18 images/s on one H200, FP8, TensorRT (MLPerf Inference v4.1, offline)"
+    )
 
 
 @pytest.mark.parametrize("text", ["", "1,x", "0,1", "1.5"])
@@ -84,5 +130,7 @@ def test_an_unknown_architecture_is_one_line(capsys):
 
 @pytest.mark.gpu
 def test_a_true_size_network_on_a_gpu():
-    row = bench.run("tiny-sd", [2], "float16", 4, "cuda", channels_last=True, compiled=True)["batches"][0]
+    row = bench.run("tiny-sd", [2], "float16", 4, "cuda", channels_last=True, compiled=True)[
+        "batches"
+    ][0]
     assert row["finite"] and row["resolution"] == 512 and row["peak_memory_bytes"] > 2 * 530e6

@@ -1,4 +1,6 @@
-"""What the presets say they cost is what the code that plans the sweep, and the counted operations, come to."""
+"""What the presets say they cost is what the code that plans the sweep, and the counted operations,
+come to.
+"""
 
 import json
 import re
@@ -11,8 +13,8 @@ from calibration.scenario.scenario import Scenario
 from solver.inputs import InputError
 from solver.problem import PLACES
 from testbed import config
-from testbed.commands import estimate_cost as cost
 from testbed.cli import main
+from testbed.commands import estimate_cost as cost
 from testbed.models import architectures
 from testbed.stages.rig import Testbed as Opened
 
@@ -26,7 +28,10 @@ def coco(tmp_path, monkeypatch):
     folder = tmp_path / "coco2014"
     folder.mkdir()
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "0.png")
-    listed = {"images": [{"id": 0, "file_name": "0.png"}], "annotations": [{"image_id": 0, "caption": "a cat"}]}
+    listed = {
+        "images": [{"id": 0, "file_name": "0.png"}],
+        "annotations": [{"image_id": 0, "caption": "a cat"}],
+    }
     (folder / "captions.json").write_text(json.dumps(listed))
     monkeypatch.chdir(tmp_path)
 
@@ -34,7 +39,9 @@ def coco(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", REAL)
 def test_a_presets_stated_cost_is_what_it_comes_to(name, coco):
     stated = cost.stated(name)
-    assert cost.expected(config.load(name), stated) == {key: stated[key] for key in ("evaluations", "minutes", "gigabytes")}
+    assert cost.expected(config.load(name), stated) == {
+        key: stated[key] for key in ("evaluations", "minutes", "gigabytes")
+    }
 
 
 @pytest.mark.parametrize("name", REAL)
@@ -46,14 +53,18 @@ def test_a_presets_models_are_pinned_and_of_the_architecture_that_is_counted(nam
         assert getattr(scenario, place)["max_steps"] <= max(settings.sweep.steps)
         model, architecture = getattr(settings, place), architectures.find(stated[place])
         assert re.fullmatch("[0-9a-f]{40}", model.revision) and model.model == architecture.source
-        assert model.resolution == architecture.resolution and (model.guidance > 1) == (architecture.guidance > 1)
+        assert model.resolution == architecture.resolution and (model.guidance > 1) == (
+            architecture.guidance > 1
+        )
 
 
 def test_evaluations_are_those_that_calibration_makes(small_config):
     settings = config.load(small_config)
     made = cost.evaluations(settings)
     tasks = Opened(settings).sweep()
-    assert sum(steps * images for counts in made.values() for steps, images in counts.items()) == sum(task.steps for task in tasks)
+    assert sum(
+        steps * images for counts in made.values() for steps, images in counts.items()
+    ) == sum(task.steps for task in tasks)
 
 
 def test_operations_of_known_networks():
@@ -67,7 +78,11 @@ def test_a_plan_is_said_and_nothing_is_made(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["run", "sdxl", "--plan"]) == 0
     said = capsys.readouterr().out
-    assert "calibration: 12384 evaluations" in said and "minutes on an RTX 4090 (modelled)" in said and "GB of disk" in said
+    assert (
+        "calibration: 12384 evaluations" in said
+        and "minutes on an RTX 4090 (modelled)" in said
+        and "GB of disk" in said
+    )
     assert main(["run", "sdxl", "--plan", "--edge", "some/other"]) == 0
     assert "modelled" not in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
@@ -76,7 +91,9 @@ def test_a_plan_is_said_and_nothing_is_made(tmp_path, capsys, monkeypatch):
 def test_a_cost_table_that_is_not_whole(tmp_path):
     path = tmp_path / "c.toml"
     path.write_text('[local]\nmodel = "a/b"\n[edge]\nmodel = "c/d"\n[cost]\nlocal = "sd15"\n')
-    with pytest.raises(InputError, match="cost: 'edge' is missing; allowed: all of local, edge, evaluations"):
+    with pytest.raises(
+        InputError, match="cost: 'edge' is missing; allowed: all of local, edge, evaluations"
+    ):
         cost.stated(path)
     path.write_text(path.read_text().replace("local =", "lokal ="))
     with pytest.raises(InputError, match="cost: 'lokal' is unknown; perhaps you meant 'local'"):

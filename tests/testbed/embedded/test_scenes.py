@@ -19,12 +19,21 @@ def test_splits_are_disjoint_and_cover_the_grammar():
         assert all(len(part) >= 80 for part in parts)
         for a, b in itertools.combinations(parts, 2):
             assert not a & b
-    everything = [c.text for name in scenes.CLASSES for split in scenes.SPLITS for c in scenes.captions(name, split)]
-    assert len(everything) == len(set(everything)) == 8 * 7 * 2 * 5 + 8 * 7 * 2 * 4 * 4 + 56 * 4 * 42
+    everything = [
+        c.text
+        for name in scenes.CLASSES
+        for split in scenes.SPLITS
+        for c in scenes.captions(name, split)
+    ]
+    assert (
+        len(everything) == len(set(everything)) == 8 * 7 * 2 * 5 + 8 * 7 * 2 * 4 * 4 + 56 * 4 * 42
+    )
 
 
 def test_the_same_seed_gives_the_same_scene_everywhere():
-    """Pinned digests: a change of the drawing, of the random stream or of the order of captions shows here."""
+    """Pinned digests: a change of the drawing, of the random stream or of the order of captions
+    shows here.
+    """
     found = {}
     for name in scenes.CLASSES:
         digest = hashlib.sha256()
@@ -60,13 +69,17 @@ def test_objects_are_drawn_in_their_colour_over_the_same_background(caption, see
         assert exact[covered].sum() >= 10, f"no {colour} in {caption.text}"
 
 
-@pytest.mark.parametrize("relation, axis, sign", [("left of", 1, -1), ("right of", 1, 1), ("above", 0, -1), ("below", 0, 1)])
+@pytest.mark.parametrize(
+    "relation, axis, sign",
+    [("left of", 1, -1), ("right of", 1, 1), ("above", 0, -1), ("below", 0, 1)],
+)
 def test_relations_place_the_first_object_as_said(relation, axis, sign):
     chosen = [c for c in scenes.captions("relation", "train") if relation in c.text][:20]
     for caption in chosen:
         image = np.asarray(scenes.render(caption, 0)).astype(int)
         first, second = (
-            np.argwhere((image == np.array(scenes.COLOURS[colour])).all(-1)).mean(0)[axis] for colour in (caption.facts[0], caption.facts[3])
+            np.argwhere((image == np.array(scenes.COLOURS[colour])).all(-1)).mean(0)[axis]
+            for colour in (caption.facts[0], caption.facts[3])
         )
         assert (first - second) * sign > 5, caption.text
 

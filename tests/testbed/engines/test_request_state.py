@@ -1,4 +1,6 @@
-"""The step engine makes the stock pipeline's own images: every sampler, the embedded models, and SD 1.5's and SDXL's architectures."""
+"""The step engine makes the stock pipeline's own images: every sampler, the embedded models, and SD
+1.5's and SDXL's architectures.
+"""
 
 import copy
 import inspect
@@ -39,8 +41,12 @@ def stock(pipeline, request):
     """What the pipeline's own call makes of a request alone: float32 in [0, 1]."""
     generator = torch.Generator().manual_seed(request.seed)
     return pipeline(
-        request.prompt, num_inference_steps=request.steps, guidance_scale=request.guidance, generator=generator, output_type="np"
-    ).images[0]  # fmt: skip
+        request.prompt,
+        num_inference_steps=request.steps,
+        guidance_scale=request.guidance,
+        generator=generator,
+        output_type="np",
+    ).images[0]
 
 
 def batched(pipeline, requests, cap=16, order="first_come"):
@@ -49,20 +55,31 @@ def batched(pipeline, requests, cap=16, order="first_come"):
 
 def apart(pipeline, requests, **options):
     images = batched(pipeline, requests, **options)
-    return max(np.abs(images[i] - stock(pipeline, request)).max() for i, request in enumerate(requests))
+    return max(
+        np.abs(images[i] - stock(pipeline, request)).max() for i, request in enumerate(requests)
+    )
 
 
 def with_sampler(pipeline, name, **settings):
     pipeline = copy.copy(pipeline)
-    known = {**pipeline.scheduler.config, "clip_sample": False, **({"skip_prk_steps": True} if name == "PNDM" else {}), **settings}
+    known = {
+        **pipeline.scheduler.config,
+        "clip_sample": False,
+        **({"skip_prk_steps": True} if name == "PNDM" else {}),
+        **settings,
+    }
     kind = getattr(diffusers, f"{name}Scheduler")
-    pipeline.scheduler = kind.from_config({key: value for key, value in known.items() if key in inspect.signature(kind).parameters})
+    pipeline.scheduler = kind.from_config(
+        {key: value for key, value in known.items() if key in inspect.signature(kind).parameters}
+    )
     return pipeline
 
 
 @pytest.fixture
 def double(opened):
-    """The pipelines in float64, where rounding is out of sight: what is left of a difference would be another computation."""
+    """The pipelines in float64, where rounding is out of sight: what is left of a difference would
+    be another computation.
+    """
     for pipeline in opened.values():
         pipeline.to(torch.float64)
     yield opened
@@ -84,50 +101,82 @@ def test_together_the_images_are_the_stock_pipelines(double, model, sampler):
 
 @pytest.mark.parametrize(
     "model, sampler",
-    [("light", "DDIM"), ("edge", "DDIM"), ("edge", "EulerDiscrete"), ("edge", "DPMSolverMultistep"), ("sdxl", "EulerDiscrete")],
+    [
+        ("light", "DDIM"),
+        ("edge", "DDIM"),
+        ("edge", "EulerDiscrete"),
+        ("edge", "DPMSolverMultistep"),
+        ("sdxl", "EulerDiscrete"),
+    ],
 )
 def test_in_single_precision(opened, model, sampler):
-    """Within 1e-5 of the range, or as near as the stock pipeline's own images are when the same requests are made in one call."""
+    """Within 1e-5 of the range, or as near as the stock pipeline's own images are when the same
+    requests are made in one call.
+    """
     pipeline = with_sampler(opened[model], sampler)
     requests = [Request(request.prompt, request.seed, 6, 3.0) for request in REQUESTS]
     alone = [stock(pipeline, request) for request in requests]
     together = pipeline(
-        [request.prompt for request in requests], num_inference_steps=6, guidance_scale=3.0, output_type="np",
+        [request.prompt for request in requests],
+        num_inference_steps=6,
+        guidance_scale=3.0,
+        output_type="np",
         generator=[torch.Generator().manual_seed(request.seed) for request in requests],
-    ).images  # fmt: skip
+    ).images
     others = [Request("a red car", 3, steps, 3.0) for steps in (2, 4, 5)]
     ours = batched(pipeline, [*requests, *others], cap=4, order="shortest")
-    assert max(np.abs(ours[i] - alone[i]).max() for i in range(4)) <= max(1e-5, 3 * np.abs(together - np.stack(alone)).max())
+    assert max(np.abs(ours[i] - alone[i]).max() for i in range(4)) <= max(
+        1e-5, 3 * np.abs(together - np.stack(alone)).max()
+    )
 
 
 @pytest.mark.parametrize("sampler", ["UniPCMultistep", "HeunDiscrete", "DEISMultistep"])
 def test_samplers_that_nothing_was_written_for(double, sampler):
-    """A corrector, two ticks a step, polynomial histories: a scheduler a request is all that they need."""
+    """A corrector, two ticks a step, polynomial histories: a scheduler a request is all that they
+    need.
+    """
     assert apart(with_sampler(double["sd"], sampler), REQUESTS, cap=3) <= 1e-7
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"clip_sample": True}, {"thresholding": True}, {"prediction_type": "v_prediction"}, {"timestep_spacing": "trailing"}],
+    [
+        {"clip_sample": True},
+        {"thresholding": True},
+        {"prediction_type": "v_prediction"},
+        {"timestep_spacing": "trailing"},
+    ],
     ids=str,
 )
 def test_a_config_means_what_it_means_in_diffusers(double, settings):
     pipeline = with_sampler(double["sd"], "DDIM", **settings)
     assert apart(pipeline, REQUESTS) <= 1e-7
-    assert np.abs(batched(with_sampler(double["sd"], "DDIM"), REQUESTS)[3] - batched(pipeline, REQUESTS)[3]).max() > 1e-3
+    assert (
+        np.abs(
+            batched(with_sampler(double["sd"], "DDIM"), REQUESTS)[3]
+            - batched(pipeline, REQUESTS)[3]
+        ).max()
+        > 1e-3
+    )
 
 
 def test_a_distilled_network_that_takes_the_guidance_scale_itself():
     pipeline = with_sampler(stable_diffusion(time_cond_proj_dim=16).to(torch.float64), "LCM")
     assert apart(pipeline, REQUESTS) <= 1e-7
-    one, other = (batched(pipeline, [Request("a red ball", 1, 4, guidance)])[0] for guidance in (2.0, 9.0))
+    one, other = (
+        batched(pipeline, [Request("a red ball", 1, 4, guidance)])[0] for guidance in (2.0, 9.0)
+    )
     assert np.abs(one - other).max() > 1e-4
 
 
-@pytest.mark.parametrize("dtype, tolerance", [(torch.bfloat16, 8 / 256), (torch.float16, 2 / 256)], ids=str)
+@pytest.mark.parametrize(
+    "dtype, tolerance", [(torch.bfloat16, 8 / 256), (torch.float16, 2 / 256)], ids=str
+)
 @pytest.mark.parametrize("build", [stable_diffusion, stable_diffusion_xl])
 def test_half_precision(build, dtype, tolerance):
-    """Alone to the bit; together within ``tolerance`` of the whole range. SDXL's VAE, upcast for float16, comes back to it."""
+    """Alone to the bit; together within ``tolerance`` of the whole range. SDXL's VAE, upcast for
+    float16, comes back to it.
+    """
     pipeline = build().to(dtype)
     assert apart(pipeline, REQUESTS[:2], cap=1) == 0
     assert apart(pipeline, REQUESTS) <= tolerance

@@ -1,4 +1,6 @@
-"""The paper's figures: the claims on series made by hand, the numbers against the solvers, the files that are written."""
+"""The paper's figures: the claims on series made by hand, the numbers against the solvers, the
+files that are written.
+"""
 
 import csv
 import functools
@@ -44,7 +46,9 @@ def test_readings_by_hand(values, falls, never_rises, slows, flattens):
 
 @given(st.lists(st.integers(-50, 50), min_size=3, max_size=9), st.sampled_from([1e-6, 1.0, 1e6]))
 def test_readings_of_any_series(values, scale):
-    """Strict readings imply lenient ones, the unit does not matter, and a series and its mirror image do not both fall."""
+    """Strict readings imply lenient ones, the unit does not matter, and a series and its mirror
+    image do not both fall.
+    """
     line = series(*values)
     reads = (claims.falls, claims.never_rises, claims.slows, claims.flattens)
     falls, never, slows, flat = (read(line) for read in reads)
@@ -61,7 +65,9 @@ def truth(found):
 
 
 def test_fig1_claims_by_hand():
-    """Of four weightings the last is of another kind: the claims of equal weights stand, those of all fall."""
+    """Of four weightings the last is of another kind: the claims of equal weights stand, those of
+    all fall.
+    """
     good = {"time": series(3, 2, 2), "accuracy": series(0.5, 0.6, 0.7), "energy": series(1, 2, 3)}
     lines = dict.fromkeys(WEIGHTINGS, good) | {
         "c3 raised": {"time": series(3, 2, 4), "accuracy": good["accuracy"], "energy": series(1, 0, 2)}
@@ -81,7 +87,8 @@ def test_fig1_claims_by_hand():
     assert found["c1 raised: better time than random", "on average"] and not found["c1 raised: better time than random", "everywhere"]
     assert found["c2 raised: better accuracy than random", "everywhere"]
     assert found["c3 raised: better energy than random", "on average"] and not found["c3 raised: better energy than random", "everywhere"]
-    assert not found["equal: better time, accuracy, energy than random", "on average"]  # its energy is 2 on average
+    # its energy is 2 on average
+    assert not found["equal: better time, accuracy, energy than random", "on average"]
 
 
 def test_problem_is_the_papers():
@@ -107,7 +114,9 @@ def test_problem_is_the_papers():
 
 
 def test_baseline_is_random_itself():
-    """Drawn once for all error curves, it is still the mean and the percentiles of the method's own allocations."""
+    """Drawn once for all error curves, it is still the mean and the percentiles of the method's own
+    allocations.
+    """
     found = figures.baseline(CHOSEN, 6, BUDGETS)
     for index, budget in enumerate(BUDGETS):
         drawn = [solve(figures.problem(budget, CHOSEN), "random", seed=seed) for seed in range(6)]
@@ -144,7 +153,9 @@ def test_wrong_parameters(tmp_path, capsys, text):
 
 
 def test_figures_are_written(tmp_path, capsys, monkeypatch):
-    """The command, with few budgets, sets and seeds: the CSV is what the solvers say, the files are pictures, the table is printed."""
+    """The command, with few budgets, sets and seeds: the CSV is what the solvers say, the files are
+    pictures, the table is printed.
+    """
     monkeypatch.setitem(figures.METHODS, "paper, random starts", ("paper", [{"start": "random", "seed": seed} for seed in range(2)]))
     monkeypatch.setattr(study, "figures", functools.partial(study.figures, grid=(Unpublished(0.3, 0.3, 10, 12, 3.0),), budgets=BUDGETS))
     out = tmp_path / "f"

@@ -1,4 +1,6 @@
-"""Distances of feature sets: values against torchmetrics and plain sums, intervals against known Gaussians."""
+"""Distances of feature sets: values against torchmetrics and plain sums, intervals against known
+Gaussians.
+"""
 
 import numpy as np
 import pytest
@@ -8,7 +10,9 @@ from testbed.metrics import quality
 from testbed.metrics.distances import Reference
 from testbed.report import curves, setup
 
-T = np.linalg.cholesky(np.diag(np.linspace(0.3, 1.5, 8)) + 0.1)  # of the generated features in all the worlds here
+T = np.linalg.cholesky(
+    np.diag(np.linspace(0.3, 1.5, 8)) + 0.1
+)  # of the generated features in all the worlds here
 
 
 def draw(rng, n, width=8):
@@ -16,7 +20,9 @@ def draw(rng, n, width=8):
 
 
 def true_distance(reference, width=8):
-    """From the closed form: the Fréchet distance of draw()'s distribution to the moments of ``reference``."""
+    """From the closed form: the Fréchet distance of draw()'s distribution to the moments of
+    ``reference``.
+    """
     a, b = T[:width, :width] @ T[:width, :width].T, np.cov(reference.T)
     cross = np.sqrt(np.maximum(np.linalg.eigvals(a @ b).real, 0)).sum()
     return ((reference.mean(0) - 0.2) ** 2).sum() + np.trace(a) + np.trace(b) - 2 * cross
@@ -25,8 +31,13 @@ def true_distance(reference, width=8):
 @pytest.mark.parametrize("n, width", [(5, 8), (9, 8), (60, 8)])
 def test_the_own_frechet_formula_is_torchmetrics(n, width):
     rng = np.random.default_rng(n)
-    x, y = rng.normal(size=(n, width)).astype(np.float32), (2 * rng.normal(size=(40, width)) + 1).astype(np.float32)
-    assert Reference(y).plain_frechet(x.astype(float)) == pytest.approx(quality.frechet(x, y), rel=1e-5)
+    x, y = (
+        rng.normal(size=(n, width)).astype(np.float32),
+        (2 * rng.normal(size=(40, width)) + 1).astype(np.float32),
+    )
+    assert Reference(y).plain_frechet(x.astype(float)) == pytest.approx(
+        quality.frechet(x, y), rel=1e-5
+    )
 
 
 def test_kid_is_torchmetrics_where_both_sets_are_of_one_size():
@@ -41,7 +52,14 @@ def test_cmmd_is_the_plain_sum_over_pairs():
     u, v = (a / np.linalg.norm(a, axis=1)[:, None] for a in (x, y))
 
     def mean(a, b, same):
-        return np.mean([np.exp(-((p - q) ** 2).sum() / 200) for i, p in enumerate(a) for j, q in enumerate(b) if not (same and i == j)])
+        return np.mean(
+            [
+                np.exp(-((p - q) ** 2).sum() / 200)
+                for i, p in enumerate(a)
+                for j, q in enumerate(b)
+                if not (same and i == j)
+            ]
+        )
 
     expected = 1000 * (mean(u, u, True) + mean(v, v, True) - 2 * mean(u, v, False))
     found = Reference(y).cmmd(x)
@@ -56,39 +74,57 @@ def test_kernel_distances_of_equal_distributions_are_zero_on_average(name):
 
 
 @pytest.mark.parametrize("name", ["frechet", "kid", "cmmd"])
-@pytest.mark.parametrize("n", [8, 12, 90])  # fewer images than features + 1, a sweep's number, and groups of several prompts
+@pytest.mark.parametrize(
+    "n", [8, 12, 90]
+)  # fewer images than features + 1, a sweep's number, and groups of several prompts
 def test_intervals_cover_the_expected_distance(name, n):
-    """What 95 % intervals cover, 300 times, is the mean distance of as many images to the same reference."""
+    """What 95 % intervals cover, 300 times, is the mean distance of as many images to the same
+    reference.
+    """
     rng = np.random.default_rng(n)
     reference = Reference(rng.normal(size=(200, 8)))
     measure = getattr(reference, name)
     value = reference.plain_frechet if name == "frechet" else lambda x: measure(x).value
     expected = np.mean([value(draw(rng, n)) for _ in range(1500)])
     found = [measure(draw(rng, n)) for _ in range(300)]
-    ends = [(one["low"], one["high"]) if name == "frechet" else (one.low, one.high) for one in found]
+    ends = [
+        (one["low"], one["high"]) if name == "frechet" else (one.low, one.high) for one in found
+    ]
     coverage = np.mean([low <= expected <= high for low, high in ends])
     print(f"{name}, n = {n}: coverage {coverage:.3f}")
     assert 0.90 <= coverage <= 0.995
 
 
 def test_a_bootstrap_would_lie_beside_the_expected_distance():
-    """Why the intervals are no bootstrap: its samples lie above the expectation by the bias once more."""
+    """Why the intervals are no bootstrap: its samples lie above the expectation by the bias once
+    more.
+    """
     rng = np.random.default_rng(0)
     reference = Reference(rng.normal(size=(200, 8)))
     expected = np.mean([reference.plain_frechet(draw(rng, 12)) for _ in range(500)])
     low = []
     for _ in range(40):
         x = draw(rng, 12)
-        low.append(np.quantile([reference.plain_frechet(x[rng.integers(12, size=12)]) for _ in range(100)], 0.025))
+        low.append(
+            np.quantile(
+                [reference.plain_frechet(x[rng.integers(12, size=12)]) for _ in range(100)], 0.025
+            )
+        )
     assert np.mean(np.array(low) > expected) > 0.3
 
 
 def test_images_of_one_prompt_are_not_independent():
-    """Four equal images a prompt: by prompts the interval is that of the prompts, by images it would be much narrower."""
+    """Four equal images a prompt: by prompts the interval is that of the prompts, by images it
+    would be much narrower.
+    """
     rng = np.random.default_rng(3)
     reference, x = Reference(rng.normal(size=(100, 8))), draw(rng, 15)
     four, names = np.repeat(x, 4, axis=0), np.repeat(np.arange(15), 4)
-    by_prompt, by_image, alone = reference.cmmd(four, names), reference.cmmd(four), reference.cmmd(x)
+    by_prompt, by_image, alone = (
+        reference.cmmd(four, names),
+        reference.cmmd(four),
+        reference.cmmd(x),
+    )
     assert by_image.high - by_image.low < 0.6 * (by_prompt.high - by_prompt.low)
     assert by_prompt.high - by_prompt.low == pytest.approx(alone.high - alone.low, rel=0.1)
 
@@ -99,11 +135,18 @@ def test_what_too_few_images_cannot_carry_is_flagged():
     assert wide.frechet(draw(rng, 9))["carried"] and wide.frechet(draw(rng, 9))["note"] is None
     few = wide.frechet(draw(rng, 8))
     assert not few["carried"] and few["infinity"] is None
-    assert few["note"] == few["infinity_note"] == "8 images cannot carry a Fréchet distance over 8 features; needed: more than 8"
+    assert (
+        few["note"]
+        == few["infinity_note"]
+        == "8 images cannot carry a Fréchet distance over 8 features; needed: more than 8"
+    )
     assert thin.frechet(draw(rng, 99))["note"].startswith("8 reference images cannot carry")
     short = wide.frechet(draw(rng, 63))
     assert short["carried"] and short["infinity"] is None
-    assert short["infinity_note"] == "found 63 images of 63 prompts; needed: 64 (8 for each feature) of 20"
+    assert (
+        short["infinity_note"]
+        == "found 63 images of 63 prompts; needed: 64 (8 for each feature) of 20"
+    )
     assert wide.frechet(draw(rng, 64))["infinity"] is not None
     assert (
         wide.frechet(draw(rng, 64), np.arange(64) // 4)["infinity_note"]
@@ -126,8 +169,13 @@ def test_the_extrapolation_covers_the_true_distance_where_the_plain_value_is_abo
     found = [reference.frechet(draw(rng, 40, 4)) for _ in range(150)]
     ends = np.array([(one["infinity"]["low"], one["infinity"]["high"]) for one in found])
     values, infinite = np.array([(one["value"], one["infinity"]["value"]) for one in found]).T
-    coverage, error = np.mean((ends[:, 0] <= true) & (true <= ends[:, 1])), infinite.std() / np.sqrt(len(found))
-    print(f"FID∞: coverage {coverage:.3f}, bias {infinite.mean() - true:+.4f} ± {1.96 * error:.4f}; at n = 40 {values.mean() - true:+.4f}")
+    coverage, error = (
+        np.mean((ends[:, 0] <= true) & (true <= ends[:, 1])),
+        infinite.std() / np.sqrt(len(found)),
+    )
+    print(
+        f"FID∞: coverage {coverage:.3f}, bias {infinite.mean() - true:+.4f} ± {1.96 * error:.4f}; at n = 40 {values.mean() - true:+.4f}"
+    )
     assert 0.90 <= coverage <= 1.0
     assert abs(infinite.mean() - true) < 4 * error < 0.5 * (values.mean() - true)
 
@@ -156,13 +204,26 @@ def test_the_report_says_what_cannot_be_compared_or_carried():
         }
 
     beyond = profile(900, infinity={"value": 1.2345, "low": 1.0, "high": 1.5}, note=None)
-    profiles, totals = [profile(8, note="8 cannot"), profile(8, note="8 cannot"), beyond], [{"note": "7 cannot"}, {"note": None}, {}]
-    extrapolated = "extrapolated to infinitely many pictures, all, edge server, 4 steps: 1.23 [1, 1.5]."
-    assert setup.frechet_notes(profiles, totals) == ["general", "8 cannot", "7 cannot", extrapolated]
+    profiles, totals = (
+        [profile(8, note="8 cannot"), profile(8, note="8 cannot"), beyond],
+        [{"note": "7 cannot"}, {"note": None}, {}],
+    )
+    extrapolated = (
+        "extrapolated to infinitely many pictures, all, edge server, 4 steps: 1.23 [1, 1.5]."
+    )
+    assert setup.frechet_notes(profiles, totals) == [
+        "general",
+        "8 cannot",
+        "7 cannot",
+        extrapolated,
+    ]
     assert curves._sizes(profiles, "frechet").endswith(
         "from 8 or 900 pictures; Fréchet distances of different numbers are not comparable."
     )
     assert curves._sizes(profiles, "kid") == " Each point is from 8 or 900 pictures."
-    assert curves._sizes(profiles[:2], "frechet") == " Each point is from 8 pictures." and curves._sizes(profiles, "time") == ""
+    assert (
+        curves._sizes(profiles[:2], "frechet") == " Each point is from 8 pictures."
+        and curves._sizes(profiles, "time") == ""
+    )
     old = [{key: value for key, value in one.items() if key != "kid"} for one in profiles]
     assert "kid" not in curves.quantities(old)

@@ -1,4 +1,6 @@
-"""Inception-v3 as the extractor: what to do where it cannot be had, and with torch-fidelity's network of random weights."""
+"""Inception-v3 as the extractor: what to do where it cannot be had, and with torch-fidelity's
+network of random weights.
+"""
 
 import pickle
 import sys
@@ -29,13 +31,20 @@ def checkpoints(tmp_path, monkeypatch):
     return folder
 
 
-def test_without_torch_fidelity_a_run_says_what_to_install_before_anything_is_measured(tmp_path, small_config, capsys, monkeypatch):
+def test_without_torch_fidelity_a_run_says_what_to_install_before_anything_is_measured(
+    tmp_path, small_config, capsys, monkeypatch
+):
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
-    small_config.write_text(small_config.read_text().replace("[quality]", '[quality]\nextractor = "inception"'))
+    small_config.write_text(
+        small_config.read_text().replace("[quality]", '[quality]\nextractor = "inception"')
+    )
     assert main(["run", str(small_config), "--out", str(tmp_path / "run")]) == 2
     err = capsys.readouterr().err
     assert (
-        err.startswith("testbed: quality.extractor: 'inception' needs torch-fidelity: scripts/install inception") and err.count("\n") == 1
+        err.startswith(
+            "testbed: quality.extractor: 'inception' needs torch-fidelity: scripts/install inception"
+        )
+        and err.count("\n") == 1
     )
     assert not (tmp_path / "run").exists()
 
@@ -52,7 +61,9 @@ def test_missing_weights_are_named_with_where_to_put_them(checkpoints):
 def test_an_extractor_is_one_of_two():
     models = {place: {"model": "embedded:edge"} for place in ("local", "edge")}
     assert from_dict(models, "c.toml").quality.extractor == "clip"
-    with pytest.raises(InputError, match="c.toml: quality.extractor: found 'vgg'; allowed: clip, inception"):
+    with pytest.raises(
+        InputError, match="c.toml: quality.extractor: found 'vgg'; allowed: clip, inception"
+    ):
         from_dict({**models, "quality": {"extractor": "vgg"}}, "c.toml")
 
 
@@ -61,19 +72,26 @@ class Harmful:
         return print, ("unpickled",)
 
 
-@pytest.mark.parametrize("content", [b"", b"half a file", pickle.dumps(Harmful(), protocol=2)], ids=["empty", "broken", "harmful"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"half a file", pickle.dumps(Harmful(), protocol=2)],
+    ids=["empty", "broken", "harmful"],
+)
 def test_a_file_that_holds_no_weights_is_named_and_not_run(checkpoints, capsys, content):
     path = checkpoints / "weights-inception.pth"
     path.write_bytes(content)
     with pytest.raises(
-        InputError, match="weights-inception.pth: not the weights of Inception-v3: .*; remove it, or fetch https://example"
+        InputError,
+        match="weights-inception.pth: not the weights of Inception-v3: .*; remove it, or fetch https://example",
     ) as caught:
         Inception(torch.device("cpu"))
     assert "\n" not in str(caught.value) and capsys.readouterr().out == ""
 
 
 def test_features_are_those_of_torch_fidelity(tmp_path, monkeypatch):
-    """Random weights in the original's format: the features of the network itself, whatever the images' sizes and the batch."""
+    """Random weights in the original's format: the features of the network itself, whatever the
+    images' sizes and the batch.
+    """
     module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
     torch.manual_seed(0)
     with monkeypatch.context() as fresh:
@@ -86,9 +104,20 @@ def test_features_are_those_of_torch_fidelity(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
 
     rng = np.random.default_rng(0)
-    images = [rng.integers(256, size=size, dtype=np.uint8) for size in ((64, 64, 3), (64, 64, 3), (500, 400, 3))]
+    images = [
+        rng.integers(256, size=size, dtype=np.uint8)
+        for size in ((64, 64, 3), (64, 64, 3), (500, 400, 3))
+    ]
     extractor = Inception(torch.device("cpu"))
     features = extractor.images(images)
-    expected = [network(torch.from_numpy(image.transpose(2, 0, 1))[None])[0][0].numpy() for image in images]
-    assert features.shape == (3, WIDTH) and features.dtype == np.float32 and len(extractor.fingerprint) == 12
-    assert np.allclose(features, expected, atol=1e-5) and np.allclose(extractor.images(images, batch=2), features, atol=1e-5)
+    expected = [
+        network(torch.from_numpy(image.transpose(2, 0, 1))[None])[0][0].numpy() for image in images
+    ]
+    assert (
+        features.shape == (3, WIDTH)
+        and features.dtype == np.float32
+        and len(extractor.fingerprint) == 12
+    )
+    assert np.allclose(features, expected, atol=1e-5) and np.allclose(
+        extractor.images(images, batch=2), features, atol=1e-5
+    )

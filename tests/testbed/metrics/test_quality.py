@@ -29,20 +29,31 @@ def closed_form(a, b):
 @given(st.integers(0, 10**6), st.integers(3, 12), st.floats(0.1, 5))
 def test_frechet_is_the_closed_form(seed, width, scale):
     rng = np.random.default_rng(seed)
-    a = rng.normal(size=(60, width)).astype(np.float32) @ rng.normal(size=(width, width)).astype(np.float32)
+    a = rng.normal(size=(60, width)).astype(np.float32) @ rng.normal(size=(width, width)).astype(
+        np.float32
+    )
     b = (rng.normal(size=(80, width)) * scale + 1).astype(np.float32)
-    assert quality.frechet(a, b) == pytest.approx(closed_form(a.astype(float), b.astype(float)), rel=1e-3, abs=1e-3)
+    assert quality.frechet(a, b) == pytest.approx(
+        closed_form(a.astype(float), b.astype(float)), rel=1e-3, abs=1e-3
+    )
 
 
 def test_frechet_of_features_is_torchmetrics_own_of_the_images():
-    """Its update on images, through a small network as its extractor, and ours on features that were extracted before."""
+    """Its update on images, through a small network as its extractor, and ours on features that
+    were extracted before.
+    """
 
     class Network(torch.nn.Module):
         num_features = 6
 
         def __init__(self):
             super().__init__()
-            self.layers = torch.nn.Sequential(torch.nn.Conv2d(3, 6, 5, 2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+            self.layers = torch.nn.Sequential(
+                torch.nn.Conv2d(3, 6, 5, 2),
+                torch.nn.ReLU(),
+                torch.nn.AdaptiveAvgPool2d(1),
+                torch.nn.Flatten(),
+            )
 
         def forward(self, images):
             return self.layers(images / 255)
@@ -54,7 +65,9 @@ def test_frechet_of_features_is_torchmetrics_own_of_the_images():
     metric.update(images[30:], real=False)
     with torch.inference_mode():
         features = network(images).numpy()
-    assert quality.frechet(features[30:], features[:30]) == pytest.approx(float(metric.compute()), rel=1e-5)
+    assert quality.frechet(features[30:], features[:30]) == pytest.approx(
+        float(metric.compute()), rel=1e-5
+    )
 
 
 def test_frechet_of_a_set_with_itself_is_zero_and_one_image_is_refused():
@@ -86,12 +99,18 @@ def test_the_clip_score_is_the_cosine_of_the_features(clip):
     caption = captions("scene", "held-out")[0]
     image = np.asarray(render(caption, 0))
     a, b = clip.images([image])[0], clip.texts([caption.text])[0]
-    assert clip.score(image, caption.text) == pytest.approx(max(0, 100 * a @ b / np.linalg.norm(a) / np.linalg.norm(b)), abs=1e-3)
+    assert clip.score(image, caption.text) == pytest.approx(
+        max(0, 100 * a @ b / np.linalg.norm(a) / np.linalg.norm(b)), abs=1e-3
+    )
 
 
 def test_features_do_not_depend_on_the_batch(clip):
     images = [np.asarray(render(captions("object", "held-out")[i], 0)) for i in range(5)]
-    assert np.allclose(clip.images(images, batch=2), np.concatenate([clip.images([image]) for image in images]), atol=1e-4)
+    assert np.allclose(
+        clip.images(images, batch=2),
+        np.concatenate([clip.images([image]) for image in images]),
+        atol=1e-4,
+    )
 
 
 def test_clip_finds_the_right_caption_of_held_out_scenes(clip):
@@ -100,7 +119,11 @@ def test_clip_finds_the_right_caption_of_held_out_scenes(clip):
     images = clip.images([np.asarray(render(c, f"test/{i}")) for i, c in enumerate(chosen)])
     texts = clip.texts([c.text for c in chosen])
     scores = images @ (texts / np.linalg.norm(texts, axis=1, keepdims=True)).T
-    right = [np.argmax(scores[i, block : block + 32]) == i - block for block in (0, 32, 64) for i in range(block, block + 32)]
+    right = [
+        np.argmax(scores[i, block : block + 32]) == i - block
+        for block in (0, 32, 64)
+        for i in range(block, block + 32)
+    ]
     assert np.mean(right) >= 0.95
 
 
@@ -108,23 +131,43 @@ def test_a_caption_beyond_the_models_length_is_scored_by_its_beginning(clip):
     caption = captions("scene", "held-out")[0]
     image, text = np.asarray(render(caption, 0)), " ".join([caption.text] * 4)
     a, b = clip.images([image])[0], clip.texts([text])[0]
-    assert clip.score(image, text) == pytest.approx(100 * a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-3)
+    assert clip.score(image, text) == pytest.approx(
+        100 * a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-3
+    )
     assert clip.score(image, text) > 70
 
 
 @pytest.fixture(scope="module")
 def shrunk(tmp_path_factory):
-    """A CLIP of the published architecture, random and small, with its own preprocessing, as save_pretrained writes it."""
+    """A CLIP of the published architecture, random and small, with its own preprocessing, as
+    save_pretrained writes it.
+    """
     from testbed.models.pipelines import resolve
 
     torch.manual_seed(0)
     tokens = CLIPTokenizer.from_pretrained(resolve("embedded:clip"), model_max_length=77)
-    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    text = {**small, "vocab_size": len(tokens), "max_position_embeddings": 77, "eos_token_id": tokens.eos_token_id}
-    config = CLIPConfig(text_config=text, vision_config={**small, "image_size": 56, "patch_size": 14}, projection_dim=24)
+    small = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
+    text = {
+        **small,
+        "vocab_size": len(tokens),
+        "max_position_embeddings": 77,
+        "eos_token_id": tokens.eos_token_id,
+    }
+    config = CLIPConfig(
+        text_config=text,
+        vision_config={**small, "image_size": 56, "patch_size": 14},
+        projection_dim=24,
+    )
     folder = tmp_path_factory.mktemp("clip")
     CLIPModel(config).save_pretrained(folder)
-    pictures = CLIPImageProcessorPil(size={"shortest_edge": 56}, crop_size={"height": 56, "width": 56})
+    pictures = CLIPImageProcessorPil(
+        size={"shortest_edge": 56}, crop_size={"height": 56, "width": 56}
+    )
     CLIPProcessor(pictures, tokens).save_pretrained(folder)
     return folder
 
@@ -132,13 +175,25 @@ def shrunk(tmp_path_factory):
 def test_any_clip_folder_scores_with_its_own_preprocessing(shrunk, clip):
     other = quality.Clip(str(shrunk), torch.device("cpu"))
     rng = np.random.default_rng(0)
-    images = [rng.integers(256, size=size, dtype=np.uint8) for size in ((56, 56, 3), (40, 120, 3), (300, 90, 3))]
+    images = [
+        rng.integers(256, size=size, dtype=np.uint8)
+        for size in ((56, 56, 3), (40, 120, 3), (300, 90, 3))
+    ]
     features, texts = other.images(images), other.texts(["a red ball", "a tree"])
-    assert features.shape == (3, 24) and texts.shape == (2, 24) and clip.images(images).shape == (3, 64)
+    assert (
+        features.shape == (3, 24)
+        and texts.shape == (2, 24)
+        and clip.images(images).shape == (3, 64)
+    )
     middle = images[1][:, 40:80]  # of a wide image the square in the middle counts
-    assert np.allclose(features[1], other.images([middle])[0], atol=0.05 * np.abs(features[1]).max())
+    assert np.allclose(
+        features[1], other.images([middle])[0], atol=0.05 * np.abs(features[1]).max()
+    )
     assert other.score(images[0], "a red ball") == pytest.approx(
-        max(0, 100 * features[0] @ texts[0] / np.linalg.norm(features[0]) / np.linalg.norm(texts[0])), abs=1e-3
+        max(
+            0, 100 * features[0] @ texts[0] / np.linalg.norm(features[0]) / np.linalg.norm(texts[0])
+        ),
+        abs=1e-3,
     )
 
 

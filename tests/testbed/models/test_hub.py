@@ -1,4 +1,6 @@
-"""The hub's client and diffusers against a hub of our own: a model arrives, and what can be wrong is one line with what to do."""
+"""The hub's client and diffusers against a hub of our own: a model arrives, and what can be wrong
+is one line with what to do.
+"""
 
 import hashlib
 import json
@@ -18,8 +20,11 @@ from testbed.models.pipelines import WEIGHTS, open_pipeline
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REFUSED = {
-    "some/gated": (403, "GatedRepo"), "some/missing": (401, "RepoNotFound"), "some/token": (401, ""), "some/broken": (500, ""),
-}  # fmt: skip
+    "some/gated": (403, "GatedRepo"),
+    "some/missing": (401, "RepoNotFound"),
+    "some/token": (401, ""),
+    "some/broken": (500, ""),
+}
 
 
 class FakeHub(BaseHTTPRequestHandler):
@@ -32,20 +37,35 @@ class FakeHub(BaseHTTPRequestHandler):
             status, code = REFUSED[name]
             return self.answer(status, b"{}", {"X-Error-Code": code, "X-Error-Message": "no"})
         if "nowhere" in what:
-            return self.answer(404, b"{}", {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "no"})
+            return self.answer(
+                404, b"{}", {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "no"}
+            )
         folder = WEIGHTS / ("clip" if name == "some/clip" else "light")
-        files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
+        files = {
+            file.relative_to(folder).as_posix(): file
+            for file in folder.rglob("*")
+            if file.is_file()
+        }
         if name == "some/pickled":
             files = {path.replace("safetensors", "bin"): file for path, file in files.items()}
         if name == "some/language":
             files = {"config.json": files["unet/config.json"]}
         if what[:1] == ["resolve"]:
             if "/".join(what[2:]) not in files:
-                return self.answer(404, b"{}", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
+                return self.answer(
+                    404, b"{}", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}
+                )
             content = files["/".join(what[2:])].read_bytes()
-            return self.answer(200, content, {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "X-Repo-Commit": COMMIT})
+            return self.answer(
+                200,
+                content,
+                {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "X-Repo-Commit": COMMIT},
+            )
         if what[:1] == ["tree"]:
-            listed = [{"type": "file", "path": path, "size": file.stat().st_size, "oid": path} for path, file in files.items()]
+            listed = [
+                {"type": "file", "path": path, "size": file.stat().st_size, "oid": path}
+                for path, file in files.items()
+            ]
             return self.answer(200, json.dumps(listed).encode())
         info = {
             "id": name,
@@ -61,7 +81,11 @@ class FakeHub(BaseHTTPRequestHandler):
 
     def answer(self, status, body, headers=None):
         self.send_response(status)
-        for key, value in {"Content-Length": str(len(body)), "Content-Type": "application/json", **(headers or {})}.items():
+        for key, value in {
+            "Content-Length": str(len(body)),
+            "Content-Type": "application/json",
+            **(headers or {}),
+        }.items():
             self.send_header(key, value)
         self.end_headers()
         if self.command == "GET":
@@ -107,10 +131,15 @@ def refused(model, **settings):
 
 def test_a_model_arrives_once_and_its_revision_is_its_commit(server, at):
     at(server)
-    pipeline, revision = open_pipeline(ModelConfig("some/model", revision="main"), torch.device("cpu"))
+    pipeline, revision = open_pipeline(
+        ModelConfig("some/model", revision="main"), torch.device("cpu")
+    )
     own, _ = open_pipeline(ModelConfig("embedded:light"), torch.device("cpu"))
     assert revision == COMMIT
-    assert all(torch.equal(a, b) for a, b in zip(pipeline.unet.parameters(), own.unet.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(pipeline.unet.parameters(), own.unet.parameters(), strict=True)
+    )
     at(server, offline=True)
     assert hub.fetch("some/model").name == COMMIT
 
@@ -119,15 +148,27 @@ def test_a_model_arrives_once_and_its_revision_is_its_commit(server, at):
     "model, settings, advice",
     [
         ("some/gated", {}, r"gated: accept its conditions at http.*/some/gated, and set HF_TOKEN"),
-        ("some/missing", {}, "no such model on the hub, or a private one: correct the id, or set HF_TOKEN"),
+        (
+            "some/missing",
+            {},
+            "no such model on the hub, or a private one: correct the id, or set HF_TOKEN",
+        ),
         ("some/token", {}, "does not accept the token in HF_TOKEN"),
         ("some/broken", {}, "status 500: try again later"),
         ("some/language", {}, r"no model_index\.json in it; allowed: a text-to-image model"),
-        ("some/pickled", {}, "no safetensors weights; allow_pickle = true .* only for a source that you trust"),
-        ("some/model", {"revision": "nowhere"}, "revision 'nowhere' does not exist; allowed: a branch, tag or commit"),
+        (
+            "some/pickled",
+            {},
+            "no safetensors weights; allow_pickle = true .* only for a source that you trust",
+        ),
+        (
+            "some/model",
+            {"revision": "nowhere"},
+            "revision 'nowhere' does not exist; allowed: a branch, tag or commit",
+        ),
         ("some/model", {"variant": "fp16"}, "no weights of variant 'fp16': leave variant out"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_one_line_that_says_what_to_do(server, at, model, settings, advice):
     at(server)
     message = refused(model, **settings)
@@ -138,16 +179,24 @@ def test_the_clip_model_is_fetched_at_its_revision(server, at):
     at(server)
     cpu = torch.device("cpu")
     assert Clip("some/clip", cpu, COMMIT).fingerprint == Clip("embedded:clip", cpu).fingerprint
-    with pytest.raises(InputError, match="quality.clip: some/clip: cannot be opened as a CLIP model: .*nowhere"):
+    with pytest.raises(
+        InputError, match="quality.clip: some/clip: cannot be opened as a CLIP model: .*nowhere"
+    ):
         Clip("some/clip", cpu, "nowhere")
 
 
 def test_without_a_network_or_offline(at):
     at("http://127.0.0.1:9")  # the port that discards: nobody listens
-    assert "http://127.0.0.1:9 cannot be reached, and the cache does not hold it all: check the network" in refused("some/model")
+    assert (
+        "http://127.0.0.1:9 cannot be reached, and the cache does not hold it all: check the network"
+        in refused("some/model")
+    )
     at("http://127.0.0.1:9", offline=True)
     message = refused("some/model", revision=COMMIT)
-    assert "HF_HUB_OFFLINE is set: unset it" in message and f"`hf download some/model --revision {COMMIT}`" in message
+    assert (
+        "HF_HUB_OFFLINE is set: unset it" in message
+        and f"`hf download some/model --revision {COMMIT}`" in message
+    )
 
 
 def test_a_full_disk_is_not_the_models_fault(server, at, monkeypatch):

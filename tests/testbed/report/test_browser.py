@@ -1,4 +1,6 @@
-"""The report in a real browser: headless Chromium, from a file, at the width of a phone and of a desk, and in print."""
+"""The report in a real browser: headless Chromium, from a file, at the width of a phone and of a
+desk, and in print.
+"""
 
 import json
 import re
@@ -9,8 +11,9 @@ import pytest
 from testbed.report import write_report
 from tests.testbed.report.world import Page, make_run, with_optional_parts
 
-# What is painted: a rectangle for every line of text and every picture, cut to the boxes that it scrolls in. A text's rectangle is taken to
-# be the middle 70 % of its line, as the boxes of neighbouring lines may touch.
+# What is painted: a rectangle for every line of text and every picture, cut to the boxes that it
+# scrolls in. A text's rectangle is taken to be the middle 70 % of its line, as the boxes of
+# neighbouring lines may touch.
 PAINTED = """() => {
   const found = [];
   const add = (box, element, what, shrink) => {
@@ -66,7 +69,14 @@ def run(tmp_path_factory):
 def tab(run):
     """The report, opened, with all that the browser ``said`` and ``asked`` for."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    executable = next((path for path in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if path), None)
+    executable = next(
+        (
+            path
+            for path in map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+            if path
+        ),
+        None,
+    )
     if not executable:
         pytest.skip("no Chromium on this machine")
     flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
@@ -83,13 +93,21 @@ def tab(run):
 
 
 def open_all(tab, wanted):
-    tab.evaluate("wanted => document.querySelectorAll('details').forEach(one => { one.open = wanted })", wanted)
+    tab.evaluate(
+        "wanted => document.querySelectorAll('details').forEach(one => { one.open = wanted })",
+        wanted,
+    )
 
 
 def test_every_picture_loads_nothing_is_asked_for_and_nothing_is_said(run, tab):
     open_all(tab, True)
     assert tab.evaluate("document.images.length") == len(Page(run / "report.html").all("img")) > 100
-    assert tab.evaluate("[...document.images].filter(one => !(one.complete && one.naturalWidth > 0)).length") == 0
+    assert (
+        tab.evaluate(
+            "[...document.images].filter(one => !(one.complete && one.naturalWidth > 0)).length"
+        )
+        == 0
+    )
     assert [url for url in tab.asked if not url.startswith(("file:", "data:"))] == []
     assert len([url for url in tab.asked if url.startswith("file:")]) == 1
     assert tab.said == []
@@ -103,8 +121,13 @@ def test_nothing_overlaps_sticks_out_or_is_too_small_to_read(tab, width, opened)
     painted = tab.evaluate(PAINTED)
     assert len(painted) > (1500 if opened else 500)
     assert overlaps(painted) == []
-    assert max(box["right"] for box in painted) <= width and min(box["left"] for box in painted) >= 0
-    assert tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    assert (
+        max(box["right"] for box in painted) <= width and min(box["left"] for box in painted) >= 0
+    )
+    assert (
+        tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        == 0
+    )
     sizes = "[...document.querySelectorAll('p, li, td, th, span')].filter(one => one.checkVisibility()).map(one => parseFloat(getComputedStyle(one).fontSize))"
     assert min(tab.evaluate(sizes)) >= 11
 
@@ -128,13 +151,18 @@ def test_the_numbers_behind_a_plot_are_a_click_away(run, tab):
 
 
 def test_the_print_holds_every_section_and_cuts_no_panel(tab):
-    """The PDF's outline has every heading; in print, details are open but for the numbers behind plots, and no table sticks out."""
+    """The PDF's outline has every heading; in print, details are open but for the numbers behind
+    plots, and no table sticks out.
+    """
     open_all(tab, False)
     printed = tab.pdf(format="A4", outline=True, tagged=True)
     assert printed.startswith(b"%PDF-")
     titles = [title.decode("latin-1") for title in re.findall(rb"/Title \((.*?)\)", printed)]
     headings = tab.evaluate("[...document.querySelectorAll('h2')].map(one => one.textContent)")
-    assert len(headings) == 8 and all(any(heading.replace("'", "") in title.replace("'", "") for title in titles) for heading in headings)
+    assert len(headings) == 8 and all(
+        any(heading.replace("'", "") in title.replace("'", "") for title in titles)
+        for heading in headings
+    )
     tab.emulate_media(media="print")
     tab.set_viewport_size({"width": 688, "height": 1000})  # A4 less its margins, at 96 px an inch
     assert (
@@ -144,13 +172,22 @@ def test_the_print_holds_every_section_and_cuts_no_panel(tab):
         == 0
     )
     hidden = "one => [...one.querySelectorAll('table, pre, ul')].some(inner => !inner.checkVisibility({contentVisibilityAuto: true}))"
-    assert tab.evaluate(f"[...document.querySelectorAll('details:not(.behind)')].filter({hidden}).length") == 0
     assert (
-        tab.evaluate("[...document.querySelectorAll('figure, .strip')].filter(one => getComputedStyle(one).breakInside !== 'avoid').length")
+        tab.evaluate(
+            f"[...document.querySelectorAll('details:not(.behind)')].filter({hidden}).length"
+        )
         == 0
     )
     assert (
-        tab.evaluate("Math.max(...[...document.querySelectorAll('table, figure, pre, p')].map(one => one.getBoundingClientRect().right))")
+        tab.evaluate(
+            "[...document.querySelectorAll('figure, .strip')].filter(one => getComputedStyle(one).breakInside !== 'avoid').length"
+        )
+        == 0
+    )
+    assert (
+        tab.evaluate(
+            "Math.max(...[...document.querySelectorAll('table, figure, pre, p')].map(one => one.getBoundingClientRect().right))"
+        )
         <= 688
     )
     assert overlaps(tab.evaluate(PAINTED)) == []

@@ -41,7 +41,9 @@ def test_a_line_that_is_written_again_replaces_its_record_where_it_stood(tmp_pat
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_a_file_cut_anywhere_keeps_every_whole_record(tmp_path_factory, data):
-    """kill -9 or a full disk may cut the file at any byte: all whole lines stay, writing goes on cleanly."""
+    """kill -9 or a full disk may cut the file at any byte: all whole lines stay, writing goes on
+    cleanly.
+    """
     folder = tmp_path_factory.mktemp("store")
     raw = filled(folder).path.read_bytes()
     cut = data.draw(st.integers(0, len(raw)))

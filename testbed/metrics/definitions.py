@@ -20,7 +20,7 @@ def metrics(testbed, reference):
         testbed.config.quality,
         testbed.config.sweep,
         testbed.models.get("edge"),
-        testbed.data.prompts,
+        testbed.prompts,
     )
     prompts = {
         "prompts": testbed.config.prompts,

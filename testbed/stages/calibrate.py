@@ -148,7 +148,7 @@ def error_and_utility_units(testbed, records, store, reference):
     :func:`calibration.profiles.build.build` takes them.
     """
     units = {}
-    for name in testbed.data.prompts.classes:
+    for name in testbed.prompts.classes:
         utility = _utility_units(reference[name], testbed.clip)
         for place in testbed.models:
             own = [
@@ -196,8 +196,8 @@ def edge_batches(testbed, path):
     asked = {**testbed.models["edge"], "sizes": sizes}
     with processes().main_process_first():
         if not path.exists() or read_json(path)["asked"] != asked:
-            prompts = testbed.data.prompts.calibration(
-                testbed.data.prompts.classes[0], testbed.config.sweep.prompts_per_class
+            prompts = testbed.prompts.calibration(
+                testbed.prompts.classes[0], testbed.config.sweep.prompts_per_class
             )
             print(f"batches: up to {max(sizes)} at a time on the edge's model", flush=True)
             write_json(

@@ -6,16 +6,87 @@ Provisioning*, arXiv 2511.19847) where the timings bear that out, and otherwise 
 their medians says.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from calibration.checks import need, number, whole
-from calibration.costs.time import MEDIAN, fit_time
-from calibration.fitting.interpolation import isotonic
-from calibration.fitting.prediction import t_quantile
+from calibration.costs.line import LackOfFit
+from calibration.costs.time import fit_time
+from calibration.schema import Schema, limits
+from calibration.statistics import MEDIAN_SE, Matrix, isotonic, t_quantile
 from solver.inputs import InputError
 
 #: A larger batch is worth it only if it makes more than this share more steps a second.
 GAIN = 0.02
+
+
+@dataclass(frozen=True)
+class CallPoint(Schema):
+    """Calls of ``batch`` requests: the ``median`` of ``n`` timings, the fitted ``seconds``, and
+    their standard error.
+    """
+
+    batch: int = limits(least=1)
+    median: float
+    n: int
+    seconds: float = limits(above=0)
+    se: float = limits(least=0)
+
+
+@dataclass(frozen=True)
+class CallCost(Schema):
+    """Seconds of one call of b requests: the line ``alpha`` b + ``beta`` where ``affine``, else the
+    ``seconds`` of ``points`` with straight lines in between. See :func:`fit_call`.
+    """
+
+    alpha: float = limits(least=0)
+    beta: float = limits(least=0)
+    covariance: Matrix = limits(shape=(2, 2))
+    lack_of_fit: LackOfFit | None
+    affine: bool
+    relative_sd: float = limits(least=0)
+    dof: int = limits(least=0, key="freedom")
+    points: tuple[CallPoint, ...] = limits(empty=False)
+
+
+@dataclass(frozen=True)
+class Ratio(Schema):
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Throughput(Schema):
+    """Steps a second of batches of ``batch``, with a 95 % interval."""
+
+    batch: int
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class BatchCost(Schema):
+    """What batches cost on the edge: an iteration (``tick``), a text encoding, a decoding.
+
+    ``throughput`` at the sizes measured; ``cap``: the least of these sizes than which no larger one
+    makes over 2 % more steps a second; ``gain``: how many times as many steps a second as batches
+    of 1; ``verdict``: this in a sentence; ``memory``: bytes that one more request takes (None: not
+    measured).
+    """
+
+    tick: CallCost
+    text: CallCost
+    decode: CallCost
+    throughput: tuple[Throughput, ...]
+    cap: int
+    gain: Ratio
+    verdict: str
+    memory: float | None = limits(above=0)
 
 
 def fit_call(batches, seconds):
@@ -61,7 +132,7 @@ def fit_call(batches, seconds):
     low, high = np.quantile(seconds / expected[where] - 1, [0.025, 0.975])
     free = len(seconds) - (2 if affine else len(sizes))
     relative_sd = (high - low) / (2 * 1.96) * np.sqrt(len(seconds) / free)
-    se = MEDIAN * relative_sd * medians / np.sqrt(counts)
+    se = MEDIAN_SE * relative_sd * medians / np.sqrt(counts)
     return {
         "alpha": line["step_time"],
         "beta": line["overhead"],

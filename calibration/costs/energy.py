@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
-from calibration.costs.time import AFFINE_LEVEL, MAD, MEDIAN, fit_line, r_squared
+from calibration.costs.line import AFFINE_LEVEL, LackOfFit, MedianPoint, fit_line
+from calibration.schema import Schema, limits
+from calibration.statistics import Matrix, r_squared
 
 PAPER_COEFFICIENT = 0.01  # k in W/GHz³, as the paper sets it
 CLOCK_RANGE = 0.05  # the law is tested where the clock varied by at least this share of itself
@@ -18,6 +20,80 @@ _DISTURBED = 6  # standard deviations from the median time
 # relative standard error, by the counters' coarseness alone, from which a step count counts as not
 # measured
 _COARSE = 0.25
+
+
+@dataclass(frozen=True)
+class Power(Schema):
+    """``watts`` of a place while it computes, and one image's relative sd about that.
+
+    Without a meter both are None and ``basis`` is "none".
+    """
+
+    watts: float | None = limits(least=0)
+    relative_sd: float | None = limits(least=0)
+    meter: str | None
+    basis: str
+
+
+@dataclass(frozen=True)
+class ClockRange(Schema):
+    """Clock frequencies in Hz: the median, and between ``low`` and ``high`` 95 % of the images."""
+
+    low: float
+    median: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ConstantPower(Schema):
+    """Has the overhead the steps' power, as in E = k f³ T? See :func:`constant_power`."""
+
+    excess_j: float
+    low: float
+    high: float
+    p: float
+    holds: bool
+    ratio: float | None
+    ratio_low: float | None
+    ratio_high: float | None
+
+
+@dataclass(frozen=True)
+class PowerLaw(Schema):
+    """Power against the clock frequency, held against the paper's k f³. See :func:`law`."""
+
+    # owner of this room: the fields of law()'s dict, in its order
+
+
+@dataclass(frozen=True)
+class PaperEnergy(Schema):
+    """The paper's k in W/GHz³, and the f in GHz with which k f³ T is the energy measured."""
+
+    coefficient: float
+    frequency_ghz: float
+
+
+@dataclass(frozen=True)
+class EnergyFit(Schema):
+    """Joules of an image, ``overhead_j + step_j * steps``; see :func:`fit_energy`."""
+
+    meter: str
+    basis: str
+    overhead_j: float = limits(least=0)
+    step_j: float = limits(least=0)
+    covariance: Matrix = limits(shape=(2, 2))
+    dof: int = limits(key="freedom")
+    r2: float
+    n: int
+    points: tuple[MedianPoint, ...]
+    lack_of_fit: LackOfFit | None
+    idle_watts: float | None
+    dynamic_overhead_j: float | None
+    dynamic_step_j: float | None
+    clock_hz: ClockRange | None
+    constant_power: ConstantPower | None
+    law: PowerLaw | None
+    paper: PaperEnergy
 
 
 @dataclass(frozen=True)
@@ -75,7 +151,7 @@ def metered(records):
         seconds / np.array([np.median(seconds[where == i]) for i in range(len(counts))])[where] - 1
     )
     repeated = off[images[where] > 1]
-    spread = MAD * float(np.median(np.abs(repeated))) if len(repeated) else 0.0
+    spread = MAD_SD * float(np.median(np.abs(repeated))) if len(repeated) else 0.0
     kept = np.abs(off) <= _DISTURBED * spread if spread > 0 else np.full(len(off), True)
     period = max(one.get("meter_period_s") or 0.0 for one in about)
     found = Metered(meter, *(column[kept] for column in columns), period, spread)
@@ -147,7 +223,7 @@ def fit_energy(images, time):
         # relative to the line, not to the values: those that are low by chance must not weigh more for
         # it
     ):
-        sd = expected * np.hypot(relative, MEDIAN * images.spread / np.sqrt(n) * known)
+        sd = expected * np.hypot(relative, MEDIAN_SE * images.spread / np.sqrt(n) * known)
         line, covariance, lack = fit_line(counts, values, sd, freedom if known else None)
         expected = line[0] + line[1] * counts
 

@@ -19,10 +19,10 @@ from tqdm import tqdm
 from solver.inputs import write_atomic, write_json
 from testbed.config import ModelConfig
 from testbed.embedded.scenes import CLASSES, captions, render
+from testbed.environment import environment
 from testbed.metrics import quality
 from testbed.models.pipelines import open_pipeline
 from testbed.runs.store import png
-from testbed.stages.executor import environment
 
 CONVERGED = 96
 GRID = (1, 2, 4, 8, 16, 24, 32, CONVERGED)

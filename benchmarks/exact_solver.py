@@ -8,7 +8,6 @@ minutes. The last line is JSON.
 import argparse
 import json
 import os
-import platform
 import resource
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from solver.exact.exact import CHUNK
 from solver.inputs import write_json
 from solver.knapsack import options
 from solver.problem import PLACES, Problem
+from testbed.environment import cpu_name
 
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 
@@ -167,13 +167,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path)
     out = parser.parse_args().out
-    model = [
-        line.split(":")[1].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if "model name" in line
-    ]
     result = {
-        "machine": f"{model[0] if model else platform.processor()}, {os.cpu_count()} cores",
+        "machine": f"{cpu_name()}, {os.cpu_count()} cores",
         "against_highs": against_highs(),
     }
     print(

@@ -11,11 +11,11 @@ import torch
 
 from solver.inputs import InputError, write_json
 from testbed.engines.stock import generate
+from testbed.environment import environment
 from testbed.meters import open_meter
 from testbed.models import architectures
 from testbed.models.memory import guard_decoder
 from testbed.models.pipelines import denoiser, pick_device, tell_steps
-from testbed.stages.executor import environment
 
 REPEATS = 3  # measured calls of each batch
 NOTE = "random weights: times, memory and energy are measured, quality has no meaning"

@@ -14,10 +14,10 @@ from testbed.config import ModelConfig
 from testbed.engines.batched import CAP, BatchedEngine, Request
 from testbed.engines.networks import served
 from testbed.engines.stock import generate
+from testbed.environment import environment
 from testbed.meters import open_meter
 from testbed.models.pipelines import open_pipeline, pick_device
 from testbed.runs.store import RecordStore
-from testbed.stages.executor import environment
 
 _FIELDS = {"id": str, "prompt": str, "seed": int, "steps": int}
 

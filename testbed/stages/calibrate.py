@@ -11,13 +11,13 @@ from solver.inputs import read_json, write_json
 from solver.problem import PLACES
 from testbed.data.captioned import Pictures
 from testbed.engines.networks import served
+from testbed.environment import environment
 from testbed.metrics import quality
 from testbed.metrics.definitions import metrics
 from testbed.metrics.distances import Reference
 from testbed.processes import processes
 from testbed.runs.store import RecordStore
 from testbed.stages.batch import time_batches
-from testbed.stages.executor import environment
 from testbed.stages.rig import EXECUTION_SEED
 
 UNIT_IMAGES = 100  # of each class, all pairs of which tell how far other pictures are apart

@@ -3,7 +3,7 @@
 A scenario is a TOML file (or the ``[scenario]`` table of a run's configuration); every key is
 optional::
 
-    users = 30                  # or one by one: [[users]] prompt_class = "...", device_class = "..."
+    users = 30                  # or each one: [[users]] prompt_class = "...", device_class = "..."
     seed = 0                    # of the assignment of prompt classes and devices to users
     edge_budget = 180           # steps that the edge serves in all, eq. (1); default 6 per user
     time_unit = "auto"          # seconds that count as 1 in the cost; see below
@@ -54,7 +54,7 @@ from typing import Any, ClassVar, Self
 
 from calibration.checks import number, table, whole
 from calibration.scenario.devices import DEVICES
-from calibration.schema import Schema, limits
+from calibration.schema import Schema, frozen, limits
 from solver.inputs import InputError, check_keys, read_json
 
 USERS = 30
@@ -70,7 +70,7 @@ PHONES = (
 )
 
 
-@dataclass(frozen=True)
+@frozen
 class User(Schema):
     """Number ``user``, who asks for images of ``prompt_class`` on a device of ``device_class``."""
 
@@ -79,16 +79,16 @@ class User(Schema):
     device_class: str
 
 
-@dataclass(frozen=True)
+@frozen
 class PlaceLimits(Schema):
     """``max_steps``: the most steps of an image at a place, S_{n,r}^max of eq. (2)."""
 
     max_steps: int = limits(least=0)
 
 
-@dataclass(frozen=True)
+@frozen
 class Weights(Schema):
-    """w1, w2 (``cost``, ``utility``) and c1, c2, c3 (``time``, ``error``, ``energy``) of eq. (8)."""
+    """w1, w2 of eq. (8), ``cost`` and ``utility``; c1, c2, c3: ``time``, ``error``, ``energy``."""
 
     cost: float = limits(least=0, default=0.5)
     utility: float = limits(least=0, default=0.5)

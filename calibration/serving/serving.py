@@ -2,12 +2,11 @@
 ``serving/1``.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from calibration.comparison import Comparison, Total
-from calibration.schema import Schema
+from calibration.schema import Schema, frozen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +18,7 @@ class RequestTime(Comparison):
     steps: int
 
 
-@dataclass(frozen=True)
+@frozen
 class Completion(Schema):
     """When requests are done that are served in batches of up to ``cap``, chosen by ``order``.
 
@@ -33,7 +32,7 @@ class Completion(Schema):
     totals: tuple[Total, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class MeasuredCompletion(Completion):
     """A completion with its measured times.
 
@@ -46,7 +45,7 @@ class MeasuredCompletion(Completion):
     coverage: float
 
 
-@dataclass(frozen=True)
+@frozen
 class ServingRequest(Schema):
     """What was to be served: the ids of ``tasks``, the ``order`` in which requests are chosen, and
     the ``arrival_rate`` in requests a second (None: all arrive at once).
@@ -57,7 +56,7 @@ class ServingRequest(Schema):
     arrival_rate: float | None
 
 
-@dataclass(frozen=True)
+@frozen
 class ImageDifferences(Schema):
     """Images of the batched engine held against the stock pipeline's.
 
@@ -69,7 +68,7 @@ class ImageDifferences(Schema):
     largest_difference: int
 
 
-@dataclass(frozen=True)
+@frozen
 class Serving(MeasuredCompletion):
     """What was ``asked``, the ``users`` of its tasks, the end-to-end seconds of each request in
     each of the ``runs``, whose median is the measured time, and how the ``images`` compare.

@@ -71,7 +71,7 @@ class Served:
 
     @property
     def service(self) -> NDArray[np.float64]:
-        """Seconds from first chosen until finished, with the time that it was set aside for others."""
+        """Seconds from first chosen until finished, those set aside for others included."""
         return self.finished - self.joined
 
     @property
@@ -168,7 +168,7 @@ def simulate(
 
 
 def poisson(rate: float, count: int, seed: int) -> NDArray[np.float64]:
-    """Arrival times in seconds, shape (count,), of a Poisson stream of ``rate`` requests a second."""
+    """Arrival times in seconds, shape (count,), of a Poisson stream with ``rate`` a second."""
     if not (math.isfinite(rate) and rate > 0):
         raise InputError(f"rate: found {rate}; allowed: requests a second, above 0")
     return np.cumsum(np.random.default_rng(seed).exponential(1 / rate, count))

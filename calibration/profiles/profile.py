@@ -9,7 +9,7 @@ of its speed, its sweep's outcome, its class tests) and its ``classes``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
 from calibration.costs.batch import BatchCost
@@ -17,12 +17,12 @@ from calibration.costs.energy import EnergyFit, Power
 from calibration.costs.time import TimeFit
 from calibration.fitting.curve_fit import CurveFit, CurvePoint
 from calibration.records.scale import Scales
-from calibration.schema import Schema, limits
+from calibration.schema import Schema, frozen, limits
 from solver.inputs import InputError
 from solver.problem import PLACES
 
 
-@dataclass(frozen=True)
+@frozen
 class Extrapolated(Schema):
     """A Fréchet distance extrapolated to infinitely many images, and its 95 % interval."""
 
@@ -31,7 +31,7 @@ class Extrapolated(Schema):
     high: float | None
 
 
-@dataclass(frozen=True)
+@frozen
 class DistancePoint(Schema):
     """A distance of ``n`` images with ``steps`` steps to the reference, and its 95 % interval.
 
@@ -50,7 +50,7 @@ class DistancePoint(Schema):
     infinity_note: str | None = limits(omit_none=True, default=None)
 
 
-@dataclass(frozen=True)
+@frozen
 class MetricDefinition(Schema):
     """What a metric is: enough to tell whether values measured elsewhere can be compared.
 
@@ -73,7 +73,7 @@ class MetricDefinition(Schema):
     interval: str | None = limits(omit_none=True, default=None)
 
 
-@dataclass(frozen=True)
+@frozen
 class Metrics(Schema):
     """The definitions of a profile's metrics."""
 
@@ -84,7 +84,7 @@ class Metrics(Schema):
     cmmd: MetricDefinition = field(default_factory=MetricDefinition)
 
 
-@dataclass(frozen=True)
+@frozen
 class ClassDifference(Schema):
     """A permutation test of whether prompt classes differ in a quantity at one place."""
 
@@ -95,7 +95,7 @@ class ClassDifference(Schema):
     share: float
 
 
-@dataclass(frozen=True)
+@frozen
 class SweepRound(Schema):
     """What a place's sweep had come to after a round."""
 
@@ -103,7 +103,7 @@ class SweepRound(Schema):
     evaluations: int
 
 
-@dataclass(frozen=True)
+@frozen
 class SweepWidth(Schema):
     """A parameter's value and the relative half-width of its 95 % interval (None: not known)."""
 
@@ -115,7 +115,7 @@ class SweepWidth(Schema):
     reached: bool
 
 
-@dataclass(frozen=True)
+@frozen
 class SweepOutcome(Schema):
     """What an adaptive sweep came to at one place.
 
@@ -131,7 +131,7 @@ class SweepOutcome(Schema):
     widths: tuple[SweepWidth, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class ClassProfile(Schema):
     """What was measured of one prompt class at one place, and the curves fitted to it."""
 
@@ -148,7 +148,7 @@ class ClassProfile(Schema):
     cmmd: tuple[DistancePoint, ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class Place(Schema):
     """A model at a place (``local`` or ``edge``), and what was measured of it.
 
@@ -180,7 +180,7 @@ class Place(Schema):
         )
 
 
-@dataclass(frozen=True)
+@frozen
 class Profiles(Schema):
     """All that was measured, by place; the file format ``profiles/2``."""
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from solver import InputError, Problem, solve
-from solver.problem import PLACES, WEIGHTS
+from solver.paper import paper_instance
+from solver.problem import PLACES
 
 Budgets = tuple[int, ...]
 #: w1, w2, c1, c2, c3 of eq. (8), in the order of :data:`solver.problem.WEIGHTS`.
@@ -22,7 +23,6 @@ Weights = tuple[float, float, float, float, float]
 
 #: S_e^max of (1), the horizontal axis of both figures.
 BUDGETS: Budgets = tuple(range(100, 501, 50))
-USERS = 30
 EQUAL: Weights = (0.5, 0.5, 1 / 3, 1 / 3, 1 / 3)
 FIG2_WEIGHTS: Weights = (0.3, 0.7, 1 / 3, 1 / 3, 1 / 3)
 FIG2_LOCAL_STEPS = (10, 20, 30)
@@ -153,27 +153,13 @@ class Fig2Row:
 
 
 def problem(budget: int, unpublished: Unpublished, weights: Weights = EQUAL) -> Problem:
-    """The paper's instance: 30 equal users; frequencies in GHz, k = 0.01."""
-
-    def place(most: int, step_time: float, frequency: float) -> dict[str, Any]:
-        return {
-            "max_steps": most,
-            "step_time": step_time,
-            "overhead": 0.0,
-            "power": {"coefficient": 0.01, "frequency": frequency},
-            "error": {"family": "exponential", "scale": 1.0, "decay": unpublished.C1},
-            "utility": {"family": "saturating", "rate": unpublished.C2},
-        }
-
-    return Problem.from_dict(
-        {
-            "schema": "problem/1",
-            "users": USERS,
-            "edge_budget": budget,
-            "weights": dict(zip(WEIGHTS, weights, strict=True)),
-            "local": place(unpublished.S0, 1 / 500, 1.5),
-            "edge": place(unpublished.S1, 1 / 1000, 10.0),
-        }
+    """The paper's instance at S_e^max = ``budget``."""
+    return paper_instance(
+        budget,
+        decay=unpublished.C1,
+        rate=unpublished.C2,
+        max_steps=(unpublished.S0, unpublished.S1),
+        weights=weights,
     )
 
 

@@ -13,12 +13,10 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from solver.inputs import write_atomic
+from solver.studies import Row
 from testbed.figures.lines import Fig1Row, Fig2Row
 from testbed.plot_style import GREY, STYLE
 from testbed.tables import heading
-
-#: A row of a table of :mod:`solver.studies`, by column.
-Row = Mapping[str, Any]
 
 #: Okabe and Ito's colours, which the colour-blind can tell apart; in print, markers and dashes do.
 LOOKS: list[dict[str, Any]] = [

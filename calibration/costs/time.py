@@ -34,10 +34,10 @@ class StageTimes(Schema):
 class TimeFit(Schema):
     """Seconds of an image, ``overhead + step_time * steps``.
 
-    ``covariance`` (2, 2) of the two, with ``dof`` degrees of freedom; ``r2`` of the medians; ``n`` images;
-    ``relative_sd`` of a single image about the line; ``basis``: measured; ``points``: the medians;
-    ``lack_of_fit``: is time affine in steps (None: not testable); ``stages``: None where only
-    totals are known.
+    ``covariance`` (2, 2) of the two, with ``dof`` degrees of freedom; ``r2`` of the medians; ``n``
+    images; ``relative_sd`` of a single image about the line; ``basis``: measured; ``points``: the
+    medians; ``lack_of_fit``: is time affine in steps (None: not testable); ``stages``: None where
+    only totals are known.
     """
 
     overhead: float = limits(least=0)
@@ -59,13 +59,13 @@ class TimeFit(Schema):
 
 
 def fit_time(steps: ArrayLike, seconds: ArrayLike) -> TimeFit:
-    """Fit T = overhead + step_time * s to single images: ``steps`` and ``seconds``, both shape (n,).
+    """Fit T = overhead + step_time * s to single images; both arguments have shape (n,).
 
-    The line goes through the *medians* of each step count, because what disturbs a timing (a pause
-    of the machine, a cold cache) only ever adds: a mean moves with it, a median stays until half of
-    a step count's images are disturbed. They are weighted by their standard errors. A single
-    image's spread is taken as proportional to its time, and pooled over the step counts; it is half
-    the central 95 % over 1.96, so that a rare pause does not swell it.
+    The line goes through the *medians* of each step count. A disturbance (a pause of the machine, a
+    cold cache) only adds time. It shifts a mean, but a median only if half of a step count's images
+    are disturbed. The medians are weighted by their standard errors. A single image's spread is
+    taken as proportional to its time, and pooled over the step counts. It is half the central 95 %
+    over 1.96, so that a rare pause does not inflate it.
 
     Raises :class:`InputError` for fewer than two step counts, or times that are not positive
     numbers.

@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from calibration.costs.drift import Drift
-from calibration.costs.energy import ConstantPower, EnergyFit, PowerLaw
+from calibration.costs.energy import EnergyFit
 from calibration.costs.line import AFFINE_LEVEL, LackOfFit
+from calibration.costs.power_law import ConstantPower, PowerLaw
 from calibration.fitting.curve_fit import CurveFit
 from calibration.fitting.prediction import members
 from calibration.profiles.profile import ClassProfile, Profiles, SweepWidth

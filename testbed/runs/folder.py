@@ -47,11 +47,16 @@ class _File(NamedTuple):
     verb: str  # that writes it
 
 
+def _config(path: Path) -> Config:
+    return from_dict(guard.read_config(path.parent), str(path))
+
+
 def _schema(kind: type[Schema]) -> Callable[[Path], Schema]:
     return lambda path: kind.from_dict(read_json(path), str(path))
 
 
 _FILES: dict[type, _File] = {
+    Config: _File(guard.CONFIG, _config, "configuration", "calibrate"),
     Profiles: _File("profiles.json", profiles_store.load, "fitted profiles", "calibrate"),
     Scenario: _File("scenario.json", Scenario.load, "scenario", "allocate"),
     Problem: _File("problem.json", Problem.load, "problem", "allocate"),
@@ -144,8 +149,7 @@ class RunFolder:
 
     def config(self) -> Config | None:
         """The configuration."""
-        path = self.path / guard.CONFIG
-        return from_dict(guard.read_config(self.path), str(path)) if path.exists() else None
+        return self._load(Config)
 
     def profiles(self) -> Profiles | None:
         """What was measured of each place, and the curves fitted to it."""
@@ -201,11 +205,25 @@ class RunFolder:
 
     def save(self, product: Product) -> None:
         """Write a product's file, in place of an earlier one."""
-        path = self.path / _FILES[type(product)].name
+        path = self._path(type(product))
         if isinstance(product, (Problem, Allocation)):
             product.save(path)
         else:
             write_json(path, product.to_dict())
+
+    def adopt(self, problem: Problem, allocation: Allocation) -> None:
+        """Write an allocation from elsewhere; a validation of another one is removed."""
+        old_problem, old = self.problem(), self.allocation()
+        same = (
+            old_problem is not None
+            and old is not None
+            and old_problem.to_dict() == problem.to_dict()
+            and (old.offload, old.steps) == (allocation.offload, allocation.steps)
+        )
+        if not same:
+            self._path(Validation).unlink(missing_ok=True)
+        self.save(problem)
+        self.save(allocation)
 
     def save_baselines(self, baselines: Iterable[Baseline]) -> None:
         """Write ``baselines.json``."""
@@ -280,6 +298,8 @@ class RunFolder:
         return self.path / "execution" / "tasks.json"
 
     def _load(self, kind: type[T]) -> T | None:
-        file = _FILES[kind]
-        path = self.path / file.name
-        return file.load(path) if path.exists() else None
+        path = self._path(kind)
+        return _FILES[kind].load(path) if path.exists() else None
+
+    def _path(self, kind: type) -> Path:
+        return self.path / _FILES[kind].name

@@ -29,20 +29,20 @@ from testbed.stages.tasks import offloaded
 RUNS = 5
 
 
-def batch(rig: Rig, folder: RunFolder) -> None:
+def batch(rig: Rig, folder: RunFolder) -> Serving | None:
     """Serve the offloaded users once more, all by continuous batching; writes ``serving.json``.
 
-    Nothing is done where no user is offloaded, or the edge's model cannot be served in batches.
+    None where no user is offloaded, or the edge's model cannot be served in batches.
     """
     records = {record.id: record for record in folder.executed()}
     tasks = offloaded([record.task for record in records.values()])
     edge, settings = folder.need(Profiles).get("edge"), rig.config.execute
     if not tasks or edge is None or edge.batch is None:
-        return
+        return None
     cost, drift = edge.batch, drift_expected(edge.speed_sd, parts=1)
     asked = ServingRequest(tuple(task.id for task in tasks), settings.order, settings.arrival_rate)
     with processes().main_process_first():
-        folder.once(
+        return folder.once(
             "serving.json",
             Serving,
             asked.to_dict(),

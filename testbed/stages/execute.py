@@ -1,12 +1,11 @@
 """The execution of an allocation: every user's images at its place with its steps."""
 
 from solver.allocation import Allocation
-from solver.inputs import InputError
 from solver.problem import Problem
 from testbed.processes import on_first_process
 from testbed.runs.folder import RunFolder
 from testbed.stages.rig import Rig
-from testbed.stages.tasks import user_tasks
+from testbed.stages.tasks import prompt_classes, user_tasks
 
 
 def execute(rig: Rig, folder: RunFolder) -> None:
@@ -15,14 +14,3 @@ def execute(rig: Rig, folder: RunFolder) -> None:
     tasks = user_tasks(rig.config, rig.prompts, rig.specs, allocation, classes)
     on_first_process(lambda: folder.save_tasks(tasks))
     rig.executor.run(tasks, folder.store("execution"), "execute")
-
-
-def prompt_classes(problem: Problem) -> list[str]:
-    """Each user's prompt class; raises :class:`InputError` where the problem names none."""
-    classes = (problem.labels or {}).get("prompt_class")
-    if classes is None:
-        raise InputError(
-            f"{problem.where}: labels.prompt_class is missing; it names each user's prompt class, "
-            "as `testbed problem` writes it"
-        )
-    return classes

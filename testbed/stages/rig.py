@@ -1,6 +1,7 @@
 """What a configuration's stages run on: opened models, prompts, and what measures images."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from diffusers import DiffusionPipeline
@@ -12,6 +13,7 @@ from testbed.data.prompts import open_prompts
 from testbed.metrics.quality import QualityModels
 from testbed.models.pipelines import open_pipeline, pick_device
 from testbed.processes import processes
+from testbed.runs.folder import RunFolder
 from testbed.stages.executor import Executor
 
 
@@ -39,6 +41,12 @@ def open_device(config: Config) -> torch.device:
     """The device of this process."""
     processes()  # first: it gives each process its GPU
     return pick_device(config.device)
+
+
+def open_folder(config: Config, out: str | Path) -> RunFolder:
+    """Make or reopen a run folder; of several processes the first one does."""
+    with processes().main_process_first():
+        return RunFolder.open(config, out)
 
 
 def open_model(config: ModelConfig, device: torch.device) -> tuple[DiffusionPipeline, ModelSpec]:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from testbed.config import Config
 from testbed.runs import guard
-from testbed.runs.folder import RunFolder
 from testbed.stages.tasks import check_calibration, check_scenario
 
 
@@ -18,18 +17,17 @@ def run(config: Config, out: str | Path) -> Path:
     check_scenario(config)
     guard.check(config, Path(out))
     # these load torch: only for a configuration that can be run
-    from testbed.processes import on_first_process, processes
+    from testbed.processes import on_first_process
     from testbed.report.page import write_report
     from testbed.stages.allocate import allocate
     from testbed.stages.batch import batch
     from testbed.stages.calibrate import calibrate
     from testbed.stages.execute import execute
-    from testbed.stages.rig import Rig
+    from testbed.stages.rig import Rig, open_folder
     from testbed.stages.validate import validate
 
     rig = Rig(config)
-    with processes().main_process_first():
-        folder = RunFolder.open(config, out)
+    folder = open_folder(config, out)
     calibrate(rig, folder)
     on_first_process(lambda: allocate(config, folder))
     execute(rig, folder)

@@ -12,7 +12,7 @@ from calibration.sweep import grid
 from calibration.sweep.adaptive import AdaptiveSweep
 from solver.allocation import Allocation
 from solver.inputs import InputError, check_keys
-from solver.problem import PLACES
+from solver.problem import PLACES, Problem
 from testbed.config import Config
 from testbed.data.captioned import CaptionedImages
 from testbed.data.prompts import FilePrompts, ScenePrompts, open_prompts
@@ -63,10 +63,21 @@ def check_scenario(config: Config) -> None:
     _prompts_of_users(prompts, [user.prompt_class for user in scenario.users])
 
 
-def check_execution(config: Config, allocation: Allocation, classes: Sequence[str]) -> None:
-    """Raise :class:`InputError` for an allocation that the prompts do not allow."""
-    prompts = open_prompts(config.prompts)
-    user_tasks(config, prompts, dict.fromkeys(PLACES, _ANY), allocation, classes)
+def check_execution(config: Config, problem: Problem, allocation: Allocation) -> None:
+    """Raise :class:`InputError` for users that ask for other prompts than there are."""
+    specs, classes = dict.fromkeys(PLACES, _ANY), prompt_classes(problem)
+    user_tasks(config, open_prompts(config.prompts), specs, allocation, classes)
+
+
+def prompt_classes(problem: Problem) -> list[str]:
+    """Each user's prompt class; raises :class:`InputError` where the problem names none."""
+    classes = (problem.labels or {}).get("prompt_class")
+    if classes is None:
+        raise InputError(
+            f"{problem.where}: labels.prompt_class is missing; it names each user's prompt class, "
+            "as `testbed problem` writes it"
+        )
+    return classes
 
 
 def run_scenario(config: Config, prompts: Prompts) -> Scenario:
@@ -89,6 +100,7 @@ def adaptive_sweep(
 ) -> AdaptiveSweep:
     """The sweep that grows until its intervals are narrow enough."""
     sweep = config.sweep
+    assert sweep.half_width is not None, "without it the sweep is a fixed one"
     chosen = {
         name: prompts.calibration(name, min(sweep.most_prompts, prompts.available(name)))
         for name in prompts.classes

@@ -13,7 +13,8 @@ from dataclasses import field
 from typing import Any, ClassVar
 
 from calibration.costs.batch import BatchCost
-from calibration.costs.energy import EnergyFit, Power
+from calibration.costs.energy import EnergyFit
+from calibration.costs.metering import Power
 from calibration.costs.time import TimeFit
 from calibration.fitting.curve_fit import CurveFit, CurvePoint
 from calibration.records.scale import Scales

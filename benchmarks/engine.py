@@ -27,9 +27,9 @@ from testbed.embedded.scenes import CLASSES, captions
 from testbed.engines.batched import CAP, BatchedEngine, Request
 from testbed.engines.networks import Stages, served
 from testbed.engines.stock import synchronised_clock
+from testbed.environment import environment
 from testbed.models import architectures
 from testbed.models.pipelines import open_pipeline, pick_device
-from testbed.stages.executor import environment
 
 
 def open_model(name, dtype, device):

@@ -59,6 +59,7 @@ class Schema:
     """
 
     SCHEMA: ClassVar[str | None] = None
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]  # for type checkers
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object: plain dicts, lists, numbers and strings."""

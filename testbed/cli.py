@@ -108,10 +108,10 @@ def _solve(args):
 
 
 def _figures(args):
-    from testbed import figures
     from testbed.commands import solve as study
+    from testbed.figures.lines import Unpublished
 
-    study.figures(args.out, args.seeds, figures.parse(args.unpublished))
+    study.figures(args.out, args.seeds, Unpublished.parse(args.unpublished))
 
 
 def _execute(args):

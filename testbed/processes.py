@@ -2,22 +2,30 @@
 GPU, by ``torchrun``.
 """
 
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
 import numpy as np
 import torch
 from accelerate import PartialState
+from numpy.typing import NDArray
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+Item = TypeVar("Item")
 
-def processes():
+
+def processes() -> PartialState:
     """Accelerate's view of the processes of this run: ``process_index``, ``num_processes``,
     ``wait_for_everyone()``, ...
     """
     return PartialState(cpu=not torch.cuda.is_available())
 
 
-def together(items, extract):
-    """Features of ``items``, float32 (len(items), width): each process extracts those of its share,
-    and all get all.
+def together(
+    items: Sequence[Item], extract: Callable[[Sequence[Item]], torch.Tensor]
+) -> NDArray[np.float32]:
+    """Features of ``items``, (len(items), width): each process extracts those of its share, and all
+    get all.
 
     ``extract(share)`` gives a tensor (len(share), width), of a share that may be empty.
     """

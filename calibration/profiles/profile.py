@@ -1,15 +1,17 @@
 """Profiles: what was measured of each place, and of each prompt class there.
 
-Version history of the file format:
+Version history of the file format; :mod:`calibration.profiles.store` reads both.
 
-``profiles/2``: ``places``, each with what belongs to a place once (model, batch costs, the spread
-of its speed, its sweep's outcome, its class tests) and its ``classes``.
+``profiles/2``: ``places``, each with what belongs to a place (model, batch costs, the spread of its
+speed, its sweep's outcome, its class tests) and its ``classes``.
 
-``profiles/1``: one flat list of (place, class) entries, which repeated it. Still read.
+``profiles/1``: one flat list of entries, each of a place and a class, which repeated what belongs
+to the place; the outcome of the sweep as the sum over places (``plan``).
 """
 
-from collections.abc import Mapping
-from dataclasses import field
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from calibration.costs.batch import BatchCost
@@ -17,10 +19,14 @@ from calibration.costs.energy import EnergyFit
 from calibration.costs.metering import Power
 from calibration.costs.time import TimeFit
 from calibration.fitting.curve_fit import CurveFit, CurvePoint
+from calibration.profiles.class_test import ClassDifference
 from calibration.records.scale import Scales
 from calibration.schema import Schema, frozen, limits
+from calibration.sweep.outcome import SweepOutcome
 from solver.inputs import InputError
 from solver.problem import PLACES
+
+FRECHET_NOTE = "Comparable only at equal sample size, with the same extractor and reference."
 
 
 @frozen
@@ -40,11 +46,11 @@ class DistancePoint(Schema):
     and its extrapolation to ``infinity``, or why there is none (``infinity_note``).
     """
 
-    steps: int
+    steps: int = limits(least=1)
     value: float
     low: float | None
     high: float | None
-    n: int
+    n: int = limits(least=1)
     carried: bool | None = limits(omit_none=True, default=None)
     note: str | None = limits(omit_none=True, default=None)
     infinity: Extrapolated | None = limits(omit_none=True, default=None)
@@ -85,56 +91,21 @@ class Metrics(Schema):
     cmmd: MetricDefinition = field(default_factory=MetricDefinition)
 
 
-@frozen
-class ClassDifference(Schema):
-    """A permutation test of whether prompt classes differ in a quantity at one place."""
+@dataclass(frozen=True)
+class Distances:
+    """Distances of one place and class to the reference, by step count."""
 
-    quantity: str
-    prompts: int
-    p: float
-    differ: bool
-    share: float
-
-
-@frozen
-class SweepRound(Schema):
-    """What a place's sweep had come to after a round."""
-
-    images: int
-    evaluations: int
-
-
-@frozen
-class SweepWidth(Schema):
-    """A parameter's value and the relative half-width of its 95 % interval (None: not known)."""
-
-    prompt_class: str
-    quantity: str
-    parameter: str
-    value: float | None
-    half_width: float | None
-    reached: bool
-
-
-@frozen
-class SweepOutcome(Schema):
-    """What an adaptive sweep came to at one place.
-
-    ``target``: the half-width asked for; ``evaluations`` of the denoiser; ``uniform_evaluations``:
-    modelled, what the uniform grid over 1 to 50 would take. Both are None, and ``rounds`` empty, in
-    a profile of the old format, which told only the sum over places.
-    """
-
-    target: float
-    rounds: tuple[SweepRound, ...]
-    evaluations: int | None
-    uniform_evaluations: int | None
-    widths: tuple[SweepWidth, ...]
+    frechet: tuple[DistancePoint, ...] = ()
+    kid: tuple[DistancePoint, ...] = ()
+    cmmd: tuple[DistancePoint, ...] = ()
 
 
 @frozen
 class ClassProfile(Schema):
-    """What was measured of one prompt class at one place, and the curves fitted to it."""
+    """What was measured of one prompt class at one place, and the curves fitted to it.
+
+    ``clip_score``: the mean score, by step count.
+    """
 
     prompt_class: str
     time: TimeFit
@@ -151,11 +122,12 @@ class ClassProfile(Schema):
 
 @frozen
 class Place(Schema):
-    """A model at a place (``local`` or ``edge``), and what was measured of it.
+    """A model at a ``place`` (``local`` or ``edge``), and what was measured of it.
 
     ``speed_sd``: relative standard deviation of the machine's speed from one part of the sweep to
-    another. ``batch``: None where batches were not timed, with the reason in ``batch_note``.
-    ``environment``: where it differs from that of the whole.
+    another. ``batch``: what batches cost; None where they were not timed, with the reason in
+    ``batch_note``. ``sweep``: None if the sweep was not adaptive. ``environment``: None if it is
+    that of the whole.
     """
 
     place: str = limits(choices=PLACES)
@@ -170,14 +142,16 @@ class Place(Schema):
     class_differences: tuple[ClassDifference, ...] = ()
     environment: Mapping[str, Any] | None = limits(omit_none=True, default=None)
 
+    def __post_init__(self) -> None:
+        _check_distinct("classes", (profile.prompt_class for profile in self.classes))
+
     def find(self, prompt_class: str) -> ClassProfile:
         """The profile of a class; raises :class:`InputError` if there is none."""
         for profile in self.classes:
             if profile.prompt_class == prompt_class:
                 return profile
-        known = ", ".join(profile.prompt_class for profile in self.classes)
-        raise InputError(
-            f"profiles: no {self.place} profile of prompt class '{prompt_class}'; there: {known}"
+        raise _missing(
+            self.place, prompt_class, ", ".join(profile.prompt_class for profile in self.classes)
         )
 
 
@@ -191,6 +165,9 @@ class Profiles(Schema):
     metrics: Metrics
     places: tuple[Place, ...] = limits(empty=False)
 
+    def __post_init__(self) -> None:
+        _check_distinct("places", (entry.place for entry in self.places))
+
     def get(self, place: str) -> Place | None:
         """The place of that name, if it was measured."""
         return next((entry for entry in self.places if entry.place == place), None)
@@ -199,7 +176,29 @@ class Profiles(Schema):
         """The profile of a class at a place; raises :class:`InputError` if there is none."""
         entry = self.get(place)
         if entry is None:
-            raise InputError(
-                f"profiles: no {place} profile of prompt class '{prompt_class}'; there: none"
-            )
+            raise _missing(place, prompt_class, "none")
         return entry.find(prompt_class)
+
+    def classes(self) -> set[str]:
+        """The prompt classes that were measured at any place."""
+        return {profile.prompt_class for entry in self.places for profile in entry.classes}
+
+    def times(self) -> dict[tuple[str, str], TimeFit]:
+        """The times by place and prompt class."""
+        return {
+            (entry.place, profile.prompt_class): profile.time
+            for entry in self.places
+            for profile in entry.classes
+        }
+
+
+def _missing(place: str, prompt_class: str, measured: str) -> InputError:
+    return InputError(
+        f"profiles: no {place} profile of prompt class '{prompt_class}'; there: {measured}"
+    )
+
+
+def _check_distinct(where: str, names: Iterable[str]) -> None:
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise InputError(f"{where}: found '{name}' {count} times; allowed: once")

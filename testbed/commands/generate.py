@@ -12,12 +12,12 @@ from calibration.serving.simulator import poisson
 from solver.inputs import InputError, read_lines
 from testbed.config import ModelConfig
 from testbed.engines.batched import CAP, BatchedEngine, Request
-from testbed.engines.networks import served
+from testbed.engines.networks import unsupported_reason
 from testbed.engines.stock import generate
+from testbed.environment import environment
 from testbed.meters import open_meter
 from testbed.models.pipelines import open_pipeline, pick_device
 from testbed.runs.store import RecordStore
-from testbed.stages.executor import environment
 
 _FIELDS = {"id": str, "prompt": str, "seed": int, "steps": int}
 
@@ -124,7 +124,7 @@ def generate_all(
             todo.append((request["id"], asked, wanted))
     first = min((request.arrival for *_, request in todo), default=0.0)
     coming = [dataclasses.replace(request, arrival=request.arrival - first) for *_, request in todo]
-    info, reason = environment(device), served(pipeline) if engine == "batched" else None
+    info, reason = environment(device), unsupported_reason(pipeline) if engine == "batched" else None
     note = {} if reason is None else {"engine_note": f"fell back to stock: {reason}"}
 
     def add(index, image, measured):

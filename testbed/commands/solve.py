@@ -1,14 +1,15 @@
 """What `testbed solve --compare`, `--sweep`, `--pareto` and `testbed figures` print and write."""
 
 import math
+from dataclasses import asdict
 
 from tqdm import tqdm
 
 from solver import METHODS, InputError, studies
 from solver.inputs import write_atomic
-from testbed import figures as paper
 from testbed import tables
 from testbed.figures import claims
+from testbed.figures import lines as paper
 
 #: Values of one sweep, at most.
 MOST_VALUES = 10_000
@@ -53,20 +54,20 @@ def figures(out, seeds, chosen, grid=paper.GRID, budgets=paper.BUDGETS):
     """
     from testbed.figures import plots
 
-    rows = []
-    for method, some in tqdm(claims.to_check(chosen, grid), desc="figures", unit="set"):
-        rows += claims.check(method, some, seeds, budgets)
-    table = claims.summary(rows, chosen)
+    checked = []
+    for method, unpublished in tqdm(claims.to_check(chosen, grid), desc="figures", unit="set"):
+        checked += claims.check(method, unpublished, seeds, budgets)
+    table = claims.summary(checked, chosen)
     print(tables.text(claims.by_method(table), widest=50))
     written = [out / "claims.csv", out / "claims.md"]
-    tables.write_csv(written[0], rows)
+    tables.write_csv(written[0], [claim.row() for claim in checked])
     write_atomic(written[1], claims.markdown(table, chosen, seeds, grid))
     for name, values in (
         ("fig1", list(paper.fig1(chosen, seeds, budgets))),
         ("fig2", list(paper.fig2(chosen, budgets))),
     ):
         paths = [out / f"{name}{suffix}" for suffix in (".csv", ".svg", ".png")]
-        tables.write_csv(paths[0], values)
+        tables.write_csv(paths[0], [asdict(row) for row in values])
         getattr(plots, name)(values, paths[1:])
         written += paths
     print(*written, sep="\n")

@@ -3,52 +3,17 @@ is done, predicted and measured.
 """
 
 import numpy as np
-import torch
 
 from calibration.costs.batch import seconds as seconds_of
 from calibration.costs.drift import Drift
 from calibration.fitting.prediction import t_quantile
 from calibration.serving.completion import compare, compared, predict
 from calibration.serving.simulator import poisson
-from testbed.engines.batched import BatchedEngine, Request
+from testbed.engines.batched import BatchedEngine
+from testbed.engines.request import Request
+from testbed.engines.timing import time_batches
 
-TICKS = 4  # of one timing: the mean of a few is less skewed than a single one
-ROUNDS = 10
 RUNS = 5
-
-
-def time_batches(pipeline, prompts, guidance, sizes, rounds=ROUNDS):
-    """Seconds of the step engine's calls at each batch size: {"tick", "text", "decode": [sizes,
-    seconds], "memory": bytes a request or None}.
-
-    Sizes take turns, so that a drift of the machine falls on all alike; a first round warms up.
-    Sizes for which memory does not suffice are left out.
-    """
-    timings, peak = {stage: ([], []) for stage in ("tick", "text", "decode")}, {}
-    for turn in range(rounds + 1):
-        for size in sorted(sizes, reverse=turn % 2 == 1):
-            if pipeline._execution_device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats()
-            engine = BatchedEngine(pipeline, size)
-            list(
-                engine.run(
-                    [Request(prompts[i % len(prompts)], i, TICKS, guidance) for i in range(size)]
-                )
-            )
-            if min(engine.caps.values()) < size:
-                sizes = [one for one in sizes if one < size]
-                break
-            peak[size] = (
-                torch.cuda.max_memory_allocated()
-                if pipeline._execution_device.type == "cuda"
-                else None
-            )
-            for stage, (found, seconds) in timings.items() if turn else ():
-                found.append(size)
-                seconds.append(float(np.mean([spent for _, spent in getattr(engine.log, stage)])))
-    known = [one for one in sorted(sizes) if peak.get(one)]
-    memory = (peak[known[-1]] - peak[known[0]]) / (known[-1] - known[0]) if len(known) > 1 else None
-    return {**timings, "memory": memory if memory and memory > 0 else None}
 
 
 def serve(pipeline, fit, drift, tasks, order, rate, store):
@@ -76,7 +41,7 @@ def serve(pipeline, fit, drift, tasks, order, rate, store):
     for _ in range(RUNS + 1):
         alike = time_batches(
             pipeline, [task.prompt for task in tasks], tasks[0].guidance, [size], rounds=1
-        )["tick"][1][0]
+        ).tick[1][0]
         ratios.append(alike / seconds_of(fit, size))
         runs.append({one.index: one for one in engine.run(requests)})
     done, _ = runs.pop(0), ratios.pop(0)  # they warmed up

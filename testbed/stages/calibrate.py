@@ -10,14 +10,14 @@ from calibration.records.task import POINTS
 from solver.inputs import read_json, write_json
 from solver.problem import PLACES
 from testbed.data.captioned import Pictures
-from testbed.engines.networks import served
+from testbed.engines.networks import unsupported_reason
+from testbed.engines.timing import time_batches
+from testbed.environment import environment
 from testbed.metrics import quality
 from testbed.metrics.definitions import metrics
 from testbed.metrics.distances import Reference
 from testbed.processes import processes
 from testbed.runs.store import RecordStore
-from testbed.stages.batch import time_batches
-from testbed.stages.executor import environment
 from testbed.stages.rig import EXECUTION_SEED
 
 UNIT_IMAGES = 100  # of each class, all pairs of which tell how far other pictures are apart
@@ -191,7 +191,7 @@ def edge_batches(testbed, path):
     Measured once for a run folder, and kept in ``path``.
     """
     pipeline, sizes = testbed.executor.pipelines["edge"], list(testbed.config.sweep.batches)
-    if reason := served(pipeline):
+    if reason := unsupported_reason(pipeline):
         return {"batching": None, "batching_note": reason}
     asked = {**testbed.models["edge"], "sizes": sizes}
     with processes().main_process_first():
@@ -204,7 +204,9 @@ def edge_batches(testbed, path):
                 path,
                 {
                     "asked": asked,
-                    "timings": time_batches(pipeline, prompts, testbed.config.edge.guidance, sizes),
+                    "timings": time_batches(
+                        pipeline, prompts, testbed.config.edge.guidance, sizes
+                    ).to_dict(),
                 },
             )
     timings = read_json(path)["timings"]

@@ -4,46 +4,20 @@ through here.
 Started by ``accelerate launch``, several processes share the tasks.
 """
 
-import os
-import platform
 from itertools import chain
 
-import diffusers
-import torch
 from tqdm import tqdm
 
 from calibration.records.task import known
 from solver.inputs import InputError
 from testbed.engines.stock import generate
+from testbed.environment import environment
 from testbed.meters import open_meter
 from testbed.metrics.quality import distance
 from testbed.models.pipelines import setup
 from testbed.processes import processes
 
 WARM_UP_STEPS = 3
-
-
-def environment(device):
-    """What a record has to name for its times to mean something elsewhere."""
-    info = {
-        "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "diffusers": diffusers.__version__,
-    }
-    if device.type == "cpu":
-        info |= {"threads": torch.get_num_threads(), "cores": os.cpu_count()}
-    return info
-
-
-def _cpu_name():
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(
-                line.split(":", 1)[1].strip() for line in file if line.startswith("model name")
-            )
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 class Executor:

@@ -1,98 +1,18 @@
-"""Quality measures against closed forms and against each other."""
+"""The CLIP score and features, with the embedded CLIP and with one of the published architecture."""
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.linalg import sqrtm
-from torchmetrics.image.fid import FrechetInceptionDistance
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
 
 from solver.inputs import InputError
 from testbed.embedded.scenes import CLASSES, captions, render
-from testbed.metrics import quality
+from testbed.metrics.clip import Clip
 
 
 @pytest.fixture(scope="module")
 def clip():
-    return quality.Clip("embedded:clip", torch.device("cpu"))
-
-
-def closed_form(a, b):
-    """Fréchet distance of two Gaussians fitted to the feature sets."""
-    ca, cb = np.cov(a.T), np.cov(b.T)
-    return ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(ca + cb - 2 * np.real(sqrtm(ca @ cb)))
-
-
-@settings(max_examples=15, deadline=None)
-@given(st.integers(0, 10**6), st.integers(3, 12), st.floats(0.1, 5))
-def test_frechet_is_the_closed_form(seed, width, scale):
-    rng = np.random.default_rng(seed)
-    a = rng.normal(size=(60, width)).astype(np.float32) @ rng.normal(size=(width, width)).astype(
-        np.float32
-    )
-    b = (rng.normal(size=(80, width)) * scale + 1).astype(np.float32)
-    assert quality.frechet(a, b) == pytest.approx(
-        closed_form(a.astype(float), b.astype(float)), rel=1e-3, abs=1e-3
-    )
-
-
-def test_frechet_of_features_is_torchmetrics_own_of_the_images():
-    """Its update on images, through a small network as its extractor, and ours on features that
-    were extracted before.
-    """
-
-    class Network(torch.nn.Module):
-        num_features = 6
-
-        def __init__(self):
-            super().__init__()
-            self.layers = torch.nn.Sequential(
-                torch.nn.Conv2d(3, 6, 5, 2),
-                torch.nn.ReLU(),
-                torch.nn.AdaptiveAvgPool2d(1),
-                torch.nn.Flatten(),
-            )
-
-        def forward(self, images):
-            return self.layers(images / 255)
-
-    torch.manual_seed(0)
-    images, network = torch.randint(256, (50, 3, 20, 20), dtype=torch.uint8), Network()
-    metric = FrechetInceptionDistance(network)
-    metric.update(images[:30], real=True)
-    metric.update(images[30:], real=False)
-    with torch.inference_mode():
-        features = network(images).numpy()
-    assert quality.frechet(features[30:], features[:30]) == pytest.approx(
-        float(metric.compute()), rel=1e-5
-    )
-
-
-def test_frechet_of_a_set_with_itself_is_zero_and_one_image_is_refused():
-    a = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
-    assert abs(quality.frechet(a, a)) < 1e-3
-    with pytest.raises(InputError, match="at least 2"):
-        quality.frechet(a[:1], a)
-
-
-def test_the_kernel_distance_is_unbiased_where_the_frechet_distance_is_not():
-    """Same distribution, few samples: Fréchet is far above zero, the kernel distance is not."""
-    rng = np.random.default_rng(1)
-    pairs = [rng.normal(size=(2, 40, 32)).astype(np.float32) for _ in range(20)]
-    kernel = [quality.kernel_distance(a, b)[0] for a, b in pairs]
-    assert abs(np.mean(kernel)) < 3 * np.std(kernel) / np.sqrt(len(kernel))
-    assert min(quality.frechet(a, b) for a, b in pairs[:3]) > 5
-
-
-def test_distance_is_root_mean_square_on_the_unit_scale():
-    black, white = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 255, np.uint8)
-    half = black.copy()
-    half[:2] = 255
-    assert quality.distance(black, white) == 1.0
-    assert quality.distance(black, half) == pytest.approx(np.sqrt(0.5))
-    assert quality.distance(half, half) == 0.0
+    return Clip("embedded:clip", torch.device("cpu"))
 
 
 def test_the_clip_score_is_the_cosine_of_the_features(clip):
@@ -173,7 +93,7 @@ def shrunk(tmp_path_factory):
 
 
 def test_any_clip_folder_scores_with_its_own_preprocessing(shrunk, clip):
-    other = quality.Clip(str(shrunk), torch.device("cpu"))
+    other = Clip(str(shrunk), torch.device("cpu"))
     rng = np.random.default_rng(0)
     images = [
         rng.integers(256, size=size, dtype=np.uint8)
@@ -198,15 +118,15 @@ def test_any_clip_folder_scores_with_its_own_preprocessing(shrunk, clip):
 
 
 def test_a_clip_is_known_by_its_weights(shrunk, clip):
-    one, again = (quality.Clip(str(shrunk), torch.device("cpu")) for _ in range(2))
+    one, again = (Clip(str(shrunk), torch.device("cpu")) for _ in range(2))
     assert one.fingerprint == again.fingerprint != clip.fingerprint
     with torch.no_grad():
         again._model.text_projection.weight[0, 0] += 1e-3
-    assert quality.Clip(str(shrunk), torch.device("cpu")).fingerprint == one.fingerprint
+    assert Clip(str(shrunk), torch.device("cpu")).fingerprint == one.fingerprint
     del again.fingerprint
     assert again.fingerprint != one.fingerprint
 
 
 def test_a_missing_clip_is_one_line(tmp_path):
     with pytest.raises(InputError, match="config.json is missing"):
-        quality.Clip(str(tmp_path), torch.device("cpu"))
+        Clip(str(tmp_path), torch.device("cpu"))

@@ -1,0 +1,220 @@
+"""A run folder: which file holds what, each read and written by its type.
+
+::
+
+    config.json  profiles.json  scenario.json  problem.json  allocation.json  baselines.json
+    serving.json  validation.json  report.html  report/
+    calibration/  records.jsonl  images/  batches.json  features.npz
+    execution/    records.jsonl  images/  tasks.json
+
+A stage reads what earlier ones left here and writes its own files, so a killed run goes on where it
+was.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from calibration.profiles import store as profiles_store
+from calibration.profiles.profile import Profiles
+from calibration.records.record import Record
+from calibration.records.task import Task
+from calibration.scenario.scenario import Scenario
+from calibration.schema import Schema, plain
+from calibration.serving.serving import Serving
+from calibration.validation.validation import Validation
+from solver.allocation import Allocation
+from solver.certificate import certify
+from solver.inputs import InputError, read_json, write_json
+from solver.problem import Problem
+from testbed.config import Config, from_dict
+from testbed.runs import guard
+from testbed.runs.features import SweepFeatures
+from testbed.runs.lock import FolderLock, lock
+from testbed.runs.store import Pixels, RecordStore, read_image, read_records
+
+Stage = Literal["calibration", "execution"]
+Product = Profiles | Scenario | Problem | Allocation | Serving | Validation
+T = TypeVar("T")
+S = TypeVar("S", bound=Schema)
+
+_FILES: dict[type, str] = {
+    Profiles: "profiles.json",
+    Scenario: "scenario.json",
+    Problem: "problem.json",
+    Allocation: "allocation.json",
+    Serving: "serving.json",
+    Validation: "validation.json",
+}
+#: What a report needs, in the words of the list of what is missing.
+_NEEDED = {
+    "profiles.json": "fitted profiles",
+    "scenario.json": "scenario",
+    "problem.json": "problem",
+    "allocation.json": "allocation",
+    "validation.json": "predictions held against measurements",
+}
+
+
+@dataclass(frozen=True)
+class Baseline(Schema):
+    """What a method comes to on the run's problem.
+
+    ``time`` in s and ``energy`` in J are sums, ``error`` and ``utility`` means over the users.
+    """
+
+    solver: str
+    objective: float
+    time: float
+    energy: float
+    error: float
+    utility: float
+    edge_steps_used: int
+
+
+class RunFolder:
+    """The files of one run in the folder ``path``; each is None where the run has none yet.
+
+    :meth:`open` gives a folder to write in, :meth:`read` one to read from.
+    """
+
+    def __init__(self, path: str | Path, held: FolderLock | None = None) -> None:
+        self.path = Path(path)
+        self._held = held
+
+    @classmethod
+    def open(cls, config: Config, path: str | Path) -> Self:
+        """Make or reopen the folder of a run of ``config``, and lock it for this process.
+
+        Raises :class:`InputError` for what :func:`testbed.runs.guard.check` refuses, and where
+        another process runs in it.
+        """
+        guard.check(config, Path(path))
+        folder = cls(path, lock(Path(path)))
+        guard.check(config, folder.path)  # another run may have begun between the two lines above
+        if folder._held:
+            guard.sweep_parts(folder.path)
+            write_json(folder.path / guard.CONFIG, plain(config.to_dict()))
+        return folder
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """The folder of a run, finished or not, to read from.
+
+        Raises :class:`InputError` for a folder of another kind, and for a problem and an allocation
+        of two different runs.
+        """
+        folder = cls(Path(path).resolve())
+        if not folder.path.is_dir():
+            raise InputError(f"{folder.path}: no such folder")
+        names = (guard.CONFIG, *_NEEDED, *guard.RECORDS)
+        if not any((folder.path / name).exists() for name in names):
+            raise InputError(f"{folder.path}: not a run folder: it has none of {', '.join(names)}")
+        problem, allocation = folder.problem(), folder.allocation()
+        if problem and allocation:
+            certify(problem, allocation)
+        return folder
+
+    def lock(self) -> Self:
+        """This folder, locked for this process; raises :class:`InputError` where another has it."""
+        self._held = lock(self.path)
+        return self
+
+    def config(self) -> Config | None:
+        """The configuration."""
+        path = self.path / guard.CONFIG
+        return from_dict(guard.read_config(self.path), str(path)) if path.exists() else None
+
+    def profiles(self) -> Profiles | None:
+        """What was measured of each place, and the curves fitted to it."""
+        return self._load(Profiles, profiles_store.load)
+
+    def scenario(self) -> Scenario | None:
+        """Who asks for what, and what counts."""
+        return self._load(Scenario, Scenario.load)
+
+    def problem(self) -> Problem | None:
+        """The allocation problem."""
+        return self._load(Problem, Problem.load)
+
+    def allocation(self) -> Allocation | None:
+        """Where each user is served, and with how many steps."""
+        return self._load(Allocation, Allocation.load)
+
+    def serving(self) -> Serving | None:
+        """How the offloaded users were served in batches."""
+        return self._load(Serving, lambda path: Serving.from_dict(read_json(path), str(path)))
+
+    def validation(self) -> Validation | None:
+        """The predictions held against what was measured."""
+        return self._load(Validation, lambda path: Validation.from_dict(read_json(path), str(path)))
+
+    def baselines(self) -> tuple[Baseline, ...]:
+        """What each method comes to on the problem."""
+        path = self.path / "baselines.json"
+        rows = read_json(path) if path.exists() else []
+        if not isinstance(rows, list):
+            raise InputError(
+                f"{path}: found {type(rows).__name__}; allowed: a list, one entry for each solver"
+            )
+        return tuple(Baseline.from_dict(row, f"{path}: [{i}]") for i, row in enumerate(rows))
+
+    def features(self) -> SweepFeatures | None:
+        """What the calibration extracted of its images and of the reference."""
+        path = self.path / "calibration" / "features.npz"
+        return SweepFeatures.load(path) if path.exists() else None
+
+    def save(self, product: Product) -> None:
+        """Write a product's file, in place of an earlier one."""
+        write_json(self.path / _FILES[type(product)], product.to_dict())
+
+    def save_baselines(self, baselines: Iterable[Baseline]) -> None:
+        """Write ``baselines.json``."""
+        write_json(self.path / "baselines.json", [baseline.to_dict() for baseline in baselines])
+
+    def save_features(self, features: SweepFeatures) -> None:
+        """Write ``calibration/features.npz``."""
+        features.save(self.path / "calibration" / "features.npz")
+
+    def once(self, name: str, kind: type[S], asked: Mapping[str, Any], make: Callable[[], S]) -> S:
+        """What the file ``name`` holds; made by ``make`` unless it was made of ``asked`` before.
+
+        ``kind`` has a field ``asked``.
+        """
+        path = self.path / name
+        if not path.exists() or read_json(path).get("asked") != plain(asked):
+            write_json(path, make().to_dict())
+        return kind.from_dict(read_json(path), str(path))
+
+    def records(self, stage: Stage) -> list[Record]:
+        """The records of a stage; nothing is locked or cut."""
+        return read_records(self.path / stage / "records.jsonl")
+
+    def store(self, stage: Stage) -> RecordStore:
+        """The records of a stage, to add to."""
+        return RecordStore(self.path / stage)
+
+    def image_path(self, stage: Stage, record: Record) -> Path:
+        """Where the image of a stage's record lies."""
+        return self.path / stage / str(record.image)
+
+    def image(self, stage: Stage, record: Record) -> Pixels:
+        """The image of a stage's record, shape (height, width, 3)."""
+        return read_image(self.image_path(stage, record))
+
+    def missing(self) -> list[str]:
+        """What the run has not produced yet, in words."""
+        stages: tuple[Stage, ...] = ("calibration", "execution")
+        missing = [
+            f"{stage} records ({stage}/records.jsonl)"
+            for stage in stages
+            if not self.records(stage)
+        ]
+        return missing + [
+            f"{what} ({name})" for name, what in _NEEDED.items() if not (self.path / name).exists()
+        ]
+
+    def _load(self, kind: type[T], load: Callable[[Path], T]) -> T | None:
+        path = self.path / _FILES[kind]
+        return load(path) if path.exists() else None

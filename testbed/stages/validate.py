@@ -7,6 +7,7 @@ from calibration.records.record import Record
 from calibration.scenario.scenario import Scenario
 from calibration.validation.validate import validate as compare
 from solver.allocation import Allocation
+from solver.inputs import InputError
 from solver.problem import Problem
 from testbed.config import Config
 from testbed.data.captioned import Pictures
@@ -29,6 +30,7 @@ def validate(config: Config, quality: QualityModels, folder: RunFolder) -> None:
     Raises :class:`InputError` where the folder's files do not belong together.
     """
     problem, scenario = folder.need(Problem), folder.need(Scenario)
+    _check_users(problem, scenario, folder)
     executed = folder.executed()
     images = [record for record in executed if record.task.purpose == "user"]
     features = folder.features() or _extract_again(config, quality, folder, executed)
@@ -56,6 +58,20 @@ def validate(config: Config, quality: QualityModels, folder: RunFolder) -> None:
         serving,
     )
     on_first_process(lambda: folder.save(validation))
+
+
+def _check_users(problem: Problem, scenario: Scenario, folder: RunFolder) -> None:
+    """Raise :class:`InputError` for a scenario of another problem, as far as its users tell."""
+    labels = {
+        "prompt_class": [user.prompt_class for user in scenario.users],
+        "device_class": [user.device_class for user in scenario.users],
+    }
+    for name, classes in (problem.labels or {}).items():
+        if labels.get(name, classes) != classes:
+            raise InputError(
+                f"{folder.path}: scenario.json: users: their {name} is not that of problem.json; "
+                "allowed: the scenario that the problem was made of (`testbed validate --scenario`)"
+            )
 
 
 def _extract_again(

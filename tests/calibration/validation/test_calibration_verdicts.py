@@ -10,17 +10,19 @@ from calibration.costs.energy import EnergyFit, PaperEnergy
 from calibration.costs.line import LackOfFit
 from calibration.costs.metering import Metered
 from calibration.costs.power_law import law
-from calibration.profiles.profile import DistancePoint, SweepOutcome, SweepWidth
+from calibration.profiles.profile import DistancePoint
+from calibration.sweep.outcome import SweepOutcome, SweepWidth
 from calibration.validation.calibration_verdicts import of_calibration
 from calibration.validation.verdict import FAIL, NOT_TESTED, PASS
 from calibration.validation.verdicts import verdicts
 from tests.calibration.validation.world import row, validation, with_classes
-from tests.calibration.world import CLASSES, World, build
+from tests.calibration.world import CLASSES, World
+from tests.calibration.world import profiles as profiles_of
 
 
 @pytest.fixture(scope="module")
 def profiles():
-    return build(World(seed=2).calibrate(prompts=8))
+    return profiles_of(World(seed=2).calibrate(prompts=8))
 
 
 def judged(rows, start):
@@ -143,10 +145,15 @@ def test_the_law_of_power_is_judged_where_it_was_tested(profiles):
     still = replace(images, clock=np.full(60, 2e9))
     place = replace(profiles.places[0], classes=profiles.places[0].classes[:1])
     only = replace(profiles, places=(place,))
-    for power_law, kind in ((law(images), FAIL), (law(still), NOT_TESTED)):
+
+    def verdict(power_law):
         metered = with_classes(only, lambda _, each: replace(each, energy=energy(power_law)))
-        (verdict,) = judged(of_calibration(metered), "power as")
-        assert verdict.verdict == kind and (kind == FAIL or "varied" in verdict.reason)
+        (row,) = judged(of_calibration(metered), "power as")
+        return row
+
+    assert verdict(law(images)).verdict == FAIL
+    untested = verdict(law(still))
+    assert untested.verdict == NOT_TESTED and "varied" in untested.reason
 
 
 def test_a_sweep_that_missed_its_width_fails(profiles):

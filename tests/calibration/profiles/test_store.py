@@ -4,12 +4,15 @@ import copy
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from calibration.costs.batch import fit_batching
 from calibration.profiles.profile import DistancePoint, Distances, Extrapolated
 from calibration.profiles.store import load, parse, save
 from calibration.sweep.outcome import SweepOutcome, SweepRound, SweepWidth
 from solver.inputs import InputError, write_json
+from tests.calibration.mutations import mutations, read_or_refused
 from tests.calibration.world import World, profiles
 
 POINTS = (
@@ -208,3 +211,10 @@ def test_what_is_no_profile_is_refused():
     for values in (None, [], "profiles/2", {}, {"schema": "profiles/1"}):
         with pytest.raises(InputError, match="^profiles: "):
             parse(values)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_damaged_file_is_read_or_refused(full, version1, data):
+    valid = data.draw(st.sampled_from((full.to_dict(), version1)), label="version")
+    read_or_refused(parse, data.draw(mutations(valid)))

@@ -10,7 +10,7 @@ from calibration.costs.line import LackOfFit, MedianPoint, fit_line
 from calibration.costs.metering import Metered
 from calibration.costs.power_law import ConstantPower, PowerLaw, constant_power, law
 from calibration.costs.time import TimeFit
-from calibration.schema import Schema, limits
+from calibration.schema import Schema, frozen, limits
 from calibration.statistics import MEDIAN_SE, Array, Matrix, matrix, r_squared
 
 #: The paper's k in W/GHz³.
@@ -20,7 +20,7 @@ PAPER_COEFFICIENT = 0.01
 _COARSE = 0.25
 
 
-@dataclass(frozen=True)
+@frozen
 class ClockRange(Schema):
     """Clock frequencies in Hz: the median, and between ``low`` and ``high`` 95 % of the images."""
 
@@ -29,7 +29,7 @@ class ClockRange(Schema):
     high: float
 
 
-@dataclass(frozen=True)
+@frozen
 class PaperEnergy(Schema):
     """The paper's k in W/GHz³, and the f in GHz with which k f³ T is the energy measured."""
 
@@ -37,7 +37,7 @@ class PaperEnergy(Schema):
     frequency_ghz: float
 
 
-@dataclass(frozen=True)
+@frozen
 class EnergyFit(Schema):
     """Joules of an image, ``overhead_j + step_j * steps``.
 

@@ -1,19 +1,17 @@
 """A line a + b s through points, both parameters at least 0, and a test of whether it is one."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 from scipy.stats import f as fisher
 
-from calibration.schema import Schema, limits
+from calibration.schema import Schema, frozen, limits
 
 #: A straight line is called wrong only where chance is less likely than this.
 AFFINE_LEVEL = 0.01
 
 
-@dataclass(frozen=True)
+@frozen
 class LackOfFit(Schema):
     """An F test of the points' misfit against their own spread.
 
@@ -27,7 +25,7 @@ class LackOfFit(Schema):
     affine: bool
 
 
-@dataclass(frozen=True)
+@frozen
 class MedianPoint(Schema):
     """The ``median`` (s or J) of ``n`` images with ``steps`` steps."""
 

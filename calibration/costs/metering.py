@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.records.record import Measured, Record
-from calibration.schema import Schema, limits
+from calibration.schema import Schema, frozen, limits
 from calibration.statistics import MAD_SD, Array
 
 _DISTURBED = 6  # standard deviations from the median time
 
 
-@dataclass(frozen=True)
+@frozen
 class Power(Schema):
     """``watts`` of a place while it computes, and one image's relative sd about that.
 

@@ -2,18 +2,16 @@
 uncertainty.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from calibration.costs.line import LackOfFit, MedianPoint, fit_line
-from calibration.schema import Schema, limits
+from calibration.schema import Schema, frozen, limits
 from calibration.statistics import MAD_SD, MEDIAN_SE, Z95, Matrix, matrix, r_squared
 from solver.inputs import InputError
 
 
-@dataclass(frozen=True)
+@frozen
 class PaperTime(Schema):
     """The paper's form without an intercept, T = s Δt of eq. (3)."""
 
@@ -21,7 +19,7 @@ class PaperTime(Schema):
     r2: float
 
 
-@dataclass(frozen=True)
+@frozen
 class StageTimes(Schema):
     """Median seconds of the text encoding, of a denoising step and of the decoding."""
 
@@ -30,7 +28,7 @@ class StageTimes(Schema):
     decode: float
 
 
-@dataclass(frozen=True)
+@frozen
 class TimeFit(Schema):
     """Seconds of an image, ``overhead + step_time * steps``.
 

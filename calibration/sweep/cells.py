@@ -145,7 +145,7 @@ class CurveCell(Cell):
         }
 
     def cheapest(self, width: float, target_steps: int, most: int) -> tuple[list[int], int]:
-        """The cheapest of all choices of at least ``LEAST_STEPS`` step counts, the ends included."""
+        """The cheapest choice of at least ``LEAST_STEPS`` step counts, the ends included."""
         every = range(len(self.steps))
         if not self.known or most <= 0:
             return self.steps.astype(int).tolist(), max(0, most)

@@ -39,6 +39,12 @@ class Drift(Schema):
         se = MEDIAN_SE * np.std(ratios, ddof=1) / np.sqrt(len(ratios))
         return cls(float(np.median(ratios)), float(se), len(ratios))
 
+    def half_width(self, seconds: float) -> float:
+        """Half of the 95 % interval of ``ratio`` times the predicted ``seconds``, for the ratio
+        alone.
+        """
+        return t_quantile(self.n - 1) * self.se * seconds
+
 
 def ratio(record: Record, time: TimeFit) -> float:
     """Measured over fitted seconds of ``record``."""

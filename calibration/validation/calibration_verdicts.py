@@ -4,11 +4,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from calibration.costs.drift import Drift
-from calibration.costs.energy import ConstantPower, EnergyFit, PowerLaw
+from calibration.costs.energy import EnergyFit
 from calibration.costs.line import AFFINE_LEVEL, LackOfFit
+from calibration.costs.power_law import ConstantPower, PowerLaw
 from calibration.fitting.curve_fit import CurveFit
 from calibration.fitting.prediction import members
-from calibration.profiles.profile import ClassProfile, Profiles, SweepWidth
+from calibration.profiles.profile import ClassProfile, Profiles
+from calibration.sweep.outcome import SweepWidth
 from calibration.validation.validation import Validation
 from calibration.validation.verdict import FAIL, GOALS, NOT_TESTED, PASS, Verdict
 
@@ -63,7 +65,7 @@ def _held_out(name: str, where: str, fit: CurveFit) -> Verdict:
     error = family.held_out_error
     if error is None:
         return Verdict.not_tested(_ABOUT, judged, "too few points to leave one out")
-    value, allowed = f"{100 * error:.2f} % relative error", f"at most {100 * goal:g} %"
+    value, allowed = f"{100 * error:.2g} % relative error", f"at most {100 * goal:g} %"
     return _judge(judged, value, allowed, error / goal)
 
 

@@ -9,18 +9,19 @@ from calibration.scenario.scenario import Scenario
 from solver import solve
 from solver.inputs import InputError
 from tests.calibration.world import World, true_error, true_time, true_utility
+from tests.calibration.world import profiles as profiles_of
 
 
 @pytest.fixture(scope="module")
 def profiles():
-    return build(World(seed=1).calibrate())
+    return profiles_of(World(seed=1).calibrate())
 
 
 @pytest.fixture(scope="module")
 def small():
     """One class, made without noise."""
     world = World(noise=0.0, watts=50.0)
-    return build(world.calibrate(["object"], prompts=4, seeds=(0, 1)), ["object"])
+    return profiles_of(world.calibrate(["object"], prompts=4, seeds=(0, 1)), ["object"])
 
 
 def one_class(**settings):
@@ -80,17 +81,18 @@ def test_power_is_measured_only_on_the_device_that_was_metered(small, profiles):
 
 
 def test_steps_beyond_the_measured_grid_are_refused(small):
-    with pytest.raises(
-        InputError,
-        match="edge.max_steps: found 33; allowed: at most 32, the largest step count measured for edge/object",
-    ):
+    message = (
+        "edge.max_steps: found 33; allowed: at most 32, "
+        "the largest step count measured for edge/object"
+    )
+    with pytest.raises(InputError, match=message):
         to_problem(small, one_class(edge={"max_steps": 33}))
     assert to_problem(small, one_class(edge={"max_steps": 32})).edge.max_steps == 32
 
 
 def test_steps_below_the_measured_grid_are_not_offered():
     records = World(noise=0.0).calibrate(["object"], prompts=3, steps=[4, 8, 16, 32])
-    problem = to_problem(build(records, ["object"]), one_class(users=3))
+    problem = to_problem(profiles_of(records, ["object"]), one_class(users=3))
     assert (
         np.isinf(problem.cost("edge")[:, :3]).all()
         and np.isfinite(problem.cost("edge")[:, 3]).all()

@@ -7,7 +7,8 @@ from calibration.scenario.problem import to_problem
 from calibration.scenario.scenario import Scenario
 from calibration.validation.validate import validate
 from solver import Allocation, Problem, solve
-from tests.calibration.world import CLASSES, MODELS, build
+from tests.calibration.world import CLASSES, MODELS
+from tests.calibration.world import profiles as profiles_of
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Setting:
 def chain(world, classes=CLASSES, steps=None, prompts=12, seeds=(0,), **settings):
     """Calibrate, make the problem, solve it."""
     grid = {"steps": steps} if steps else {}
-    profiles = build(world.calibrate(classes, prompts, seeds, **grid), classes)
+    profiles = profiles_of(world.calibrate(classes, prompts, seeds, **grid), classes)
     scenario = Scenario.from_dict({"prompt_classes": dict.fromkeys(classes, 1), **settings})
     problem = to_problem(profiles, scenario)
     return Setting(profiles, scenario, problem, solve(problem))

@@ -1,5 +1,5 @@
-"""A world that is as calibrated lies inside the intervals as often as they say; one that has changed
-does not.
+"""A world that is as calibrated lies inside the intervals as often as they say; one that has
+changed does not.
 """
 
 from dataclasses import replace

@@ -164,7 +164,7 @@ class Prediction(Schema):
     ``extrapolated``: no point was measured on one side of ``steps``.
     """
 
-    steps: int
+    steps: int | float
     value: float
     low: float
     high: float

@@ -66,7 +66,7 @@ def degrees_of_freedom(fit: CurveFit, family: str | None = None) -> int | None:
     return min(known, default=None)
 
 
-def predict(fit: CurveFit, steps: Sequence[int], level: float = 0.95) -> tuple[Prediction, ...]:
+def predict(fit: CurveFit, steps: Sequence[float], level: float = 0.95) -> tuple[Prediction, ...]:
     """The prediction of a point measured anew at each of ``steps``.
 
     The interval (``level``) holds the curve's uncertainty (delta method, with covariances) and a

@@ -15,7 +15,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ import torch
 from diffusers import DiffusionPipeline
 from numpy.typing import NDArray
 
-from calibration.schema import Schema
+from calibration.schema import Schema, frozen
 from calibration.serving.simulator import simulate
 from solver.inputs import InputError, write_json
 from testbed.config import ModelConfig
@@ -41,7 +41,7 @@ from testbed.models.pipelines import open_pipeline, pick_device
 Images = dict[int, NDArray[np.float32]]
 
 
-@dataclass(frozen=True)
+@frozen
 class Difference(Schema):
     """Greatest difference of a pixel in [0, 1] from the stock pipeline alone: ``median`` over the
     requests, and the ``worst`` of them. ``worst_in_a_stock_batch``: what the stock pipeline itself
@@ -53,7 +53,7 @@ class Difference(Schema):
     worst_in_a_stock_batch: float
 
 
-@dataclass(frozen=True)
+@frozen
 class Comparison(Schema):
     """``seconds`` of each way by repeat, and their ``median``; ``ticks`` of the engine's last run
     and its ``caps_at_end``. ``ceiling_ratio`` and ``denoiser_ratio``: the engine's share of the
@@ -65,7 +65,7 @@ class Comparison(Schema):
     batch: int
     ticks: int
     caps_at_end: dict[str, int]
-    seconds: dict[str, list[float]]
+    seconds: dict[str, tuple[float, ...]]
     median: dict[str, float]
     ceiling_ratio: float
     denoiser_ratio: float
@@ -192,7 +192,7 @@ def compare(
         batch=cap,
         ticks=len(engine.log.tick),
         caps_at_end=engine.caps,
-        seconds=seconds,
+        seconds={name: tuple(values) for name, values in seconds.items()},
         median=median,
         ceiling_ratio=median["networks"] / median["batched"],
         denoiser_ratio=median["denoiser"] / median["batched"],

@@ -26,6 +26,10 @@ class Notes:
         notes["jobs"].setdefault(self.job, {}).update(_json(values))
         write_json(self.path, notes)
 
+    def read(self) -> dict[str, Any]:
+        """What was noted so far."""
+        return read_part(self.path, self.part)["jobs"][self.job]
+
     def attempt(self, name: str, measure: Callable[[], Any]) -> Any:
         """Note what ``measure`` gives under ``name``. Where it fails, note the error instead, and
         return None: the rest of the job goes on.

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.gpu.notes import Notes, read_part, said
+from benchmarks.gpu.notes import Notes, said
 from benchmarks.gpu.setting import Setting
 
 LAST_LINES = 25
@@ -59,16 +59,16 @@ def run_jobs(jobs: Sequence[Job], out: Path, setting: Setting, seconds: float) -
 
 def report(notes: Notes) -> str:
     """Print how a job ended; returns its state."""
-    job = read_part(notes.path, notes.part)["jobs"][notes.job]
+    job = notes.read()
     spent = f"{job['seconds']:.0f} s" if "seconds" in job else ""
-    text = job.get("line") if job["state"] == "done" else f"{job['state']}: {job['reason']}"
+    text = job["line"] if job["state"] == "done" else f"{job['state']}: {job['reason']}"
     print(f"{notes.part + ' ' + notes.job:16}{spent:>6}  {text}", flush=True)
     return job["state"]
 
 
 def _run(job: Job, notes: Notes, setting: Setting) -> None:
     start = time.monotonic()
-    notes.add(state="running", reason="it was cut off with the whole check")
+    notes.add(state="running")
     with tempfile.TemporaryFile() as log:
         process = multiprocessing.get_context("fork").Process(
             target=_child, args=(job, notes, setting, log.fileno())
@@ -81,13 +81,15 @@ def _run(job: Job, notes: Notes, setting: Setting) -> None:
             _kill(process)
         log.seek(0)
         lines = log.read().decode(errors="replace").splitlines()[-LAST_LINES:]
-    notes.add(seconds=time.monotonic() - start)
+    seconds, code = time.monotonic() - start, process.exitcode or 0
+    notes.add(seconds=seconds)
     if late:
-        notes.add(state="failed", reason=f"stopped after {time.monotonic() - start:.0f} s")
-    elif (process.exitcode or 0) < 0:
-        reason = signal.Signals(-(process.exitcode or 0)).name
-        notes.add(state="failed", reason=f"ended by {reason}")
-    if late or process.exitcode:
+        notes.add(state="failed", reason=f"stopped after {seconds:.0f} s")
+    elif code < 0:
+        notes.add(state="failed", reason=f"ended by {signal.Signals(-code).name}")
+    elif notes.read()["state"] == "running":
+        notes.add(state="failed", reason=f"ended with exit code {code}")
+    if late or code:
         notes.add(last_lines=lines)
 
 

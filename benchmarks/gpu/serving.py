@@ -54,21 +54,21 @@ class Serving:
 
     def requests(self, setting: Setting) -> list[Request]:
         """The mixed requests."""
-        count, most = (6, 8) if setting.small else (REQUESTS, self.most)
-        return make_requests(count, 4, most, guidance_of(self.name), min(LEVELS, count // 2))
+        guidance = guidance_of(self.name)
+        if setting.small:
+            return make_requests(4, 1, 3, guidance, 2)
+        return make_requests(REQUESTS, 4, self.most, guidance, LEVELS)
 
     def cap(self, pipeline: DiffusionPipeline, setting: Setting) -> int:
         """The batch size beyond which no larger one makes more steps a second."""
-        sizes, rounds = ((1, 2, 4), 2) if setting.small else (self.sizes, self.rounds)
+        sizes, rounds = ((1, 2), 2) if setting.small else (self.sizes, self.rounds)
         timings = time_batches(pipeline, [PROMPT], guidance_of(self.name), sizes, rounds)
         return fit_batching(timings.tick, timings.text, timings.decode, timings.memory).cap
 
 
 def random_pipeline(name: str, setting: Setting) -> DiffusionPipeline:
-    """The architecture ``name`` in half precision; on a CPU, which lacks kernels for it, in single
-    precision.
-    """
-    dtype = torch.float32 if setting.small else torch.float16
+    """The architecture ``name`` in half precision."""
+    dtype = getattr(torch, setting.dtype("float16"))
     pipeline = architectures.assemble(name, setting.where, dtype, setting.shrink)
     guard_decoder(pipeline)
     return pipeline

@@ -32,6 +32,10 @@ class Setting:
         """Whether this is a trial on shrunk networks."""
         return self.shrink > 1
 
+    def dtype(self, name: str) -> str:
+        """The precision ``name``; a trial on a CPU, which is slow in others, is in float32."""
+        return "float32" if self.small else name
+
     @property
     def left(self) -> float:
         """Seconds that the job has left."""

@@ -26,11 +26,11 @@ class Speed:
         reports = measure(
             self.name,
             batches,
-            self.dtype,
+            setting.dtype(self.dtype),
             steps,
             setting.device,
             setting.shrink,
-            repeats=REPEATS,
+            repeats=1 if setting.small else REPEATS,
         )
         report, start = None, time.monotonic()
         for batch in batches:

@@ -72,8 +72,10 @@ def _ratios(eager: dict[str, float], calls: dict[str, float]) -> str:
 
 
 def _requests(setting: Setting) -> list[Request]:
-    count, most = (4, 6) if setting.small else (REQUESTS, 20)
-    return make_requests(count, 4, most, guidance_of(NAME), min(LEVELS, count // 2))
+    guidance = guidance_of(NAME)
+    if setting.small:
+        return make_requests(2, 1, 2, guidance)
+    return make_requests(REQUESTS, 4, 20, guidance, LEVELS)
 
 
 def _graphed(networks: Networks, setting: Setting) -> Denoise:

@@ -25,9 +25,12 @@ Seconds = Callable[[int], float]
 class Waiting(Protocol):
     """A request as an order sees it: its ``arrival`` (s) and the steps ``remaining``."""
 
-    index: int
-    arrival: float
-    remaining: int
+    @property
+    def index(self) -> int: ...
+    @property
+    def arrival(self) -> float: ...
+    @property
+    def remaining(self) -> int: ...
 
 
 #: order -> sorting key; the least key goes first.

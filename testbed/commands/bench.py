@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from diffusers import DiffusionPipeline
 
-from calibration.schema import Schema, limits
+from calibration.schema import Schema, frozen, limits
 from solver.inputs import InputError, write_json
 from testbed.engines.stock import Generated, generate
 from testbed.environment import environment
@@ -30,7 +30,7 @@ NOTE = "random weights: times, memory and energy are measured, quality has no me
 PROMPT = "a big red ball in the middle"
 
 
-@dataclass(frozen=True)
+@frozen
 class Published(Schema):
     """What others measured of an architecture at its own resolution."""
 
@@ -44,7 +44,7 @@ PUBLISHED = {
 }
 
 
-@dataclass(frozen=True)
+@frozen
 class Samples(Schema):
     """The raw measurements: one entry a call, of calls of one step and of all steps."""
 
@@ -55,7 +55,7 @@ class Samples(Schema):
     one_step_energies_j: tuple[float | None, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class BatchRow(Schema):
     """A call that makes ``batch`` images of ``resolution`` pixels a side.
 
@@ -86,7 +86,7 @@ class BatchRow(Schema):
         return statistics.median(joules) / self.batch if joules else None
 
 
-@dataclass(frozen=True)
+@frozen
 class FailedBatch(Schema):
     """A batch that ended the list, and why."""
 
@@ -94,16 +94,16 @@ class FailedBatch(Schema):
     error: str
 
 
-@dataclass(frozen=True)
+@frozen
 class NoQuality(Schema):
     """Random weights have none."""
 
-    error: None = None
-    clip_score: None = None
-    frechet: None = None
+    error: float | None = None
+    clip_score: float | None = None
+    frechet: float | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class BenchReport(Schema):
     """What ``testbed bench`` writes (``bench/1``)."""
 

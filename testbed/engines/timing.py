@@ -1,13 +1,12 @@
 """Timing what a batch costs: the calls of continuous batching at several batch sizes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
-from calibration.schema import Schema
+from calibration.schema import Schema, frozen
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.request import Request
 
@@ -18,7 +17,7 @@ ROUNDS = 10
 Calls = tuple[tuple[int, ...], tuple[float, ...]]
 
 
-@dataclass(frozen=True)
+@frozen
 class BatchTimings(Schema):
     """Timed calls of an iteration (``tick``), of text encoding and of decoding; ``memory``: bytes
     that one more request in the batch takes, None where nobody measured.

@@ -36,3 +36,11 @@ def together(
     for process, share in enumerate(shares):
         features[process :: len(shares)] = share.cpu().numpy()
     return features
+
+
+def on_first_process(work: Callable[[], object]) -> None:
+    """Do ``work`` in the first process of this run; the others wait until it is done."""
+    state = processes()
+    with state.main_process_first():
+        if state.is_main_process:
+            work()

@@ -6,15 +6,13 @@ Provisioning*, arXiv 2511.19847) where the timings support that, and otherwise t
 table.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from calibration.checks import whole
 from calibration.costs.line import LackOfFit
 from calibration.costs.time import fit_time
-from calibration.schema import Schema, limits
+from calibration.schema import Schema, frozen, limits
 from calibration.statistics import (
     MEDIAN_SE,
     Z95,
@@ -33,7 +31,7 @@ GAIN = 0.02
 Timings = tuple[ArrayLike, ArrayLike]
 
 
-@dataclass(frozen=True)
+@frozen
 class CallPoint(Schema):
     """Calls of ``batch`` requests: the ``median`` of ``n`` timings, the fitted ``seconds``, and
     their standard error.
@@ -46,7 +44,7 @@ class CallPoint(Schema):
     se: float = limits(least=0)
 
 
-@dataclass(frozen=True)
+@frozen
 class CallCost(Schema):
     """Seconds of one call of b requests; see :func:`fit_call`.
 
@@ -78,7 +76,7 @@ class CallCost(Schema):
         return [point.batch for point in self.points]
 
 
-@dataclass(frozen=True)
+@frozen
 class Ratio(Schema):
     """A value with its 95 % interval."""
 
@@ -87,7 +85,7 @@ class Ratio(Schema):
     high: float
 
 
-@dataclass(frozen=True)
+@frozen
 class Throughput(Schema):
     """Steps a second of batches of ``batch``, with a 95 % interval."""
 
@@ -97,7 +95,7 @@ class Throughput(Schema):
     high: float
 
 
-@dataclass(frozen=True)
+@frozen
 class BatchCost(Schema):
     """What batches cost on the edge: an iteration (``tick``), a text encoding, a decoding.
 

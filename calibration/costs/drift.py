@@ -9,14 +9,13 @@ drift from a wrong prediction.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from calibration.costs.time import TimeFit
 from calibration.records.record import Record
-from calibration.schema import Schema
+from calibration.schema import Schema, frozen
 from calibration.statistics import MAD_SD, MEDIAN_SE, t_quantile
 
 PARTS = 8  # of a sweep, one after the other
@@ -24,7 +23,7 @@ LEAST = 4  # images in a part
 _LEAST_CONTROLS = 3  # control images of a place
 
 
-@dataclass(frozen=True)
+@frozen
 class Drift(Schema):
     """The median ``ratio`` of measured to predicted time of ``n`` control images at one place, and
     its standard error ``se``.
@@ -39,6 +38,12 @@ class Drift(Schema):
         """The drift of at least two ``ratios``."""
         se = MEDIAN_SE * np.std(ratios, ddof=1) / np.sqrt(len(ratios))
         return cls(float(np.median(ratios)), float(se), len(ratios))
+
+    def half_width(self, seconds: float) -> float:
+        """Half of the 95 % interval of ``ratio`` times the predicted ``seconds``, for the ratio
+        alone.
+        """
+        return t_quantile(self.n - 1) * self.se * seconds
 
 
 def ratio(record: Record, time: TimeFit) -> float:

@@ -1,6 +1,6 @@
 """The paper's law, power = k f³ and so E = k f³ T, compared with metered images."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import t as student
@@ -8,7 +8,7 @@ from scipy.stats import t as student
 from calibration.costs.line import AFFINE_LEVEL
 from calibration.costs.metering import Metered
 from calibration.costs.time import TimeFit
-from calibration.schema import Schema
+from calibration.schema import Schema, frozen
 from calibration.statistics import Array, t_quantile
 
 #: The law is tested where the clock varied by at least this share of itself.
@@ -16,7 +16,7 @@ CLOCK_RANGE = 0.05
 _LEAST_DOF = 20  # images beyond the parameters, for the law's exponent
 
 
-@dataclass(frozen=True)
+@frozen
 class ConstantPower(Schema):
     """Is energy power times time with one power for the overhead and the steps, as in E = k f³ T?
 
@@ -35,7 +35,7 @@ class ConstantPower(Schema):
     ratio_high: float | None
 
 
-@dataclass(frozen=True)
+@frozen
 class PowerLaw(Schema):
     """Power against the clock frequency f, compared with the paper's k f³.
 

@@ -4,13 +4,12 @@
 :mod:`calibration.profiles.profile` for older profiles.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from calibration.fitting.families import FAMILIES, KINDS
-from calibration.schema import Schema, limits
+from calibration.schema import Schema, frozen, limits
 from calibration.statistics import Array, Matrix, interpolation_weights
 from solver.inputs import InputError, check_keys
 
@@ -20,7 +19,7 @@ TABLE = "table"
 Interval = tuple[float, float]
 
 
-@dataclass(frozen=True)
+@frozen
 class CurvePoint(Schema):
     """The mean ``value`` at ``steps`` steps and its standard error ``se`` (None: not known).
 
@@ -37,7 +36,7 @@ class CurvePoint(Schema):
     prompts: int | None = limits(least=0, omit_none=True, default=None)
 
 
-@dataclass(frozen=True)
+@frozen
 class InterpolationTable(Schema):
     """Straight interpolation between ``values`` at ``steps``, each with its ``sd``."""
 
@@ -61,7 +60,7 @@ class InterpolationTable(Schema):
         return weights @ values, covariance
 
 
-@dataclass(frozen=True)
+@frozen
 class FamilyFit(Schema):
     """One family (or ``table``, the interpolation) fitted to the points.
 
@@ -115,8 +114,14 @@ class FamilyFit(Schema):
         gradient = family.gradient(steps, p)
         return family.function(steps, p), gradient @ np.array(self.covariance) @ gradient.T
 
+    def point_sd(self, steps: Array, se: Array) -> Array:
+        """A point's sd about the curve at ``steps``; ``se`` is its standard error; all (m,)."""
+        if isinstance(self.parameters, InterpolationTable):
+            se = np.interp(steps, self.parameters.steps, self.parameters.sd)
+        return self.noise * se
 
-@dataclass(frozen=True)
+
+@frozen
 class LeftOut(Schema):
     """An estimate that was not chosen, because of ``reason``; see :class:`FamilyFit`."""
 
@@ -127,7 +132,7 @@ class LeftOut(Schema):
     held_out_error: float | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class CurveFit(Schema):
     """A curve of ``kind`` error or utility; see :func:`calibration.fitting.fit.fit_curve`.
 
@@ -152,21 +157,21 @@ class CurveFit(Schema):
                 raise InputError(f"{field}: found {name!r}; allowed: {', '.join(names)}")
 
 
-@dataclass(frozen=True)
+@frozen
 class Prediction(Schema):
     """A point measured anew at ``steps``: its expected value and 95 % interval.
 
     ``extrapolated``: no point was measured on one side of ``steps``.
     """
 
-    steps: int
+    steps: int | float
     value: float
     low: float
     high: float
     extrapolated: bool
 
 
-@dataclass(frozen=True)
+@frozen
 class CurveReport(CurveFit):
     """A fitted curve with the ``predictions`` asked for; the file format ``fit/1``."""
 

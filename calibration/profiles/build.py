@@ -9,7 +9,8 @@ import numpy as np
 
 from calibration.costs.batch import BatchCost
 from calibration.costs.drift import ratio, speed_sd
-from calibration.costs.energy import fit_energy, metered, power
+from calibration.costs.energy import fit_energy
+from calibration.costs.metering import metered, power
 from calibration.costs.time import StageTimes, TimeFit, fit_time
 from calibration.fitting.curve_fit import CurveFit
 from calibration.fitting.fit import fit_curve

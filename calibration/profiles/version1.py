@@ -6,7 +6,8 @@ from typing import Any, ClassVar, TypeVar
 
 from calibration.checks import shown
 from calibration.costs.batch import BatchCost, CallCost, Ratio, Throughput
-from calibration.costs.energy import EnergyFit, Power
+from calibration.costs.energy import EnergyFit
+from calibration.costs.metering import Power
 from calibration.costs.time import TimeFit
 from calibration.fitting.curve_fit import CurveFit, CurvePoint
 from calibration.profiles.class_test import ClassDifference
@@ -19,7 +20,11 @@ from solver.problem import PLACES
 
 SCHEMA = "profiles/1"
 # Fields that the first files of the format did not have, by part of an entry.
-_ADDED = {"time": {"lack_of_fit": None}, "error": {"misfit": 0.0}, "utility": {"misfit": 0.0}}
+_ADDED: dict[str, dict[str, Any]] = {
+    "time": {"lack_of_fit": None},
+    "error": {"misfit": 0.0},
+    "utility": {"misfit": 0.0},
+}
 T = TypeVar("T", bound=Schema)
 
 
@@ -91,11 +96,11 @@ class _Entry(Schema):
     prompt_class: str
     time: _Time
     power: Power
-    energy: EnergyFit | None = None
     error: _Error
     utility: _Utility
     clip_score: _Scores
     frechet: _Distances
+    energy: EnergyFit | None = None
     kid: _Distances = field(default_factory=_Distances)
     cmmd: _Distances = field(default_factory=_Distances)
     batching: _Batching | None = None

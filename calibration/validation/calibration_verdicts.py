@@ -4,11 +4,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from calibration.costs.drift import Drift
-from calibration.costs.energy import ConstantPower, EnergyFit, PowerLaw
+from calibration.costs.energy import EnergyFit
 from calibration.costs.line import AFFINE_LEVEL, LackOfFit
+from calibration.costs.power_law import ConstantPower, PowerLaw
 from calibration.fitting.curve_fit import CurveFit
 from calibration.fitting.prediction import members
-from calibration.profiles.profile import ClassProfile, Profiles, SweepWidth
+from calibration.profiles.profile import ClassProfile, Profiles
+from calibration.sweep.outcome import SweepWidth
 from calibration.validation.validation import Validation
 from calibration.validation.verdict import FAIL, GOALS, NOT_TESTED, PASS, Verdict
 
@@ -63,7 +65,7 @@ def _held_out(name: str, where: str, fit: CurveFit) -> Verdict:
     error = family.held_out_error
     if error is None:
         return Verdict.not_tested(_ABOUT, judged, "too few points to leave one out")
-    value, allowed = f"{100 * error:.2f} % relative error", f"at most {100 * goal:g} %"
+    value, allowed = f"{100 * error:.2g} % relative error", f"at most {100 * goal:g} %"
     return _judge(judged, value, allowed, error / goal)
 
 
@@ -107,8 +109,8 @@ def _frechet(profiles: Profiles) -> list[Verdict]:
     for (value, reason), where in alike.items():
         names = "all classes and places" if len(where) == count else "; ".join(where)
         verdict = NOT_TESTED if reason else PASS
-        allowed = "more pictures than features"
-        judged = f"Fréchet distances carried: {names}"
+        allowed = "more images than features"
+        judged = f"Fréchet distances from enough images: {names}"
         rows.append(Verdict(_ABOUT, judged, value, allowed, verdict, reason=reason))
     return rows
 
@@ -124,7 +126,7 @@ def _frechet_sizes(profile: ClassProfile) -> tuple[str, str]:
         point.note if point.carried is not None else "not said by the profile"
         for point in profile.frechet
     ]
-    return f"{value} pictures a point", next(filter(None, notes), "")
+    return f"{value} images a point", next(filter(None, notes), "")
 
 
 def _drift(places: Mapping[str, Drift]) -> list[Verdict]:
@@ -139,7 +141,7 @@ def _drift(places: Mapping[str, Drift]) -> list[Verdict]:
             f"{100 * abs(change):.1f} % {'slower' if change > 0 else 'quicker'} than when "
             f"calibrated (± {100 * uncertainty:.1f} %)"
         )
-        allowed = f"{100 * goal:g} %, beyond that doubt"
+        allowed = f"{100 * goal:g} %, beyond that uncertainty"
         judged = f"drift of the machine: {place}"
         rows.append(_judge(judged, value, allowed, abs(change) / (goal + uncertainty)))
     return rows

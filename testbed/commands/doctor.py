@@ -11,7 +11,7 @@ from testbed.environment import environment
 from testbed.meters import open_meter
 from testbed.models import memory
 from testbed.models.pipelines import WEIGHTS, open_pipeline, pick_device
-from testbed.stages.batch import time_batches
+from testbed.engines.timing import time_batches
 
 
 def print_report():

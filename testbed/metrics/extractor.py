@@ -9,7 +9,7 @@ from PIL import Image
 
 Features = NDArray[np.float32]
 #: Images of shape (height, width, 3), 8 bits each.
-Images = Sequence[NDArray[np.uint8]] | Sequence[Image.Image]
+Images = Sequence[NDArray[np.uint8] | Image.Image]
 
 
 class Extractor(Protocol):

@@ -14,11 +14,11 @@ was.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from calibration.profiles import store as profiles_store
 from calibration.profiles.profile import Profiles
-from calibration.records.record import Record
+from calibration.records.record import Record, as_of
 from calibration.records.task import Task
 from calibration.scenario.scenario import Scenario
 from calibration.schema import Schema, plain
@@ -39,22 +39,38 @@ Product = Profiles | Scenario | Problem | Allocation | Serving | Validation
 T = TypeVar("T")
 S = TypeVar("S", bound=Schema)
 
-_FILES: dict[type, str] = {
-    Profiles: "profiles.json",
-    Scenario: "scenario.json",
-    Problem: "problem.json",
-    Allocation: "allocation.json",
-    Serving: "serving.json",
-    Validation: "validation.json",
+
+class _File(NamedTuple):
+    name: str
+    load: Callable[[Path], Any]
+    what: str
+    verb: str  # that writes it
+
+
+def _config(path: Path) -> Config:
+    return from_dict(guard.read_config(path.parent), str(path))
+
+
+def _schema(kind: type[Schema]) -> Callable[[Path], Schema]:
+    return lambda path: kind.from_dict(read_json(path), str(path))
+
+
+_FILES: dict[type, _File] = {
+    Config: _File(guard.CONFIG, _config, "configuration", "calibrate"),
+    Profiles: _File("profiles.json", profiles_store.load, "fitted profiles", "calibrate"),
+    Scenario: _File("scenario.json", Scenario.load, "scenario", "allocate"),
+    Problem: _File("problem.json", Problem.load, "problem", "allocate"),
+    Allocation: _File("allocation.json", Allocation.load, "allocation", "allocate"),
+    Serving: _File("serving.json", _schema(Serving), "users served in batches", "batch"),
+    Validation: _File(
+        "validation.json",
+        _schema(Validation),
+        "predictions held against measurements",
+        "validate",
+    ),
 }
-#: What a report needs, in the words of the list of what is missing.
-_NEEDED = {
-    "profiles.json": "fitted profiles",
-    "scenario.json": "scenario",
-    "problem.json": "problem",
-    "allocation.json": "allocation",
-    "validation.json": "predictions held against measurements",
-}
+#: What a report shows, beside records.
+_SHOWN = (Profiles, Scenario, Problem, Allocation, Validation)
 
 
 @dataclass(frozen=True)
@@ -71,6 +87,11 @@ class Baseline(Schema):
     error: float
     utility: float
     edge_steps_used: int
+
+    @classmethod
+    def of(cls, allocation: Allocation) -> Self:
+        """What an allocation comes to."""
+        return cls(**{name: getattr(allocation, name) for name in cls.__dataclass_fields__})
 
 
 class RunFolder:
@@ -108,7 +129,7 @@ class RunFolder:
         folder = cls(Path(path).resolve())
         if not folder.path.is_dir():
             raise InputError(f"{folder.path}: no such folder")
-        names = (guard.CONFIG, *_NEEDED, *guard.RECORDS)
+        names = (guard.CONFIG, *(_FILES[kind].name for kind in _SHOWN), *guard.RECORDS)
         if not any((folder.path / name).exists() for name in names):
             raise InputError(f"{folder.path}: not a run folder: it has none of {', '.join(names)}")
         problem, allocation = folder.problem(), folder.allocation()
@@ -121,34 +142,51 @@ class RunFolder:
         self._held = lock(self.path)
         return self
 
+    @property
+    def report_path(self) -> Path:
+        """Where the report is written."""
+        return self.path.resolve() / "report.html"
+
     def config(self) -> Config | None:
         """The configuration."""
-        path = self.path / guard.CONFIG
-        return from_dict(guard.read_config(self.path), str(path)) if path.exists() else None
+        return self._load(Config)
 
     def profiles(self) -> Profiles | None:
         """What was measured of each place, and the curves fitted to it."""
-        return self._load(Profiles, profiles_store.load)
+        return self._load(Profiles)
 
     def scenario(self) -> Scenario | None:
         """Who asks for what, and what counts."""
-        return self._load(Scenario, Scenario.load)
+        return self._load(Scenario)
 
     def problem(self) -> Problem | None:
         """The allocation problem."""
-        return self._load(Problem, Problem.load)
+        return self._load(Problem)
 
     def allocation(self) -> Allocation | None:
         """Where each user is served, and with how many steps."""
-        return self._load(Allocation, Allocation.load)
+        return self._load(Allocation)
 
     def serving(self) -> Serving | None:
         """How the offloaded users were served in batches."""
-        return self._load(Serving, lambda path: Serving.from_dict(read_json(path), str(path)))
+        return self._load(Serving)
 
     def validation(self) -> Validation | None:
         """The predictions held against what was measured."""
-        return self._load(Validation, lambda path: Validation.from_dict(read_json(path), str(path)))
+        return self._load(Validation)
+
+    def need(self, kind: type[T]) -> T:
+        """What the file of a ``kind`` of product holds.
+
+        Raises :class:`InputError` where there is none, and says which verb makes it.
+        """
+        product = self._load(kind)
+        if product is None:
+            file = _FILES[kind]
+            raise InputError(
+                f"{self.path}: {file.name} ({file.what}) is missing; `testbed {file.verb}` makes it"
+            )
+        return product
 
     def baselines(self) -> tuple[Baseline, ...]:
         """What each method comes to on the problem."""
@@ -167,7 +205,25 @@ class RunFolder:
 
     def save(self, product: Product) -> None:
         """Write a product's file, in place of an earlier one."""
-        write_json(self.path / _FILES[type(product)], product.to_dict())
+        path = self._path(type(product))
+        if isinstance(product, (Problem, Allocation)):
+            product.save(path)
+        else:
+            write_json(path, product.to_dict())
+
+    def adopt(self, problem: Problem, allocation: Allocation) -> None:
+        """Write an allocation from elsewhere; a validation of another one is removed."""
+        old_problem, old = self.problem(), self.allocation()
+        same = (
+            old_problem is not None
+            and old is not None
+            and old_problem.to_dict() == problem.to_dict()
+            and (old.offload, old.steps) == (allocation.offload, allocation.steps)
+        )
+        if not same:
+            self._path(Validation).unlink(missing_ok=True)
+        self.save(problem)
+        self.save(allocation)
 
     def save_baselines(self, baselines: Iterable[Baseline]) -> None:
         """Write ``baselines.json``."""
@@ -203,18 +259,47 @@ class RunFolder:
         """The image of a stage's record, shape (height, width, 3)."""
         return read_image(self.image_path(stage, record))
 
+    def save_tasks(self, tasks: Iterable[Task]) -> None:
+        """Write ``execution/tasks.json``: which tasks carry out the allocation."""
+        write_json(self._tasks_path, {"tasks": [task.id for task in tasks]})
+
+    def executed(self) -> list[Record]:
+        """The records of the allocation's execution, in the order of its tasks.
+
+        Raises :class:`InputError` where it was not executed, or not to its end.
+        """
+        again = "`testbed execute` makes what is missing"
+        if not self._tasks_path.exists():
+            raise InputError(f"{self._tasks_path}: no such file; {again}")
+        ids = read_json(self._tasks_path)["tasks"]
+        records = {record.id: record for record in self.records("execution")}
+        if missing := sum(key not in records for key in ids):
+            raise InputError(
+                f"{self.path}: {missing} of {len(ids)} images are not executed; {again}"
+            )
+        made = [records[key] for key in ids]
+        return as_of([record.task for record in made], made)
+
     def missing(self) -> list[str]:
-        """What the run has not produced yet, in words."""
+        """What a report shows and the run has not produced yet, in words."""
         stages: tuple[Stage, ...] = ("calibration", "execution")
         missing = [
             f"{stage} records ({stage}/records.jsonl)"
             for stage in stages
             if not self.records(stage)
         ]
+        files = [_FILES[kind] for kind in _SHOWN]
         return missing + [
-            f"{what} ({name})" for name, what in _NEEDED.items() if not (self.path / name).exists()
+            f"{file.what} ({file.name})" for file in files if not (self.path / file.name).exists()
         ]
 
-    def _load(self, kind: type[T], load: Callable[[Path], T]) -> T | None:
-        path = self.path / _FILES[kind]
-        return load(path) if path.exists() else None
+    @property
+    def _tasks_path(self) -> Path:
+        return self.path / "execution" / "tasks.json"
+
+    def _load(self, kind: type[T]) -> T | None:
+        path = self._path(kind)
+        return _FILES[kind].load(path) if path.exists() else None
+
+    def _path(self, kind: type) -> Path:
+        return self.path / _FILES[kind].name

@@ -6,6 +6,8 @@ import random
 
 import numpy as np
 
+from calibration.profiles.build import build
+from calibration.profiles.profile import MetricDefinition, Metrics
 from calibration.records.record import Measured, Record
 from calibration.records.scale import Scales
 from calibration.records.task import ModelSpec
@@ -15,6 +17,7 @@ GRID = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32]
 CLASSES = ("object", "scene", "relation")
 HARDER = {"object": 1.0, "scene": 0.8, "relation": 0.6}
 SCALES = Scales.of(error_unit=0.4, utility_floor=60.0, utility_ceiling=90.0)
+METRICS = Metrics(MetricDefinition("relative distance"), MetricDefinition("rescaled CLIP score"))
 MODELS = {
     place: ModelSpec(
         model=model, device="cpu", dtype="float32", scheduler="DDIMScheduler", guidance=3.0
@@ -92,6 +95,12 @@ class World:
             )
             for seed in range(images)
         ]
+
+
+def profiles(records, classes=CLASSES, **change):
+    """Profiles of the world's ``records``; ``change``: other arguments of :func:`build`."""
+    given = {"scales": scales(classes), "distances": {}, "metrics": METRICS, "environment": {}}
+    return build(records, **{**given, **change})
 
 
 def scales(classes=CLASSES):

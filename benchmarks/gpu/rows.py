@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmarks.gpu.jobs.serving import CEILING, OVER_STOCK
 from benchmarks.gpu.jobs.speed import STEPS
-from testbed.commands.bench import BatchRow, BenchReport, best_rate
+from testbed.commands.bench_report import BatchRow, BenchReport, best_rate
 
 Row = tuple[str, str, str]
 

@@ -13,7 +13,7 @@ from testbed.commands.bench import PROMPT
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.request import Request
 from testbed.engines.timing import time_batches
-from testbed.models import architectures
+from testbed.models import architectures, catalogue
 from testbed.models.memory import guard_decoder
 
 REQUESTS = 32
@@ -76,7 +76,7 @@ def random_pipeline(name: str, setting: Setting) -> DiffusionPipeline:
 
 def guidance_of(name: str) -> float:
     """The architecture's own guidance scale."""
-    return architectures.find(name).guidance
+    return catalogue.find(name).guidance
 
 
 def goals(comparison: Comparison) -> dict[str, bool]:

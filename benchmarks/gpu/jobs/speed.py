@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from benchmarks.gpu.notes import Notes, said
 from benchmarks.gpu.setting import Setting
-from testbed.commands.bench import BatchRow, BenchReport, best_rate, measure
+from testbed.commands.bench import measure
+from testbed.commands.bench_report import BatchRow, BenchReport, best_rate
 
 STEPS = 20  # those of the published figures
 REPEATS = 2

@@ -109,8 +109,8 @@ def _frechet(profiles: Profiles) -> list[Verdict]:
     for (value, reason), where in alike.items():
         names = "all classes and places" if len(where) == count else "; ".join(where)
         verdict = NOT_TESTED if reason else PASS
-        allowed = "more pictures than features"
-        judged = f"Fréchet distances carried: {names}"
+        allowed = "more images than features"
+        judged = f"Fréchet distances from enough images: {names}"
         rows.append(Verdict(_ABOUT, judged, value, allowed, verdict, reason=reason))
     return rows
 
@@ -126,7 +126,7 @@ def _frechet_sizes(profile: ClassProfile) -> tuple[str, str]:
         point.note if point.carried is not None else "not said by the profile"
         for point in profile.frechet
     ]
-    return f"{value} pictures a point", next(filter(None, notes), "")
+    return f"{value} images a point", next(filter(None, notes), "")
 
 
 def _drift(places: Mapping[str, Drift]) -> list[Verdict]:
@@ -141,7 +141,7 @@ def _drift(places: Mapping[str, Drift]) -> list[Verdict]:
             f"{100 * abs(change):.1f} % {'slower' if change > 0 else 'quicker'} than when "
             f"calibrated (± {100 * uncertainty:.1f} %)"
         )
-        allowed = f"{100 * goal:g} %, beyond that doubt"
+        allowed = f"{100 * goal:g} %, beyond that uncertainty"
         judged = f"drift of the machine: {place}"
         rows.append(_judge(judged, value, allowed, abs(change) / (goal + uncertainty)))
     return rows

@@ -37,7 +37,7 @@ def _total(total: Total) -> Verdict:
     if total.measured is None:
         return Verdict.not_tested("prediction", judged, "not measured")
     if total.low is None or total.high is None:
-        reason = "no interval: as many pictures as the calibration has"
+        reason = "no interval: as many images as the calibration has"
         return Verdict.not_tested("prediction", judged, reason)
     value = f"predicted {total.predicted:.4g}, measured {total.measured:.4g} {unit}".rstrip()
     allowed = f"{total.low:.4g} to {total.high:.4g} {unit}".rstrip()

@@ -6,37 +6,17 @@ import numpy as np
 import pytest
 
 from calibration.comparison import Total
-from calibration.costs.batch import fit_batching, seconds
+from calibration.costs.batch import seconds
 from calibration.costs.drift import Drift
 from calibration.serving.completion import compare, predict, removed
 from calibration.serving.serving import Completion, MeasuredCompletion
 from calibration.serving.simulator import ORDERS, poisson, simulate
 from solver.inputs import InputError
+from tests.calibration.costs.timings import affine, batch_cost, decode, text
 from tests.calibration.serving.tick_by_tick import tick_by_tick
 
 
-def affine(batch):
-    return 0.012 + 0.004 * batch
-
-
-def text(batch):
-    return 0.003 + 0.002 * batch
-
-
-def decode(batch):
-    return 0.004 + 0.01 * batch
-
-
 STAGES = (affine, text, decode)
-
-
-def batch_cost(rng, sd=0.03, each=12):
-    """What timings of the three stages, with noise of relative ``sd``, come to."""
-    batches = np.repeat((1, 2, 4, 8, 16, 32), each)
-    timings = (
-        (batches, cost(batches) * np.exp(rng.normal(0, sd, len(batches)))) for cost in STAGES
-    )
-    return fit_batching(*timings, memory=2.5e6)
 
 
 def test_no_batch_beyond_the_largest_that_was_timed():
@@ -78,8 +58,8 @@ def test_predictions_are_of_the_simulation_and_beside_the_papers():
     cost = batch_cost(np.random.default_rng(8))
     steps, arrivals = [3, 7, 5], [0.5, 0.6, 9.0]
     prediction = predict(cost, arrivals, steps, 2)
-    text = json.dumps(prediction.to_dict(), allow_nan=False)
-    assert Completion.from_dict(json.loads(text)) == prediction
+    file = json.dumps(prediction.to_dict(), allow_nan=False)
+    assert Completion.from_dict(json.loads(file)) == prediction
     assert predict(cost, arrivals, steps, 2) == prediction
     tick, *others = (
         lambda batch, call=call: seconds(call, batch)

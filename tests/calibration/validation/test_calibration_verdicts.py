@@ -72,7 +72,7 @@ def test_curves_are_held_against_the_goal_of_five_percent(profiles):
         assert verdict.verdict == (PASS if family.held_out_error <= 0.05 else FAIL)
 
 
-def test_frechet_distances_are_carried_or_not_and_the_same_is_said_once(profiles):
+def test_frechet_distances_have_enough_images_or_not_and_the_same_is_said_once(profiles):
     def measured(place, profile):
         note = None if place == "edge" else "too few"
         points = tuple(
@@ -81,9 +81,9 @@ def test_frechet_distances_are_carried_or_not_and_the_same_is_said_once(profiles
         return replace(profile, frechet=points)
 
     rows = judged(of_calibration(with_classes(profiles, measured)), "Fréchet")
-    short, carried = sorted(rows, key=lambda verdict: verdict.verdict)
-    assert (short.verdict, short.reason, carried.verdict) == (NOT_TESTED, "too few", PASS)
-    assert short.value == "12 to 80 pictures a point"
+    short, enough = sorted(rows, key=lambda verdict: verdict.verdict)
+    assert (short.verdict, short.reason, enough.verdict) == (NOT_TESTED, "too few", PASS)
+    assert short.value == "12 to 80 images a point"
     none = judged(of_calibration(profiles), "Fréchet")
     assert [(verdict.verdict, verdict.reason) for verdict in none] == [(NOT_TESTED, "not measured")]
     assert "all classes" in none[0].judged

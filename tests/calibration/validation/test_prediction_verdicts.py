@@ -27,7 +27,7 @@ def test_totals_pass_fail_or_say_why_they_were_not_tested():
         row(None, None),
         row(None, low=None, high=None),
         row(False, 8.0, basis="modelled"),
-        row(note="few pictures"),
+        row(note="few images"),
     ]
     totals = of_predictions(validation(rows))[: len(rows)]
     expected = [PASS, FAIL, NOT_TESTED, NOT_TESTED, NOT_TESTED, PASS]
@@ -37,7 +37,7 @@ def test_totals_pass_fail_or_say_why_they_were_not_tested():
     assert totals[1].value == "predicted 10.5, measured 8 s" and totals[1].allowed == "9 to 12 s"
     assert totals[2].reason == "not measured" and "no interval" in totals[3].reason
     assert "no meter" in totals[4].reason
-    assert totals[5].reason == "few pictures"
+    assert totals[5].reason == "few images"
 
 
 @pytest.mark.parametrize("users", [2, 5, 30, 300])

@@ -14,12 +14,17 @@ _SHOWN = 160  # characters of a value in a message
 def shown(value: object) -> str:
     """``value`` as a message shows it: in one line, and shortened."""
     try:
-        text = repr(value)
+        return shortened(repr(value), _SHOWN)
     except (ValueError, RecursionError):  # an integer of over 4300 digits; nested too deeply
         return f"a {type(value).__name__}"
-    if len(text) <= _SHOWN:
-        return text
-    return f"{text[:_SHOWN]}... ({len(text)} characters)"
+
+
+def shortened(text: str, longest: int) -> str:
+    """``text`` in one line, and, of more than ``longest`` characters, its beginning."""
+    start = text[:longest]
+    if not start.isprintable():
+        start = ascii(start)[1:-1]
+    return start if len(text) <= longest else f"{start}... ({len(text)} characters)"
 
 
 def is_whole(value: object) -> bool:

@@ -8,23 +8,25 @@ import math
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING
+from functools import partial
 from itertools import repeat
-from typing import Any, Self
+from typing import Any
 
 from calibration.checks import (
     LARGEST_INT,
     is_number,
     is_whole,
     number_allowed,
-    shown,
     whole_allowed,
 )
+from calibration.fault import Fault
 from solver.inputs import InputError, check_keys
 
 #: Checks a value and converts it; raises :class:`Fault`.
 Reader = Callable[[Any], Any]
+_DEEPEST = 50  # lists and tables in each other, where anything may stand
 #: The key of a field's :class:`Limits` in its metadata.
 LIMITS = "limits"
 
@@ -40,31 +42,6 @@ class Limits:
     empty: bool = True
     omit_none: bool = False
     key: str | None = None
-
-
-class Fault(Exception):
-    """A value is refused: ``text`` and ``allowed`` say why, ``path`` where. It gains its path on
-    the way up, so that what is accepted pays for none.
-    """
-
-    def __init__(self, text: str, allowed: str = "") -> None:
-        super().__init__(text)
-        self.text, self.allowed, self.path, self.depth = text, allowed, "", 0
-
-    def under(self, step: str) -> Self:
-        """The same, seen from the list or table that holds the value at ``step``."""
-        self.path, self.depth = step + self.path, self.depth + 1
-        return self
-
-    def message(self, where: str) -> str:
-        """One line that begins with ``where``."""
-        parts = [where, self.path.removeprefix("."), self.text]
-        text = ": ".join(part for part in parts if part)
-        return f"{text}; allowed: {self.allowed}" if self.allowed else text
-
-
-def _found(value: Any, allowed: str) -> Fault:
-    return Fault(f"found {shown(value)}", allowed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,13 +89,14 @@ def read_object(cls: type[Any], values: Any) -> Any:
     if isinstance(values, cls):
         return values
     if not isinstance(values, dict):
-        raise _found(values, "a table")
+        raise Fault.found(values, "a table")
     if (expected := getattr(cls, "SCHEMA", None)) is not None:
         if (schema := values.get("schema")) != expected:
-            raise _found(schema, f"'{expected}'").under(".schema")
+            raise Fault.found(schema, f"'{expected}'").under(".schema")
         values = {key: value for key, value in values.items() if key != "schema"}
     of = layout(cls)
     if not values.keys() <= of.keys:
+        _check_names(values)
         try:
             check_keys("", values, [field.key for field in of.fields])
         except InputError as error:
@@ -162,7 +140,7 @@ def _reader(hint: Any, limit: Limits) -> Reader:
 def _bool(limit: Limits) -> Reader:
     def read(value: Any) -> bool:
         if not isinstance(value, bool):
-            raise _found(value, "true or false")
+            raise Fault.found(value, "true or false")
         return value
 
     return read
@@ -173,7 +151,7 @@ def _int(limit: Limits) -> Reader:
 
     def read(value: Any) -> int:
         if not is_whole(value) or not least <= value <= LARGEST_INT or value < -LARGEST_INT:
-            raise _found(value, whole_allowed(least, value))
+            raise Fault.found(value, whole_allowed(least, value))
         return value
 
     return read
@@ -187,7 +165,7 @@ def _float(limit: Limits) -> Reader:
         if type(value) is float and low <= value < math.inf and above is None:
             return value  # nearly every value: a quick way for them
         if not is_number(value) or value < low or (above is not None and value <= above):
-            raise _found(value, number_allowed(least, above))
+            raise Fault.found(value, number_allowed(least, above))
         return float(value)
 
     return read
@@ -201,7 +179,7 @@ def _str(limit: Limits) -> Reader:
     def read(value: Any) -> str:
         good = isinstance(value, str) and (value or limit.empty)
         if not good or (limit.choices is not None and value not in limit.choices):
-            raise _found(value, allowed)
+            raise Fault.found(value, allowed)
         return value
 
     return read
@@ -252,52 +230,55 @@ def _tuple(arguments: tuple[Any, ...], limit: Limits) -> Reader:
     def read(value: Any) -> tuple[Any, ...]:
         good = isinstance(value, (list, tuple)) and (value or limit.empty)
         if not good or (size is not None and len(value) != size):
-            raise _found(value, allowed)
-        items: list[Any] = []
-        try:
-            for item, read_item in zip(value, fixed or repeat(each)):
-                items.append(read_item(item))
-        except Fault as fault:
-            raise fault.under(f"[{len(items)}]") from None
-        return tuple(items)
+            raise Fault.found(value, allowed)
+        return _items(value, fixed or repeat(each))
 
     return read
+
+
+def _items(values: Iterable[Any], readers: Iterable[Reader]) -> tuple[Any, ...]:
+    items: list[Any] = []
+    try:
+        for item, read_item in zip(values, readers):
+            items.append(read_item(item))
+    except Fault as fault:
+        raise fault.under(f"[{len(items)}]") from None
+    return tuple(items)
 
 
 def _table(content: Reader, limit: Limits) -> Reader:
     def read(value: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping):
-            raise _found(value, "a table")
+            raise Fault.found(value, "a table")
         if not value and not limit.empty:
             raise Fault("found none", "at least one")
         items: dict[str, Any] = {}
+        _check_names(value)
         for key, item in value.items():
-            if not isinstance(key, str):
-                raise _found(key, "a string as a name")
             try:
                 items[key] = content(item)
             except Fault as fault:
-                raise fault.under(f".{_name(key)}") from None
+                raise fault.under(f".{key}") from None
         return items
 
     return read
 
 
-def _name(key: str) -> str:
-    """A key of a file, as part of a path in a message."""
-    return key if key.isprintable() and len(key) <= 60 else shown(key)
+def _check_names(values: Mapping[Any, Any]) -> None:
+    for key in values:
+        if not isinstance(key, str):
+            raise Fault.found(key, "names that are strings")
 
 
-def _anything(value: Any) -> Any:
-    """Whatever JSON can hold."""
+def _anything(value: Any, depth: int = 0) -> Any:
+    """Whatever JSON can hold, with lists for tuples."""
     if value is None or isinstance(value, (str, bool)) or is_number(value):
         return value
+    if not isinstance(value, (Mapping, list, tuple)):
+        raise Fault.found(value, "a string, finite number, true, false, null, list or table")
+    if depth == _DEEPEST:
+        raise Fault(f"found more than {_DEEPEST} lists or tables in each other")
+    inner = partial(_anything, depth=depth + 1)
     if isinstance(value, Mapping):
-        return _ANY_TABLE(value)
-    if isinstance(value, (list, tuple)):
-        return list(_ANY_LIST(value))
-    raise _found(value, "a string, finite number, true, false, null, list or table")
-
-
-_ANY_TABLE = _table(_anything, Limits())
-_ANY_LIST = _tuple((Any, ...), Limits())
+        return _table(inner, Limits())(value)
+    return list(_items(value, repeat(inner)))

@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING
 from typing import Any, ClassVar, Self, TypeVar
 
-from calibration.readers import LIMITS, Fault, Limits, layout, read_object
+from calibration.fault import Fault
+from calibration.readers import LIMITS, Limits, layout, read_object
 from solver.inputs import InputError
 
 T = TypeVar("T")
@@ -77,13 +78,10 @@ class Schema:
         Raises :class:`InputError`, one line that begins with ``where`` and names the field, for a
         missing, unknown or wrong one.
         """
-        where = where or cls.__name__
         try:
             return read_object(cls, values)
         except Fault as fault:
-            raise InputError(fault.message(where)) from None
-        except RecursionError:
-            raise InputError(f"{where}: found lists or tables nested too deeply") from None
+            raise InputError(fault.message(where or cls.__name__)) from None
 
     def check(self, where: str) -> None:
         """Raise :class:`InputError` for a field whose value ``from_dict`` would refuse."""

@@ -71,6 +71,11 @@ def interpolation_weights(at: ArrayLike, grid: ArrayLike) -> Array:
     return np.stack([np.interp(x, grid, unit) for unit in np.eye(len(grid))], axis=1)
 
 
+def group_medians(values: Array, groups: NDArray[np.int_]) -> Array:
+    """The median of the ``values``, shape (n,), of each group; ``groups``: (n,), 0, 1, ..."""
+    return np.array([np.median(values[groups == group]) for group in range(groups.max() + 1)])
+
+
 def matrix(values: Array) -> Matrix:
     """A matrix as nested tuples, as dataclasses hold it."""
     return tuple(tuple(row) for row in values.tolist())

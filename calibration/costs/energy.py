@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.costs.line import LackOfFit, MedianPoint, fit_line
+from calibration.costs.line import LackOfFit, MedianPoint, fit_line, median_points
 from calibration.costs.metering import Metered
 from calibration.costs.power_law import ConstantPower, PowerLaw, constant_power, law
 from calibration.costs.time import TimeFit
 from calibration.schema import Schema, frozen, limits
-from calibration.statistics import MEDIAN_SE, Array, Matrix, matrix, r_squared
+from calibration.statistics import MEDIAN_SE, Array, Matrix, group_medians, matrix, r_squared
 
 #: The paper's k in W/GHz³.
 PAPER_COEFFICIENT = 0.01
@@ -85,11 +85,11 @@ def fit_energy(images: Metered | None, time: TimeFit) -> EnergyFit | None:
         )
         return None
     relative, dof = means.relative_error(images)
-    medians = np.array([np.median(images.seconds[means.where == i]) for i in np.flatnonzero(good)])
-    counts, n, joules = means.counts[good], means.n[good], means.watts[good] * medians
+    counts, n = means.counts[good], means.n[good]
+    joules = means.watts[good] * group_medians(images.seconds, means.where)[good]
     time_error = MEDIAN_SE * images.spread / np.sqrt(n) if dof is not None else 0.0
     expected = joules
-    for _ in range(3):  # errors relative to the line: chance lows must not gain weight
+    for _ in range(3):  # errors relative to the line, so that no value gains weight by being low
         sd = expected * np.hypot(relative, time_error)
         line, covariance, lack = fit_line(counts, joules, sd, dof)
         expected = line[0] + line[1] * counts
@@ -105,10 +105,7 @@ def fit_energy(images: Metered | None, time: TimeFit) -> EnergyFit | None:
         dof=max(1, len(counts) - 2) if dof is None else dof,
         r2=r_squared(joules, expected),
         n=int(n.sum()),
-        points=tuple(
-            MedianPoint(int(count), float(value), int(number))
-            for count, value, number in zip(counts, joules, n, strict=True)
-        ),
+        points=median_points(counts, joules, n),
         lack_of_fit=lack,
         idle_watts=idle,
         dynamic_overhead_j=None if idle is None else overhead - idle * time.overhead,

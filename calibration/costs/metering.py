@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from calibration.records.record import Measured, Record
 from calibration.schema import Schema, frozen, limits
-from calibration.statistics import MAD_SD, Array
+from calibration.statistics import MAD_SD, Array, group_medians
 
 _DISTURBED = 6  # standard deviations from the median time
 
@@ -100,9 +100,8 @@ def _undisturbed(steps: Array, seconds: Array) -> tuple[NDArray[np.bool_], float
     """Which images, shape (n,), are near the median time of their step count, and the relative sd
     of an image's time about that median.
     """
-    counts, where, images = np.unique(steps, return_inverse=True, return_counts=True)
-    medians = np.array([np.median(seconds[where == i]) for i in range(len(counts))])
-    deviations = np.abs(seconds / medians[where] - 1)
+    _, where, images = np.unique(steps, return_inverse=True, return_counts=True)
+    deviations = np.abs(seconds / group_medians(seconds, where)[where] - 1)
     repeated = deviations[images[where] > 1]
     spread = MAD_SD * float(np.median(repeated)) if len(repeated) else 0.0
     if not spread > 0:

@@ -1,13 +1,20 @@
-"""Time against steps: T = overhead + step_time * s, the affine form of eq. (3), with its
-uncertainty.
-"""
+"""Time against steps: T = overhead + step_time * s, the affine form of eq. (3)."""
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from calibration.costs.line import LackOfFit, MedianPoint, fit_line
+from calibration.costs.line import LackOfFit, MedianPoint, fit_line, median_points
 from calibration.schema import Schema, frozen, limits
-from calibration.statistics import MAD_SD, MEDIAN_SE, Z95, Matrix, matrix, r_squared
+from calibration.statistics import (
+    MAD_SD,
+    MEDIAN_SE,
+    Z95,
+    Array,
+    Matrix,
+    group_medians,
+    matrix,
+    r_squared,
+)
 from solver.inputs import InputError
 
 
@@ -76,24 +83,13 @@ def fit_time(steps: ArrayLike, seconds: ArrayLike) -> TimeFit:
         raise InputError(
             f"time: found {len(counts)} step count(s); allowed: at least 2 different ones"
         )
-    medians = np.array([np.median(seconds[where == i]) for i in range(len(counts))])
-    images = np.bincount(where)
-
-    repeated = images[where] > 1
-    # a median of n lies nearer to its own n images than the true one does: by about sqrt((n - 1) /
-    # n)
-    deviations = (
-        np.abs(seconds / medians[where] - 1) * np.sqrt(images / np.maximum(images - 1, 1))[where]
-    )[repeated]
-    spread = MAD_SD * np.median(deviations) * MEDIAN_SE if len(deviations) else 0.0
+    medians, images = group_medians(seconds, where), np.bincount(where)
+    spread = _relative_spread(seconds / medians[where] - 1, images[where])
     known = spread > 0
-    sd = medians * (spread if known else 1.0) / np.sqrt(images)
-
+    sd = medians * (spread * MEDIAN_SE if known else 1.0) / np.sqrt(images)
     dof = len(seconds) - len(counts) if known else None
     (overhead, step_time), covariance, lack = fit_line(counts, medians, sd, dof)
-    residuals = seconds / (overhead + step_time * steps) - 1
-    low, high = np.quantile(residuals, [0.025, 0.975])
-
+    low, high = np.quantile(seconds / (overhead + step_time * steps) - 1, [0.025, 0.975])
     through_origin = float(np.sum(counts * medians / sd**2) / np.sum(counts**2 / sd**2))
     return TimeFit(
         overhead=float(overhead),
@@ -106,8 +102,17 @@ def fit_time(steps: ArrayLike, seconds: ArrayLike) -> TimeFit:
         basis="measured",
         lack_of_fit=lack,
         paper=PaperTime(through_origin, r_squared(medians, through_origin * counts)),
-        points=tuple(
-            MedianPoint(int(count), float(median), int(number))
-            for count, median, number in zip(counts, medians, images, strict=True)
-        ),
+        points=median_points(counts, medians, images),
     )
+
+
+def _relative_spread(deviations: Array, images: NDArray[np.int_]) -> float:
+    """The relative sd of an image, from its deviation from the median of its step count.
+
+    Both arguments have shape (n,); ``images`` counts those of the same step count. A median of n
+    lies nearer to its own n images than the true median does, by about sqrt((n - 1) / n). Returns 0
+    if no step count was repeated.
+    """
+    scaled = np.abs(deviations) * np.sqrt(images / np.maximum(images - 1, 1))
+    repeated = scaled[images > 1]
+    return MAD_SD * float(np.median(repeated)) if len(repeated) else 0.0

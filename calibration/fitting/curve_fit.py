@@ -114,6 +114,12 @@ class FamilyFit(Schema):
         gradient = family.gradient(steps, p)
         return family.function(steps, p), gradient @ np.array(self.covariance) @ gradient.T
 
+    def point_sd(self, steps: Array, se: Array) -> Array:
+        """A point's sd about the curve at ``steps``; ``se`` is its standard error; all (m,)."""
+        if isinstance(self.parameters, InterpolationTable):
+            se = np.interp(steps, self.parameters.steps, self.parameters.sd)
+        return self.noise * se
+
 
 @frozen
 class LeftOut(Schema):

@@ -143,8 +143,8 @@ FAMILIES = {
             _exponential,
             _exponential_gradient,
             (_POSITIVE, _RATE),
-            1,
-            ("exponential_floor",),
+            shape=1,
+            within=("exponential_floor",),
         ),
         Family(
             "exponential_floor",
@@ -152,7 +152,7 @@ FAMILIES = {
             ("scale", "decay", "floor"),
             *_with_floor(_exponential, _exponential_gradient),
             (_POSITIVE, _RATE, _POSITIVE),
-            1,
+            shape=1,
         ),
         Family(
             "power",
@@ -161,8 +161,8 @@ FAMILIES = {
             _power,
             _power_gradient,
             (_POSITIVE, _RATE),
-            1,
-            ("power_floor",),
+            shape=1,
+            within=("power_floor",),
         ),
         Family(
             "power_floor",
@@ -170,7 +170,7 @@ FAMILIES = {
             ("scale", "exponent", "floor"),
             *_with_floor(_power, _power_gradient),
             (_POSITIVE, _RATE, _POSITIVE),
-            1,
+            shape=1,
         ),
         # eq. (7): 1 - exp(-C2 s)
         Family(
@@ -180,8 +180,8 @@ FAMILIES = {
             _saturating,
             _saturating_gradient,
             (_RATE,),
-            0,
-            ("saturating_amplitude", "saturating_offset"),
+            shape=0,
+            within=("saturating_amplitude", "saturating_offset"),
         ),
         # for a model that does not reach utility 1
         Family(
@@ -191,8 +191,8 @@ FAMILIES = {
             _amplitude,
             _amplitude_gradient,
             (_POSITIVE, _RATE),
-            1,
-            ("saturating_offset",),
+            shape=1,
+            within=("saturating_offset",),
         ),
         # for a score that is not 0 at 0 steps, as no measured score is
         Family(
@@ -202,7 +202,7 @@ FAMILIES = {
             _offset,
             _offset_gradient,
             (_ANY, _POSITIVE, _RATE),
-            2,
+            shape=2,
         ),
         Family(
             "power_ceiling",
@@ -211,7 +211,7 @@ FAMILIES = {
             _ceiling,
             _ceiling_gradient,
             (_ANY, _POSITIVE, _RATE),
-            2,
+            shape=2,
         ),
     )
 }

@@ -1,7 +1,6 @@
 """One family fitted to points: its estimate, its intervals, and whether the points support it."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -77,7 +76,7 @@ def fit_family(
         held_out_error=held_out_error,
         bootstrap_intervals=_bootstrap(family, s, sd, replicates),
     )
-    refusal = _refusal(family, fit, s, y, identifiable, intervals)
+    refusal = _refusal(family, fit, s, y, identifiable, intervals(2.0))
     if refusal is None:
         return Candidate(fit, held_out_square)
     return Candidate(replace(fit, refused=refusal.reason), held_out_square, refusal.curve_supported)
@@ -127,15 +126,17 @@ def _refusal(
     s: Array,
     y: Array,
     identifiable: bool,
-    intervals: Callable[[float], dict[str, Interval]],
+    reach: dict[str, Interval],
 ) -> _Refusal | None:
-    """Why the points do not support the estimate, with its number; None where they do."""
+    """Why the points do not support the estimate, with its number; None where they do.
+
+    ``reach``: the parameters' intervals at 2 standard errors.
+    """
     assert isinstance(fit.parameters, dict)
     values = fit.parameters
     if fit.held_out_error is None:
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         return _Refusal(f"{numbers}: {len(np.unique(s))} step counts for {len(values)} parameters")
-    reach = intervals(2.0)
 
     def refused(name: str, why: str, curve_supported: bool = False) -> _Refusal:
         interval = f"[{reach[name][0]:.4g}, {reach[name][1]:.4g}]"

@@ -11,7 +11,6 @@ from calibration.fitting.curve_fit import (
     TABLE,
     CurveFit,
     FamilyFit,
-    InterpolationTable,
     Prediction,
 )
 from calibration.fitting.discrepancy import correction
@@ -92,15 +91,9 @@ def _interval(
     """The curve at ``s``, and the ends of the interval of a new point."""
     value, covariance = evaluate(fit, s, family)
     # Noise belongs to the measurement, not to a family: the family that fits best tells it.
-    noise = np.full(len(s), np.inf)
-    for member, _ in members(fit, family):
-        table = member.parameters
-        if isinstance(table, InterpolationTable):
-            sd = np.interp(s, table.steps, table.sd)
-        else:
-            sd = _point_sd(fit, s, value)
-        noise = np.minimum(noise, (member.noise * sd) ** 2)
-    variance = np.maximum(np.diag(covariance), 0.0) + noise
+    se = _standard_error(fit, s, value)
+    noise = np.min([member.point_sd(s, se) for member, _ in members(fit, family)], axis=0)
+    variance = np.maximum(np.diag(covariance), 0.0) + noise**2
     half = t_quantile(degrees_of_freedom(fit, family), level) * np.sqrt(variance)
     low = value - half
     if fit.kind == "error" and all(point.value >= 0 for point in fit.points):
@@ -108,8 +101,8 @@ def _interval(
     return value, low, value + half
 
 
-def _point_sd(fit: CurveFit, s: Array, value: Array) -> Array:
-    """A point's standard error at ``s``, up to a factor where none was measured."""
+def _standard_error(fit: CurveFit, s: Array, value: Array) -> Array:
+    """A point's standard error at ``s``; if none was measured, :func:`default_sd` of ``value``."""
     points = sorted(fit.points, key=lambda point: point.steps)
     se = [point.se for point in points if point.se is not None]
     if len(se) < len(points):

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from calibration.checks import shown
 from calibration.costs.batch import BatchCost
 from calibration.costs.energy import EnergyFit
 from calibration.costs.metering import Power
@@ -199,6 +200,6 @@ def _missing(place: str, prompt_class: str, measured: str) -> InputError:
 
 
 def _check_distinct(where: str, names: Iterable[str]) -> None:
-    name, count = Counter(names).most_common(1)[0]
-    if count > 1:
-        raise InputError(f"{where}: found '{name}' {count} times; allowed: once")
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise InputError(f"{where}: found {shown(name)} {count} times; allowed: once")

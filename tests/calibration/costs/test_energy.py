@@ -42,6 +42,7 @@ def coverage(truth, draws=600, **settings):
     return np.mean(inside, axis=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("truth", "settings"),
     [

@@ -69,6 +69,7 @@ def test_intervals_end_where_the_profile_of_chi_square_does(name, known):
                 assert least.fun == pytest.approx(chi2(p) + half, rel=0.02), parameter
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_and_new_points_as_often_as_they_say():
     rng, truth, sd = np.random.default_rng(1), np.array([0.8, 0.3]), 0.02
     family = FAMILIES["saturating_amplitude"]

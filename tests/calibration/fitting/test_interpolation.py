@@ -28,6 +28,7 @@ def test_curves_that_turn_are_recognised_and_interpolated_as_they_are(kind):
     assert not common.monotone
 
 
+@pytest.mark.slow
 def test_noise_is_not_taken_for_a_turn():
     rng = np.random.default_rng(7)
     flags = [

@@ -4,10 +4,13 @@ import dataclasses
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from calibration.records.record import Record, as_of
 from calibration.records.scale import Scale, Scales
 from solver.inputs import InputError
+from tests.calibration.mutations import mutations, read_or_refused
 from tests.calibration.world import World, record
 
 LINE = {
@@ -67,6 +70,12 @@ def test_a_served_request_has_times_and_no_quality():
 def test_what_is_wrong_with_a_line_is_named(part, change, message):
     with pytest.raises(InputError, match=f"^r.jsonl: line 3: {message}"):
         Record.from_dict({**LINE, part: {**LINE[part], **change}}, "r.jsonl: line 3")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_damaged_line_is_read_or_refused(data):
+    read_or_refused(Record.from_dict, data.draw(mutations(LINE)))
 
 
 def test_a_distance_counts_only_where_the_tasks_ask_for_its_converged_image():

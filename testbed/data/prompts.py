@@ -61,13 +61,13 @@ def _take(pool: Sequence[scenes.Caption], count: int, prompt_class: str, setting
 
 
 class FilePrompts:
-    """Prompts of a JSONL file, one ``{"prompt": "...", "class": "..."}`` a line (class optional)."""
+    """Prompts of a JSONL file: ``{"prompt": "...", "class": "..."}`` lines (class optional)."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._pools: dict[str, list[str]] = {}
         for where, value in read_lines(path, ["prompt", "class"]):
-            prompt, prompt_class = value.get("prompt"), value.get("class", "all")
+            prompt, prompt_class = value.get("prompt", ""), value.get("class", "all")
             for name, text in (("prompt", prompt), ("class", prompt_class)):
                 if not isinstance(text, str) or not text.strip():
                     raise InputError(

@@ -164,8 +164,12 @@ def open_pipeline(config: ModelConfig, device: torch.device) -> tuple[DiffusionP
 
 def _from_folder(folder: Path, config: ModelConfig) -> DiffusionPipeline:
     index = check_folder(folder, "model_index.json", config.allow_pickle)
-    options = {_UNUSED: None, "requires_safety_checker": False} if _UNUSED in index else {}
-    options |= {"variant": config.variant, "use_safetensors": None if config.allow_pickle else True}
+    options: dict[str, Any] = {
+        "variant": config.variant,
+        "use_safetensors": None if config.allow_pickle else True,
+    }
+    if _UNUSED in index:
+        options |= {_UNUSED: None, "requires_safety_checker": False}
     try:
         return DiffusionPipeline.from_pretrained(
             folder, dtype=getattr(torch, config.dtype), **options

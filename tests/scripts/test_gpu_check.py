@@ -49,6 +49,7 @@ def test_a_trial_runs_every_job_and_says_each_in_a_line(trial):
         [job.part, job.name] for job in jobs
     ]
     assert {notes(out, job.part, job.name)["state"] for job in jobs} == {"done"}
+    assert not [path for path in out.iterdir() if '"failed"' in path.read_text()]
     assert {path.name for path in out.iterdir()} == {f"{job.part}.json" for job in JOBS}
     assert len({job.part for job in JOBS}) <= 8
 

@@ -6,6 +6,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from benchmarks.engine import Comparison, compare, make_requests
+from benchmarks.gpu.goals import CEILING, OVER_STOCK
 from benchmarks.gpu.notes import Notes
 from benchmarks.gpu.setting import Setting
 from calibration.costs.batch import fit_batching
@@ -18,7 +19,6 @@ from testbed.models.memory import guard_decoder
 
 REQUESTS = 32
 LEVELS = 8  # different step counts: four requests of each, so that a stock call can group them
-OVER_STOCK, CEILING = 3.0, 0.95  # goals, on Stable Diffusion 1.5
 TOLERANCE = 2 / 256  # of a pixel in half precision
 _REPEATS = 3
 
@@ -64,6 +64,10 @@ class Serving:
         sizes, rounds = ((1, 2), 2) if setting.small else (self.sizes, self.rounds)
         timings = time_batches(pipeline, [PROMPT], guidance_of(self.name), sizes, rounds)
         return fit_batching(timings.tick, timings.text, timings.decode, timings.memory).cap
+
+
+SD15 = Serving("sd15")
+SDXL = Serving("sdxl", (1, 2, 4, 8), most=20, rounds=2)
 
 
 def random_pipeline(name: str, setting: Setting) -> DiffusionPipeline:

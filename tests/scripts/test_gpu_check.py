@@ -12,7 +12,7 @@ from benchmarks.gpu.notes import Notes
 from benchmarks.gpu.order import JOBS
 from benchmarks.gpu.summary import BEGIN, END, slug, summarize
 from solver.inputs import InputError
-from testbed.commands.bench import BatchRow, BenchReport, Published, Samples
+from testbed.commands.bench_report import BatchRow, BenchReport, Published, Samples
 
 ROOT = Path(__file__).parents[2]
 WATTS = 300  # of the counter that stands for NVML's
@@ -49,6 +49,7 @@ def test_a_trial_runs_every_job_and_says_each_in_a_line(trial):
         [job.part, job.name] for job in jobs
     ]
     assert {notes(out, job.part, job.name)["state"] for job in jobs} == {"done"}
+    assert not [path for path in out.iterdir() if '"failed"' in path.read_text()]
     assert {path.name for path in out.iterdir()} == {f"{job.part}.json" for job in JOBS}
     assert len({job.part for job in JOBS}) <= 8
 

@@ -48,7 +48,7 @@ def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
     writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _no_formula(value) for name, value in row.items()} for row in rows)
-    write_atomic(path, buffer.getvalue())
+    write_atomic(path, buffer.getvalue().encode("utf-8", "replace"))
 
 
 def _no_formula(value: float | str | None) -> float | str | None:

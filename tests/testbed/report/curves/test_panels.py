@@ -76,7 +76,7 @@ def test_a_point_without_an_interval_makes_the_residuals_relative(measured):
 
 
 def test_a_bar_that_would_flatten_the_curves_is_cut(measured, monkeypatch):
-    """The plot ends at twice the largest time; the table has the bar's end, and the page says it."""
+    """The plot ends at twice the largest time; the table has the bar's end; the page says it."""
     drawn = []
     monkeypatch.setattr(panels, "curve_panel", lambda _, axes: drawn.append(axes) or "")
     cell = measured[0]

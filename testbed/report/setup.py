@@ -124,7 +124,7 @@ def bases(sites: Sequence[Site], cells: Sequence[Cell]) -> list[BasisRow]:
             kinds["Time"][place].add(service.time_basis)
             kinds["Energy"][place].add(service.power_basis)
     return [
-        BasisRow(title, {place: sorted(bases) for place, bases in row.items()})
+        BasisRow(title, {place: sorted(words) for place, words in row.items()})
         for title, row in kinds.items()
     ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from solver.inputs import write_atomic
 
 #: A number, words, or None where there is no value, by column.
-Row = Mapping[str, float | str | None]
+Row = Mapping[str, object]
 
 #: How a formula begins in a spreadsheet.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -55,7 +55,7 @@ def _no_formula(value: float | str | None) -> float | str | None:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
-def _cell(value: float | str | None, widest: int) -> str:
+def _cell(value: object, widest: int) -> str:
     if value is None:
         return "-"
     shown = f"{value:.5g}" if isinstance(value, float) else str(value)

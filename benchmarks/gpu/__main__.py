@@ -48,8 +48,8 @@ def main() -> int:
 
 
 def _run(args: argparse.Namespace, start: float) -> int:
-    from benchmarks.gpu.jobs import JOBS
     from benchmarks.gpu.notes import Notes
+    from benchmarks.gpu.order import JOBS
     from benchmarks.gpu.runner import run_here, run_jobs
     from benchmarks.gpu.setting import SHRINK, Setting
 
@@ -62,6 +62,7 @@ def _run(args: argparse.Namespace, start: float) -> int:
         return run_here(job, Notes(args.out, job.part, job.name), setting)
     wanted = set(args.jobs.split(",")) if args.jobs else {job.part for job in JOBS}
     jobs = [job for job in JOBS if wanted & {job.part, f"{job.part}.{job.name}"}]
+    jobs = [job for job in jobs if job.trial or not setting.small]
     try:  # once for all jobs: they are forked from this process
         importlib.import_module("testbed.cli")
         importlib.import_module("testbed.stages.run")

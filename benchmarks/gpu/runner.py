@@ -23,15 +23,17 @@ import torch
 from benchmarks.gpu.notes import Notes, said
 from benchmarks.gpu.setting import Setting
 
-LAST_LINES = 25
+LAST_LINES = 80
 _LEAST_SECONDS = 3.0  # under which no job is begun
+_TRIAL_PATIENCE = 4  # times as long as on a GPU, where a trial shares its cores with others
 _PATIENCE = 10.0  # s that a killed process is waited for: one in the driver may not end
 
 
 @dataclass(frozen=True)
 class Job:
     """A measurement: ``run(notes, setting)`` notes what it measures and returns a line that tells
-    it. ``seconds``: at most; ``needs``: packages without which it is left out.
+    it. ``seconds``: at most; ``needs``: packages without which it is left out; ``trial``: whether a
+    trial on a CPU runs it.
     """
 
     part: str
@@ -39,6 +41,7 @@ class Job:
     seconds: float
     run: Callable[[Notes, Setting], str]
     needs: tuple[str, ...] = ()
+    trial: bool = True
 
 
 def run_jobs(jobs: Sequence[Job], out: Path, setting: Setting, seconds: float) -> bool:
@@ -48,11 +51,12 @@ def run_jobs(jobs: Sequence[Job], out: Path, setting: Setting, seconds: float) -
         notes, left = Notes(out, job.part, job.name), end - time.monotonic()
         missing = [name for name in job.needs if importlib.util.find_spec(name) is None]
         if missing:
-            notes.add(state="left out", reason=f"not installed: {', '.join(missing)}")
+            notes.begin(state="left out", reason=f"not installed: {', '.join(missing)}")
         elif left < _LEAST_SECONDS:
-            notes.add(state="left out", reason="the time was over")
+            notes.begin(state="left out", reason="the time was over")
         else:
-            _run(job, notes, replace(setting, ends=time.monotonic() + min(job.seconds, left)))
+            most = job.seconds * (_TRIAL_PATIENCE if setting.small else 1)
+            _run(job, notes, replace(setting, ends=time.monotonic() + min(most, left)))
         states.append(report(notes))
     return states == ["done"] * len(jobs)
 
@@ -68,7 +72,7 @@ def report(notes: Notes) -> str:
 
 def _run(job: Job, notes: Notes, setting: Setting) -> None:
     start = time.monotonic()
-    notes.add(state="running")
+    notes.begin(state="running", shrink=setting.shrink)
     with tempfile.TemporaryFile() as log:
         process = multiprocessing.get_context("fork").Process(
             target=_child, args=(job, notes, setting, log.fileno())

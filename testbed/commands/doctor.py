@@ -56,7 +56,7 @@ def about_batches(device, model="embedded:edge"):
     timings = time_batches(
         pipeline, ["a big red ball in the middle"], 3.0, [1, 2, 4, 8, 16], rounds=4
     )
-    return fit_batching(**timings)["verdict"]
+    return fit_batching(timings.tick, timings.text, timings.decode, timings.memory).verdict
 
 
 def about_meter(meter):

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 
 from testbed.report.format import number
 from testbed.report.page import Run, render, view
@@ -92,8 +93,29 @@ def test_the_verdicts_are_listed_worst_first_and_counted(page):
     assert words == sorted(words, key=["FAIL", "NOT TESTED", "PASS"].index)
     assert set(words) == {"FAIL", "NOT TESTED", "PASS"}
     assert f"Of {len(words)} judgements {words.count('FAIL')}" in text
+    rows = re.findall(r"\b(PASS|FAIL|NOT TESTED) [^|]*? (prediction|calibration) ", table)
+    assert len(rows) == len(words)
+    missed = rows.count(("FAIL", "prediction"))
+    predictions = sum(about == "prediction" for _, about in rows)
+    assert f"({missed} of {predictions} on predictions, " in text
     total = "FAIL Fréchet distance (60 images) prediction predicted 4.1, measured 5.6 3.6 to 4.7"
     assert total in table
+
+
+def test_modelled_energy_is_not_what_is_furthest_from_its_prediction(run, undrawn):
+    """It is watts times time, so its error is the time's."""
+    shown = view(Run.read(run))
+    energy, *others = sorted(shown.totals, key=lambda total: total.basis != "modelled")
+    wrong = replace(energy, relative_error=-0.9)
+    text = render(replace(shown, worst_first=[wrong, *others]))
+    furthest = re.search(r"Furthest from its prediction: <strong>(.*?),", text)[1]
+    assert energy.basis == "modelled" and furthest == others[0].quantity
+
+
+def test_checksums_are_folded_away(page):
+    text = page.line()
+    assert "Utility : rescaled CLIP score, model embedded:clip." in text
+    assert "Checksums of what the metrics use Utility, model: 87a843d8a6fd" in text
 
 
 def test_one_command_repeats_the_run(run, page):

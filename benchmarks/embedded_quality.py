@@ -10,17 +10,24 @@ again.
 
 import argparse
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from diffusers import DiffusionPipeline
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torchmetrics.image.kid import KernelInceptionDistance
 from tqdm import tqdm
 
+from calibration.schema import Schema, frozen
 from solver.inputs import write_atomic, write_json
 from testbed.config import ModelConfig
-from testbed.embedded.scenes import CLASSES, captions, render
+from testbed.embedded.scenes import CLASSES, Caption, captions, render
+from testbed.engines.stock import to_uint8
 from testbed.environment import environment
 from testbed.metrics.clip import Clip
 from testbed.metrics.distances import frechet
@@ -32,8 +39,53 @@ GRID = (1, 2, 4, 8, 16, 24, 32, CONVERGED)
 GUIDANCE = 3.0
 BATCH = 32
 
+Interval = tuple[float, float]  # a mean, and the half-width of its 95 % interval
+Features = NDArray[np.float32]
 
-def sample_captions(count):
+
+@frozen
+class Point(Schema):
+    """What images of ``steps`` steps are worth."""
+
+    steps: int
+    frechet: float
+    kernel: float
+    clip_score: Interval
+    error: Interval
+
+
+@frozen
+class Curve(Schema):
+    """The points of one model, of the weights ``revision``."""
+
+    revision: str
+    points: tuple[Point, ...]
+
+    def at(self, steps: int) -> Point:
+        """The point of that many steps."""
+        return next(point for point in self.points if point.steps == steps)
+
+
+@frozen
+class Real(Schema):
+    """The same of real scenes of the same captions."""
+
+    frechet: float
+    kernel: float
+    clip_score: Interval
+
+
+@frozen
+class Bar(Schema):
+    """A goal that the models were trained for."""
+
+    what: str
+    value: float
+    bar: str
+    reached: bool
+
+
+def sample_captions(count: int) -> list[Caption]:
     """``count`` held-out captions, the classes in turn; a class that runs out starts again (with
     other seeds).
     """
@@ -41,30 +93,31 @@ def sample_captions(count):
     return [pools[CLASSES[i % 3]][i // 3 % len(pools[CLASSES[i % 3]])] for i in range(count)]
 
 
-def generate(pipeline, chosen, steps):
-    """uint8 images (count, 64, 64, 3); the seed of image i is i."""
+def generate(
+    pipeline: DiffusionPipeline, chosen: Sequence[Caption], steps: int
+) -> NDArray[np.uint8]:
+    """Images (count, 64, 64, 3); the seed of image i is i."""
     images = []
     for start in range(0, len(chosen), BATCH):
         part = chosen[start : start + BATCH]
-        generators = [torch.Generator().manual_seed(start + i) for i in range(len(part))]
-        out = pipeline(
-            [c.text for c in part],
+        made = pipeline(
+            [caption.text for caption in part],
             num_inference_steps=steps,
             guidance_scale=GUIDANCE,
-            generator=generators,
+            generator=[torch.Generator().manual_seed(start + i) for i in range(len(part))],
             output_type="np",
         ).images
-        images.append((out * 255).round().clip(0, 255).astype(np.uint8))
+        images.append(to_uint8(made))
     return np.concatenate(images)
 
 
-def interval(values):
+def interval(values: ArrayLike) -> Interval:
     """Mean and half-width of its 95 % interval."""
     values = np.asarray(values)
     return float(values.mean()), float(1.96 * values.std(ddof=1) / np.sqrt(len(values)))
 
 
-def retrieval(clip, count=1024, among=32):
+def retrieval(clip: Clip, count: int = 1024, among: int = 32) -> float:
     """Share of real held-out scenes whose own caption scores best among ``among`` different
     captions.
     """
@@ -81,30 +134,113 @@ def retrieval(clip, count=1024, among=32):
     return right / count
 
 
-class Identity(torch.nn.Module):
-    """Lets torchmetrics work on features that were extracted before."""
-
-    def __init__(self, width):
-        super().__init__()
-        self.num_features = width
-
-    def forward(self, features):
-        return features
-
-
-def kernel_distance(features, reference):
+def kernel_distance(features: Features, reference: Features) -> float:
     """Kernel distance (KID), unbiased at any n: torchmetrics' mean over 20 subsets."""
     size = min(len(features), len(reference), 1000)
+    extracted = torch.nn.Identity()  # torchmetrics works on features that were extracted before
+    extracted.num_features = features.shape[1]
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that features are kept in memory, where they are already
         torch.manual_seed(0)  # torchmetrics draws its subsets from the global generator
-        metric = KernelInceptionDistance(Identity(features.shape[1]), subset_size=size, subsets=20)
+        metric = KernelInceptionDistance(extracted, subset_size=size, subsets=20)
         metric.update(torch.from_numpy(reference), real=True)
         metric.update(torch.from_numpy(features), real=False)
         return float(metric.compute()[0])
 
 
-def main():
+@dataclass(frozen=True)
+class Measure:
+    """What images of the captions ``chosen`` are held against: the features of their texts, and of
+    the ``reference``.
+    """
+
+    clip: Clip
+    chosen: list[Caption]
+    texts: Features
+    reference: Features
+    work: Path
+
+    def clip_score(self, features: Features) -> Interval:
+        """The CLIP score of the chosen captions' images."""
+        cosine = (
+            (features * self.texts).sum(1)
+            / np.linalg.norm(features, axis=1)
+            / np.linalg.norm(self.texts, axis=1)
+        )
+        return interval(np.maximum(0, 100 * cosine))
+
+    def curve(self, name: str, device: torch.device) -> Curve:
+        """The points of the embedded model ``name``, and a sheet of its images of 32 steps."""
+        pipeline, revision = open_pipeline(ModelConfig(f"embedded:{name}"), device)
+
+        def images_at(steps: int) -> NDArray[np.uint8]:
+            path = self.work / f"{name}-{revision}-{steps}-{len(self.chosen)}.npy"
+            if not path.exists():
+                self.work.mkdir(parents=True, exist_ok=True)
+                part = path.with_suffix(".part.npy")
+                np.save(part, generate(pipeline, self.chosen, steps))
+                part.replace(path)
+            return np.load(path)
+
+        converged = images_at(CONVERGED) / 255.0
+        shift = np.roll(np.arange(len(self.chosen)), 3)  # another image of the same class
+        unit = np.sqrt(((converged - converged[shift]) ** 2).mean((1, 2, 3))).mean()
+        points = []
+        for steps in tqdm(GRID, desc=name):
+            made = images_at(steps)
+            features = self.clip.images(made)
+            apart = np.sqrt(((made / 255.0 - converged) ** 2).mean((1, 2, 3))) / unit
+            points.append(
+                Point(
+                    steps=steps,
+                    frechet=frechet(features, self.reference),
+                    kernel=kernel_distance(features, self.reference),
+                    clip_score=self.clip_score(features),
+                    error=interval(apart),
+                )
+            )
+        sheet(self.work / f"{name}-32-steps.png", images_at(32))
+        return Curve(revision, tuple(points))
+
+
+def sheet(path: Path, images: NDArray[np.uint8]) -> None:
+    """Five rows of twelve images, twice their size."""
+    grid = (
+        images[:60].reshape(5, 12, 64, 64, 3).transpose(0, 2, 1, 3, 4).reshape(5 * 64, 12 * 64, 3)
+    )
+    write_atomic(path, png(np.asarray(Image.fromarray(grid).resize((12 * 128, 5 * 128), 0))))
+
+
+def bars(real: Real, curves: dict[str, Curve], retrieved: float) -> list[Bar]:
+    """The goals that the models were trained for, each with what was measured."""
+    edge, light = curves["edge"], curves["light"]
+    best = {name: min(point.frechet for point in curve.points) for name, curve in curves.items()}
+    scores = edge.at(32).clip_score, light.at(32).clip_score
+    gap = scores[0][0] - scores[1][0] - np.hypot(scores[0][1], scores[1][1])
+    table = [
+        ("edge, Fréchet at 1 step over its best", edge.at(1).frechet / best["edge"], ">= 5"),
+        ("light, Fréchet at 1 step over its best", light.at(1).frechet / best["light"], ">= 3"),
+        (
+            "excess over real-against-real at the best, edge over light",
+            (best["edge"] - real.frechet) / (best["light"] - real.frechet),
+            "<= 0.6",
+        ),
+        ("CLIP score at 32 steps, edge over light beyond the interval", gap, "> 0"),
+        ("CLIP retrieval of the right caption among 32", retrieved, ">= 0.95"),
+        (
+            "edge, error at 24 steps over error at 8",
+            edge.at(24).error[0] / edge.at(8).error[0],
+            "<= 0.75",
+        ),
+    ]
+    compare = {">=": lambda a, b: a >= b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b}
+    return [
+        Bar(what, float(value), bar, bool(compare[bar.split()[0]](value, float(bar.split()[1]))))
+        for what, value, bar in table
+    ]
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -116,133 +252,48 @@ def main():
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     clip = Clip("embedded:clip", device)
     chosen = sample_captions(args.count)
-    texts = [c.text for c in chosen]
-    text_features = clip.texts(texts)
+    texts = [caption.text for caption in chosen]
     reference = clip.images(
         [render(c, f"reference/{i}") for i, c in enumerate(sample_captions(2048))]
     )
-    real = clip.images([render(c, f"real/{i}") for i, c in enumerate(chosen)])
-
-    def scores(features):
-        cosine = (
-            (features * text_features).sum(1)
-            / np.linalg.norm(features, axis=1)
-            / np.linalg.norm(text_features, axis=1)
-        )
-        return np.maximum(0, 100 * cosine)
-
-    result = {
+    measure = Measure(clip, chosen, clip.texts(texts), reference, args.work)
+    features = clip.images([render(c, f"real/{i}") for i, c in enumerate(chosen)])
+    retrieved = retrieval(clip)
+    real = Real(
+        frechet(features, reference),
+        kernel_distance(features, reference),
+        measure.clip_score(features),
+    )
+    print(f"real scenes: {real}, retrieval {retrieved:.3f}", flush=True)
+    result: dict[str, Any] = {
         "images_a_point": args.count,
         "guidance": GUIDANCE,
         "converged_steps": CONVERGED,
         "environment": environment(device),
-        "retrieval_top1_of_32": retrieval(clip),
-        "real": {
-            "frechet": frechet(real, reference),
-            "kernel": kernel_distance(real, reference),
-            "clip_score": interval(scores(real)),
-        },
+        "retrieval_top1_of_32": retrieved,
+        "real": real.to_dict(),
     }
-    print(
-        f"real scenes: {result['real']}, retrieval {result['retrieval_top1_of_32']:.3f}", flush=True
-    )
+    curves = {}
     for name in args.models:
-        pipeline, revision = open_pipeline(ModelConfig(f"embedded:{name}"), device)
-
-        def images_at(steps):
-            path = args.work / f"{name}-{revision}-{steps}-{args.count}.npy"
-            if not path.exists():
-                args.work.mkdir(parents=True, exist_ok=True)
-                part = path.with_suffix(".part.npy")
-                np.save(part, generate(pipeline, chosen, steps))
-                part.replace(path)
-            return np.load(path)
-
-        points = []
-        converged = images_at(CONVERGED) / 255.0
-        shift = np.roll(np.arange(args.count), 3)  # another image of the same class
-        unit = np.sqrt(((converged - converged[shift]) ** 2).mean((1, 2, 3))).mean()
-        for steps in tqdm(GRID, desc=name):
-            images = images_at(steps)
-            features = clip.images(images)
-            apart = np.sqrt(((images / 255.0 - converged) ** 2).mean((1, 2, 3))) / unit
-            points.append(
-                {
-                    "steps": steps,
-                    "frechet": frechet(features, reference),
-                    "kernel": kernel_distance(features, reference),
-                    "clip_score": interval(scores(features)),
-                    "error": interval(apart),
-                }
-            )
-        result[name] = {"revision": revision, "points": points}
-        picks = (
-            images_at(32)[:60]
-            .reshape(5, 12, 64, 64, 3)
-            .transpose(0, 2, 1, 3, 4)
-            .reshape(5 * 64, 12 * 64, 3)
-        )
-        write_atomic(
-            args.work / f"{name}-32-steps.png",
-            png(np.asarray(Image.fromarray(picks).resize((12 * 128, 5 * 128), 0))),
-        )
+        curves[name] = measure.curve(name, device)
+        result[name] = curves[name].to_dict()
         print(f"{name}: steps, Fréchet, kernel, CLIP score, error")
-        for p in points:
+        for point in curves[name].points:
+            score, error = point.clip_score, point.error
             print(
-                f"{p['steps']:6} {p['frechet']:9.3f} {p['kernel']:9.4f} {p['clip_score'][0]:7.2f} ± {p['clip_score'][1]:.2f} {p['error'][0]:8.4f} ± {p['error'][1]:.4f}",
+                f"{point.steps:6} {point.frechet:9.3f} {point.kernel:9.4f} "
+                f"{score[0]:7.2f} ± {score[1]:.2f} {error[0]:8.4f} ± {error[1]:.4f}",
                 flush=True,
             )
-    if {"edge", "light"} <= set(result):
-        result["bars"] = bars(result)
-        for bar in result["bars"]:
-            print(
-                f"{'reached' if bar['reached'] else 'MISSED '}  {bar['what']}: {bar['value']:.3g} (bar {bar['bar']})"
-            )
+    if {"edge", "light"} <= set(curves):
+        reached = bars(real, curves, retrieved)
+        result["bars"] = [bar.to_dict() for bar in reached]
+        for bar in reached:
+            state = "reached" if bar.reached else "MISSED "
+            print(f"{state}  {bar.what}: {bar.value:.3g} (bar {bar.bar})")
     if args.output:
         write_json(args.output, result)
     print("first 12 captions of the sheets:", "; ".join(texts[:12]))
-
-
-def bars(result):
-    """The goals that the models were trained for, each with what was measured."""
-    real = result["real"]["frechet"]
-    frechet = {
-        name: {p["steps"]: p["frechet"] for p in result[name]["points"]}
-        for name in ("edge", "light")
-    }
-    best = {name: min(curve.values()) for name, curve in frechet.items()}
-    error = {p["steps"]: p["error"][0] for p in result["edge"]["points"]}
-    score = {
-        name: {p["steps"]: p["clip_score"] for p in result[name]["points"]}
-        for name in ("edge", "light")
-    }
-    gap = (
-        score["edge"][32][0]
-        - score["light"][32][0]
-        - np.hypot(score["edge"][32][1], score["light"][32][1])
-    )
-    table = [
-        ("edge, Fréchet at 1 step over its best", frechet["edge"][1] / best["edge"], ">= 5"),
-        ("light, Fréchet at 1 step over its best", frechet["light"][1] / best["light"], ">= 3"),
-        (
-            "excess over real-against-real at the best, edge over light",
-            (best["edge"] - real) / (best["light"] - real),
-            "<= 0.6",
-        ),
-        ("CLIP score at 32 steps, edge over light beyond the interval", gap, "> 0"),
-        ("CLIP retrieval of the right caption among 32", result["retrieval_top1_of_32"], ">= 0.95"),
-        ("edge, error at 24 steps over error at 8", error[24] / error[8], "<= 0.75"),
-    ]
-    compare = {">=": lambda a, b: a >= b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b}
-    return [
-        {
-            "what": what,
-            "value": float(value),
-            "bar": bar,
-            "reached": bool(compare[bar.split()[0]](value, float(bar.split()[1]))),
-        }
-        for what, value, bar in table
-    ]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ job. Nothing may touch the GPU before the fork: where something did, the child s
 import faulthandler
 import importlib
 import importlib.util
-import multiprocessing
 import os
 import signal
 import sys
@@ -16,8 +15,8 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing.context import ForkProcess
 from pathlib import Path
+from typing import NoReturn
 
 from benchmarks.gpu.notes import Notes, said
 from benchmarks.gpu.setting import Setting
@@ -25,6 +24,7 @@ from benchmarks.gpu.setting import Setting
 LAST_LINES = 80
 _LEAST_SECONDS = 3.0  # under which no job is begun
 _TRIAL_PATIENCE = 4  # times as long as on a GPU, where a trial shares its cores with others
+_POLL = 0.05  # s between two looks at a job's process
 _PATIENCE = 10.0  # s that a killed process is waited for: one in the driver may not end
 
 
@@ -84,49 +84,74 @@ def _run(job: Job, notes: Notes, setting: Setting) -> None:
     start = time.monotonic()
     notes.begin(state="running", shrink=setting.shrink)
     with tempfile.TemporaryFile() as log:
-        process = multiprocessing.get_context("fork").Process(
-            target=_child, args=(job, notes, setting, log.fileno())
-        )
-        process.start()
+        pid = os.fork()
+        if not pid:
+            _child(job, notes, setting, log.fileno())
+        _lead_group(pid)
         try:
-            process.join(setting.left)
+            code = _wait(pid, setting.ends)
         finally:
-            late = process.is_alive()
-            _kill(process)
+            _kill(pid)
         log.seek(0)
         lines = log.read().decode(errors="replace").splitlines()[-LAST_LINES:]
-    seconds, code = time.monotonic() - start, process.exitcode or 0
+    seconds = time.monotonic() - start
     notes.add(seconds=seconds)
-    if late:
+    if code is None:
+        _wait(pid, time.monotonic() + _PATIENCE)
         notes.add(state="failed", reason=f"stopped after {seconds:.0f} s")
     elif code < 0:
         notes.add(state="failed", reason=f"ended by {signal.Signals(-code).name}")
     elif notes.read()["state"] == "running":
         notes.add(state="failed", reason=f"ended with exit code {code}")
-    if late or code:
+    if code != 0:
         notes.add(last_lines=lines)
 
 
-def _kill(process: ForkProcess) -> None:
-    """End the process, and whatever it has started."""
+def _wait(pid: int, end: float) -> int | None:
+    """The exit code of a child, minus the signal's number if one ended it; None if it runs on."""
+    while True:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > end:
+            return None
+        time.sleep(_POLL)
+
+
+def _lead_group(pid: int) -> None:
+    """Make a process the leader of a group of its own; parent and child both do, as either may be
+    the first to need it.
+    """
     try:
-        os.killpg(process.pid or os.getpid(), signal.SIGKILL)
+        os.setpgid(pid, pid)
+    except OSError:  # it has ended, or runs another program already
+        pass
+
+
+def _kill(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
     except ProcessLookupError:
         pass
-    process.join(_PATIENCE)
 
 
-def _child(job: Job, notes: Notes, setting: Setting, log: int) -> None:
-    os.setpgid(0, 0)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))
-    if _is_in_bad_fork():
-        command = [sys.executable, "-m", "benchmarks.gpu", str(notes.path.parent)]
-        command += ["--job", f"{job.part}.{job.name}", "--seconds", f"{setting.left:.1f}"]
-        command += ["--device", setting.device] + ["--shrink"] * setting.small
-        os.execv(sys.executable, command)
-    os._exit(run_here(job, notes, setting))
+def _child(job: Job, notes: Notes, setting: Setting, log: int) -> NoReturn:
+    code = 1
+    try:
+        _lead_group(os.getpid())
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        sys.stdout, sys.stderr = (open(fd, "w", buffering=1, closefd=False) for fd in (1, 2))
+        if _is_in_bad_fork():
+            command = [sys.executable, "-m", "benchmarks.gpu", str(notes.path.parent)]
+            command += ["--job", f"{job.part}.{job.name}", "--seconds", f"{setting.left:.1f}"]
+            command += ["--device", setting.device] + ["--shrink"] * setting.small
+            os.execv(sys.executable, command)
+        code = run_here(job, notes, setting)
+    except BaseException:
+        traceback.print_exc()
+    finally:  # it must never go on as its parent does
+        os._exit(code)
 
 
 def _is_in_bad_fork() -> bool:

@@ -99,16 +99,33 @@ def test_a_job_run_again_forgets_how_it_failed(tmp_path):
     assert done and "last_lines" not in job("job") and "before" not in job("job")
 
 
-def test_where_the_gpu_was_touched_before_the_fork_a_new_python_runs_the_job(tmp_path, monkeypatch):
-    python = tmp_path / "python"
-    python.write_text('#!/bin/sh\necho "$@" > "$3/arguments"\n')
-    python.chmod(python.stat().st_mode | stat.S_IEXEC)
-    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
-    monkeypatch.setattr(sys, "executable", str(python))
+@pytest.fixture
+def touched(tmp_path, monkeypatch):
+    """A GPU that was touched before the fork, and a stand-in for Python that runs a line of sh."""
+
+    def stand_in(line):
+        python = tmp_path / "python"
+        python.write_text(f"#!/bin/sh\n{line}\n")
+        python.chmod(python.stat().st_mode | stat.S_IEXEC)
+        monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+        monkeypatch.setattr(sys, "executable", str(python))
+
+    return stand_in
+
+
+def test_where_the_gpu_was_touched_before_the_fork_a_new_python_runs_the_job(tmp_path, touched):
+    touched('echo "$@" > "$3/arguments"')
     _, job = run(tmp_path, ("good", 30, good))
     arguments = (tmp_path / "arguments").read_text().split()
     assert arguments[:5] == ["-m", "benchmarks.gpu", str(tmp_path), "--job", "part.good"]
     assert job("good")["reason"] == "ended with exit code 0"  # the stand-in made no notes
+
+
+def test_the_new_python_is_bounded_in_time_too(tmp_path, touched):
+    touched("echo waiting; sleep 600")
+    _, job = run(tmp_path, ("good", 3, good))
+    assert job("good")["reason"] == "stopped after 3 s"
+    assert job("good")["last_lines"] == ["waiting"]
 
 
 @pytest.mark.parametrize("rows", [(2, 4, 2)])

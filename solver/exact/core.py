@@ -66,10 +66,6 @@ class Groups:
             up[here] = np.where(move > 0, loss, np.inf).min(axis=1)
         return down, up
 
-    def current(self, index: IntArray) -> FloatArray:
-        """The cost at the start of the groups ``index``."""
-        return self.cost[self.row[index], self.start[index]]
-
     def open_options(
         self, index: IntArray, within: float
     ) -> tuple[IntArray, FloatArray, BoolArray]:
@@ -99,10 +95,12 @@ def search(
     start: IntArray,
     copies: IntArray,
     spare: int,
+    negligible: float,
 ) -> Changes:
     """The best changes to ``start``, which is optimal at ``price`` and leaves ``spare`` edge steps.
 
-    ``row``, ``start`` and ``copies`` have shape (groups,). Dynamic programming over a few users,
+    ``row``, ``start`` and ``copies`` have shape (groups,). A gap of at most ``negligible`` is not
+    closed, but told. Dynamic programming over a few users,
     those that lose least by taking fewer steps and those that lose least by taking more, gives a
     choice that closes most options. This is repeated with more users, until all that are open fit
     in, or a program would take more than :data:`~solver.limits.SEARCH_ADDITIONS` in all or
@@ -117,6 +115,7 @@ def search(
     none = np.empty(0, dtype=np.int64)
     best = Changes(none, none, price * spare + deficit, 0.0)
     margin = 16 * EPS * price * cost.shape[1]  # rounding of a loss
+    rounding = 1e-12 * (np.abs(cost[groups.row, groups.start]) + price * cost.shape[1])
     additions, size = limits.SEARCH_ADDITIONS, 32
     while True:
         noise = margin * (1 + len(best.shift))
@@ -127,9 +126,12 @@ def search(
             floor = price * (spare % divisor if divisor else spare)
             if best.gap - floor + 4 * noise < step * (1 - 1e-6):
                 return best._replace(proven=2 * noise)
-        if best.gap - floor <= noise or not len(core):
+        if best.gap - floor <= max(noise, negligible) or not len(core):
             return best._replace(proven=max(best.gap - floor, 0.0) + 2 * noise)
-        pool = core[_alternating(down[core], up[core])[: 4 * size]]
+        order = _alternating(down[core], up[core])
+        if len(core) <= size:  # all fit in: by least loss alone
+            order = (nearest[core] - rounding[core]).argsort(kind="stable")
+        pool = core[order[: 4 * size]]
         moves, changes, open_options = groups.open_options(pool, best.gap + margin)
         # Of the optima take one that differs from the start in the fewest users. No set of its
         # changes sums to 0 steps, as undoing them would cost nothing. So, ordered to alternate
@@ -140,7 +142,7 @@ def search(
         far = int(np.abs(moves[open_options]).max(initial=0))
         most = far + max(far, spare)
         number = np.where(open_options.any(axis=1), np.minimum(copies[pool], most), 0)
-        tolerance = margin + 1e-12 * float(np.abs(groups.current(pool)).max())
+        tolerance = margin + float(rounding[pool].max())
         losses = np.sort(nearest[pool])
         cut = number
         if (losses[most:] - losses[:-most] <= 4 * tolerance).any():
@@ -156,7 +158,14 @@ def search(
         reach = (most * far + spare) // 2 + 1
         allowance = Allowance(additions, limits.SEARCH_BYTES)
         taken = best_changes(
-            classes, spare, price, best.gap - deficit, deficit + margin, reach, allowance
+            classes,
+            spare,
+            price,
+            limit=best.gap - deficit,
+            enough=max(noise, negligible) - deficit,
+            slack=deficit + margin,
+            reach=reach,
+            allowance=allowance,
         )
         additions = allowance.additions
         if taken is not None:
@@ -170,9 +179,9 @@ def search(
         if allowance.spent:
             return best._replace(proven=best.gap - floor + 2 * noise)
         if whole:
-            rounding = EPS * (len(classes) + 2) * (best.gap + 2 * price * min(reach, far * size))
-            rounding += alike + margin * (1 + len(best.shift))
-            return best._replace(proven=min(rounding, best.gap + noise))
+            error = EPS * (len(classes) + 2) * (best.gap + 2 * price * min(reach, far * size))
+            error += alike + margin * (1 + len(best.shift))
+            return best._replace(proven=min(error, best.gap + noise))
         size *= 4
 
 

@@ -67,6 +67,7 @@ def best_changes(
     spare: int,
     price: float,
     limit: float,
+    enough: float,
     slack: float,
     reach: int,
     allowance: Allowance,
@@ -76,7 +77,8 @@ def best_changes(
     A choice loses the losses of its options, and ``price`` for each of the ``spare`` steps that it
     leaves unused. Only choices that lose less than ``limit`` matter, and only sums of moves from
     -``reach`` to ``reach``. A state is dropped if, with the least that the classes after it must
-    lose, it exceeds the best choice so far by more than ``slack``, the rounding. Returns the index
+    lose, it exceeds the best choice so far by more than ``slack``, the rounding; and a choice that
+    loses ``enough`` or less is not improved. Returns the index
     of each class's option, or None if no choice loses less than ``limit``. When ``allowance`` is
     spent the answer is the best so far.
     """
@@ -122,7 +124,7 @@ def best_changes(
         alive = np.flatnonzero(bound <= best + slack)
         lows.append(new_low)
         picks.append(pick)
-        if not len(alive) or rest.nearest[k] > best + slack:
+        if not len(alive) or rest.nearest[k] > best + slack or best <= enough:
             break
         low, value = new_low + int(alive[0]), new[alive[0] : alive[-1] + 1]
     if answer is None:

@@ -26,10 +26,10 @@ from calibration.sweep.adaptive import UNIFORM, AdaptiveSweep, cells
 from calibration.sweep.grid import sweep
 from solver.inputs import write_json
 from testbed import config
+from testbed.environment import environment
 from testbed.runs.store import RecordStore
 from testbed.stages import run as chain
 from testbed.stages.calibrate import error_and_utility_units
-from testbed.stages.executor import environment
 
 STEPS, CONVERGED, WIDTH, PILOT, MOST = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 50], 96, 0.1, 6, 2000
 MODEL = {

@@ -9,20 +9,23 @@ again.
 """
 
 import argparse
+import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from torchmetrics.image.kid import KernelInceptionDistance
 from tqdm import tqdm
 
 from solver.inputs import write_atomic, write_json
 from testbed.config import ModelConfig
 from testbed.embedded.scenes import CLASSES, captions, render
-from testbed.metrics import quality
+from testbed.environment import environment
+from testbed.metrics.clip import Clip
+from testbed.metrics.distances import frechet
 from testbed.models.pipelines import open_pipeline
 from testbed.runs.store import png
-from testbed.stages.executor import environment
 
 CONVERGED = 96
 GRID = (1, 2, 4, 8, 16, 24, 32, CONVERGED)
@@ -78,6 +81,29 @@ def retrieval(clip, count=1024, among=32):
     return right / count
 
 
+class Identity(torch.nn.Module):
+    """Lets torchmetrics work on features that were extracted before."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.num_features = width
+
+    def forward(self, features):
+        return features
+
+
+def kernel_distance(features, reference):
+    """Kernel distance (KID), unbiased at any n: torchmetrics' mean over 20 subsets."""
+    size = min(len(features), len(reference), 1000)
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that features are kept in memory, where they are already
+        torch.manual_seed(0)  # torchmetrics draws its subsets from the global generator
+        metric = KernelInceptionDistance(Identity(features.shape[1]), subset_size=size, subsets=20)
+        metric.update(torch.from_numpy(reference), real=True)
+        metric.update(torch.from_numpy(features), real=False)
+        return float(metric.compute()[0])
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -88,7 +114,7 @@ def main():
     parser.add_argument("--count", type=int, default=512, help="images a point")
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    clip = quality.Clip("embedded:clip", device)
+    clip = Clip("embedded:clip", device)
     chosen = sample_captions(args.count)
     texts = [c.text for c in chosen]
     text_features = clip.texts(texts)
@@ -112,8 +138,8 @@ def main():
         "environment": environment(device),
         "retrieval_top1_of_32": retrieval(clip),
         "real": {
-            "frechet": quality.frechet(real, reference),
-            "kernel": quality.kernel_distance(real, reference)[0],
+            "frechet": frechet(real, reference),
+            "kernel": kernel_distance(real, reference),
             "clip_score": interval(scores(real)),
         },
     }
@@ -143,8 +169,8 @@ def main():
             points.append(
                 {
                     "steps": steps,
-                    "frechet": quality.frechet(features, reference),
-                    "kernel": quality.kernel_distance(features, reference)[0],
+                    "frechet": frechet(features, reference),
+                    "kernel": kernel_distance(features, reference),
                     "clip_score": interval(scores(features)),
                     "error": interval(apart),
                 }

@@ -8,19 +8,20 @@ minutes. The last line is JSON.
 import argparse
 import json
 import os
-import platform
 import resource
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 import solver
-from solver.exact.exact import CHUNK
+from solver.exact.scan import CHUNK
 from solver.inputs import write_json
-from solver.knapsack import options
+from solver.knapsack import cost_table
 from solver.problem import PLACES, Problem
+from testbed.environment import cpu_name
 
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 
@@ -81,12 +82,12 @@ def seconds(function, times=3):
 
 
 def evaluate_table(problem):
-    """Compute every option's cost once, in pieces that fit a cache, on all cores; nothing is kept."""
+    """Compute every option's cost once, in pieces that fit a cache, on all cores; keep nothing."""
     size = max(1, CHUNK // sum(len(problem.steps(place)) for place in PLACES))
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         list(
             threads.map(
-                lambda at: len(options(problem, slice(at, at + size))),
+                lambda at: len(cost_table(problem, slice(at, at + size))),
                 range(0, problem.users, size),
             )
         )
@@ -108,7 +109,9 @@ def against_highs(users=1000, steps=150, instances=5):
     for seed in range(instances):
         problem = crowd(users, steps, "different", seed)
         highs = solver.solve(problem, "milp")
-        exact = min((solver.solve(problem) for _ in range(20)), key=lambda found: found.seconds)
+        exact = min(
+            (solver.solve(problem) for _ in range(20)), key=lambda allocation: allocation.seconds
+        )
         assert exact.status == "optimal" and abs(exact.objective - highs.objective) <= 1e-6 * abs(
             highs.objective
         )
@@ -119,7 +122,7 @@ def against_highs(users=1000, steps=150, instances=5):
                 "ratio": highs.seconds / exact.seconds,
                 "relative_difference_of_objectives": (highs.objective - exact.objective)
                 / abs(exact.objective),
-                "table_seconds": seconds(lambda: evaluate_table(problem), 20),  # noqa: B023
+                "table_seconds": seconds(partial(evaluate_table, problem), 20),
             }
         )
     return {
@@ -132,12 +135,12 @@ def against_highs(users=1000, steps=150, instances=5):
 
 def at_scale(kind, users=1_000_000, steps=50):
     problem = crowd(users, steps, kind)
-    found, taken = None, np.inf
+    allocation, taken = None, np.inf
     table = np.inf
     for _ in range(3):  # in turn, so that a drift of the machine hits both
         table = min(table, seconds(lambda: evaluate_table(problem), 1))
-        found = solver.solve(problem)
-        taken = min(taken, found.seconds)
+        allocation = solver.solve(problem)
+        taken = min(taken, allocation.seconds)
     reading = read_table(problem)
     return {
         "users": users,
@@ -147,9 +150,10 @@ def at_scale(kind, users=1_000_000, steps=50):
         "ratio_to_table": taken / table,
         "read_seconds": reading,
         "ratio_to_reading": taken / reading,
-        "status": found.status,
-        "relative_gap": found.gap,
-        "independently_proven_relative_gap": solver.certify(problem, found) / abs(found.objective),
+        "status": allocation.status,
+        "relative_gap": allocation.gap,
+        "independently_proven_relative_gap": solver.certify(problem, allocation)
+        / abs(allocation.objective),
     }
 
 
@@ -157,8 +161,7 @@ def growth(kind):
     taken = []
     for users in SIZES:
         problem = crowd(users, 50, kind)
-        # noqa: B023
-        taken.append(seconds(lambda: solver.solve(problem), 5 if users < 100_000 else 2))
+        taken.append(seconds(partial(solver.solve, problem), 5 if users < 100_000 else 2))
     exponent = float(np.polyfit(np.log(SIZES), np.log(taken), 1)[0])
     return {"users": SIZES, "seconds": taken, "exponent": exponent}
 
@@ -167,24 +170,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path)
     out = parser.parse_args().out
-    model = [
-        line.split(":")[1].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if "model name" in line
-    ]
     result = {
-        "machine": f"{model[0] if model else platform.processor()}, {os.cpu_count()} cores",
+        "machine": f"{cpu_name()}, {os.cpu_count()} cores",
         "against_highs": against_highs(),
     }
     print(
-        f"1000 users x 150 options: {result['against_highs']['median_ratio']:.0f} times as fast as HiGHS, at the same optimum"
+        f"1000 users x 150 options: {result['against_highs']['median_ratio']:.0f} times as fast "
+        "as HiGHS, at the same optimum"
     )
     for kind in ("different", "classes", "tables"):
         result[kind] = at_scale(kind)
-        print(
-            "10^6 users x 50 options, {}: {exact_seconds:.2f} s, {ratio_to_table:.2f} times one evaluation of the table, "
-            "{ratio_to_reading:.1f} times one reading of it, {status}".format(kind, **result[kind])
+        line = (
+            "10^6 users x 50 options, {}: {exact_seconds:.2f} s, {ratio_to_table:.2f} times one "
+            "evaluation of the table, {ratio_to_reading:.1f} times one reading of it, {status}"
         )
+        print(line.format(kind, **result[kind]))
     result["growth"] = growth("different")
     print(f"time grows as users^{result['growth']['exponent']:.2f} from 10^3 to 10^6")
     result["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Measure what the paper's method costs: its gap to the optimum, where that comes from, and the
-time of P2.
+"""What the paper's method costs: its gap to the optimum, where that comes from, the time of P2.
 
-    benchmarks/paper_gap.py --out benchmarks/results/paper_gap.json --plot docs/paper_convergence.svg
+    benchmarks/paper_gap.py --out benchmarks/results/paper_gap.json
 
-The last line printed is the result as JSON. Gaps are (objective - optimum) / |optimum|, in percent.
+``--plot docs/paper_convergence.svg`` draws the convergence as well. The last line printed is the
+result as JSON. Gaps are (objective - optimum) / |optimum|, in percent.
 """
 
 import argparse
+import importlib.util
 import itertools
 import json
 import platform
@@ -17,11 +18,18 @@ from pathlib import Path
 import numpy as np
 
 from solver import Problem, solve
-from solver.inputs import write_atomic, write_json
-from solver.paper.algorithms import algorithm_1, algorithm_3, rounded
+from solver.inputs import write_json
+from solver.paper import paper_instance
+from solver.paper.algorithms import algorithm_1, algorithm_3
 from solver.paper.p2 import algorithm_2
 from solver.paper.relaxation import Relaxation
 from solver.problem import PLACES
+
+try:
+    from benchmarks import convergence, oracles
+except ModuleNotFoundError:  # run as a script: this folder is the path
+    import convergence
+    import oracles
 
 SEEDS = 3
 #: line -> (method, its settings, one run for each)
@@ -37,42 +45,18 @@ BUDGETS = range(100, 501, 50)
 UNPUBLISHED = tuple(itertools.product((0.05, 0.1, 0.3), (0.05, 0.1, 0.3), (30, 50)))  # C1, C2, S1
 
 
-def instance(users, budget, c1=0.1, c2=0.1, most=(20, 50), weights=(0.5, 0.5, 1 / 3, 1 / 3, 1 / 3)):
-    """The paper's parameters: dt = 1/500 and 1/1000 s, 1.5 and 10 GHz, k = 0.01; C1, C2 are one
-    number or one for each UE.
-    """
-    places = {
-        place: {
-            "max_steps": top,
-            "step_time": dt,
-            "overhead": 0.0,
-            "power": {"coefficient": 0.01, "frequency": ghz},
-            "error": {"family": "exponential", "scale": 1.0, "decay": c1},
-            "utility": {"family": "saturating", "rate": c2},
-        }
-        for place, top, dt, ghz in zip(PLACES, most, (1 / 500, 1 / 1000), (1.5, 10.0))
-    }
-    names = ("cost", "utility", "time", "error", "energy")
-    data = {
-        "schema": "problem/1",
-        "users": users,
-        "edge_budget": int(budget),
-        "weights": dict(zip(names, weights)),
-    }
-    return Problem.from_dict(data | places)
-
-
 def drawn(seed, users=30, budget=None, w=None):
-    """The same with C1, C2 that differ by up to half from UE to UE around a level in 0.05..0.2;
-    weights and budget drawn if not given.
+    """The paper's instance with C1, C2 that differ by up to half from user to user.
 
-    Not below, and w1 <= w2: eq. (8) stays away from 0, where a relative gap says nothing.
+    Their level is drawn from 0.05..0.2; weights and budget are drawn if not given. A level of at
+    least 0.05 and w1 <= w2 keep eq. (8) away from 0, where a relative gap says nothing.
     """
     rng = np.random.default_rng(seed)
     c1, c2 = np.exp(rng.uniform(*np.log((0.05, 0.2)), (2, 1))) * rng.uniform(0.5, 1.5, (2, users))
     share = rng.uniform(0.2, 0.5)
     weights = (*(w or (share, 1 - share)), *((1 / 3,) * 3 if w else rng.dirichlet((1, 1, 1))))
-    return instance(users, budget or rng.integers(100, 501), c1, c2, (20, 50), weights)
+    edge_budget = int(budget or rng.integers(100, 501))
+    return paper_instance(edge_budget, users=users, decay=c1, rate=c2, weights=weights)
 
 
 def steps_exact(problem, offload):
@@ -104,37 +88,37 @@ def study(name, problems):
     for problem in problems:
         best = solve(problem).objective
         for line, (method, runs) in RUNS.items():
-            found = [solve(problem, method, **settings) for settings in runs]
-            gaps[line].append([100 * (one.objective - best) / abs(best) for one in found])
-            kept[line].append(
-                [100 * (steps_exact(problem, one.offload) - best) / abs(best) for one in found]
-            )
+            choices = [solve(problem, method, **settings) for settings in runs]
+            gaps[line].append([100 * (choice.objective - best) / abs(best) for choice in choices])
+            exact_steps = [steps_exact(problem, choice.offload) for choice in choices]
+            kept[line].append([100 * (objective - best) / abs(best) for objective in exact_steps])
     baseline, places_only = (np.mean(table["baseline"], axis=1)[:, None] for table in (gaps, kept))
     result = {}
     print(
-        f"\n{name}, {len(problems)} problems: gap in %; of it by the places; better than the baseline, and than its places with exact steps"
+        f"\n{name}, {len(problems)} problems: gap in %; of it by the places; "
+        "better than the baseline, and than its places with exact steps"
     )
     print(
         f"  {'':14} {'mean':>7} {'median':>7} {'max':>7} {'places':>7} {'better':>7} {'better':>7}"
     )
     for line in RUNS:
         gap, places = np.array(gaps[line]), np.array(kept[line])
-        result[line] = found = {"gap": spread(gap), "gap_by_places": spread(places)}
+        result[line] = summary = {"gap": spread(gap), "gap_by_places": spread(places)}
         row = [
-            *(found["gap"][key] for key in ("mean", "median", "max")),
-            found["gap_by_places"]["mean"],
+            *(summary["gap"][key] for key in ("mean", "median", "max")),
+            summary["gap_by_places"]["mean"],
         ]
         if line != "baseline":
-            found["better_than_baseline"] = {
+            summary["better_than_baseline"] = {
                 "share": float((gap < baseline).mean()),
                 "by": float((baseline - gap).mean()),
             }
-            found["better_than_random_places"] = {
+            summary["better_than_random_places"] = {
                 "share": float((gap < places_only).mean()),
                 "by": float((places_only - gap).mean()),
             }
             row += [
-                100 * found[key]["share"]
+                100 * summary[key]["share"]
                 for key in ("better_than_baseline", "better_than_random_places")
             ]
         print(f"  {line:14}" + "".join(f" {value:7.2f}" for value in row), flush=True)
@@ -142,8 +126,9 @@ def study(name, problems):
 
 
 def decided(problems):
-    """Whether at tau = 1e5 a UE ever changes its side of 1/2 after the first round, or from a
-    random start at all.
+    """How often, at tau = 1e5, a user changes its side of 1/2.
+
+    After the first round, or at all from a random start.
     """
     half = [algorithm_3(problem) for problem in problems]
     first = [[i for i in trace if i.outer == 0][-1].a >= 0.5 for trace in half]
@@ -189,8 +174,9 @@ def p2_times():
 
 
 def convexity(problems):
-    """Over UEs and s in 1..S_r^max of each place, the share where R~ < 0 and where (R~^2)'' < 0: as
-    in the paper, and shifted.
+    """The share of users and steps of each place where R~ < 0, and where (R~^2)'' < 0.
+
+    As in the paper, and shifted.
     """
     negative, bent = {"paper": [], "shifted": []}, {"paper": [], "shifted": []}
     for problem in problems:
@@ -215,83 +201,25 @@ def convexity(problems):
 
 def clarabel_differences():
     """The largest differences from Clarabel over random sub-problems, or None without cvxpy."""
-    try:
-        from tests.solver.test_paper import CASES, clarabel, sub_problem, varied
-    except ImportError:
+    if importlib.util.find_spec("cvxpy") is None:
         return None
     off = {"objective": 0.0, "a": 0.0, "s": 0.0, "n": 0}
-    for (case, changes), seed in itertools.product(CASES.items(), range(5)):
-        p2, relaxation, _, _ = sub_problem(seed, (0.0, 0.1, 0.3, 1.0, 10.0)[seed], **changes)
+    for changes, seed in itertools.product(oracles.P2_CASES.values(), range(5)):
+        tau = (0.0, 0.1, 0.3, 1.0, 10.0)[seed]
+        p2, relaxation, _, _ = oracles.sub_problem(seed, tau, **changes)
         point = algorithm_2(p2)
-        value, a, s, _ = clarabel(varied(seed, **changes), p2, relaxation.unit)
-        found = {
+        value, a, s, _ = oracles.clarabel(oracles.varied(seed, **changes), p2, relaxation.unit)
+        off_now = {
             "objective": abs(point.objective - value) / max(1, abs(value)),
             "a": np.abs(point.a - a).max(),
             "s": np.abs(point.s - s).max(),
             "n": 1,
         }
         off = {
-            name: off[name] + 1 if name == "n" else float(max(off[name], found[name]))
+            name: off[name] + 1 if name == "n" else float(max(off[name], off_now[name]))
             for name in off
         }
     return off
-
-
-def plot(path, problem):
-    """Eq. (8) against passes, of each iterate and rounded, and the distance of a from 0 and 1, from
-    several starts.
-    """
-    import io
-
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    best = solve(problem).objective
-    figure, (top, bottom) = pyplot.subplots(
-        2, 1, sharex=True, figsize=(7, 5.5), height_ratios=(3, 1)
-    )
-    for (name, settings), colour in zip(
-        [
-            ("half, tau = 1e5", {}),
-            ("random, tau = 1e5", {"start": "random"}),
-            ("half, tau grown", {"tau": None}),
-        ],
-        ("C0", "C1", "C2"),
-    ):
-        trace = algorithm_3(problem, **settings)
-        places = [rounded(problem, i.a, i.s) for i in trace]
-        exact = [objective(problem, weight, local) for weight, local in places]
-        top.plot([i.objective for i in trace], colour, label=name)
-        top.plot(exact, colour, linestyle=":", linewidth=1.2)
-        bottom.plot([np.maximum(i.fraction, 1e-6) for i in trace], colour)
-        starts = [k for k in range(1, len(trace)) if trace[k].outer != trace[k - 1].outer]
-        top.plot(
-            starts,
-            [trace[k].objective for k in starts],
-            colour,
-            marker="o",
-            markersize=3,
-            linestyle="none",
-        )
-    top.axhline(best, color="black", linewidth=1, label="optimum")
-    top.set_ylabel("eq. (8); dotted: rounded")
-    top.legend(frameon=False)
-    bottom.set_yscale("log")
-    bottom.set_ylabel("max min(a, 1 - a)")
-    bottom.set_xlabel("passes of Algorithm 2; dots: a new round of Algorithm 3")
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight")
-    write_atomic(path, buffer.getvalue())
-
-
-def objective(problem, weight, local):
-    """Eq. (8) of edge steps, 0 for local, and local steps."""
-    rows, (here, edge) = np.arange(problem.users), (problem.cost(place) for place in PLACES)
-    return float(
-        np.where(weight > 0, edge[rows, np.maximum(weight, 1) - 1], here[rows, local - 1]).sum()
-    )
 
 
 def main():
@@ -304,13 +232,16 @@ def main():
     begin = time.perf_counter()
     random_problems = [drawn(seed) for seed in range(60)]
     paper_problems = [
-        instance(30, budget, c1, c2, (20, s1)) for budget in BUDGETS for c1, c2, s1 in UNPUBLISHED
+        paper_instance(budget, decay=c1, rate=c2, max_steps=(20, s1))
+        for budget in BUDGETS
+        for c1, c2, s1 in UNPUBLISHED
     ]
     trial = [drawn(seed, 10, budget, (0.3, 0.7)) for seed in range(10) for budget in (50, 100, 150)]
     each, passes, worst = p2_times()
     sizes = np.log10(list(passes))
     result = {
-        "machine": f"{platform.platform()}, {platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}",
+        "machine": f"{platform.platform()}, {platform.machine()}, "
+        f"Python {platform.python_version()}, numpy {np.__version__}",
         "p2_ms_at_30": {
             "median": round(float(np.median(each)), 3),
             "p95": round(float(np.quantile(each, 0.95)), 3),
@@ -337,10 +268,10 @@ def main():
     ):
         print(f"{name}: {result[name]}", flush=True)
     result["random"] = study("random instances, N = 30", random_problems)
-    result["paper"] = study("the paper's settings, N = 30, equal UEs", paper_problems)
+    result["paper"] = study("the paper's settings, N = 30, equal users", paper_problems)
     result["trial"] = study("N = 10, w = (0.3, 0.7), budgets 50, 100, 150", trial)
     if args.plot:
-        plot(args.plot, random_problems[0])
+        convergence.plot(args.plot, random_problems[0])
     result["seconds"] = round(time.perf_counter() - begin, 1)
     if args.out:
         write_json(args.out, result)

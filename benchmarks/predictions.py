@@ -23,9 +23,9 @@ from calibration.records.prompt_means import sample
 from calibration.sweep import grid as plan
 from solver.inputs import write_json
 from testbed import config
+from testbed.environment import environment
 from testbed.runs.store import RecordStore
 from testbed.stages import run as chain
-from testbed.stages.executor import environment
 
 HELD_OUT_STEPS = (5, 10, 20)
 PILOT = 16

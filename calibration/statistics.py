@@ -1,17 +1,20 @@
 """The statistics that several rooms use."""
 
 import math
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student
 
+#: An array of floats; its shape is told where it is used.
+Array = NDArray[np.float64]
 #: A matrix as dataclasses and JSON hold it.
 Matrix = tuple[tuple[float, ...], ...]
 #: Half of a normal distribution's central 95 %, in standard deviations.
 Z95 = 1.96
 #: A median's standard error over a mean's, of normal data.
-MEDIAN_SE = np.sqrt(np.pi / 2)
+MEDIAN_SE = math.sqrt(math.pi / 2)
 #: A standard deviation over a median absolute deviation, of normal data.
 MAD_SD = 1.4826
 
@@ -21,10 +24,16 @@ def t_quantile(dof: int | None, level: float = 0.95) -> float:
 
     ``dof``: its degrees of freedom, at least 1 of them counted; None is infinitely many.
     """
-    return float(student.ppf((1 + level) / 2, math.inf if dof is None else max(1, dof)))
+    return t_critical(dof, (1 + level) / 2)
 
 
-def r_squared(values: NDArray[np.float64], predicted: NDArray[np.float64]) -> float:
+@cache
+def t_critical(dof: int | None, probability: float) -> float:
+    """The value that a Student's t variable stays below with ``probability``; ``dof`` as above."""
+    return float(student.ppf(probability, math.inf if dof is None else max(1, dof)))
+
+
+def r_squared(values: Array, predicted: Array) -> float:
     """1 - residual over total sum of squares, both arguments of shape (n,).
 
     Of constant values it is 1 if they are met, else 0.
@@ -36,7 +45,7 @@ def r_squared(values: NDArray[np.float64], predicted: NDArray[np.float64]) -> fl
     return float(1 - residual / total)
 
 
-def isotonic(values: ArrayLike, weights: ArrayLike, rising: bool) -> NDArray[np.float64]:
+def isotonic(values: ArrayLike, weights: ArrayLike, rising: bool) -> Array:
     """The monotone values, shape (n,), nearest to ``values`` by weighted least squares.
 
     The method pools adjacent violators.
@@ -53,15 +62,20 @@ def isotonic(values: ArrayLike, weights: ArrayLike, rising: bool) -> NDArray[np.
     return sign * np.repeat([block[0] for block in blocks], [block[2] for block in blocks])
 
 
-def interpolation_weights(at: ArrayLike, grid: ArrayLike) -> NDArray[np.float64]:
-    """Weights, shape (m, n), that interpolate values on ``grid``, shape (n,), at ``at``, shape (m,).
+def interpolation_weights(at: ArrayLike, grid: ArrayLike) -> Array:
+    """Weights, shape (m, n), that interpolate values on a ``grid`` linearly.
 
-    Beyond its ends the grid's end values count.
+    ``at``: shape (m,); ``grid``: (n,), rising. Beyond its ends the grid's end values count.
     """
-    size = len(np.asarray(grid))
-    return np.stack([np.interp(at, grid, unit) for unit in np.eye(size)], axis=1)
+    x, grid = np.asarray(at, float), np.asarray(grid, float)
+    return np.stack([np.interp(x, grid, unit) for unit in np.eye(len(grid))], axis=1)
 
 
-def matrix(values: NDArray[np.float64]) -> Matrix:
+def group_medians(values: Array, groups: NDArray[np.int_]) -> Array:
+    """The median of the ``values``, shape (n,), of each group; ``groups``: (n,), 0, 1, ..."""
+    return np.array([np.median(values[groups == group]) for group in range(groups.max() + 1)])
+
+
+def matrix(values: Array) -> Matrix:
     """A matrix as nested tuples, as dataclasses hold it."""
     return tuple(tuple(row) for row in values.tolist())

@@ -1,15 +1,20 @@
-"""The answer to a problem: who computes where with how many steps, and what it costs. File format
-``allocation/1``.
+"""The answer to a problem: where each user computes, with how many steps, and what it costs.
+
+The file format is ``allocation/1``.
 """
 
 import json
+import os
 from dataclasses import dataclass, replace
+from dataclasses import fields as columns
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from solver.columnar import column, fault, fields, word
+from solver.columnar import column, fault, fields, whole, word
 from solver.inputs import InputError, read_json, write_atomic
-from solver.problem import PLACES
+from solver.problem import PLACES, Problem
 
 SCHEMA = "allocation/1"
 STATUSES = ("optimal", "feasible")
@@ -22,18 +27,19 @@ QUANTITIES = ("cost", "time", "energy", "error", "utility")  # methods of a Prob
 class Allocation:
     """The fields of ``allocation/1``.
 
-    ``offload`` a_n in {0, 1} and ``steps`` s_n >= 1, lists of ints, one for each UE; ``objective``
-    eq. (8), un-shifted; ``lower_bound`` a proven one, or None; ``gap`` (objective - lower_bound) /
-    max(|objective|, |lower_bound|), or None; ``edge_steps_used`` the left side of (1);
-    ``edge_price`` delta >= 0, what one more edge step is worth (:func:`solver.knapsack.relax`), or
-    None; ``time`` s and ``energy`` J, sums over UEs; ``error`` and ``utility``, means over UEs;
-    ``seconds`` the solver took.
+    ``offload``, a_n in {0 local, 1 edge}, and ``steps``, s_n >= 1, have one integer for each user.
+    ``objective`` is eq. (8), un-shifted. ``lower_bound`` is a proven lower bound of it and ``gap``
+    is (objective - lower_bound) / max(|objective|, |lower_bound|); both are None where a method
+    proves nothing. ``edge_steps_used`` is the left side of (1). ``edge_price``, delta >= 0, is what
+    one more edge step is worth (:func:`solver.knapsack.relax`), or None. ``time``, in s, and
+    ``energy``, in J, are sums over users; ``error`` and ``utility`` are means. ``seconds`` is the
+    wall time that the method took.
     """
 
     solver: str
     status: str
-    offload: list
-    steps: list
+    offload: list[int]
+    steps: list[int]
     objective: float
     lower_bound: float | None
     gap: float | None
@@ -46,50 +52,55 @@ class Allocation:
     seconds: float
 
     @classmethod
-    def from_dict(cls, data, where="allocation"):
-        """Read an ``allocation/1`` object; only its form is checked,
-        :func:`solver.certificate.certify` checks it against a problem.
+    def from_dict(cls, data: object, where: str = "allocation") -> Self:
+        """Read an ``allocation/1`` object.
+
+        Raises InputError, one line, for a wrong form; :func:`solver.certify` compares the numbers
+        with a problem.
         """
-        names = list(cls.__dataclass_fields__)
-        fields(where, data, ["schema", *names])
+        names = [field.name for field in columns(cls)]
+        data = fields(where, data, ["schema", *names])
         if data["schema"] != SCHEMA:
             raise fault(f"{where}: schema", data["schema"], SCHEMA)
         if not isinstance(data["solver"], str):
             raise fault(f"{where}: solver", data["solver"], "a name")
         word(f"{where}: status", data["status"], STATUSES)
-        for name in ("offload", "steps"):
-            if not isinstance(data[name], list) or not data[name]:
-                raise fault(f"{where}: {name}", data[name], "a list of integers, one for each user")
-        users = len(data["offload"])
+        users = 0
+        for name in ("steps", "offload"):
+            value = data[name]
+            if not isinstance(value, list) or not value:
+                raise fault(f"{where}: {name}", value, "a list of integers, one for each user")
+            users = len(value)
         column(f"{where}: offload", data["offload"], users, integer=True, most=1)
         column(f"{where}: steps", data["steps"], users, integer=True, least=1)
-        column(f"{where}: edge_steps_used", data["edge_steps_used"], integer=True)
+        whole(f"{where}: edge_steps_used", data["edge_steps_used"])
         for name in names[4:]:
             if data[name] is not None or name not in ("lower_bound", "gap", "edge_price"):
                 signed = name in ("objective", "lower_bound", "utility")
                 column(f"{where}: {name}", data[name], least=None if signed else 0)
-        whole = {name: [int(value) for value in data[name]] for name in ("offload", "steps")}
-        return cls(**{name: data[name] for name in names} | whole)
+        values: dict[str, Any] = {name: data[name] for name in names}
+        for name in ("offload", "steps"):
+            values[name] = [int(value) for value in values[name]]
+        return cls(**values)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a JSON file; raises InputError that names it."""
         return cls.from_dict(read_json(path), where=str(path))
 
-    def bounded(self, lower_bound):
-        """The same with a proven ``lower_bound``, and the ``gap`` and ``status`` that follow from
-        it.
-        """
+    def bounded(self, lower_bound: float) -> "Allocation":
+        """The same with a proven lower bound, and the gap and the status that follow from it."""
         bound, scale = float(lower_bound), max(abs(self.objective), abs(lower_bound))
-        gap = (
-            0.0 if self.objective == bound else (self.objective - bound) / scale
-        )  # negative: no bound at all
+        # a negative gap says that the bound is none
+        gap = 0.0 if self.objective == bound else (self.objective - bound) / scale
         optimal = 0 <= self.objective - bound <= OPTIMAL * max(1.0, abs(self.objective))
         return replace(self, lower_bound=bound, gap=gap, status=STATUSES[not optimal])
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
+        """The ``allocation/1`` object."""
         return {"schema": SCHEMA} | vars(self)
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the JSON file, atomically, one field a line."""
         lines = (
             f"{json.dumps(name)}: {json.dumps(value, allow_nan=False)}"
@@ -99,50 +110,48 @@ class Allocation:
 
 
 def evaluate(
-    problem,
-    offload,
-    steps,
-    solver="given",
-    lower_bound=None,
-    edge_price=None,
-    seconds=0.0,
-    where="allocation",
-):
-    """The :class:`Allocation` of a choice: ``offload`` 0 or 1 and ``steps`` >= 1, one integer for
-    each UE.
+    problem: Problem,
+    offload: ArrayLike,
+    steps: ArrayLike,
+    solver: str = "given",
+    lower_bound: float | None = None,
+    edge_price: float | None = None,
+    seconds: float = 0.0,
+    where: str = "allocation",
+) -> Allocation:
+    """The :class:`Allocation` of a choice: ``offload`` 0 or 1 and ``steps`` >= 1 for each user.
 
-    Raises InputError if the choice has the wrong form or breaks (1), (2), ``min_steps``,
-    ``deadline`` or ``max_error``.
+    Raises InputError, one line that starts with ``where``, if the choice has the wrong form or
+    breaks (1), (2), ``min_steps``, ``deadline`` or ``max_error``.
     """
-    offload = column(f"{where}: offload", offload, problem.users, integer=True, most=1)
-    steps = column(f"{where}: steps", steps, problem.users, integer=True, least=1)
-    offload, steps = (
-        np.broadcast_to(array, problem.users).astype(np.int64) for array in (offload, steps)
-    )
-    used = int(steps[offload == 1].sum())
+    places = _integers(f"{where}: offload", offload, problem.users, least=0, most=1)
+    counts = _integers(f"{where}: steps", steps, problem.users, least=1)
+    used = int(counts[places == 1].sum())
     values = np.full((len(QUANTITIES), problem.users), np.inf)
     for a, place in enumerate(PLACES):
         most = len(problem.steps(place))
-        here, at = (offload == a) & (steps <= most), np.minimum(steps, most)[:, None]
+        here, at = (places == a) & (counts <= most), np.minimum(counts, most)[:, None]
         if most:
-            for value, quantity in zip(values, QUANTITIES):
+            for value, quantity in zip(values, QUANTITIES, strict=True):
                 value[here] = getattr(problem, quantity)(place, at)[here, 0]
     cost, time, energy, error, utility = values
     if not np.isfinite(cost).all():
         user = int(np.argmin(np.isfinite(cost)))
         raise InputError(
-            f"{where}: steps[{user}]: found {steps[user]} at the {PLACES[offload[user]]} place; "
-            f"allowed: what min_steps, max_steps, deadline and max_error of {problem.where} leave to user {user}"
+            f"{where}: steps[{user}]: found {counts[user]} at the {PLACES[places[user]]} place; "
+            f"allowed: what min_steps, max_steps, deadline and max_error of {problem.where} "
+            f"leave to user {user}"
         )
     if used > problem.edge_budget:
         raise InputError(
-            f"{where}: steps: found {used} steps on the edge; allowed: edge_budget of {problem.where}, {problem.edge_budget}"
+            f"{where}: steps: found {used} steps on the edge; "
+            f"allowed: edge_budget of {problem.where}, {problem.edge_budget}"
         )
-    answer = Allocation(
+    allocation = Allocation(
         solver=solver,
         status="feasible",
-        offload=offload.tolist(),
-        steps=steps.tolist(),
+        offload=places.tolist(),
+        steps=counts.tolist(),
         objective=float(cost.sum()),
         lower_bound=None,
         gap=None,
@@ -154,4 +163,11 @@ def evaluate(
         utility=float(utility.mean()),
         seconds=float(seconds),
     )
-    return answer if lower_bound is None else answer.bounded(lower_bound)
+    return allocation if lower_bound is None else allocation.bounded(lower_bound)
+
+
+def _integers(
+    where: str, value: ArrayLike, users: int, least: int, most: int | None = None
+) -> np.ndarray:
+    array = column(where, value, users, integer=True, least=least, most=most)
+    return np.broadcast_to(array, users).astype(np.int64)

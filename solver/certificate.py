@@ -1,40 +1,40 @@
-"""The proof that an allocation is optimal, from the problem alone: whoever made the allocation is
-not trusted.
-"""
+"""The proof that an allocation is optimal, from the problem alone: its maker is not trusted."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
-from solver.allocation import OPTIMAL, evaluate
+from solver.allocation import OPTIMAL, Allocation, evaluate
+from solver.columnar import FloatArray
 from solver.inputs import InputError
-from solver.problem import PLACES
+from solver.problem import PLACES, Problem
 
 #: Additions that the dynamic program of the proof may take: a few seconds.
 MOST_WORK = 1_000_000_000
 
 
-def certify(problem, allocation):
-    """How far, at most, the objective is from the optimum, proven.
+def certify(problem: Problem, allocation: Allocation) -> float:
+    """How far, at most, the objective is from the optimum: a proven bound.
 
     Everything in ``allocation`` is computed again from ``problem``, ``offload`` and ``steps``;
     InputError if the choice is not feasible or a number differs. First weak duality, for any delta
     >= 0: optimum >= sum_n min_{r,s} [R~_{n,r}(s) + delta s (r = edge)] - delta S_e^max. Where that
     leaves a gap, a better choice can only use options that lose less than it, and leave less budget
     unused; dynamic programming over these options tries them all. Infinite without an
-    ``edge_price`` delta. Where there are too many such options (thousands of equal UEs and no even
-    share), the gap of weak duality is what is proven.
+    ``edge_price`` delta. Where there are too many such options (thousands of equal users and no
+    even share), the gap of weak duality is what is proven.
     """
     again = evaluate(
         problem, allocation.offload, allocation.steps, lower_bound=allocation.lower_bound
     )
     for name in ("objective", "gap", "edge_steps_used", "time", "error", "energy", "utility"):
-        found, value = getattr(allocation, name), getattr(again, name)
-        if found != value and not (
-            found is not None and value is not None and math.isclose(found, value, rel_tol=1e-9)
+        claimed, value = getattr(allocation, name), getattr(again, name)
+        if claimed != value and not (
+            claimed is not None and value is not None and math.isclose(claimed, value, rel_tol=1e-9)
         ):
             raise InputError(
-                f"allocation: {name}: found {found}; allowed: {value}, which the choices give"
+                f"allocation: {name}: found {claimed}; allowed: {value}, which the choices give"
             )
     price = allocation.edge_price
     if price is None:
@@ -46,9 +46,10 @@ def certify(problem, allocation):
     return gap - _least_excess(problem, price, best, gap)
 
 
-def _priced(problem, price, size=10_000):
-    """R~ + delta s of ``size`` UEs at a time, shape (size, 1 + steps): the best local option, then
-    s = 1, 2, ... on the edge.
+def _priced(problem: Problem, price: float, size: int = 10_000) -> Iterator[FloatArray]:
+    """R~ + delta s of ``size`` users at a time, shape (size, 1 + steps).
+
+    The first column is the best local option, then come s = 1, 2, ... on the edge.
     """
     for at in range(0, problem.users, size):
         part = problem.part(slice(at, at + size))
@@ -58,18 +59,20 @@ def _priced(problem, price, size=10_000):
         )
 
 
-def _least_excess(problem, price, best, gap):
-    """The least distance of any choice from the bound, at most ``gap``; 0 if trying all of them
-    would take too long.
+def _least_excess(problem: Problem, price: float, best: FloatArray, gap: float) -> float:
+    """The least distance of any choice from the bound, at most ``gap``.
+
+    0 if it would take too long to try them all.
     """
-    options, fixed, at = [], 0, 0  # options: (steps, losses) of each UE that has several
+    options, fixed, at = [], 0, 0  # options: (steps, losses) of each user that has several
     for priced in _priced(problem, price):
         loss = priced - best[at : at + len(priced), None]
         at, kept = at + len(priced), loss <= gap
         single = kept.sum(axis=1) == 1
         fixed += int(kept[single].argmax(axis=1).sum())
         options += [
-            (np.flatnonzero(row), losses[row]) for row, losses in zip(kept[~single], loss[~single])
+            (np.flatnonzero(row), losses[row])
+            for row, losses in zip(kept[~single], loss[~single], strict=True)
         ]
         if (
             sum(steps[-1] for steps, _ in options) * sum(len(steps) for steps, _ in options)
@@ -82,7 +85,7 @@ def _least_excess(problem, price, best, gap):
     least = np.zeros(1)  # the least loss for each number of steps used
     for steps, losses in options:
         new = np.full(min(len(least) + int(steps[-1]), left + 1), np.inf)
-        for step, loss in zip(steps, losses):
+        for step, loss in zip(steps, losses, strict=True):
             here = least[: max(0, len(new) - step)] + loss
             np.minimum(new[step : step + len(here)], here, out=new[step : step + len(here)])
         least = new

@@ -1,26 +1,34 @@
-"""Strict reading of columnar values: one number for all UEs, or a list with one for each.
+"""Strict reading of columns: one number for all users, or a list with one number for each user.
 
-Everything raises :class:`solver.inputs.InputError` in one line: which field, what was found, what
-is allowed.
+Every function raises :class:`solver.inputs.InputError` with one line that names the field, what it
+holds and what is allowed.
 """
 
+from collections.abc import Iterable, Sequence, Sized
 from itertools import chain
 
 import numpy as np
+from numpy.typing import NDArray
 
 from solver.inputs import InputError, check_keys
 
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
-def fault(where, found, allowed):
-    """The error for a value that is not allowed; ``found`` is shown in at most 60 characters."""
-    text = " ".join(repr(found).split())
+
+def fault(where: str, value: object, allowed: str) -> InputError:
+    """The error for a ``value`` that is not allowed; at most 60 characters of it are shown."""
+    text = " ".join(repr(value).split())
     return InputError(
         f"{where}: found {text if len(text) <= 60 else text[:57] + '...'}; allowed: {allowed}"
     )
 
 
-def fields(where, value, required, optional=()):
-    """Return ``value`` if it is an object with all of the ``required`` keys and no unknown one."""
+def fields(
+    where: str, value: object, required: Sequence[str], optional: Iterable[str] = ()
+) -> dict[str, object]:
+    """Return ``value`` if it is an object with all ``required`` keys and no unknown key."""
     if not isinstance(value, dict):
         raise fault(where, value, "an object with " + ", ".join(required))
     check_keys(where, value, [*required, *optional])
@@ -30,7 +38,7 @@ def fields(where, value, required, optional=()):
     return value
 
 
-def word(where, value, allowed):
+def word(where: str, value: object, allowed: Iterable[str]) -> str:
     """Return ``value`` if it is one of the ``allowed`` strings."""
     if not isinstance(value, str):
         raise fault(where, value, ", ".join(allowed))
@@ -38,13 +46,21 @@ def word(where, value, allowed):
     return value
 
 
-def column(where, value, users=None, *, least=0, above=False, most=None, integer=False):
-    """Return ``value`` as a read-only float64 array, shape () for one number or (users,) for a
-    list.
+def column(
+    where: str,
+    value: object,
+    users: int | None = None,
+    *,
+    least: float | None = 0,
+    above: bool = False,
+    most: float | None = None,
+    integer: bool = False,
+) -> FloatArray:
+    """Read a number or a list of ``users`` numbers: a read-only array of shape () or (users,).
 
-    Without ``users`` only one number is allowed. Every number must be finite, ``>= least`` (``>
-    least`` if ``above``; None: no limit), ``<= most`` and whole if ``integer``; true and false are
-    not numbers.
+    Without ``users`` only one number is allowed. Every number must be finite, ``>= least`` (or
+    ``> least`` with ``above``; None: no limit), ``<= most``, and whole with ``integer``. True and
+    false are not numbers.
     """
     allowed = "an integer" if integer else "a finite number"
     allowed += "" if least is None else f" {'>' if above else '>='} {least}"
@@ -53,7 +69,7 @@ def column(where, value, users=None, *, least=0, above=False, most=None, integer
         allowed += f", or a list of {users} of them"
     array = _floats(value)
     if array is None or array.ndim > (users is not None):
-        raise _odd_one_out(where, value, allowed)
+        raise _not_a_number(where, value, allowed)
     if array.ndim and len(array) != users:
         raise InputError(f"{where}: found a list of {len(array)}; allowed: {allowed}")
     bad = ~np.isfinite(array)
@@ -65,56 +81,61 @@ def column(where, value, users=None, *, least=0, above=False, most=None, integer
         bad |= array != np.rint(array)
     if bad.any():
         first = int(bad.argmax())
-        spot, found = (f"{where}[{first}]", array[first]) if array.ndim else (where, array)
-        raise fault(spot, int(found) if float(found).is_integer() else float(found), allowed)
+        spot, wrong = (f"{where}[{first}]", array[first]) if array.ndim else (where, array)
+        raise fault(spot, int(wrong) if float(wrong).is_integer() else float(wrong), allowed)
     array.setflags(write=False)
     return array
 
 
-def table(where, value, users, cover, least=None):
-    """Return ``values`` at s = 1, 2, ... as a read-only float64 array: (width,) shared by all UEs,
-    or (users, width).
+def whole(where: str, value: object, *, least: int = 0, most: int | None = None) -> int:
+    """Read one whole number."""
+    array = column(where, value, least=least, most=most, integer=True)
+    return value if isinstance(value, int) else int(array)  # a float has only 53 bits
 
-    Rows of different length are filled up with NaN, which is also how an array from a ``.npz`` says
-    that a row has ended. ``cover``, an integer array of shape () or (users,), is how many steps
-    each UE needs.
+
+def table(
+    where: str, value: object, users: int, cover: IntArray, least: float | None = None
+) -> FloatArray:
+    """Read values at s = 1, 2, ...: a read-only array, (width,) for all users or (users, width).
+
+    Rows of different length are filled up with NaN, which is also how an array from a ``.npz``
+    file marks the end of a row. ``cover``, shape () or (users,), is the number of steps that each
+    user's row must reach.
     """
     allowed = "finite numbers" + ("" if least is None else f" >= {least}")
     shape = f"a list of {allowed}, or {users} such lists"
     per_user = value.ndim == 2 if isinstance(value, np.ndarray) else _is_nested(value)
-    if per_user and len(value) != users:
+    if per_user and isinstance(value, Sized) and len(value) != users:
         raise InputError(f"{where}: found {len(value)} lists; allowed: {shape}")
-    array, lengths = _rows(value) if per_user else (_floats(value), None)
-    if array is None or array.ndim != 1 + per_user:
+    rows = _rows(value) if per_user else _row(value)
+    if rows is None:
         raise fault(where, value, shape)
-    if lengths is None:
-        lengths = np.asarray(array.size)
+    array, lengths = rows
     bad = ~np.isfinite(array) if least is None else ~(np.isfinite(array) & (array >= least))
     bad &= np.arange(array.shape[-1]) < lengths[..., None]
     if bad.any():
-        spot = np.unravel_index(int(bad.argmax()), array.shape)
-        raise fault(where + "".join(f"[{i}]" for i in spot), float(array[spot]), allowed)
+        index = np.unravel_index(int(bad.argmax()), array.shape)
+        spot = where + "".join(f"[{i}]" for i in index)
+        raise fault(spot, float(array[index]), allowed)
     short = lengths < cover
     if short.any():
         user = int(short.argmax())
-        found, need = (int(np.broadcast_to(a, short.shape).flat[user]) for a in (lengths, cover))
+        length, need = (int(np.broadcast_to(a, short.shape).flat[user]) for a in (lengths, cover))
         spot = f"{where}[{user}]" if per_user else where
         raise InputError(
-            f"{spot}: found {found} values; allowed: one for each of the {need} steps up to max_steps"
+            f"{spot}: found {length} values; "
+            f"allowed: one for each of the {need} steps up to max_steps"
         )
     array.setflags(write=False)
     return array
 
 
-def _floats(value):
-    """A fresh float64 array of a number or a flat sequence of numbers; None if anything in it is
-    not a number.
-    """
+def _floats(value: object) -> FloatArray | None:
+    """A fresh array of a number or a flat sequence of numbers; None if anything is no number."""
     if isinstance(value, (np.ndarray, np.generic)):
         return np.array(value, dtype=np.float64) if value.dtype.kind in "iuf" else None
     items = value if isinstance(value, (list, tuple)) else [value]
-    # set(map(type)) looks at every element at C speed: numpy itself would turn True and "1" into
-    # 1.0
+    # numpy itself would turn True and "1" into 1.0; set(map(type)) checks at C speed
     if not all(
         issubclass(kind, (int, float, np.integer, np.floating)) and kind is not bool
         for kind in set(map(type, items))
@@ -126,7 +147,7 @@ def _floats(value):
         return None
 
 
-def _is_nested(value):
+def _is_nested(value: object) -> bool:
     return (
         isinstance(value, (list, tuple))
         and len(value) > 0
@@ -134,29 +155,38 @@ def _is_nested(value):
     )
 
 
-def _rows(value):
-    """``value``, one row for each UE, as a NaN-filled matrix and the length of each row; (None,
-    None) if not numbers.
+def _row(value: object) -> tuple[FloatArray, IntArray] | None:
+    """One row for all users, and its length; None if anything in ``value`` is no number."""
+    array = _floats(value)
+    return None if array is None or array.ndim != 1 else (array, np.asarray(array.size))
+
+
+def _rows(value: object) -> tuple[FloatArray, IntArray] | None:
+    """One row for each user as a matrix filled up with NaN, and the length of each row.
+
+    None if anything in ``value`` is no number.
     """
     if isinstance(value, np.ndarray):
         array = _floats(value)
         if array is None:
-            return None, None
+            return None
         ended = np.logical_and.accumulate(np.isnan(array)[:, ::-1], axis=1)
         return array, array.shape[1] - ended.sum(axis=1)
-    if not all(isinstance(row, (list, tuple, np.ndarray)) for row in value):
-        return None, None
+    if not isinstance(value, (list, tuple)) or not all(
+        isinstance(row, (list, tuple, np.ndarray)) for row in value
+    ):
+        return None
     lengths = np.array([len(row) for row in value])
     flat = _floats(list(chain.from_iterable(value)))
     if flat is None or flat.ndim != 1:
-        return None, None
+        return None
     array = np.full((len(value), lengths.max()), np.nan)
     array[np.arange(array.shape[1]) < lengths[:, None]] = flat
     return array, lengths
 
 
-def _odd_one_out(where, value, allowed):
-    """Name the first element of a list that is not a number, or the value itself."""
+def _not_a_number(where: str, value: object, allowed: str) -> InputError:
+    """The error for the first element of a list that is no number, or for the value itself."""
     if isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
             if _floats(item) is None or isinstance(item, (list, tuple, np.ndarray)):

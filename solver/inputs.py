@@ -1,32 +1,39 @@
-"""Reading and writing the files between the stages, and saying in one line what is wrong with one."""
+"""Read and write the files between the stages, and name in one line what is wrong with a file."""
 
 import difflib
 import json
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 
 class InputError(ValueError):
-    """The input is wrong. The message is one line: file, field, what was found, what is allowed."""
+    """The input is wrong. The message is one line: file, field, what it holds, what is allowed."""
 
 
-def check_keys(where, found, allowed):
-    """Raise :class:`InputError` for the first key of ``found`` that is not ``allowed``, with a
-    suggestion.
-    """
+def check_keys(where: str, keys: Iterable[object], allowed: Iterable[object]) -> None:
+    """Raise :class:`InputError` for the first key that is not ``allowed``, with a suggestion."""
     allowed = list(allowed)
-    for key in found:
+    for key in keys:
         if key not in allowed:
-            close = difflib.get_close_matches(str(key), [str(name) for name in allowed], n=1)
+            text = str(key)
+            name = (
+                text if len(text) <= 60 and text.isprintable() else ascii(text[:60])[1:-1] + "..."
+            )
+            close = difflib.get_close_matches(name, [str(name) for name in allowed], n=1)
             hint = f"; perhaps you meant '{close[0]}'" if close else ""
             raise InputError(
-                f"{where}: '{key}' is unknown{hint}; allowed: {', '.join(map(str, allowed))}"
+                f"{where}: '{name}' is unknown{hint}; allowed: {', '.join(map(str, allowed))}"
             )
 
 
-def read_json(path):
-    """Parse a JSON file; raises :class:`InputError` naming the file if it is missing or malformed."""
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """The value of a JSON file.
+
+    Raises :class:`InputError` that names the file if it is missing or malformed.
+    """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -37,13 +44,15 @@ def read_json(path):
         raise InputError(f"{path}: not valid JSON: {error}") from None
 
 
-def read_lines(path, allowed):
-    """The JSON objects of a file, one a line, blank lines apart: a list of ``("FILE: line N",
-    object)``.
+def read_lines(
+    path: str | os.PathLike[str], allowed: Iterable[str]
+) -> list[tuple[str, dict[str, Any]]]:
+    """The JSON objects of a file with one object a line, as ``("FILE: line N", object)``.
 
-    Raises :class:`InputError` naming file and line for what is no object, or has a key that is not
-    ``allowed``.
+    Blank lines are skipped. Raises :class:`InputError` that names file and line for what is no
+    object, or has a key that is not ``allowed``.
     """
+    allowed = list(allowed)
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -59,17 +68,16 @@ def read_lines(path, allowed):
             raise InputError(f"{where}: not valid JSON: {error}") from None
         if not isinstance(value, dict):
             raise InputError(
-                f"{where}: found {line.strip()[:40]!r}; allowed: an object with {', '.join(allowed)}"
+                f"{where}: found {line.strip()[:40]!r}; "
+                f"allowed: an object with {', '.join(allowed)}"
             )
         check_keys(where, value, allowed)
         objects.append((where, value))
     return objects
 
 
-def write_atomic(path, data):
-    """Write ``data`` (str or bytes) so that ``path`` holds either its old content or all of the
-    new.
-    """
+def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> None:
+    """Write ``data`` so that ``path`` holds either its old content or all of the new."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     raw = data.encode("utf-8") if isinstance(data, str) else data
@@ -86,6 +94,6 @@ def write_atomic(path, data):
         raise
 
 
-def write_json(path, value):
+def write_json(path: str | os.PathLike[str], value: object) -> None:
     """Write ``value`` as JSON, atomically. NaN and infinity are refused: they are not JSON."""
     write_atomic(path, json.dumps(value, indent=1, allow_nan=False) + "\n")

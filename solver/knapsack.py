@@ -1,94 +1,123 @@
-"""P1 as a multiple-choice knapsack: one class for each UE, its best local option weighs 0, an edge
-option of s steps s.
+"""P1 as a multiple-choice knapsack problem, with one item class for each user.
+
+The best local option weighs 0, and the edge option of s steps weighs s.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple, NoReturn
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from solver.allocation import evaluate
+from solver.allocation import Allocation, evaluate
+from solver.columnar import BoolArray, FloatArray, IntArray
 from solver.inputs import InputError
 from solver.problem import PLACES, Problem
+from solver.problem.curves import Rows
 
 
 @dataclass(frozen=True, eq=False)
-class Choices:
-    """``cost``, shape (users, 1 + steps), is R~ of eq. (8): column 0 for the best local option,
-    column s for s steps on the edge; +inf where not allowed. ``local_steps``, shape (users,), is
-    the best local step count. ``budget`` is S_e^max, cut to what all UEs together could use.
+class Knapsack:
+    """The cost table of a problem.
+
+    ``cost``, shape (users, 1 + steps), is R~ of eq. (8): column 0 for the best local option, column
+    s for s steps on the edge, +inf where an option is not allowed. ``local_steps``, shape (users,),
+    is the best local step count. ``budget`` is S_e^max, cut to what all users could use together.
     """
 
     problem: Problem
-    cost: np.ndarray
-    local_steps: np.ndarray
+    cost: FloatArray
+    local_steps: IntArray
     budget: int
 
     @classmethod
-    def of(cls, problem):
-        """Raises InputError if no choice is feasible: which limit, and by how much."""
-        cost, local_steps = options(problem)
-        check_feasible(problem, *least_use(cost))
+    def of(cls, problem: Problem) -> "Knapsack":
+        """Raises InputError if no choice is feasible: which limit fails, and by how much."""
+        cost, local_steps = cost_table(problem)
+        check_feasible(problem, *fewest_steps(cost))
         return cls(problem, cost, local_steps, min(problem.edge_budget, cost.size))
 
-    def allocation(self, weight, solver, local_steps=None, **facts):
-        """The :class:`~solver.allocation.Allocation` that gives UE n ``weight[n]`` edge steps, or
-        with 0 ``local_steps[n]``, its best if not given. The edge price is the problem's, whichever
-        method made the choice.
+    def allocation(
+        self,
+        weight: ArrayLike,
+        solver: str,
+        local_steps: ArrayLike | None = None,
+        edge_price: float | None = None,
+    ) -> Allocation:
+        """The allocation of ``weight`` edge steps, shape (users,); a user with 0 stays local.
+
+        Local users take ``local_steps``, or the best count. The edge price is the problem's if not
+        given, whichever method made the choice.
         """
         weight = np.asarray(weight)
-        steps = np.where(
-            weight > 0, weight, self.local_steps if local_steps is None else local_steps
-        )
-        facts = {"edge_price": relax(self.cost, self.budget)[0]} | facts
-        return evaluate(self.problem, (weight > 0).astype(int), steps, solver, **facts)
+        local_steps = self.local_steps if local_steps is None else local_steps
+        if edge_price is None:
+            edge_price = relax(self.cost, self.budget).price
+        steps = np.where(weight > 0, weight, local_steps)
+        offload = (weight > 0).astype(int)
+        return evaluate(self.problem, offload, steps, solver, edge_price=edge_price)
 
 
-def options(problem, rows=slice(None)):
-    """``cost`` and ``local_steps`` of :class:`Choices`, for the UEs ``rows``, an index array or a
-    slice.
-    """
+def cost_table(problem: Problem, rows: Rows = slice(None)) -> tuple[FloatArray, IntArray]:
+    """``cost`` and ``local_steps`` of :class:`Knapsack` for the users ``rows``."""
     part = problem.part(rows)
     local, edge = (part.cost(place, problem.steps(place)) for place in PLACES)
     best = local.argmin(axis=1) if local.shape[1] else np.zeros(part.users, dtype=np.int64)
     return np.column_stack([local.min(axis=1, initial=np.inf), edge]), best + 1
 
 
-def cheapest(cost, price):
-    """The edge steps, shape (users,), that each UE chooses for itself at ``price``, inf included;
-    of equally good ones the fewest.
+def cheapest(cost: FloatArray, price: float) -> IntArray:
+    """The edge steps, shape (users,), that each user chooses for itself at ``price``.
+
+    Of equally good options it takes the one with the fewest steps; ``price`` may be infinite.
     """
     if price == np.inf:
         return np.isfinite(cost).argmax(axis=1)
     return (cost + price * np.arange(cost.shape[1]) if price else cost).argmin(axis=1)
 
 
-def least_use(cost):
-    """The fewest edge steps that each UE can do with, and whether it has any option at all; shape
-    (users,) each.
-    """
-    fewest, bound = np.zeros(len(cost), dtype=np.int64), np.flatnonzero(np.isinf(cost[:, 0]))
-    fewest[bound] = cheapest(cost[bound], np.inf)
+def fewest_steps(cost: FloatArray) -> tuple[IntArray, BoolArray]:
+    """The fewest edge steps that serve each user, and whether any option does; shape (users,)."""
+    fewest, edge_only = np.zeros(len(cost), dtype=np.int64), np.flatnonzero(np.isinf(cost[:, 0]))
+    fewest[edge_only] = cheapest(cost[edge_only], np.inf)
     return fewest, np.isfinite(cost[np.arange(len(cost)), fewest])
 
 
-def relax(cost, budget, few=None, many=None, count=1):
-    """The price delta of an edge step, the dual of (1): ``(price, few, many, moved)``.
+class Split(NamedTuple):
+    """The relaxed optimum: at ``price`` two choices, ``few`` <= ``many``, are optimal.
+
+    With ``many`` for ``moved`` users of each row and ``few`` for the others the budget holds, and
+    one more would break it. Arrays have shape (rows,).
+    """
+
+    price: float
+    few: IntArray
+    many: IntArray
+    moved: IntArray
+
+
+def relax(
+    cost: FloatArray,
+    budget: float,
+    few: IntArray | None = None,
+    many: IntArray | None = None,
+    count: int | IntArray = 1,
+) -> Split:
+    """The price delta of an edge step, the dual of (1), and the relaxed optimum at that price.
 
     delta >= 0 is the slope, to the right of S_e^max and with its sign turned, of the lower convex
     envelope of the optimal objective as a function of S_e^max: what a further edge step saves,
     averaged over the next stretch of the envelope; 0 where the budget is slack. That envelope is
     the value of the relaxation, so delta needs no integer solution: it is where the steps that
-    every UE chooses for itself at price delta cross the budget. ``few`` <= ``many``, shape
-    (users,), are two choices, both optimal at that price; with ``many`` for ``moved`` UEs of each
-    row, ``few`` for the others, the budget holds, and one more would break it. ``count``, one
-    number or shape (users,): how many UEs each row stands for. ``few`` and ``many`` may come as the
-    choices at two prices that enclose delta.
+    all users choose for themselves at price delta cross the budget. ``count``, one number or shape
+    (rows,), is how many users each row stands for. ``few`` and ``many`` may be given as the choices
+    at two prices that enclose delta.
     """
     few = cheapest(cost, np.inf) if few is None else few.copy()
     many = cheapest(cost, 0.0) if many is None else many.copy()
     count = np.broadcast_to(count, len(cost))
     if (count * many).sum() <= budget:
-        return 0.0, few, many, count.copy()
+        return Split(0.0, few, many, count.copy())
     rows = np.flatnonzero(few < many)  # for the others the choice is made
     cost = cost[rows]
     # few and many cost the same at the secant's price; at the right delta nothing lies below both
@@ -109,61 +138,67 @@ def relax(cost, budget, few=None, many=None, count=1):
             many[rows] = between
         still = few[rows] < many[rows]
         rows, cost = rows[still], cost[still]
-    # at delta both choices are optimal for each UE: move UEs from one to the other while they fit
+    # at delta both choices are optimal for each user: move users from few to many while they fit
     step, left = np.maximum(many - few, 0), budget - int((count * few).sum())
     before = np.cumsum(count * step) - count * step
     moved = np.clip((left - before) // np.maximum(step, 1), 0, count)
     if len(over := np.flatnonzero((moved < count) & (step > 0))):
         moved[over[0] + 1 :] = 0
-    return price, few, many, np.where(step > 0, moved, 0)
+    return Split(price, few, many, np.where(step > 0, moved, 0))
 
 
-def check_feasible(problem, fewest, served):
-    """Raise InputError if no choice is feasible: which limit, and by how much. ``fewest``,
-    ``served``: as of :func:`least_use`.
+def check_feasible(problem: Problem, fewest: IntArray, served: BoolArray) -> None:
+    """Raise InputError if no choice is feasible: which limit fails, and by how much.
+
+    ``fewest`` and ``served`` are those of :func:`fewest_steps`.
     """
     if not served.all():
         _refuse(problem, int(served.argmin()), int((~served).sum()) - 1)
-    need, bound = int(fewest.sum()), int((fewest > 0).sum())
+    need, edge_only = int(fewest.sum()), int((fewest > 0).sum())
     if need > problem.edge_budget:
         who = (
             "the 1 user that only the edge can serve needs"
-            if bound == 1
-            else f"the {bound} users that only the edge can serve need"
+            if edge_only == 1
+            else f"the {edge_only} users that only the edge can serve need"
         )
         raise InputError(
-            f"{problem.where}: edge_budget: {problem.edge_budget} is too small: {who} at least {need} steps"
+            f"{problem.where}: edge_budget: {problem.edge_budget} is too small: "
+            f"{who} at least {need} steps"
         )
 
 
-def _refuse(problem, user, more):
-    """Raise InputError for a UE without any option: the limit that it fails, and by how much."""
-    who = f"user {user}" + (f" (and {more} more)" if more else "")
-    one, ranges, time, error = problem.part([user]), [], [], []
+def _refuse(problem: Problem, index: int, more: int) -> NoReturn:
+    """Raise InputError for a user without any option: the limit that fails, and by how much."""
+    who = f"user {index}" + (f" (and {more} more)" if more else "")
+    user, ranges, times, errors = problem.part([index]), [], [], []
     for place in PLACES:
-        steps = problem.steps(place)
-        low, high = (
-            int(getattr(getattr(one, place), name).max()) for name in ("min_steps", "max_steps")
-        )
+        steps, here = problem.steps(place), user.place(place)
+        low, high = int(here.min_steps.max()), int(here.max_steps.max())
         ranges.append(f"{place} {low}..{high}")
-        time.append(one.time(place, steps)[0, low - 1 : high])
-        error.append(one.error(place, steps)[0, low - 1 : high])
-    time, error = np.concatenate(time), np.concatenate(error)
+        times.append(user.time(place, steps)[0, low - 1 : high])
+        errors.append(user.error(place, steps)[0, low - 1 : high])
+    time, error = np.concatenate(times), np.concatenate(errors)
     if not len(time):
         raise InputError(
-            f"{problem.where}: max_steps: {who}: no step count is allowed: min_steps..max_steps is {' and '.join(ranges)}"
+            f"{problem.where}: max_steps: {who}: no step count is allowed: "
+            f"min_steps..max_steps is {' and '.join(ranges)}"
         )
-    for name, unit, values in (("deadline", " s", time), ("max_error", "", error)):
-        limit = getattr(one, name)
-        if limit is not None and values.min() > (limit := limit.max()):
+    limits = [
+        ("deadline", " s", time, user.deadline),
+        ("max_error", "", error, user.max_error),
+    ]
+    for name, unit, values, limit in limits:
+        if limit is not None and values.min() > (most := limit.max()):
             raise InputError(
-                f"{problem.where}: {name}: {who}: no step count satisfies {name} {limit:g}{unit}: "
-                f"at least {values.min():g}{unit} is needed, {values.min() - limit:.3g}{unit} more"
+                f"{problem.where}: {name}: {who}: no step count satisfies {name} {most:g}{unit}: "
+                f"at least {values.min():g}{unit} is needed, {values.min() - most:.3g}{unit} more"
             )
-    # each limit can be met, but not both
-    deadline, most = one.deadline.max(), one.max_error.max()
+    assert user.deadline is not None and user.max_error is not None
+    # each limit can be met alone, but not both together
+    deadline, largest = user.deadline.max(), user.max_error.max()
     reach = error[time <= deadline].min()
     raise InputError(
-        f"{problem.where}: max_error: {who}: no step count satisfies max_error {most:g} within deadline {deadline:g} s: "
-        f"the error there is at least {reach:g}, {reach - most:.3g} more"
+        f"{problem.where}: max_error: {who}: no step count satisfies max_error {largest:g} "
+        f"within deadline {deadline:g} s: "
+        f"the error there is at least {reach:g}, {reach - largest:.3g} more"
     )

@@ -1,28 +1,26 @@
-"""Anyone's own solver, named ``module:function``: given a Problem it returns places and steps; what
-they cost is ours to say.
-"""
+"""Plug-ins: a solver of one's own gives places and steps; what they cost is computed here."""
 
 import functools
 import importlib
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from solver.allocation import evaluate
+from solver.allocation import Allocation, evaluate
 from solver.inputs import InputError
-from solver.knapsack import Choices
+from solver.knapsack import Knapsack
+from solver.problem import Problem
 
 
-def load(name):
-    """The method named ``module:function``: like those of :data:`solver.methods.METHODS`, it gives
-    an Allocation of a Problem.
+def load(name: str) -> Callable[..., Allocation]:
+    """The method named ``module:function``, as :func:`adapt` makes it of the function.
 
-    The module is imported with the current directory first on the path. Its function returns
-    ``(offload, steps)``, or an object or a dict with them: a_n of 0 or 1 and s_n >= 1 for each UE.
-    InputError, one line naming ``name``, for whatever is wrong: no such module or function, an
-    exception of its own, an answer of the wrong form or that is not feasible.
+    The module is imported with the current directory first on the path. Raises InputError, one
+    line that starts with ``name``, if there is no such module or function, or importing fails.
     """
     module, _, path = name.partition(":")
     if not module or not path:
@@ -33,36 +31,54 @@ def load(name):
         function = importlib.import_module(module)
         for part in path.split("."):
             function = getattr(function, part)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 whatever it raises is the user's own
+    except (Exception, SystemExit) as error:  # noqa: BLE001 the user's code may raise anything
         raise _own(name, error) from None
+    return adapt(function, name)
+
+
+def adapt(function: object, name: str | None = None) -> Callable[..., Allocation]:
+    """A method, like those of :data:`solver.methods.METHODS`, of anyone's function of a Problem.
+
+    The function returns ``(offload, steps)``, or an object or a dict with them: a_n of 0 or 1 and
+    s_n >= 1 for each user. The method raises InputError, one line that starts with ``name``, for an
+    exception of the function and for an answer that has the wrong form or is not feasible.
+    """
+    label = name_of(function) if name is None else name
     if not callable(function):
         raise InputError(
-            f"{name}: found {type(function).__name__}; allowed: a function of a Problem that returns (offload, steps)"
+            f"{label}: found {type(function).__name__}; "
+            "allowed: a function of a Problem that returns (offload, steps)"
         )
 
     @functools.wraps(function)
-    def method(problem, **settings):
-        choices = Choices.of(problem)
+    def method(problem: Problem, **settings: object) -> Allocation:
+        knapsack = Knapsack.of(problem)
         try:
             answer = function(problem, **settings)
         except (Exception, SystemExit) as error:  # noqa: BLE001
-            raise _own(name, error) from None
-        given = evaluate(problem, *_pair(name, answer), where=name)
-        return choices.allocation(
-            np.multiply(given.offload, given.steps), name, np.array(given.steps)
-        )
+            raise _own(label, error) from None
+        given = evaluate(problem, *_pair(label, answer), where=label)
+        weight = np.multiply(given.offload, given.steps)
+        return knapsack.allocation(weight, label, np.array(given.steps))
 
     return method
 
 
-def _pair(name, answer):
+def name_of(function: object) -> str:
+    """``module:function`` of a function, or of the class of any other object."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}:{named.__qualname__}"
+
+
+def _pair(name: str, answer: Any) -> tuple[Any, Any]:
     if isinstance(answer, dict) and {"offload", "steps"} <= answer.keys():
         answer = answer["offload"], answer["steps"]
     elif hasattr(answer, "offload") and hasattr(answer, "steps"):
         answer = answer.offload, answer.steps
     if not isinstance(answer, (tuple, list)) or len(answer) != 2:
         raise InputError(
-            f"{name}: returned {type(answer).__name__}; allowed: (offload, steps), or an object or a dict with them"
+            f"{name}: returned {type(answer).__name__}; "
+            "allowed: (offload, steps), or an object or a dict with them"
         )
     offload, steps = answer
     if isinstance(offload, np.ndarray) and offload.dtype == bool:
@@ -70,16 +86,16 @@ def _pair(name, answer):
     return offload, steps
 
 
-def _own(name, error):
-    """The InputError for an exception of the user's own: its type and message, and the last line
-    that is not a library's.
+def _own(name: str, error: BaseException) -> InputError:
+    """The InputError for an exception of the user's own code: its type, its message and the line.
+
+    The line is the last that is not a library's.
     """
     libraries = (os.path.dirname(os.__file__), __file__, "<")
-    frames = traceback.extract_tb(error.__traceback__)
     lines = [
-        f"{f.filename}:{f.lineno}"
-        for f in frames
-        if not f.filename.startswith(libraries) and "site-packages" not in f.filename
+        f"{frame.filename}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(libraries) and "site-packages" not in frame.filename
     ]
     where = f" ({lines[-1]})" if lines else ""
     return InputError(f"{name}: {type(error).__name__}: {' '.join(str(error).split())}{where}")

@@ -1,19 +1,24 @@
-"""Time against steps: T = overhead + step_time * s, the affine form of eq. (3), with its
-uncertainty.
-"""
-
-from dataclasses import dataclass
+"""Time against steps: T = overhead + step_time * s, the affine form of eq. (3)."""
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from calibration.costs.line import LackOfFit, MedianPoint, fit_line
-from calibration.schema import Schema, limits
-from calibration.statistics import MAD_SD, MEDIAN_SE, Z95, Matrix, matrix, r_squared
+from calibration.costs.line import LackOfFit, MedianPoint, fit_line, median_points
+from calibration.schema import Schema, frozen, limits
+from calibration.statistics import (
+    MAD_SD,
+    MEDIAN_SE,
+    Z95,
+    Array,
+    Matrix,
+    group_medians,
+    matrix,
+    r_squared,
+)
 from solver.inputs import InputError
 
 
-@dataclass(frozen=True)
+@frozen
 class PaperTime(Schema):
     """The paper's form without an intercept, T = s Δt of eq. (3)."""
 
@@ -21,7 +26,7 @@ class PaperTime(Schema):
     r2: float
 
 
-@dataclass(frozen=True)
+@frozen
 class StageTimes(Schema):
     """Median seconds of the text encoding, of a denoising step and of the decoding."""
 
@@ -30,14 +35,14 @@ class StageTimes(Schema):
     decode: float
 
 
-@dataclass(frozen=True)
+@frozen
 class TimeFit(Schema):
     """Seconds of an image, ``overhead + step_time * steps``.
 
-    ``covariance`` (2, 2) of the two, with ``dof`` degrees of freedom; ``r2`` of the medians; ``n`` images;
-    ``relative_sd`` of a single image about the line; ``basis``: measured; ``points``: the medians;
-    ``lack_of_fit``: is time affine in steps (None: not testable); ``stages``: None where only
-    totals are known.
+    ``covariance`` (2, 2) of the two, with ``dof`` degrees of freedom; ``r2`` of the medians; ``n``
+    images; ``relative_sd`` of a single image about the line; ``basis``: measured; ``points``: the
+    medians; ``lack_of_fit``: is time affine in steps (None: not testable); ``stages``: None where
+    only totals are known.
     """
 
     overhead: float = limits(least=0)
@@ -59,13 +64,13 @@ class TimeFit(Schema):
 
 
 def fit_time(steps: ArrayLike, seconds: ArrayLike) -> TimeFit:
-    """Fit T = overhead + step_time * s to single images: ``steps`` and ``seconds``, both shape (n,).
+    """Fit T = overhead + step_time * s to single images; both arguments have shape (n,).
 
-    The line goes through the *medians* of each step count, because what disturbs a timing (a pause
-    of the machine, a cold cache) only ever adds: a mean moves with it, a median stays until half of
-    a step count's images are disturbed. They are weighted by their standard errors. A single
-    image's spread is taken as proportional to its time, and pooled over the step counts; it is half
-    the central 95 % over 1.96, so that a rare pause does not swell it.
+    The line goes through the *medians* of each step count. A disturbance (a pause of the machine, a
+    cold cache) only adds time. It shifts a mean, but a median only if half of a step count's images
+    are disturbed. The medians are weighted by their standard errors. A single image's spread is
+    taken as proportional to its time, and pooled over the step counts. It is half the central 95 %
+    over 1.96, so that a rare pause does not inflate it.
 
     Raises :class:`InputError` for fewer than two step counts, or times that are not positive
     numbers.
@@ -78,24 +83,13 @@ def fit_time(steps: ArrayLike, seconds: ArrayLike) -> TimeFit:
         raise InputError(
             f"time: found {len(counts)} step count(s); allowed: at least 2 different ones"
         )
-    medians = np.array([np.median(seconds[where == i]) for i in range(len(counts))])
-    images = np.bincount(where)
-
-    repeated = images[where] > 1
-    # a median of n lies nearer to its own n images than the true one does: by about sqrt((n - 1) /
-    # n)
-    deviations = (
-        np.abs(seconds / medians[where] - 1) * np.sqrt(images / np.maximum(images - 1, 1))[where]
-    )[repeated]
-    spread = MAD_SD * np.median(deviations) * MEDIAN_SE if len(deviations) else 0.0
+    medians, images = group_medians(seconds, where), np.bincount(where)
+    spread = _relative_spread(seconds / medians[where] - 1, images[where])
     known = spread > 0
-    sd = medians * (spread if known else 1.0) / np.sqrt(images)
-
+    sd = medians * (spread * MEDIAN_SE if known else 1.0) / np.sqrt(images)
     dof = len(seconds) - len(counts) if known else None
     (overhead, step_time), covariance, lack = fit_line(counts, medians, sd, dof)
-    residuals = seconds / (overhead + step_time * steps) - 1
-    low, high = np.quantile(residuals, [0.025, 0.975])
-
+    low, high = np.quantile(seconds / (overhead + step_time * steps) - 1, [0.025, 0.975])
     through_origin = float(np.sum(counts * medians / sd**2) / np.sum(counts**2 / sd**2))
     return TimeFit(
         overhead=float(overhead),
@@ -108,8 +102,17 @@ def fit_time(steps: ArrayLike, seconds: ArrayLike) -> TimeFit:
         basis="measured",
         lack_of_fit=lack,
         paper=PaperTime(through_origin, r_squared(medians, through_origin * counts)),
-        points=tuple(
-            MedianPoint(int(count), float(median), int(number))
-            for count, median, number in zip(counts, medians, images, strict=True)
-        ),
+        points=median_points(counts, medians, images),
     )
+
+
+def _relative_spread(deviations: Array, images: NDArray[np.int_]) -> float:
+    """The relative sd of an image, from its deviation from the median of its step count.
+
+    Both arguments have shape (n,); ``images`` counts those of the same step count. A median of n
+    lies nearer to its own n images than the true median does, by about sqrt((n - 1) / n). Returns 0
+    if no step count was repeated.
+    """
+    scaled = np.abs(deviations) * np.sqrt(images / np.maximum(images - 1, 1))
+    repeated = scaled[images > 1]
+    return MAD_SD * float(np.median(repeated)) if len(repeated) else 0.0

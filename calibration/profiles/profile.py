@@ -1,28 +1,36 @@
 """Profiles: what was measured of each place, and of each prompt class there.
 
-Version history of the file format:
+Version history of the file format; :mod:`calibration.profiles.store` reads both.
 
-``profiles/2``: ``places``, each with what belongs to a place once (model, batch costs, the spread
-of its speed, its sweep's outcome, its class tests) and its ``classes``.
+``profiles/2``: ``places``, each with what belongs to a place (model, batch costs, the spread of its
+speed, its sweep's outcome, its class tests) and its ``classes``.
 
-``profiles/1``: one flat list of (place, class) entries, which repeated it. Still read.
+``profiles/1``: one flat list of entries, each of a place and a class, which repeated what belongs
+to the place; the outcome of the sweep as the sum over places (``plan``).
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from calibration.checks import shown
 from calibration.costs.batch import BatchCost
-from calibration.costs.energy import EnergyFit, Power
+from calibration.costs.energy import EnergyFit
+from calibration.costs.metering import Power
 from calibration.costs.time import TimeFit
 from calibration.fitting.curve_fit import CurveFit, CurvePoint
+from calibration.profiles.class_test import ClassDifference
 from calibration.records.scale import Scales
-from calibration.schema import Schema, limits
+from calibration.schema import Schema, frozen, limits
+from calibration.sweep.outcome import SweepOutcome
 from solver.inputs import InputError
 from solver.problem import PLACES
 
+FRECHET_NOTE = "Comparable only at equal sample size, with the same extractor and reference."
 
-@dataclass(frozen=True)
+
+@frozen
 class Extrapolated(Schema):
     """A Fréchet distance extrapolated to infinitely many images, and its 95 % interval."""
 
@@ -31,7 +39,7 @@ class Extrapolated(Schema):
     high: float | None
 
 
-@dataclass(frozen=True)
+@frozen
 class DistancePoint(Schema):
     """A distance of ``n`` images with ``steps`` steps to the reference, and its 95 % interval.
 
@@ -39,18 +47,18 @@ class DistancePoint(Schema):
     and its extrapolation to ``infinity``, or why there is none (``infinity_note``).
     """
 
-    steps: int
+    steps: int = limits(least=1)
     value: float
     low: float | None
     high: float | None
-    n: int
+    n: int = limits(least=1)
     carried: bool | None = limits(omit_none=True, default=None)
     note: str | None = limits(omit_none=True, default=None)
     infinity: Extrapolated | None = limits(omit_none=True, default=None)
     infinity_note: str | None = limits(omit_none=True, default=None)
 
 
-@dataclass(frozen=True)
+@frozen
 class MetricDefinition(Schema):
     """What a metric is: enough to tell whether values measured elsewhere can be compared.
 
@@ -73,7 +81,7 @@ class MetricDefinition(Schema):
     interval: str | None = limits(omit_none=True, default=None)
 
 
-@dataclass(frozen=True)
+@frozen
 class Metrics(Schema):
     """The definitions of a profile's metrics."""
 
@@ -85,55 +93,20 @@ class Metrics(Schema):
 
 
 @dataclass(frozen=True)
-class ClassDifference(Schema):
-    """A permutation test of whether prompt classes differ in a quantity at one place."""
+class Distances:
+    """Distances of one place and class to the reference, by step count."""
 
-    quantity: str
-    prompts: int
-    p: float
-    differ: bool
-    share: float
+    frechet: tuple[DistancePoint, ...] = ()
+    kid: tuple[DistancePoint, ...] = ()
+    cmmd: tuple[DistancePoint, ...] = ()
 
 
-@dataclass(frozen=True)
-class SweepRound(Schema):
-    """What a place's sweep had come to after a round."""
-
-    images: int
-    evaluations: int
-
-
-@dataclass(frozen=True)
-class SweepWidth(Schema):
-    """A parameter's value and the relative half-width of its 95 % interval (None: not known)."""
-
-    prompt_class: str
-    quantity: str
-    parameter: str
-    value: float | None
-    half_width: float | None
-    reached: bool
-
-
-@dataclass(frozen=True)
-class SweepOutcome(Schema):
-    """What an adaptive sweep came to at one place.
-
-    ``target``: the half-width asked for; ``evaluations`` of the denoiser; ``uniform_evaluations``:
-    modelled, what the uniform grid over 1 to 50 would take. Both are None, and ``rounds`` empty, in
-    a profile of the old format, which told only the sum over places.
-    """
-
-    target: float
-    rounds: tuple[SweepRound, ...]
-    evaluations: int | None
-    uniform_evaluations: int | None
-    widths: tuple[SweepWidth, ...]
-
-
-@dataclass(frozen=True)
+@frozen
 class ClassProfile(Schema):
-    """What was measured of one prompt class at one place, and the curves fitted to it."""
+    """What was measured of one prompt class at one place, and the curves fitted to it.
+
+    ``clip_score``: the mean score, by step count.
+    """
 
     prompt_class: str
     time: TimeFit
@@ -148,13 +121,14 @@ class ClassProfile(Schema):
     cmmd: tuple[DistancePoint, ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class Place(Schema):
-    """A model at a place (``local`` or ``edge``), and what was measured of it.
+    """A model at a ``place`` (``local`` or ``edge``), and what was measured of it.
 
     ``speed_sd``: relative standard deviation of the machine's speed from one part of the sweep to
-    another. ``batch``: None where batches were not timed, with the reason in ``batch_note``.
-    ``environment``: where it differs from that of the whole.
+    another. ``batch``: what batches cost; None where they were not timed, with the reason in
+    ``batch_note``. ``sweep``: None if the sweep was not adaptive. ``environment``: None if it is
+    that of the whole.
     """
 
     place: str = limits(choices=PLACES)
@@ -169,18 +143,20 @@ class Place(Schema):
     class_differences: tuple[ClassDifference, ...] = ()
     environment: Mapping[str, Any] | None = limits(omit_none=True, default=None)
 
+    def __post_init__(self) -> None:
+        _check_distinct("classes", (profile.prompt_class for profile in self.classes))
+
     def find(self, prompt_class: str) -> ClassProfile:
         """The profile of a class; raises :class:`InputError` if there is none."""
         for profile in self.classes:
             if profile.prompt_class == prompt_class:
                 return profile
-        known = ", ".join(profile.prompt_class for profile in self.classes)
-        raise InputError(
-            f"profiles: no {self.place} profile of prompt class '{prompt_class}'; there: {known}"
+        raise _missing(
+            self.place, prompt_class, ", ".join(profile.prompt_class for profile in self.classes)
         )
 
 
-@dataclass(frozen=True)
+@frozen
 class Profiles(Schema):
     """All that was measured, by place; the file format ``profiles/2``."""
 
@@ -190,6 +166,9 @@ class Profiles(Schema):
     metrics: Metrics
     places: tuple[Place, ...] = limits(empty=False)
 
+    def __post_init__(self) -> None:
+        _check_distinct("places", (entry.place for entry in self.places))
+
     def get(self, place: str) -> Place | None:
         """The place of that name, if it was measured."""
         return next((entry for entry in self.places if entry.place == place), None)
@@ -198,7 +177,29 @@ class Profiles(Schema):
         """The profile of a class at a place; raises :class:`InputError` if there is none."""
         entry = self.get(place)
         if entry is None:
-            raise InputError(
-                f"profiles: no {place} profile of prompt class '{prompt_class}'; there: none"
-            )
+            raise _missing(place, prompt_class, "none")
         return entry.find(prompt_class)
+
+    def classes(self) -> set[str]:
+        """The prompt classes that were measured at any place."""
+        return {profile.prompt_class for entry in self.places for profile in entry.classes}
+
+    def times(self) -> dict[tuple[str, str], TimeFit]:
+        """The times by place and prompt class."""
+        return {
+            (entry.place, profile.prompt_class): profile.time
+            for entry in self.places
+            for profile in entry.classes
+        }
+
+
+def _missing(place: str, prompt_class: str, measured: str) -> InputError:
+    return InputError(
+        f"profiles: no {place} profile of prompt class '{prompt_class}'; there: {measured}"
+    )
+
+
+def _check_distinct(where: str, names: Iterable[str]) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise InputError(f"{where}: found {shown(name)} {count} times; allowed: once")

@@ -1,26 +1,28 @@
 """One finished task: what was asked, what was measured, and on what machine.
 
-A record is one line of ``records.jsonl``. Version history of its format: negative prompts,
-``energy_parts_j``, ``clock_hz`` and ``batch`` were added; lines without them are read.
+A record is one line of ``records.jsonl``. Version history of the format, of which every version is
+read: at first the times, ``energy_j``, ``meter``, ``clip_score`` and ``distance`` of an image; then
+``energy_parts_j``, ``clock_hz`` and ``batch``; then negative prompts, and the times of served
+requests.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Self
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+from typing import Any
 
-from calibration.checks import need, table
 from calibration.records.task import Task
-from calibration.schema import Schema, limits
+from calibration.schema import Schema, frozen, limits
 
 
-@dataclass(frozen=True)
+@frozen
 class Measured(Schema):
     """Times in seconds, energy in joules (None: not metered), quality values (None: not scored).
 
-    ``time`` is the whole call's; ``batch`` images were made by it. ``energy_parts_j`` are the
-    counters' own joules, ``clock_hz`` the mean clock of the processor. The last fields are those of
-    a request that was served: its ``engine``, its ``arrival``, and its seconds in the ``queue``, in
-    ``service``, and from arrival until finished (``end_to_end``).
+    ``time`` is that of the whole call, which made ``batch`` images (of a served request: the mean
+    number of requests that shared its calls). ``energy_parts_j`` are each counter's joules,
+    ``clock_hz`` the mean clock of the processor. A served request also has its ``engine``, its
+    ``arrival``, and its seconds in the queue, in service, and from arrival until finished.
     """
 
     text_time: float = limits(least=0)
@@ -31,7 +33,7 @@ class Measured(Schema):
     energy_parts_j: dict[str, float] | None = None
     clock_hz: float | None = None
     meter: str | None = None
-    batch: int = 1
+    batch: int | float = 1
     clip_score: float | None = None
     distance: float | None = None
     engine: str | None = limits(omit_none=True, default=None)
@@ -41,36 +43,40 @@ class Measured(Schema):
     end_to_end_time: float | None = limits(omit_none=True, default=None)
     engine_note: str | None = limits(omit_none=True, default=None)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object; a served request has no quality values, not even null."""
+        values = super().to_dict()
+        if self.engine is not None and self.clip_score is None:
+            del values["clip_score"], values["distance"]
+        return values
 
-@dataclass(frozen=True)
-class Record:
+
+@frozen
+class Record(Schema):
     """A finished ``task``: its ``id`` in the store, what was ``measured``, the ``environment`` it
     ran in (machine, versions, threads, pipeline set-up: free-form), and its ``image``, a path
     relative to the store (None: not stored yet).
     """
 
     id: str
-    task: Task
+    task: Task = limits(key="asked")
     measured: Measured
     environment: Mapping[str, Any] = field(default_factory=dict)
-    image: str | None = None
+    image: str | None = limits(omit_none=True, default=None)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The record as its JSON line has it."""
-        values = {
-            "id": self.id,
-            "asked": self.task.to_dict(),
-            "measured": self.measured.to_dict(),
-            "environment": dict(self.environment),
-        }
-        return values if self.image is None else {**values, "image": self.image}
 
-    @classmethod
-    def from_dict(cls, values: object, where: str = "record") -> Self:
-        """The inverse of :meth:`to_dict`; raises :class:`InputError` naming ``where``."""
-        read = table(where, values, ("id", "asked", "measured", "environment", "image"))
-        need(where, read, ("asked", "measured"))
-        task = Task.from_dict(read["asked"], f"{where}: asked")
-        measured = Measured.from_dict(read["measured"], f"{where}: measured")
-        environment = table(f"{where}: environment", read.get("environment", {}))
-        return cls(read.get("id", task.id), task, measured, environment, read.get("image"))
+def as_of(tasks: Sequence[Task], records: Sequence[Record]) -> list[Record]:
+    """``records`` of ``tasks``, in the same order, with the distances that these tasks ask for.
+
+    A distance is kept only where the converged image is among ``tasks``. What follows from the
+    result is then the same whatever other images were made before, and in whatever order.
+    """
+    converged = {task.target_key for task in tasks if task.purpose == "converged"}
+    return [
+        record
+        if task.target_key in converged
+        else dataclasses.replace(
+            record, measured=dataclasses.replace(record.measured, distance=None)
+        )
+        for task, record in zip(tasks, records, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""The exact method: relaxation, core, and dynamic programming over the core."""

@@ -1,72 +1,67 @@
-"""UEs that are alike in everything: found once, solved once."""
+"""Identical users: grouped once, solved once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from solver.columnar import IntArray
 from solver.problem import Problem
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
-class Kinds:
-    """``problem`` has one UE of each kind; ``count``, shape (kinds,), says how many there are of
-    it; ``order``, shape (users,), lists the UEs: first all of kind 0, then all of kind 1, ...
+class DistinctUsers:
+    """A problem whose identical users stand for each other.
+
+    ``problem`` has one user of each set of identical users; ``count``, shape (distinct users,), is
+    the size of the set; ``order``, shape (users,), lists all users, set after set.
     """
 
     problem: Problem
-    count: np.ndarray
-    order: np.ndarray
+    count: IntArray
+    order: IntArray
 
     @classmethod
-    def of(cls, problem):
+    def of(cls, problem: Problem) -> "DistinctUsers":
+        """Group identical users, unless a sample says that most users differ."""
         alone = cls(problem, np.ones(problem.users, dtype=np.int64), np.arange(problem.users))
-        columns = _columns(problem)
+        columns = problem.per_user()
         if not columns:
             return cls(problem.part(slice(0, 1)), np.array([problem.users]), alone.order)
-        few = slice(
-            None, None, -(-problem.users // 1024)
-        )  # enough to see whether looking for kinds pays
-        if 2 * len(np.unique(hashes([column[few] for column in columns]))) > len(alone.order[few]):
+        sample = slice(None, None, -(-problem.users // 1024))
+        distinct = np.unique(hashes([column[sample] for column in columns]))
+        if 2 * len(distinct) > len(alone.order[sample]):
             return alone
-        _, first, kind, count = np.unique(
+        _, first, index, count = np.unique(
             hashes(columns), return_index=True, return_inverse=True, return_counts=True
         )
         if not all(
-            np.array_equal(column[first][kind], column, equal_nan=True) for column in columns
+            np.array_equal(column[first][index], column, equal_nan=True) for column in columns
         ):
-            return alone  # two kinds have the same hash
-        return cls(problem.part(first), count, np.argsort(kind, kind="stable"))
+            return alone  # two different users have the same hash
+        return cls(problem.part(first), count, np.argsort(index, kind="stable"))
 
-    def of_users(self, values):
-        """``values``, shape (kinds,), for each UE."""
-        return self.to_users(np.repeat(values, self.count))
+    def repeated(self, values: NDArray[Scalar]) -> NDArray[Scalar]:
+        """``values``, shape (distinct users,), for every user of the problem; shape (users,)."""
+        return self.in_problem_order(np.repeat(values, self.count))
 
-    def to_users(self, values):
-        """``values``, shape (users,), from the order of ``order`` to that of the problem."""
+    def in_problem_order(self, values: NDArray[Scalar]) -> NDArray[Scalar]:
+        """``values``, shape (users,), from ``order`` to the order of the problem."""
         users = np.empty_like(values)
         users[self.order] = values
         return users
 
 
-def hashes(columns):
-    """A 64-bit hash of each row; ``columns`` are float arrays of shape (rows,) or (rows, any)."""
+def hashes(columns: Sequence[NDArray[np.generic]]) -> NDArray[np.uint64]:
+    """A 64-bit hash of each row of arrays of shape (rows,) or (rows, any)."""
     value = np.zeros(len(columns[0]), dtype=np.uint64)
     for column in columns:
-        for bits in (
-            np.ascontiguousarray(column, dtype=np.float64).view(np.uint64).reshape(len(value), -1).T
-        ):
+        words = np.ascontiguousarray(column, dtype=np.float64).view(np.uint64)
+        for bits in words.reshape(len(value), -1).T:
             value = (value ^ bits) * np.uint64(0x9E3779B97F4A7C15)
             value ^= value >> np.uint64(29)
     return value
-
-
-def _columns(problem):
-    """Every array that has a row for each UE."""
-    found = []
-    for place in (problem.local, problem.edge):
-        found += [*place.error.own().values(), *place.utility.own().values()]
-        found += [
-            value for value in vars(place).values() if isinstance(value, np.ndarray) and value.ndim
-        ]
-    limits = [*problem.weights.values(), problem.deadline, problem.max_error]
-    return found + [value for value in limits if value is not None and value.ndim]

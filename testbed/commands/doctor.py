@@ -7,11 +7,11 @@ from huggingface_hub import CacheNotFound, scan_cache_dir
 
 from calibration.costs.batch import fit_batching
 from testbed.config import ModelConfig
+from testbed.environment import environment
 from testbed.meters import open_meter
 from testbed.models import memory
 from testbed.models.pipelines import WEIGHTS, open_pipeline, pick_device
-from testbed.stages.batch import time_batches
-from testbed.stages.executor import environment
+from testbed.engines.timing import time_batches
 
 
 def print_report():

@@ -23,7 +23,7 @@ from testbed import config
 from testbed.data.prompts import open_prompts
 from testbed.models import architectures, memory
 from testbed.models.pipelines import denoiser, pick_device
-from testbed.stages.rig import ANCHOR_EVERY
+from testbed.stages.tasks import ANCHOR_EVERY
 
 GPU, GPU_ARCHITECTURE, GPU_STEPS_PER_SECOND = (
     "RTX 4090",

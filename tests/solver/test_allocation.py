@@ -6,27 +6,31 @@ import math
 import pytest
 
 from solver import Allocation, InputError, Problem, certify, evaluate, solve
-from tests.solver.test_problem import example
+from tests.solver.problems import (
+    example,
+)
 
 
 def test_evaluate_by_hand():
     """Totals are sums, qualities means, one user at each place."""
     problem = Problem.from_dict(example(users=2, edge_budget=5, edge__overhead=0.5))
-    found = evaluate(problem, [0, 1], [10, 5], lower_bound=-1.0)
+    allocation = evaluate(problem, [0, 1], [10, 5], lower_bound=-1.0)
     time, energy = [0.02, 0.505], [0.03375 * 0.02, 5.05]
     error, utility = [math.exp(-1), math.exp(-0.5)], [1 - math.exp(-1), 1 - math.exp(-0.5)]
-    assert (found.time, found.energy) == pytest.approx((sum(time), sum(energy)), rel=1e-14)
-    assert (found.error, found.utility) == pytest.approx(
+    assert (allocation.time, allocation.energy) == pytest.approx(
+        (sum(time), sum(energy)), rel=1e-14
+    )
+    assert (allocation.error, allocation.utility) == pytest.approx(
         (sum(error) / 2, sum(utility) / 2), rel=1e-14
     )
     objective = 0.5 * 0.333 * (sum(time) + sum(error) + sum(energy)) - 0.5 * sum(utility)
-    assert found.objective == pytest.approx(objective, rel=1e-14)
-    assert (found.edge_steps_used, found.gap, found.status) == (
+    assert allocation.objective == pytest.approx(objective, rel=1e-14)
+    assert (allocation.edge_steps_used, allocation.gap, allocation.status) == (
         5,
         pytest.approx((objective + 1) / max(1, abs(objective))),
         "feasible",
     )
-    assert all(type(value) is int for value in found.offload + found.steps)
+    assert all(type(value) is int for value in allocation.offload + allocation.steps)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +44,8 @@ def test_evaluate_by_hand():
         (
             [0, 1],
             [21, 5],
-            "allocation: steps[0]: found 21 at the local place; allowed: what min_steps, max_steps, ",
+            "allocation: steps[0]: found 21 at the local place; allowed: what min_steps, "
+            "max_steps, ",
         ),
         ([0, 1], [0, 5], "allocation: steps[0]: found 0; allowed: an integer >= 1"),
         ([0, 2], [1, 5], "allocation: offload[1]: found 2; allowed: an integer >= 0 and <= 1"),
@@ -77,12 +82,17 @@ def test_allocation_file(tmp_path):
     has its line.
     """
     path = tmp_path / "a.json"
-    found = solve(Problem.from_dict(example(users=3)), "greedy")
-    found.save(path)
-    assert Allocation.load(path) == found and found.lower_bound is None and found.gap is None
+    allocation = solve(Problem.from_dict(example(users=3)), "greedy")
+    allocation.save(path)
+    assert (
+        Allocation.load(path) == allocation
+        and allocation.lower_bound is None
+        and allocation.gap is None
+    )
     data = json.loads(path.read_text())
     assert list(data) == (
-        "schema solver status offload steps objective lower_bound gap edge_steps_used edge_price time error energy utility seconds".split()
+        "schema solver status offload steps objective lower_bound gap edge_steps_used "
+        "edge_price time error energy utility seconds".split()
     )
     for name, value, line in [
         ("schema", "allocation/2", "schema: found 'allocation/2'; allowed: allocation/1"),

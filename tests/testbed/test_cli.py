@@ -17,7 +17,7 @@ from PIL import Image
 from solver import Problem, solve
 from testbed.cli import main
 from testbed.runs import store
-from tests.solver.test_problem import example
+from tests.solver.problems import example
 
 ROOT = Path(__file__).parent.parent
 VERBS = (

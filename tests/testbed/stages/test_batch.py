@@ -9,10 +9,11 @@ from calibration.costs.batch import fit_batching
 from calibration.records.task import Task
 from testbed.config import ModelConfig
 from testbed.engines.stock import generate
+from testbed.engines.timing import time_batches
 from testbed.meters import NoMeter
 from testbed.models.pipelines import open_pipeline
 from testbed.runs.store import RecordStore
-from testbed.stages.batch import RUNS, serve, time_batches
+from testbed.stages.batch import RUNS, serve
 
 PROMPTS = ["a big red ball in the middle", "a small blue star at the top"]
 
@@ -25,28 +26,7 @@ def pipeline():
 @pytest.fixture(scope="module")
 def fit(pipeline):
     timings = time_batches(pipeline, PROMPTS, 3.0, [1, 2, 4], rounds=4)
-    return fit_batching(**timings)
-
-
-def test_every_size_is_timed_equally_often_in_turns(pipeline):
-    timings = time_batches(pipeline, PROMPTS, 3.0, [1, 3], rounds=2)
-    for stage in ("tick", "text", "decode"):
-        sizes, seconds = timings[stage]
-        assert sizes == [3, 1, 1, 3] and all(0 < one < 60 for one in seconds)
-    assert timings["memory"] is None
-
-
-def test_sizes_that_memory_does_not_hold_are_left_out(pipeline, monkeypatch):
-    """Two rows a request under guidance: the network takes four rows at most."""
-    forward = pipeline.unet.forward
-
-    def small(sample, *args, **kwargs):
-        if len(sample) > 4:
-            raise torch.OutOfMemoryError("out of memory")
-        return forward(sample, *args, **kwargs)
-
-    monkeypatch.setattr(pipeline.unet, "forward", small)
-    assert set(time_batches(pipeline, PROMPTS, 3.0, [1, 2, 4], rounds=2)["tick"][0]) == {1, 2}
+    return fit_batching(timings.tick, timings.text, timings.decode, timings.memory)
 
 
 @pytest.mark.parametrize("order, rate", [("first_come", None), ("shortest", 20.0)])

@@ -1,0 +1,86 @@
+"""A prediction beside what was measured."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Self
+
+from calibration.schema import Schema, frozen, limits
+
+
+@frozen
+class Comparison(Schema):
+    """A ``predicted`` value, its 95 % interval from ``low`` to ``high``, and the ``measured`` one.
+
+    ``low`` and ``high`` are None where no interval could be had, ``measured`` where nothing was
+    measured. ``relative_error``: (predicted - measured) / |measured|; ``inside``: does the interval
+    hold the measured value? ``paper``: what the paper's own forms predict (None: nothing), with its
+    ``paper_relative_error``. ``basis``: measured, emulated, modelled, or several of these.
+    """
+
+    predicted: float
+    low: float | None
+    high: float | None
+    measured: float | None = None
+    relative_error: float | None = None
+    inside: bool | None = None
+    paper: float | None = limits(omit_none=True, default=None)
+    paper_relative_error: float | None = None
+    basis: str | None = limits(omit_none=True, default=None)
+
+    @classmethod
+    def of(
+        cls,
+        predicted: float,
+        measured: float | None,
+        half: float | None,
+        paper: float | None = None,
+        least: float = -math.inf,
+        **about: Any,
+    ) -> Self:
+        """A comparison with the interval ``predicted`` ± ``half``, cut off at ``least``.
+
+        ``about``: the fields that do not follow from these numbers.
+        """
+
+        def error(value: float | None) -> float | None:
+            return (
+                float((value - measured) / abs(measured))
+                if measured and value is not None
+                else None
+            )
+
+        low = None if half is None else max(least, float(predicted - half))
+        high = None if half is None else float(predicted + half)
+        return cls(
+            predicted=float(predicted),
+            low=low,
+            high=high,
+            measured=None if measured is None else float(measured),
+            relative_error=error(predicted),
+            inside=_inside(low, measured, high),
+            paper=None if paper is None else float(paper),
+            paper_relative_error=error(paper),
+            **about,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object; without an error of the paper's where it predicts nothing."""
+        values = super().to_dict()
+        if self.paper is None:
+            del values["paper_relative_error"]
+        return values
+
+
+def _inside(low: float | None, measured: float | None, high: float | None) -> bool | None:
+    if low is None or measured is None or high is None:
+        return None
+    return bool(low <= measured <= high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Total(Comparison):
+    """A ``quantity`` of all users together, in ``unit``; ``note``: what else is to be known."""
+
+    quantity: str
+    unit: str
+    note: str | None = limits(omit_none=True, default=None)

@@ -1,0 +1,116 @@
+"""One place where a user can compute: its limits, and what it costs in seconds and joules."""
+
+from dataclasses import dataclass
+from dataclasses import fields as columns
+from typing import Self
+
+import numpy as np
+
+from solver.columnar import FloatArray, IntArray, column, fields
+from solver.problem.curves import ERROR_FAMILIES, UTILITY_FAMILIES, Curve, Rows
+
+#: Largest users x max_steps: a cost table of 0.4 GB.
+MAX_OPTIONS = 50_000_000
+
+Column = FloatArray | IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """What one place costs each user; arrays of shape () or (users,).
+
+    ``max_steps`` is S_{n,r}^max of (2), where 0 means that this place cannot serve the user, and
+    ``min_steps`` >= 1 the fewest steps; ``step_time`` and ``overhead`` are in s, ``power`` in W.
+    """
+
+    max_steps: IntArray
+    min_steps: IntArray
+    step_time: FloatArray
+    overhead: FloatArray
+    power: FloatArray
+    error: Curve
+    utility: Curve
+
+    @classmethod
+    def from_dict(cls, data: object, users: int, min_steps: FloatArray, where: str) -> Self:
+        """Read a place of ``problem/1``; ``min_steps`` holds unless the place has its own.
+
+        Raises InputError, one line that starts with ``where``.
+        """
+        if isinstance(data, dict) and "power" not in data:
+            # the paper's k and f may also stand directly in the place
+            split = {key: data[key] for key in data if key in ("coefficient", "frequency")}
+            if split:
+                data = {key: data[key] for key in data if key not in split} | {"power": split}
+        data = fields(
+            where,
+            data,
+            ["max_steps", "step_time", "overhead", "power", "error", "utility"],
+            ["min_steps"],
+        )
+        max_steps = column(
+            f"{where}.max_steps", data["max_steps"], users, integer=True, most=MAX_OPTIONS // users
+        ).astype(np.int64)
+        if "min_steps" in data:
+            min_steps = read_min_steps(f"{where}.min_steps", data["min_steps"], users)
+        return cls(
+            max_steps=max_steps,
+            min_steps=min_steps.astype(np.int64),
+            step_time=column(f"{where}.step_time", data["step_time"], users),
+            overhead=column(f"{where}.overhead", data["overhead"], users),
+            power=_power(f"{where}.power", data["power"], users),
+            error=Curve.from_dict(
+                data["error"], ERROR_FAMILIES, users, max_steps, 0, f"{where}.error"
+            ),
+            utility=Curve.from_dict(
+                data["utility"], UTILITY_FAMILIES, users, max_steps, None, f"{where}.utility"
+            ),
+        )
+
+    def part(self, rows: Rows) -> "Place":
+        """The place for the users ``rows``."""
+        return Place(
+            max_steps=part(self.max_steps, rows),
+            min_steps=part(self.min_steps, rows),
+            step_time=part(self.step_time, rows),
+            overhead=part(self.overhead, rows),
+            power=part(self.power, rows),
+            error=self.error.part(rows),
+            utility=self.utility.part(rows),
+        )
+
+    def per_user(self) -> list[Column]:
+        """Every array that has a row for each user."""
+        own: list[Column] = [*self.error.per_user().values(), *self.utility.per_user().values()]
+        values = (getattr(self, field.name) for field in columns(self))
+        return own + [value for value in values if isinstance(value, np.ndarray) and value.ndim]
+
+    def tree(self) -> dict[str, object]:
+        """The place of ``problem/1``, with arrays as they are."""
+        tree: dict[str, object] = {"max_steps": self.max_steps}
+        if (self.min_steps != 1).any():
+            tree["min_steps"] = self.min_steps
+        tree |= {"step_time": self.step_time, "overhead": self.overhead, "power": self.power}
+        for name, curve in (("error", self.error), ("utility", self.utility)):
+            tree[name] = {"family": curve.family, **curve.parameters}
+        return tree
+
+
+def read_min_steps(where: str, value: object, users: int) -> FloatArray:
+    """Whole numbers >= 1."""
+    return column(where, value, users, integer=True, least=1, most=MAX_OPTIONS)
+
+
+def part(values: np.ndarray, rows: Rows) -> np.ndarray:
+    """A column for the users ``rows``."""
+    return values[rows] if values.ndim else values
+
+
+def _power(where: str, value: object, users: int) -> FloatArray:
+    """Watts, or k f^3 of eqs. (5), (6) from ``{"coefficient": k, "frequency": f}``."""
+    if isinstance(value, dict):
+        value = fields(where, value, ["coefficient", "frequency"])
+        k, f = (column(f"{where}.{name}", value[name], users) for name in value)
+        with np.errstate(over="ignore"):  # an infinite power is refused below
+            value = k * f**3
+    return column(where, value, users)

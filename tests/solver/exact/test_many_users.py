@@ -1,0 +1,119 @@
+"""Many users: all different, or of a few kinds."""
+
+import numpy as np
+import pytest
+
+import solver.exact.exact as exact
+from benchmarks.oracles import plain_dp
+from solver import InputError, Problem, certify, solve
+from solver.exact.duplicates import DistinctUsers
+from tests.solver.problems import crowd, edited, example, tabled
+
+
+def test_many_users_all_different():
+    """Where a sample brackets the price: the choice and its proof are those of one pass over
+    everything.
+    """
+    problem = Problem.from_dict(crowd(100_000))
+    kinds = DistinctUsers.of(problem)
+    low, high = exact._bracket(kinds, problem.edge_budget)
+    allocation, whole = solve(problem), exact._solve(problem, kinds, 0.0, np.inf)
+    assert 0 < low < allocation.edge_price < high < 2 * low
+    assert (allocation.offload, allocation.steps, allocation.objective) == (
+        whole.offload,
+        whole.steps,
+        whole.objective,
+    )
+    assert allocation.status == "optimal" and certify(problem, allocation) <= 1e-9 * abs(
+        allocation.objective
+    )
+
+
+def test_a_sample_that_misleads():
+    """Every user that is looked at first gains ten thousand times what the others do: the answer is
+    none the worse for it.
+    """
+    users = 100_000
+    stride = users // int(10 * users ** (2 / 3))
+    weight = np.where(np.arange(users) % stride == 0, 1e4, 1.0)
+    data = crowd(users, weights__cost=weight, weights__utility=weight)
+    problem = Problem.from_dict(data)
+    assert (
+        exact._solve(
+            problem,
+            DistinctUsers.of(problem),
+            *exact._bracket(DistinctUsers.of(problem), problem.edge_budget),
+        )
+        is None
+    )
+    allocation = solve(problem)
+    assert allocation.status == "optimal" and certify(problem, allocation) <= 1e-9 * abs(
+        allocation.objective
+    )
+
+
+@pytest.mark.parametrize("users", [60, 50_000])
+def test_many_users_of_a_few_kinds(users):
+    """Alike in all, or in all but what an image costs anyway: no even share, and still proven."""
+    rng = np.random.default_rng(2)
+    kind, jagged = rng.integers(0, 3, users), 10 - np.array([0, 3, 2, 7, 6, 7.5, 8, 8.4])
+    data = tabled(
+        [[10.0]] * users, (jagged + np.array([[0.0], [0.5], [1.0]]))[kind].tolist(), 3 * users + 1
+    )
+    alike = solve(Problem.from_dict(data))
+    assert alike.status == "optimal"
+    if users == 60:
+        assert alike.objective == pytest.approx(
+            plain_dp(np.column_stack([np.full(60, 10.0), (jagged + 0.5 * kind[:, None])]), 181),
+            rel=1e-12,
+        )
+    data["edge"]["error"]["values"] = [
+        data["edge"]["error"]["values"][n] for n in rng.permutation(users)
+    ]
+    assert solve(Problem.from_dict(data)).objective == pytest.approx(alike.objective, rel=1e-12)
+    edited(data, weights__time=1.0, local__step_time=0.0, edge__step_time=0.0)
+    data["local"]["overhead"] = data["edge"]["overhead"] = rng.integers(0, 1000, users) / 8
+    apart = Problem.from_dict(data)
+    assert DistinctUsers.of(apart).count.max() <= 5 + users / 500
+    assert solve(apart).status == "optimal"
+    assert solve(apart).objective - apart.edge.overhead.sum() == pytest.approx(
+        alike.objective, rel=1e-9
+    )
+
+
+def test_a_cost_that_cannot_be_summed_up_has_its_user():
+    """Also where users are looked at in pieces, and of each kind one."""
+    power = np.ones(20_000)
+    power[[7000, 19_000]] = 1e300
+    with pytest.raises(
+        InputError,
+        match="^problem: edge: user 7000: the cost of 1 steps is too large to be summed up$",
+    ):
+        solve(Problem.from_dict(example(users=20_000, edge__power=power, edge__step_time=1e3)))
+
+
+def test_kinds_are_the_different_users():
+    """Any column tells users apart; labels do not; the order lists everyone once, kind by kind."""
+    base = {
+        "users": 6,
+        "edge__power": [1.0, 2.0, 1.0, 2.0, 1.0, 1.0],
+        "labels": {"name": list("abcdef")},
+    }
+    kinds = DistinctUsers.of(Problem.from_dict(example(**base)))
+    assert sorted(kinds.count) == [2, 4] and sorted(kinds.order) == list(range(6))
+    assert kinds.repeated(kinds.problem.edge.power).tolist() == base["edge__power"]
+    for name, value in [
+        ("weights__time", [1, 1, 2, 1, 1, 1]),
+        ("max_error", [0.9, 0.9, 0.8, 0.9, 0.9, 0.9]),
+        (
+            "edge__error",
+            {"family": "table", "values": [[0.5] * 50] * 2 + [[0.25] * 50] + [[0.5] * 50] * 3},
+        ),
+    ]:
+        assert sorted(
+            DistinctUsers.of(Problem.from_dict(example(**base, **{name: value}))).count
+        ) == [
+            1,
+            2,
+            3,
+        ]

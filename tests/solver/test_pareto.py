@@ -1,0 +1,88 @@
+"""The Pareto front over the weights: by enumeration."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from solver import Problem, solve, studies
+from tests.solver.problems import (
+    SMALL,
+    example,
+    tabled,
+)
+
+
+def beats(row, other):
+    """Is ``one`` no worse than ``other`` in anything, and better in something?"""
+    pairs = [
+        (row[name], other[name]) if name != "utility" else (-row[name], -other[name])
+        for name in studies.TOTALS
+    ]
+    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(*[st.integers(-3, 3)] * 4), min_size=1, max_size=25))
+def test_pareto_keeps_what_nothing_beats(points):
+    """Nothing that stays is beaten or there twice; all that goes is beaten by, or equal to,
+    something that stays.
+    """
+    rows = [dict(zip(studies.TOTALS, point)) for point in points]
+    front = studies.pareto(rows)
+    assert not any(beats(a, b) for a, b in itertools.permutations(front, 2)) and len(
+        {tuple(row.values()) for row in front}
+    ) == len(front)
+    assert all(any(kept == row or beats(kept, row) for kept in front) for row in rows)
+
+
+def test_front_is_pareto_optimal_among_all_choices():
+    """By enumeration of three users' choices; the ends of the front are the least time and the
+    least error there are.
+    """
+    rng = np.random.default_rng(3)
+    local, edge = (np.sort(rng.random((3, most)))[:, ::-1].tolist() for most in (3, 4))
+    problem = Problem.from_dict(tabled(local, edge, 6, edge__power=3.0, local__power=1.0))
+    every = []
+    options = [[(0, s) for s in range(1, 4)] + [(1, s) for s in range(1, 5)]] * 3
+    for choice in itertools.product(*options):
+        if sum(a * s for a, s in choice) <= 6:
+            place = [("local", "edge")[a] for a, _ in choice]
+            at = {
+                name: [
+                    getattr(problem, name)(p)[n, s - 1]
+                    for n, (p, (_, s)) in enumerate(zip(place, choice))
+                ]
+                for name in studies.TOTALS
+            }
+            every.append(
+                {
+                    name: float(
+                        f"{(np.sum if name in ('time', 'energy') else np.mean)(at[name]):.11e}"
+                    )
+                    for name in studies.TOTALS
+                }
+            )
+    front = studies.pareto(list(studies.optima(problem, studies.weightings(problem, parts=4))))
+    assert len(front) >= 5
+    for row in front:
+        rounded = {name: float(f"{row[name]:.11e}") for name in studies.TOTALS}
+        assert rounded in every and not any(beats(other, rounded) for other in every)
+    for name in ("time", "error"):
+        assert min(row[name] for row in front) == pytest.approx(min(row[name] for row in every))
+
+
+def test_weightings_are_shares_of_what_the_optimum_spends():
+    problem = Problem.from_dict(example(**SMALL))
+    allocation, tried = solve(problem), list(studies.weightings(problem, parts=4))
+    assert len(tried) == 15 * len(studies.COST_WEIGHTS)
+    for w1, w2, c1, c2, c3 in tried:
+        assert w1 + w2 == pytest.approx(1) and min(w1, w2, c1, c2, c3) > 0
+        assert (
+            c1 * allocation.time / 5 + c2 * allocation.error + c3 * allocation.energy / 5
+            == pytest.approx(1, abs=0.003)
+        )
+    free = Problem.from_dict(example(**SMALL, local__power=0.0, edge__power=0.0))
+    assert all(np.isfinite(row).all() for row in studies.weightings(free, parts=2))

@@ -48,8 +48,8 @@ def main() -> int:
 
 
 def _run(args: argparse.Namespace, start: float) -> int:
-    from benchmarks.gpu.jobs import JOBS
     from benchmarks.gpu.notes import Notes
+    from benchmarks.gpu.order import JOBS
     from benchmarks.gpu.runner import run_here, run_jobs
     from benchmarks.gpu.setting import SHRINK, Setting
 

@@ -25,6 +25,7 @@ from benchmarks.gpu.setting import Setting
 
 LAST_LINES = 25
 _LEAST_SECONDS = 3.0  # under which no job is begun
+_TRIAL_PATIENCE = 4  # times as long as on a GPU, where a trial shares its cores with others
 _PATIENCE = 10.0  # s that a killed process is waited for: one in the driver may not end
 
 
@@ -52,7 +53,8 @@ def run_jobs(jobs: Sequence[Job], out: Path, setting: Setting, seconds: float) -
         elif left < _LEAST_SECONDS:
             notes.add(state="left out", reason="the time was over")
         else:
-            _run(job, notes, replace(setting, ends=time.monotonic() + min(job.seconds, left)))
+            seconds = job.seconds * (_TRIAL_PATIENCE if setting.small else 1)
+            _run(job, notes, replace(setting, ends=time.monotonic() + min(seconds, left)))
         states.append(report(notes))
     return states == ["done"] * len(jobs)
 
@@ -68,7 +70,7 @@ def report(notes: Notes) -> str:
 
 def _run(job: Job, notes: Notes, setting: Setting) -> None:
     start = time.monotonic()
-    notes.add(state="running")
+    notes.add(state="running", shrink=setting.shrink)
     with tempfile.TemporaryFile() as log:
         process = multiprocessing.get_context("fork").Process(
             target=_child, args=(job, notes, setting, log.fileno())

@@ -36,6 +36,10 @@ class Setting:
         """The precision ``name``; a trial on a CPU, which is slow in others, is in float32."""
         return "float32" if self.small else name
 
+    def architecture(self, name: str) -> str:
+        """The architecture ``name``; a trial takes the smallest of its kind."""
+        return "tiny-sd" if self.small else name
+
     @property
     def left(self) -> float:
         """Seconds that the job has left."""

@@ -3,8 +3,8 @@
 import itertools
 import time
 
+from benchmarks.gpu.jobs.serving import guidance_of, random_pipeline
 from benchmarks.gpu.notes import Notes
-from benchmarks.gpu.serving import guidance_of, random_pipeline
 from benchmarks.gpu.setting import Setting
 from calibration.costs.energy import fit_energy
 from calibration.costs.metering import metered
@@ -25,11 +25,12 @@ def run(notes: Notes, setting: Setting) -> str:
     """Single images of Stable Diffusion 1.5 at several step counts in turns; the calibration's own
     fits of them.
     """
-    pipeline, guidance = random_pipeline(NAME, setting), guidance_of(NAME)
+    name = setting.architecture(NAME)
+    pipeline, guidance = random_pipeline(name, setting), guidance_of(name)
     meter = open_meter(setting.where)
-    environment = {"idle_watts": meter.idle(), "meter_period_s": meter.period}
+    environment = {"idle_watts": meter.idle(seconds=1.0), "meter_period_s": meter.period}
     spec = ModelSpec(
-        model=NAME,
+        model=name,
         device=setting.device,
         dtype=str(pipeline.unet.dtype).removeprefix("torch."),
         scheduler=type(pipeline.scheduler).__name__,
@@ -39,7 +40,7 @@ def run(notes: Notes, setting: Setting) -> str:
     for steps in (1, 3):
         generate(pipeline, [PROMPT], [0], steps, guidance, meter)
     records: list[Record] = []
-    end = time.monotonic() + min(2.0 if setting.small else SECONDS, setting.left / 2)
+    end = time.monotonic() + min(1.0 if setting.small else SECONDS, setting.left / 2)
     for turn in itertools.count():
         if turn >= _LEAST_ROUNDS and time.monotonic() > end:
             break

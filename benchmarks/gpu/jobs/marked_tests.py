@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.gpu.notes import Notes
 from benchmarks.gpu.setting import Setting
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 _OUTCOME = re.compile(r"^(tests/\S+::.+?) (PASSED|FAILED|ERROR|SKIPPED)")
 COMPILED = "compiled"  # what the slow tests of torch.compile have in their names
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from benchmarks.engine import batched, make_requests
-from benchmarks.gpu.graphs import GraphedDenoiser
+from benchmarks.gpu.jobs.graphs import GraphedDenoiser
+from benchmarks.gpu.jobs.serving import LEVELS, REQUESTS, guidance_of, random_pipeline
 from benchmarks.gpu.notes import Notes
-from benchmarks.gpu.serving import LEVELS, REQUESTS, guidance_of, random_pipeline
 from benchmarks.gpu.setting import Setting, synchronize
 from testbed.commands.bench import PROMPT
 from testbed.engines.batched import BatchedEngine
@@ -25,7 +25,7 @@ Denoise = Callable[[torch.Tensor, torch.Tensor, dict[str, Any]], torch.Tensor]
 
 def run(notes: Notes, setting: Setting) -> str:
     """Eager and graphs, then both once more with channels last, which the network keeps."""
-    pipeline = random_pipeline(NAME, setting)
+    pipeline = random_pipeline(setting.architecture(NAME), setting)
     requests = _requests(setting)
     rates: dict[str, float] = {}
     for layout in ("", ", channels last"):
@@ -46,7 +46,7 @@ def run(notes: Notes, setting: Setting) -> str:
 
 def run_compiled(notes: Notes, setting: Setting) -> str:
     """torch.compile of the repeated blocks, then of the whole network, at fixed batch sizes."""
-    pipeline = random_pipeline(NAME, setting)
+    pipeline = random_pipeline(setting.architecture(NAME), setting)
     networks = Networks(pipeline)
     backend = "eager" if setting.small else "inductor"
     eager = _calls(networks, networks.denoise, setting)
@@ -103,20 +103,20 @@ def _measure(
 @torch.no_grad()
 def _calls(networks: Networks, denoise: Denoise, setting: Setting) -> dict[str, float]:
     """Seconds of a call for 1 request and for as many as a batch holds, both halves of each."""
-    seconds = {}
+    seconds, calls = {}, 1 if setting.small else _CALLS
     request = Request(PROMPT, 0, 1, guidance_of(NAME))
-    for size in (1, 2 if setting.small else CAP):
+    for size in (1,) if setting.small else (1, CAP):
         conditions = [networks.negative()] * size + networks.encode([request] * size)
         dtype, device = conditions[0].text.dtype, networks.device
         latents = torch.randn(2 * size, *networks.latent_shape, device=device, dtype=dtype)
         times = torch.full((2 * size,), 500, device=device)
         arguments = networks.stack(conditions)
-        for _ in range(3):
+        for _ in range(1 if setting.small else 3):
             denoise(latents, times, arguments)
         synchronize(device)
         start = time.perf_counter()
-        for _ in range(_CALLS):
+        for _ in range(calls):
             denoise(latents, times, arguments)
         synchronize(device)
-        seconds[f"batch {size}"] = (time.perf_counter() - start) / _CALLS
+        seconds[f"batch {size}"] = (time.perf_counter() - start) / calls
     return seconds

@@ -1,9 +1,9 @@
 """All jobs, those worth most first; on an H100 they take about eight minutes together."""
 
-from benchmarks.gpu import chain, laws, machine, marked_tests, variants
+from benchmarks.gpu.jobs import chain, laws, machine, marked_tests, variants
+from benchmarks.gpu.jobs.serving import Serving
+from benchmarks.gpu.jobs.speed import Speed
 from benchmarks.gpu.runner import Job
-from benchmarks.gpu.serving import Serving
-from benchmarks.gpu.speed import Speed
 
 MODELS = ("diffusers", "transformers", "accelerate")
 CHAIN = (*MODELS, "torchmetrics", "tqdm", "jinja2", "matplotlib")

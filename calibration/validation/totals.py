@@ -17,7 +17,7 @@ from calibration.fitting.prediction import degrees_of_freedom, evaluate
 from calibration.profiles.profile import ClassProfile
 from calibration.scenario.problem import Service
 from calibration.statistics import Z95, t_quantile
-from calibration.validation.estimate import Estimate, UserEstimates
+from calibration.validation.estimates import Assignment, Estimate, UserEstimates
 from solver.problem import Problem
 
 #: What is summed up, or averaged, over the users: (quantity, form, unit).
@@ -33,12 +33,19 @@ _OBJECTIVE = ("time", "energy", "error", "utility")
 
 @dataclass(frozen=True)
 class _Term:
-    """``factor`` times an ``estimate`` of a user."""
+    """``factor`` times an ``estimate`` of a user with an ``assignment``."""
 
-    service: Service
-    steps: int
+    assignment: Assignment
     estimate: Estimate
     factor: float = 1.0
+
+    @property
+    def place(self) -> str:
+        return self.assignment.service.place
+
+    @property
+    def profile(self) -> ClassProfile:
+        return self.assignment.service.profile
 
 
 @dataclass(frozen=True)
@@ -53,13 +60,13 @@ class _Sum:
 
 def compare_user(user: UserEstimates, name: str) -> Comparison:
     """The quantity ``name`` of one user, predicted and measured."""
-    estimate = user.quantity(name)
-    covariance, quantile = _curve_covariance(user.service.profile, name)
+    estimate, service = user.quantity(name), user.assignment.service
+    covariance, quantile = _curve_covariance(service.profile, name)
     own = t_quantile(estimate.dof) ** 2 * estimate.own
     half = np.sqrt(
         own
-        + (quantile * estimate.scale) ** 2 * float(covariance([user.steps])[0, 0])
-        + _drift_half(name, user.service, estimate.predicted) ** 2
+        + (quantile * estimate.scale) ** 2 * float(covariance([user.assignment.steps])[0, 0])
+        + _drift_half(name, service, estimate.predicted) ** 2
     )
     return Comparison.of(
         estimate.predicted,
@@ -101,12 +108,10 @@ def time_without_drift(users: Sequence[UserEstimates], drift: Mapping[str, Drift
     terms = _terms(users, "time")
     predicted: dict[str, float] = defaultdict(float)
     for term in terms:
-        predicted[term.service.place] += term.estimate.predicted
+        predicted[term.place] += term.estimate.predicted
     if not terms or not predicted.keys() <= drift.keys():
         return None
-    total = _sum(
-        "time", [_at_speed(term, drift[term.service.place].ratio) for term in terms], False
-    )
+    total = _sum("time", [_at_speed(term, drift[term.place].ratio) for term in terms], False)
     errors = [drift[place].half_width(seconds) for place, seconds in predicted.items()]
     return Total.of(
         total.predicted,
@@ -134,9 +139,9 @@ def objective(problem: Problem, users: Sequence[UserEstimates]) -> Total:
             float(weights[name][n]) for name in ("cost", "utility", "time", "error", "energy")
         )
         spent = _together(user.time, w1 * c1, user.energy, w1 * c3)
-        costs.append(_Term(user.service, user.steps, spent))
-        errors.append(_Term(user.service, user.steps, user.error, w1 * c2))
-        utilities.append(_Term(user.service, user.steps, user.utility, -w2))
+        costs.append(_Term(user.assignment, spent))
+        errors.append(_Term(user.assignment, user.error, w1 * c2))
+        utilities.append(_Term(user.assignment, user.utility, -w2))
     parts = [_sum("time", costs), _sum("error", errors), _sum("utility", utilities)]
     return Total.of(
         sum(part.predicted for part in parts),
@@ -152,7 +157,7 @@ def objective(problem: Problem, users: Sequence[UserEstimates]) -> Total:
 def _terms(users: Iterable[UserEstimates], name: str) -> list[_Term]:
     """The estimates of ``name`` of the users of whom it was measured."""
     return [
-        _Term(user.service, user.steps, user.quantity(name))
+        _Term(user.assignment, user.quantity(name))
         for user in users
         if user.quantity(name).measured is not None
     ]
@@ -238,15 +243,16 @@ def _sum(name: str, terms: Sequence[_Term], drifting: bool = True) -> _Sum:
     own = sum((Z95 * term.factor) ** 2 * term.estimate.own for term in terms)
     cells: dict[tuple[str, str], list[_Term]] = defaultdict(list)
     for term in terms:
-        cells[term.service.profile.prompt_class, term.service.place].append(term)
+        cells[term.profile.prompt_class, term.place].append(term)
     shared: dict[str, float] = defaultdict(float)
     for (prompt_class, _), group in cells.items():
-        covariance, quantile = _curve_covariance(group[0].service.profile, name)
+        covariance, quantile = _curve_covariance(group[0].profile, name)
         scale = np.array([term.factor * term.estimate.scale for term in group])
-        steps = [term.steps for term in group]
+        steps = [term.assignment.steps for term in group]
         shared[prompt_class] += quantile * np.sqrt(scale @ covariance(steps) @ scale)
     speed = drifting * sum(
-        _drift_half(name, term.service, term.factor * term.estimate.predicted) for term in terms
+        _drift_half(name, term.assignment.service, term.factor * term.estimate.predicted)
+        for term in terms
     )
     return _Sum(
         predicted=sum(term.factor * term.estimate.predicted for term in terms),

@@ -2,7 +2,6 @@
 promised?
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -12,17 +11,16 @@ from calibration.comparison import Comparison, Total
 from calibration.costs.drift import Drift, drifts
 from calibration.profiles.profile import Profiles
 from calibration.records.record import Record
-from calibration.records.task import Task
-from calibration.scenario.problem import Site, sites
+from calibration.scenario.problem import sites
 from calibration.scenario.scenario import Scenario
 from calibration.serving.serving import Serving
-from calibration.validation.estimate import Promise, UserEstimates, estimate
+from calibration.validation.estimates import UserEstimates, estimate_users
 from calibration.validation.totals import compare_user, objective, time_without_drift, totals
 from calibration.validation.validation import QUANTITIES, UserValidation, Validation
 from solver.allocation import Allocation
 from solver.certificate import certify
 from solver.inputs import InputError
-from solver.problem import PLACES, Problem
+from solver.problem import Problem
 
 _EMULATED = "Emulated: local times are measured times multiplied by the device's published ratio."
 _MODELLED = (
@@ -71,14 +69,7 @@ def validate(
             f"scenario: users: found {len(scenario.users)}; "
             f"allowed: {problem.users}, as in the problem"
         )
-    images = _images(records)
-    estimates = [
-        estimate(
-            promise,
-            [record for record in images[promise.user.user] if _serves(promise, record.task)],
-        )
-        for promise in _promises(problem, allocation, sites(profiles, scenario))
-    ]
+    estimates = estimate_users(problem, allocation, sites(profiles, scenario), records)
     users = tuple(_user(estimated) for estimated in estimates)
     rows = {name: [user.quantity(name) for user in users] for name in QUANTITIES}
     drift = drifts(records, profiles.times())
@@ -108,53 +99,17 @@ def validate(
     )
 
 
-def _images(records: Sequence[Record]) -> Mapping[int | None, list[Record]]:
-    """The records of each user's images; a record counts once."""
-    unique: dict[str, Record] = {}
-    for record in records:
-        if record.task.purpose == "user":
-            unique.setdefault(record.id, record)
-    images: dict[int | None, list[Record]] = defaultdict(list)
-    for record in unique.values():
-        images[record.task.user].append(record)
-    return images
-
-
-def _promises(problem: Problem, allocation: Allocation, served: Sequence[Site]) -> list[Promise]:
-    """What the problem says of each user's image at the place and with the steps allocated."""
-    tables = {
-        place: (
-            problem.time(place),
-            problem.energy(place),
-            problem.error(place),
-            problem.utility(place),
-        )
-        for place in PLACES
-    }
-    promises = []
-    for n, (site, offload, steps) in enumerate(
-        zip(served, allocation.offload, allocation.steps, strict=True)
-    ):
-        place = PLACES[offload]
-        values = (float(table[n, steps - 1]) for table in tables[place])
-        promises.append(Promise(site.user, site.at(place), steps, *values))
-    return promises
-
-
-def _serves(promise: Promise, task: Task) -> bool:
-    return task.place == promise.service.place and task.steps == promise.steps
-
-
 def _user(estimates: UserEstimates) -> UserValidation:
+    assignment = estimates.assignment
     time, energy, error, utility, clip_score = (
         compare_user(estimates, name) for name in QUANTITIES
     )
     return UserValidation(
-        user=estimates.user.user,
-        prompt_class=estimates.user.prompt_class,
-        device_class=estimates.user.device_class,
-        place=estimates.service.place,
-        steps=estimates.steps,
+        user=assignment.user.user,
+        prompt_class=assignment.user.prompt_class,
+        device_class=assignment.user.device_class,
+        place=assignment.service.place,
+        steps=assignment.steps,
         images=len(estimates.records),
         time=time,
         energy=energy,

@@ -16,7 +16,10 @@ def test_every_public_name_is_there_and_none_is_loaded_before():
 
 
 def test_the_documented_example_runs(tmp_path, monkeypatch):
-    save_profiles(tmp_path / "profiles.json", profiles_of(World(seed=1).calibrate(prompts=5, steps=[1, 3, 8, 16, 32])))
+    save_profiles(
+        tmp_path / "profiles.json",
+        profiles_of(World(seed=1).calibrate(prompts=5, steps=[1, 3, 8, 16, 32])),
+    )
     monkeypatch.chdir(tmp_path)
     lines = [line for line in calibration.__doc__.splitlines() if line.startswith(">>> ")]
     names = {}

@@ -15,7 +15,6 @@ from solver.inputs import InputError
 from tests.calibration.costs.timings import affine, batch_cost, decode, text
 from tests.calibration.serving.tick_by_tick import tick_by_tick
 
-
 STAGES = (affine, text, decode)
 
 

@@ -9,6 +9,7 @@ import pytest
 from calibration.comparison import Total
 from calibration.scenario.devices import DEVICES
 from calibration.scenario.scenario import Scenario
+from calibration.serving.serving import ImageDifferences, Serving, ServingRequest
 from calibration.validation.validate import validate
 from calibration.validation.validation import Validation
 from calibration.validation.verdicts import failures
@@ -47,6 +48,27 @@ def test_predictions_are_the_problems_and_totals_add_up(setting):
     assert validation.totals[-1] == frechet
     text = json.dumps(validation.to_dict(), allow_nan=False)
     assert Validation.from_dict(json.loads(text)) == validation
+
+
+def test_the_totals_of_serving_in_batches_stand_last(setting):
+    total_time = Total(quantity="time (sum)", unit="s", predicted=2.0, low=1.0, high=3.0)
+    serving = Serving(
+        order="first_come",
+        cap=4,
+        requests=(),
+        totals=(total_time,),
+        median_absolute_error=0.1,
+        paper_median_absolute_error=0.2,
+        coverage=1.0,
+        asked=ServingRequest((), "first_come", None),
+        users=(),
+        runs=(),
+        images=ImageDifferences(compared=0, different=0, largest_difference=0),
+    )
+    validation = setting.validate([], serving=serving)
+    last = validation.totals[-1]
+    assert (last.quantity, last.basis) == ("edge in batches: time (sum)", "measured")
+    assert Validation.from_dict(validation.to_dict()).serving == serving
 
 
 def test_measured_values_come_from_the_records_with_ratio_and_scales(setting):

@@ -7,14 +7,15 @@ random-effects meta-analysis). The fitted curve is then shrunk towards the point
 each residual's variance that is discrepancy rather than noise.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.stats import chi2 as chi_square
 from scipy.stats import f as fisher
 
 from calibration.fitting.curve_fit import CurvePoint
-from calibration.fitting.families import Family
+from calibration.fitting.families import Family, families
+from calibration.fitting.points import Points
 from calibration.fitting.profile_likelihood import best
 from calibration.statistics import Array, interpolation_weights
 
@@ -32,22 +33,19 @@ def largest_by_chance(residual_dof: int, dof: int | None) -> float:
     return float(fisher.ppf(LEVEL, residual_dof, dof))
 
 
-def discrepancy(
-    families: Iterable[Family], s: Array, y: Array, sd: Array, u: Array, dof: int | None
-) -> float:
-    """The least δ over ``families`` at steps ``s`` of values ``y`` with standard errors ``sd``.
+def discrepancy(points: Points) -> float:
+    """The least δ over the families of the points' kind.
 
-    All arrays have shape (n,); ``u`` is the unit of δ; ``dof``: that of ``sd`` (None: exact). It is
-    0 where a family fits.
+    It is 0 if a family fits, or if the points' standard errors are not known.
     """
-    return min(
-        (
-            _of_family(family, s, y, sd, u, dof)
-            for family in families
-            if len(np.unique(s)) > len(family.parameters)
-        ),
-        default=0.0,
-    )
+    if points.sd is None:
+        return 0.0
+    deltas = [
+        _of_family(family, points, points.sd)
+        for family in families(points.kind)
+        if points.step_counts > len(family.parameters)
+    ]
+    return min(deltas, default=0.0)
 
 
 def correction(
@@ -73,15 +71,16 @@ def correction(
     return weights @ (kept * (values - at_points)), variance
 
 
-def _of_family(family: Family, s: Array, y: Array, sd: Array, u: Array, dof: int | None) -> float:
+def _of_family(family: Family, points: Points, sd: Array) -> float:
+    s, y, unit = points.s, points.y, points.unit
     residual_dof = len(s) - len(family.parameters)
 
     def reduced(delta: float) -> float:
-        total = np.hypot(sd, delta * u)
+        total = np.hypot(sd, delta * unit)
         (p,) = best(family, s, y[None], 1 / total[None])
         return float(np.sum(((y - family.function(s, p)) / total) ** 2) / residual_dof)
 
-    if reduced(0.0) <= largest_by_chance(residual_dof, dof):
+    if reduced(0.0) <= largest_by_chance(residual_dof, points.dof):
         return 0.0
     low, high = 0.0, 1.0
     for _ in range(20):

@@ -10,7 +10,7 @@ from calibration.fitting.curve_fit import FamilyFit, Interval
 from calibration.fitting.discrepancy import largest_by_chance
 from calibration.fitting.families import Family
 from calibration.fitting.least_squares import minimise, response
-from calibration.fitting.points import default_sd
+from calibration.fitting.points import Points, default_sd
 from calibration.fitting.profile_likelihood import best, profile
 from calibration.fitting.selection import Candidate
 from calibration.statistics import Array, matrix, r_squared, t_quantile
@@ -19,51 +19,29 @@ from calibration.statistics import Array, matrix, r_squared, t_quantile
 _REACHED = 0.75
 
 
-def fit_family(
-    family: Family,
-    s: Array,
-    y: Array,
-    sd: Array,
-    known: Array | None,
-    dof: int | None,
-    replicates: ArrayLike | None,
-) -> Candidate:
-    """Fit one family to steps ``s`` and values ``y`` with weights 1 / ``sd``, all shape (n,).
+def fit_family(family: Family, points: Points, replicates: ArrayLike | None = None) -> Candidate:
+    """Fit one family to ``points`` by weighted least squares.
 
-    ``known``: the points' covariance, shape (n, n), None where only the proportions of ``sd``
-    count; ``dof`` and ``replicates`` as in :func:`calibration.fitting.fit.fit_curve`.
+    ``replicates``, shape (b, n): the values of bootstrap samples, for the ``bootstrap_intervals``.
     """
+    s, y, sd = points.s, points.y, points.weight_sd
     n, k = len(s), len(family.parameters)
-    p, without = _estimates(family, s, y, sd)
+    p, without_each = _estimates(family, points)
     chi2 = float(np.sum(((y - family.function(s, p)) / sd) ** 2))
     inverse, identifiable = response(family.gradient(s, p) / sd[:, None])
-    plain = inverse @ inverse.T
-    residual_dof = n - k
-    reduced = chi2 / residual_dof if residual_dof else 1.0
-    if known is None:
-        covariance, noise, dof = plain * reduced, math.sqrt(reduced), max(1, residual_dof)
-    else:
-        # the known errors of the points, and what the residuals show beyond them
-        excess = residual_dof > 0 and reduced > largest_by_chance(residual_dof, dof)
-        covariance = inverse @ (known / np.outer(sd, sd)) @ inverse.T
-        covariance = covariance + (plain * (reduced - 1) if excess else 0.0)
-        noise = math.sqrt(reduced) if excess else 1.0
+    covariance, noise, dof = _uncertainty(points, inverse, chi2)
     # Scaled so that a parabolic profile gives the interval of the covariance. (Rounded: parameters
     # of equal scale share a profile.)
-    variances = np.diag(covariance) / np.maximum(np.diag(plain), 1e-300)
+    variances = np.diag(covariance) / np.maximum(np.diag(inverse @ inverse.T), 1e-300)
     scale = np.array([float(f"{variance:.9g}") for variance in variances])
 
     def intervals(times: float) -> dict[str, Interval]:
         """{parameter: (low, high)} at so many standard errors."""
         ends = profile(family, s, y, 1 / sd, p[family.shape], chi2 + times**2 * scale)
         low, high = np.fmin(ends[:, 0], p), np.fmax(ends[:, 1], p)  # p where rounding leaves none
-        return dict(zip(family.parameters, zip(low.tolist(), high.tolist()), strict=True))
+        return _by_name(family, low, high)
 
-    held_out_error = held_out_square = None
-    if len(np.unique(s)) > k:
-        missed = y - np.diag(family.function(s, without.T[..., None]))
-        held_out_error = float(np.mean(np.abs(missed) / default_sd("error", y)))
-        held_out_square = float(np.mean((missed / sd) ** 2))
+    held_out_error, held_out_square = _held_out(family, points, without_each)
     fit = FamilyFit(
         family=family.name,
         parameters=dict(zip(family.parameters, p.tolist(), strict=True)),
@@ -74,19 +52,19 @@ def fit_family(
         r2=r_squared(y, family.function(s, p)),
         aicc=_aicc(chi2 / n, float(np.mean((y / sd) ** 2)), n, k),
         held_out_error=held_out_error,
-        bootstrap_intervals=_bootstrap(family, s, sd, replicates),
+        bootstrap_intervals=_bootstrap(family, points, replicates),
     )
-    refusal = _refusal(family, fit, s, y, identifiable, intervals(2.0))
+    refusal = _refusal(family, fit, points, identifiable, intervals(2.0))
     if refusal is None:
         return Candidate(fit, held_out_square)
     return Candidate(replace(fit, refused=refusal.reason), held_out_square, refusal.curve_supported)
 
 
-def _estimates(family: Family, s: Array, y: Array, sd: Array) -> tuple[Array, Array]:
+def _estimates(family: Family, points: Points) -> tuple[Array, Array]:
     """The parameters fitted to all points, shape (k,), and without each point, shape (n, k)."""
-    n = len(s)
+    s, y, sd = points.s, points.y, points.weight_sd
     low, high = np.transpose(family.bounds)
-    starts = best(family, s, y[None], (1 - np.eye(n + 1, n, k=-1)) / sd)
+    starts = best(family, s, y[None], (1 - np.eye(len(s) + 1, len(s), k=-1)) / sd)
     p = minimise(
         lambda p: family.function(s, p),
         lambda p: family.gradient(s, p),
@@ -99,14 +77,48 @@ def _estimates(family: Family, s: Array, y: Array, sd: Array) -> tuple[Array, Ar
     return np.where(at_bound, 0.0, p), starts[1:]
 
 
+def _uncertainty(points: Points, inverse: Array, chi2: float) -> tuple[Array, float, int | None]:
+    """The parameters' covariance, the noise of a point in units of its sd, and the dof of both.
+
+    ``inverse``: see :func:`response`. Where the points' errors are known, residuals larger than
+    they explain add to the covariance.
+    """
+    plain, residual_dof = inverse @ inverse.T, inverse.shape[1] - inverse.shape[0]
+    reduced = chi2 / residual_dof if residual_dof else 1.0
+    if points.sd is None or points.covariance is None:
+        return plain * reduced, math.sqrt(reduced), max(1, residual_dof)
+    covariance = inverse @ (points.covariance / np.outer(points.sd, points.sd)) @ inverse.T
+    if residual_dof > 0 and reduced > largest_by_chance(residual_dof, points.dof):
+        return covariance + plain * (reduced - 1), math.sqrt(reduced), points.dof
+    return covariance, 1.0, points.dof
+
+
+def _held_out(
+    family: Family, points: Points, without_each: Array
+) -> tuple[float | None, float | None]:
+    """The mean relative error of each point predicted from the others, and the mean square in units
+    of the points' sd; None with too few step counts.
+    """
+    if points.step_counts <= len(family.parameters):
+        return None, None
+    missed = points.y - np.diag(family.function(points.s, without_each.T[..., None]))
+    relative = np.abs(missed) / default_sd("error", points.y)
+    return float(np.mean(relative)), float(np.mean((missed / points.weight_sd) ** 2))
+
+
 def _bootstrap(
-    family: Family, s: Array, sd: Array, replicates: ArrayLike | None
+    family: Family, points: Points, replicates: ArrayLike | None
 ) -> dict[str, Interval] | None:
     if replicates is None:
         return None
-    parameters = best(family, s, np.asarray(replicates, float), 1 / sd[None])
-    low, high = np.quantile(parameters, [0.025, 0.975], axis=0).tolist()
-    return dict(zip(family.parameters, zip(low, high), strict=True))
+    values = np.asarray(replicates, float)
+    parameters = best(family, points.s, values, 1 / points.weight_sd[None])
+    return _by_name(family, *np.quantile(parameters, [0.025, 0.975], axis=0))
+
+
+def _by_name(family: Family, low: Array, high: Array) -> dict[str, Interval]:
+    ends = zip(low.tolist(), high.tolist(), strict=True)
+    return dict(zip(family.parameters, ends, strict=True))
 
 
 @dataclass(frozen=True)
@@ -123,8 +135,7 @@ class _Refusal:
 def _refusal(
     family: Family,
     fit: FamilyFit,
-    s: Array,
-    y: Array,
+    points: Points,
     identifiable: bool,
     reach: dict[str, Interval],
 ) -> _Refusal | None:
@@ -136,7 +147,7 @@ def _refusal(
     values = fit.parameters
     if fit.held_out_error is None:
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-        return _Refusal(f"{numbers}: {len(np.unique(s))} step counts for {len(values)} parameters")
+        return _Refusal(f"{numbers}: {points.step_counts} step counts for {len(values)} parameters")
 
     def refused(name: str, why: str, curve_supported: bool = False) -> _Refusal:
         interval = f"[{reach[name][0]:.4g}, {reach[name][1]:.4g}]"
@@ -152,6 +163,7 @@ def _refusal(
     shape, side = family.parameters[family.shape], 0 if family.kind == "error" else 1
     if len(values) < 3 and abs(reach[shape][side] / family.bounds[family.shape][side] - 1) < 1e-3:
         return refused(shape, flat)
+    s, y = points.s, points.y
     first, last = (float(np.mean(y[s == count])) for count in (s.min(), s.max()))
     for name in ("floor", "ceiling", "amplitude"):
         if name not in values:
@@ -164,7 +176,7 @@ def _refusal(
         )
         if uncertain:
             return refused(name, f"not reached by the last value, {last:.4g}", True)
-    return None if identifiable else _Refusal("these points do not identify its parameters")
+    return None if identifiable else _Refusal("these points do not tell its parameters apart")
 
 
 def _aicc(mean_square: float, scale: float, points: int, parameters: int) -> float | None:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import spearmanr
 
@@ -21,9 +20,8 @@ from calibration.fitting.discrepancy import discrepancy
 from calibration.fitting.families import PAPER, families
 from calibration.fitting.family_fit import fit_family
 from calibration.fitting.interpolation import Violation, interpolate
-from calibration.fitting.points import Numbers, checked_points, default_sd
+from calibration.fitting.points import Numbers, Points, checked_points
 from calibration.fitting.selection import Candidate, choose, least_held_out_error, weights
-from calibration.statistics import Array
 from solver.inputs import InputError
 
 # Interpolation replaces the families only if its held-out error is smaller by this factor.
@@ -55,45 +53,36 @@ def fit_curve(
     curve, or a floor or ceiling that is not reached. (The last still count in the average, because
     a family without a floor would assert a floor of 0.) ``force`` refuses none.
 
-    **Choice.** The family of the lowest AICc among those whose leave-one-out error is within a
-    factor 1.5 of the least. If AICc is not defined for all, the least leave-one-out error.
-    Interpolation (``table``) is chosen if its leave-one-out error is half the best family's, if the
-    points are not monotone beyond their noise, or if no family is left. Predictions rest on the
-    average of the families by ``weight`` (see :mod:`calibration.fitting.selection`).
+    **Choice.** The family of the lowest AICc is chosen among those whose leave-one-out error is
+    within a factor 1.5 of the least. If AICc is not defined for all, the least leave-one-out error
+    decides. Interpolation (``table``) is chosen if its leave-one-out error is under half the best
+    family's, if the points are not monotone beyond their noise, or if no family is left.
+    Predictions rest on the average of the families by ``weight`` (see
+    :mod:`calibration.fitting.selection`).
 
     Raises :class:`InputError` for fewer than 3 different step counts or a value that is not
     allowed.
     """
-    s, y, known_sd = checked_points(steps, values, sd, kind)
-    unit = default_sd(kind, y)
-    delta = 0.0
-    point_sd, known, total = unit, None, None
-    if known_sd is not None:
-        known = total = (
-            np.diag(known_sd**2) if covariance is None else np.asarray(covariance, float)
-        )
-        delta = discrepancy(families(kind), s, y, known_sd, unit, dof)
-        point_sd = np.hypot(known_sd, delta * unit) if delta else known_sd
-        total = known + np.diag((delta * unit) ** 2) if delta else known
-    tried = [
-        fit_family(family, s, y, point_sd, total, dof, replicates) for family in families(kind)
-    ]
+    points = checked_points(steps, values, sd, kind, covariance, dof)
+    delta = discrepancy(points)
+    widened = points.with_discrepancy(delta)
+    tried = [fit_family(family, widened, replicates) for family in families(kind)]
     supported = [candidate for candidate in tried if force or candidate.supported]
     listed = [
         candidate
         for candidate in tried
-        if force or candidate.supported or candidate.fit.family == PAPER[kind]
+        if candidate in supported or candidate.fit.family == PAPER[kind]
     ]
-    table, violation = interpolate(s, y, known_sd, known, dof, kind)
+    table, violation = interpolate(points)
     if violation or not supported or _predicts_better(table, supported):
         supported = [table]
         listed.append(table)
     fits = [candidate.fit for candidate in supported]
     accepted = [fit for fit in fits if force or fit.refused is None]
-    weight = weights(supported, len(s))
+    weight = weights(supported, len(points.s))
     return CurveFit(
         kind=kind,
-        points=_points(s, y, known_sd),
+        points=_curve_points(points),
         families=tuple(
             replace(candidate.fit, weight=weight.get(candidate.fit.family, 0.0))
             for candidate in listed
@@ -143,11 +132,11 @@ def _predicts_better(table: Candidate, candidates: Sequence[Candidate]) -> bool:
     return least_held_out_error([table.fit]) * _TABLE_MARGIN < least
 
 
-def _points(s: Array, y: Array, sd: Array | None) -> tuple[CurvePoint, ...]:
-    errors = [None] * len(s) if sd is None else sd.tolist()
+def _curve_points(points: Points) -> tuple[CurvePoint, ...]:
+    errors = [None] * len(points.s) if points.sd is None else points.sd.tolist()
     return tuple(
         CurvePoint(int(count), value, se=error)
-        for count, value, error in zip(s, y.tolist(), errors, strict=True)
+        for count, value, error in zip(points.s, points.y.tolist(), errors, strict=True)
     )
 
 

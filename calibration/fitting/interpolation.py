@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibration.fitting.curve_fit import TABLE, FamilyFit, InterpolationTable
-from calibration.fitting.points import default_sd
+from calibration.fitting.points import Points, default_sd
 from calibration.fitting.selection import Candidate
 from calibration.statistics import Array, isotonic, r_squared, t_critical
 
@@ -63,31 +63,32 @@ def violation(
     return Violation(int(steps[i]), int(steps[j]), float(change[i, j]), float(sd[i, j]))
 
 
-def interpolate(
-    s: Array, y: Array, sd: Array | None, covariance: Array | None, dof: int | None, kind: str
-) -> tuple[Candidate, Violation | None]:
-    """Straight interpolation of points as a candidate, and where they are not monotone.
+def interpolate(points: Points) -> tuple[Candidate, Violation | None]:
+    """Straight interpolation of ``points`` as a candidate, and where they are not monotone.
 
-    ``s``, ``y``, ``sd``: (n,); ``covariance``: (n, n) of the points; both None where not known;
-    ``dof`` as in :func:`violation`. The table holds the means of equal steps, made monotone unless
-    they clearly are not.
+    The table holds the means of equal steps, made monotone unless they clearly are not.
     """
-    grid, where, counts = np.unique(s, return_inverse=True, return_counts=True)
+    grid, where, counts = np.unique(points.s, return_inverse=True, return_counts=True)
     mean = (np.arange(len(grid))[:, None] == where) / counts[:, None]
-    value, rising = mean @ y, kind == "utility"
-    known = None if covariance is None else mean @ covariance @ mean.T
-    violated = violation(grid, value, rising, known, dof)
+    value, rising = mean @ points.y, points.kind == "utility"
+    covariance = None if points.covariance is None else mean @ points.covariance @ mean.T
+    violated = violation(grid, value, rising, covariance, points.dof)
     predicted = [
         np.interp(grid[i], np.delete(grid, i), np.delete(value, i)) for i in range(len(grid))
     ]
     missed = value - predicted
-    scale = default_sd(kind, value) if sd is None else mean @ sd
-    spread = scale * np.sqrt(np.mean((missed / scale) ** 2)) if sd is None else scale
+    if points.sd is not None:
+        scale = sd = mean @ points.sd
+        dof = points.dof
+    else:
+        scale = default_sd(points.kind, value)
+        sd = scale * np.sqrt(np.mean((missed / scale) ** 2))
+        dof = len(grid) - 1
     shown = value if violated else isotonic(value, 1 / scale**2, rising)
     table = InterpolationTable(
         steps=tuple(grid.astype(int).tolist()),
         values=tuple(shown.tolist()),
-        sd=tuple(spread.tolist()),
+        sd=tuple(sd.tolist()),
     )
     fit = FamilyFit(
         family=TABLE,
@@ -95,8 +96,8 @@ def interpolate(
         intervals={},
         covariance=None,
         noise=1.0,
-        dof=len(grid) - 1 if sd is None else dof,
-        r2=r_squared(y, np.interp(s, grid, shown)),
+        dof=dof,
+        r2=r_squared(points.y, np.interp(points.s, grid, shown)),
         aicc=None,
         held_out_error=float(np.mean(np.abs(missed) / default_sd("error", value))),
     )

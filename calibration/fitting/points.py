@@ -3,11 +3,12 @@
 import csv
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from calibration.fitting.curve_fit import CurvePoint
 from calibration.fitting.families import KINDS
@@ -15,7 +16,7 @@ from calibration.statistics import Array
 from solver.inputs import InputError, check_keys
 
 COLUMNS = ("steps", "value", "sd")
-#: Where errors are relative, a smaller share of the largest value counts as this share.
+#: A relative error is of at least this share of the largest value.
 LEAST_SHARE = 0.05
 
 Numbers = Sequence[float] | NDArray[Any]
@@ -52,10 +53,54 @@ def points_from_csv(path: str | Path) -> tuple[CurvePoint, ...]:
     return tuple(points)
 
 
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Points to fit: steps ``s``, values ``y`` and their standard errors ``sd``, all shape (n,).
+
+    ``covariance``: (n, n), of the values; ``dof``: degrees of freedom of ``sd`` (None: it is
+    exact). ``sd`` and ``covariance`` are both None where they are not known.
+    """
+
+    kind: str
+    s: Array
+    y: Array
+    sd: Array | None
+    covariance: Array | None
+    dof: int | None
+
+    @property
+    def unit(self) -> Array:
+        """The sd of each point, up to a factor, if none were measured."""
+        return default_sd(self.kind, self.y)
+
+    @property
+    def weight_sd(self) -> Array:
+        """The sd whose inverse is a point's weight; only proportions count if none is known."""
+        return self.unit if self.sd is None else self.sd
+
+    @property
+    def step_counts(self) -> int:
+        """The number of different step counts."""
+        return len(np.unique(self.s))
+
+    def with_discrepancy(self, delta: float) -> "Points":
+        """The same points with a standard deviation ``delta`` of their unit on top."""
+        if self.sd is None or self.covariance is None or not delta:
+            return self
+        extra = delta * self.unit
+        covariance = self.covariance + np.diag(extra**2)
+        return replace(self, sd=np.hypot(self.sd, extra), covariance=covariance)
+
+
 def checked_points(
-    steps: Numbers, values: Numbers, sd: Numbers | None, kind: str
-) -> tuple[Array, Array, Array | None]:
-    """``(steps, values, sd)`` as float arrays, shape (n,) each.
+    steps: Numbers,
+    values: Numbers,
+    sd: Numbers | None,
+    kind: str,
+    covariance: ArrayLike | None = None,
+    dof: int | None = None,
+) -> Points:
+    """The points of :func:`calibration.fitting.fit.fit_curve`.
 
     Raises :class:`InputError` for an unknown ``kind``, different lengths, fewer than 3 step counts
     or a number that is not allowed.
@@ -68,16 +113,19 @@ def checked_points(
             "allowed: as many of each (and of sd)"
         )
     s, y = _column("steps", steps), _column("value", values)
-    known = None if sd is None else _column("sd", sd)
+    errors = None if sd is None else _column("sd", sd)
     _check_step_counts("points", steps)
-    return s, y, known
+    if errors is None:
+        return Points(kind, s, y, None, None, dof)
+    known = np.diag(errors**2) if covariance is None else np.asarray(covariance, float)
+    return Points(kind, s, y, errors, known, dof)
 
 
 def default_sd(kind: str, values: Array, among: Array | None = None) -> Array:
     """The sd, up to a factor, of points whose sd was not measured; shape of ``values``.
 
-    It is the value of an error, of which the largest is one of ``among`` (None: of ``values``), and
-    1 for a utility.
+    For a utility it is 1. For an error it is the value, at least 5 % of the largest of ``among``
+    (None: of ``values``).
     """
     if kind == "utility":
         return np.ones_like(values)

@@ -35,7 +35,7 @@ def test_known_costs_come_back_inside_their_intervals():
     assert covered(alphas) and covered(betas) and covered(rates) and covered(gains)
 
 
-def test_a_cliff_is_carried_as_a_table_and_a_line_as_a_line():
+def test_a_cliff_is_kept_as_a_table_and_a_line_as_a_line():
     rng = np.random.default_rng(2)
     line = fit_call(*timings(affine, rng))
     assert line.affine and seconds(line, 6) == pytest.approx(affine(6), rel=0.03)
@@ -82,7 +82,7 @@ def test_the_unit_of_time_does_not_matter(unit, seed):
 @pytest.mark.parametrize(
     ("cost", "sd", "cap", "says"),
     [
-        # company costs nothing
+        # sharing costs nothing
         (lambda batch: 0.02 + 0.0 * batch, 0.02, 32, "larger batches were not timed"),
         (affine, 0.02, 32, "Batches of 32 make a step"),
         # full from 4 on

@@ -23,7 +23,7 @@ def decode(batch):
 
 
 def timings(cost, rng, sd=0.03, each=12, sizes=SIZES):
-    """Batch sizes and seconds: ``each`` size as often, with a relative ``sd``."""
+    """Batch sizes and seconds: ``each`` timings of each size, with a relative ``sd``."""
     batches = np.repeat(sizes, each)
     return batches, cost(batches) * np.exp(rng.normal(0, sd, len(batches)))
 
@@ -36,5 +36,5 @@ def batch_cost(rng, **how):
 
 
 def fit_iterations(batches, seconds):
-    """The cost where only iterations matter: texts and decodings are as dear."""
+    """The cost for tests of iterations alone; texts and decodings have the same timings."""
     return fit_batching(*[(batches, seconds)] * 3)

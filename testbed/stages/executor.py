@@ -58,7 +58,7 @@ class Executor:
         self.batch, self.meter = batch, meter
         self.processes = processes()
         self._environment: dict[str, Any] = dict(environment(device))
-        self._setups = {place: setup(pipeline) for place, pipeline in pipelines.items()}
+        self._setups = {place: setup(pipeline).to_dict() for place, pipeline in pipelines.items()}
 
     def run(self, tasks: Sequence[Task], store: RecordStore, title: str) -> list[Record]:
         """Execute the tasks that ``store`` does not hold yet, and record each when it is finished.

@@ -20,7 +20,7 @@ class Fault(Exception):
         self.text, self.allowed, self.path, self.depth = text, allowed, "", 0
 
     @classmethod
-    def found(cls, value: Any, allowed: str) -> Self:
+    def of(cls, value: Any, allowed: str) -> Self:
         """Of a ``value`` that is not what is ``allowed``."""
         return cls(f"found {shown(value)}", allowed)
 

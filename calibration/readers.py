@@ -89,24 +89,24 @@ def read_object(cls: type[Any], values: Any) -> Any:
     if isinstance(values, cls):
         return values
     if not isinstance(values, dict):
-        raise Fault.found(values, "a table")
+        raise Fault.of(values, "a table")
     if (expected := getattr(cls, "SCHEMA", None)) is not None:
         if (schema := values.get("schema")) != expected:
-            raise Fault.found(schema, f"'{expected}'").under(".schema")
+            raise Fault.of(schema, f"'{expected}'").under(".schema")
         values = {key: value for key, value in values.items() if key != "schema"}
-    of = layout(cls)
-    if not values.keys() <= of.keys:
+    shape = layout(cls)
+    if not values.keys() <= shape.keys:
         _check_names(values)
         try:
-            check_keys("", values, [field.key for field in of.fields])
+            check_keys("", values, [field.key for field in shape.fields])
         except InputError as error:
             raise Fault(str(error).removeprefix(": ")) from None
-    if not values.keys() >= of.required:
-        missing = next(f.key for f in of.fields if f.required and f.key not in values)
+    if not values.keys() >= shape.required:
+        missing = next(f.key for f in shape.fields if f.required and f.key not in values)
         raise Fault(f"'{missing}' is missing")
     arguments, key = {}, ""
     try:
-        for field in of.fields:
+        for field in shape.fields:
             key = field.key
             if key in values:
                 arguments[field.name] = field.read(values[key])
@@ -140,7 +140,7 @@ def _reader(hint: Any, limit: Limits) -> Reader:
 def _bool(limit: Limits) -> Reader:
     def read(value: Any) -> bool:
         if not isinstance(value, bool):
-            raise Fault.found(value, "true or false")
+            raise Fault.of(value, "true or false")
         return value
 
     return read
@@ -151,7 +151,7 @@ def _int(limit: Limits) -> Reader:
 
     def read(value: Any) -> int:
         if not is_whole(value) or not least <= value <= LARGEST_INT or value < -LARGEST_INT:
-            raise Fault.found(value, whole_allowed(least, value))
+            raise Fault.of(value, whole_allowed(least, value))
         return value
 
     return read
@@ -165,7 +165,7 @@ def _float(limit: Limits) -> Reader:
         if type(value) is float and low <= value < math.inf and above is None:
             return value  # nearly every value: a quick way for them
         if not is_number(value) or value < low or (above is not None and value <= above):
-            raise Fault.found(value, number_allowed(least, above))
+            raise Fault.of(value, number_allowed(least, above))
         return float(value)
 
     return read
@@ -179,7 +179,7 @@ def _str(limit: Limits) -> Reader:
     def read(value: Any) -> str:
         good = isinstance(value, str) and (value or limit.empty)
         if not good or (limit.choices is not None and value not in limit.choices):
-            raise Fault.found(value, allowed)
+            raise Fault.of(value, allowed)
         return value
 
     return read
@@ -230,7 +230,7 @@ def _tuple(arguments: tuple[Any, ...], limit: Limits) -> Reader:
     def read(value: Any) -> tuple[Any, ...]:
         good = isinstance(value, (list, tuple)) and (value or limit.empty)
         if not good or (size is not None and len(value) != size):
-            raise Fault.found(value, allowed)
+            raise Fault.of(value, allowed)
         return _items(value, fixed or repeat(each))
 
     return read
@@ -249,7 +249,7 @@ def _items(values: Iterable[Any], readers: Iterable[Reader]) -> tuple[Any, ...]:
 def _table(content: Reader, limit: Limits) -> Reader:
     def read(value: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping):
-            raise Fault.found(value, "a table")
+            raise Fault.of(value, "a table")
         if not value and not limit.empty:
             raise Fault("found none", "at least one")
         items: dict[str, Any] = {}
@@ -267,7 +267,7 @@ def _table(content: Reader, limit: Limits) -> Reader:
 def _check_names(values: Mapping[Any, Any]) -> None:
     for key in values:
         if not isinstance(key, str):
-            raise Fault.found(key, "names that are strings")
+            raise Fault.of(key, "names that are strings")
 
 
 def _anything(value: Any, depth: int = 0) -> Any:
@@ -275,7 +275,7 @@ def _anything(value: Any, depth: int = 0) -> Any:
     if value is None or isinstance(value, (str, bool)) or is_number(value):
         return value
     if not isinstance(value, (Mapping, list, tuple)):
-        raise Fault.found(value, "a string, finite number, true, false, null, list or table")
+        raise Fault.of(value, "a string, finite number, true, false, null, list or table")
     if depth == _DEEPEST:
         raise Fault(f"found more than {_DEEPEST} lists or tables in each other")
     inner = partial(_anything, depth=depth + 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from solver.inputs import write_atomic
 
 #: A number, words, or None where there is no value, by column.
-Row = Mapping[str, float | str | None]
+Row = Mapping[str, object]
 
 UNITS = {"time": "s", "energy": "J"}
 
@@ -46,7 +46,7 @@ def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def _cell(value: float | str | None, widest: int) -> str:
+def _cell(value: object, widest: int) -> str:
     if value is None:
         return "-"
     shown = f"{value:.5g}" if isinstance(value, float) else str(value)

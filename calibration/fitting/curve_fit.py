@@ -4,10 +4,12 @@
 :mod:`calibration.profiles.profile` for older profiles.
 """
 
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
 
+from calibration.checks import shown
 from calibration.fitting.families import FAMILIES, KINDS
 from calibration.schema import Schema, frozen, limits
 from calibration.statistics import Array, Matrix, interpolation_weights
@@ -38,11 +40,22 @@ class CurvePoint(Schema):
 
 @frozen
 class InterpolationTable(Schema):
-    """Straight interpolation between ``values`` at ``steps``, each with its ``sd``."""
+    """Straight interpolation between ``values`` at ``steps``, each with its ``sd``.
 
-    steps: tuple[int, ...]
+    There are at least two, in rising order of ``steps``.
+    """
+
+    steps: tuple[int, ...] = limits(least=1)
     values: tuple[float, ...]
     sd: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        size = len(self.steps)
+        if size < 2 or any(b <= a for a, b in pairwise(self.steps)):
+            raise InputError(f"steps: found {shown(self.steps)}; allowed: at least 2, rising")
+        for field, column in (("values", self.values), ("sd", self.sd)):
+            if len(column) != size:
+                raise InputError(f"{field}: found {len(column)} of them; allowed: {size}")
 
     def evaluate(self, steps: Array) -> tuple[Array, Array]:
         """Values, shape (m,), and their covariance, shape (m, m), at ``steps``.

@@ -64,8 +64,8 @@ def merge(parts: Sequence[Part]) -> Profiles:
                 )
             source[entry.place] = part
             places[entry.place] = entry
-    for one, other in combinations(parts, 2):
-        check_comparable(one, other)
+    for pair in combinations(parts, 2):
+        check_comparable(*pair)
     ordered = [places[place] for place in PLACES if place in places]
     environment = _environment(ordered)
     return Profiles(
@@ -78,19 +78,19 @@ def merge(parts: Sequence[Part]) -> Profiles:
     )
 
 
-def check_comparable(one: Part, other: Part) -> None:
+def check_comparable(part: Part, other: Part) -> None:
     """Raise :class:`InputError` unless the values of two parts can be weighed against each other.
 
     Fréchet distances are biased by the number of images, so at the same step count of a class it
     must be the same, unless a sweep was adaptive, which chooses it. Error and utility are means,
     comparable at any number.
     """
-    names = f"{one.name}, {other.name}"
+    names = f"{part.name}, {other.name}"
     for metric, fields in AGREE.items():
         for field, content in fields.items():
-            definitions = [getattr(part.profiles.metrics, metric) for part in (one, other)]
+            definitions = [getattr(p.profiles.metrics, metric) for p in (part, other)]
             _check_agree(f"{names}: metrics.{metric}", field, content, *definitions)
-    for mine in _chosen(one):
+    for mine in _chosen(part):
         for theirs in _chosen(other):
             adaptive = mine.sweep is not None or theirs.sweep is not None
             for profile in mine.classes:
@@ -113,23 +113,27 @@ def _chosen(part: Part) -> list[Place]:
 
 
 def _check_agree(
-    where: str, field: str, content: str | None, one: MetricDefinition, other: MetricDefinition
+    where: str,
+    field: str,
+    content: str | None,
+    definition: MetricDefinition,
+    other: MetricDefinition,
 ) -> None:
     """Check a ``field`` that must agree, or the field that tells its ``content``."""
     if content is not None:
-        digests = getattr(one, content), getattr(other, content)
+        digests = getattr(definition, content), getattr(other, content)
         if None not in digests:
             if digests[0] == digests[1]:
                 return
-            if getattr(one, field) == getattr(other, field):
+            if getattr(definition, field) == getattr(other, field):
                 field = content
-    _check_equal(f"{where}.{field}", getattr(one, field), getattr(other, field))
+    _check_equal(f"{where}.{field}", getattr(definition, field), getattr(other, field))
 
 
-def _check_classes(names: str, one: ClassProfile, other: ClassProfile, adaptive: bool) -> None:
+def _check_classes(names: str, profile: ClassProfile, other: ClassProfile, adaptive: bool) -> None:
     """Check the scales and sample sizes of one prompt class in two parts."""
-    where = f"{names}: prompt class {one.prompt_class}"
-    utility, others = one.scales.utility, other.scales.utility
+    where = f"{names}: prompt class {profile.prompt_class}"
+    utility, others = profile.scales.utility, other.scales.utility
     for field, value, theirs in (
         ("floor", utility.zero, others.zero),
         ("ceiling", utility.full, others.full),
@@ -138,7 +142,7 @@ def _check_classes(names: str, one: ClassProfile, other: ClassProfile, adaptive:
             raise _refusal(f"{where}: utility.{field}", value, theirs)
     if adaptive:
         return
-    images, sizes = ({point.steps: point.n for point in p.frechet} for p in (one, other))
+    images, sizes = ({point.steps: point.n for point in p.frechet} for p in (profile, other))
     for steps in sorted(images.keys() & sizes.keys()):
         _check_equal(f"{where}: frechet: images at {steps} steps", images[steps], sizes[steps])
 

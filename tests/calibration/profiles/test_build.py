@@ -1,6 +1,7 @@
 """Profiles from records."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -87,7 +88,9 @@ def test_of_repeated_ids_the_last_record_counts():
 
 
 def test_one_prompt_makes_a_profile_that_says_less():
-    profile = profiles(World().calibrate(["object"], prompts=1), ["object"]).find("edge", "object")
+    made = profiles(World().calibrate(["object"], prompts=1), ["object"])
+    profile = made.find("edge", "object")
+    json.dumps(made.to_dict(), allow_nan=False)
     for curve in (profile.error, profile.utility):
         for point in curve.points:
             assert (point.se, point.sd, point.n) == (None, None, 1)

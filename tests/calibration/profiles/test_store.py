@@ -143,6 +143,7 @@ def test_classes_of_two_machines_are_no_place(version1):
         parse(values, "p.json")
 
 
+MISSING = object()
 PLACE = "places.0"
 ENTRY = "profiles.0"
 BROKEN = [
@@ -162,6 +163,7 @@ BROKEN_OLD = [
     ("metrics", {"error": {}}, "metrics: 'utility' is missing"),
     ("environment", "H100", "environment: found 'H100'; allowed: a table"),
     (ENTRY, 7, "profiles[0]: found 7; allowed: a table"),
+    (f"{ENTRY}.time", MISSING, "profiles[0]: 'time' is missing"),
     (f"{ENTRY}.time", {}, "profiles[0].time: 'overhead' is missing"),
     ("profiles.1.place", "cloud", "profiles[1].place: found 'cloud'"),
     (f"{ENTRY}.error.chosen", "cubic", "profiles[0].error.chosen: found 'cubic'; allowed: expon"),
@@ -174,7 +176,7 @@ BROKEN_OLD = [
     (f"{ENTRY}.error.points", [], "error.points: found []"),
     (f"{ENTRY}.error.points.2.value", None, "error.points[2].value: found None; allowed: a finite"),
     (f"{ENTRY}.utility.families.0.family", "saturated", "perhaps you meant 'saturating"),
-    (f"{ENTRY}.utility.families.0.parameters", {}, "utility.families[0].parameters: found none"),
+    (f"{ENTRY}.utility.families.0.parameters", {}, "parameters: found none; allowed: rate"),
     (f"{ENTRY}.frechet.points", [{"steps": 1}], "frechet.points[0]: 'value' is missing"),
 ]
 
@@ -185,7 +187,10 @@ def changed(values, path, value):
     part = values
     for key in parents:
         part = part[int(key) if isinstance(part, list) else key]
-    part[int(last) if isinstance(part, list) else last] = value
+    if value is MISSING:
+        del part[last]
+    else:
+        part[int(last) if isinstance(part, list) else last] = value
     return values
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from testbed.cli import main
 from testbed.runs.folder import RunFolder
-from tests.testbed.stages.world import records, testbed
+from tests.testbed.stages.world import output_of, records
 
 PRODUCTS = ("profiles", "scenario", "problem", "allocation", "baselines", "validation")
 
@@ -45,20 +45,20 @@ def test_the_stages_one_by_one_in_processes_of_their_own_give_what_a_run_gives(s
     executed.write_bytes(measured[: measured.rstrip(b"\n").rfind(b"\n") + 1])
     (run / "execution" / last["image"]).unlink()
 
-    assert testbed("calibrate", small_run.config, "--out", run) == f"{run / 'profiles.json'}\n"
-    assert testbed("allocate", run) == f"{run / 'allocation.json'}\n"
+    assert output_of("calibrate", small_run.config, "--out", run) == f"{run / 'profiles.json'}\n"
+    assert output_of("allocate", run) == f"{run / 'allocation.json'}\n"
     problem, allocation = run.parent / "p.json", run.parent / "a.json"
     scenario = ["--scenario", run / "scenario.json"]
-    testbed("problem", "--profiles", run / "profiles.json", *scenario, "-o", problem)
-    testbed("solve", problem, "-o", allocation)
+    output_of("problem", "--profiles", run / "profiles.json", *scenario, "-o", problem)
+    output_of("solve", problem, "-o", allocation)
     files = ["--allocation", allocation, "--problem", problem]
-    out = testbed("execute", *files, small_run.config, "--out", run)
+    out = output_of("execute", *files, small_run.config, "--out", run)
     assert out.splitlines()[-1] == str(executed)
     assert [record["id"] for record in records(executed)][-1] == last["id"]
     executed.write_bytes(measured)
-    assert testbed("batch", run) == f"{run / 'serving.json'}\n"
-    assert testbed("validate", run).splitlines()[-1] == str(run / "validation.json")
-    assert testbed("report", run) == f"{run / 'report.html'}\n"
+    assert output_of("batch", run) == f"{run / 'serving.json'}\n"
+    assert output_of("validate", run).splitlines()[-1] == str(run / "validation.json")
+    assert output_of("report", run) == f"{run / 'report.html'}\n"
 
     for name in (*PRODUCTS, "serving", "config"):
         assert values(run, name) == values(small_run.folder, name), name

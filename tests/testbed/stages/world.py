@@ -24,7 +24,7 @@ def start(*arguments):
     )
 
 
-def testbed(*arguments):
+def output_of(*arguments):
     """What ``testbed`` with these arguments prints, in a process of its own, which must succeed."""
     process = start(*arguments)
     out, err = process.communicate(timeout=600)

@@ -61,13 +61,14 @@ class SweepConfig:
 
     steps: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12, 16, 32)
     prompts_per_class: int = 12
+    timed: int = 6  # prompts of each class whose images are made alone and timed: the first ones
     half_width: float | None = None
     most_prompts: int = 200
     seeds: tuple[int, ...] = (0,)
     # of each prompt and seed; "shared": the same for all prompts of a seed, as MLPerf has it
     noise: str = "own"
     converged_steps: int = 96
-    converged_batch: int = 12  # converged images made by one call; their time is not used
+    converged_batch: int = 12  # images in a batch, of those that are not timed
     batches: tuple[int, ...] = (
         1,
         2,
@@ -213,6 +214,7 @@ _LEAST = {
     "steps": 1,
     "seeds": 0,
     "prompts_per_class": 2,
+    "timed": 2,
     "half_width": 0.001,
     "most_prompts": 3,
     "converged_steps": 1,

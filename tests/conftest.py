@@ -21,6 +21,7 @@ reference_size = 40
 [sweep]
 steps = [1, 2, 3, 6]
 prompts_per_class = 3
+timed = 2
 converged_steps = 12
 [execute]
 images_per_user = 1

@@ -56,7 +56,8 @@ def test_without_standard_errors_there_is_no_test():
 
 
 def test_a_bent_curve_warns_where_it_was_measured_precisely_and_not_where_noise_hides_it():
-    profiles = profiles_of(World(seed=2).calibrate(["object"], prompts=8), ["object"])
+    records = World(seed=2).calibrate(["object"], prompts=4, steps=[1, 2, 4, 8, 16])
+    profiles = profiles_of(records, ["object"])
 
     def verdict(error):
         bent = with_classes(profiles, lambda _, each: replace(each, error=error))

@@ -28,7 +28,8 @@ _ORDER = (FAIL, WARN, NOT_TESTED, PASS, INFO)
 
 @pytest.fixture(scope="module")
 def profiles():
-    return profiles_of(World(seed=2).calibrate(["object"], prompts=8), ["object"])
+    records = World(seed=2).calibrate(["object"], prompts=4, steps=[1, 2, 4, 8, 16])
+    return profiles_of(records, ["object"])
 
 
 def test_predictions_come_first_and_of_each_the_worst(profiles):
@@ -131,7 +132,7 @@ def test_a_machine_whose_speed_wandered_too_much_is_not_tested(setting):
 def test_a_noisy_but_sound_world_fails_or_warns_in_about_one_run_of_a_hundred():
     """Each calibration predicts ten executions, all in the same world, noisier than the others."""
     failed, warned, runs = [], [], 0
-    for seed in range(6):
+    for seed in range(5):
         noisy = {"watts": 40.0, "noise": 1.5}
         world = World(seed=seed, **noisy)
         calibrated = chain(world, ["object"], [1, 2, 4, 8, 16, 32], prompts=24, users=30)

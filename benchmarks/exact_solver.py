@@ -1,8 +1,9 @@
 """How fast the exact solver is: against HiGHS, against one evaluation of the cost table, against
 one reading of it.
 
-Run: ``python benchmarks/exact_solver.py [--out benchmarks/results/solver.json]``, about two
-minutes. The last line is JSON.
+    python -m benchmarks.exact_solver -o benchmarks/results/solver.json
+
+It takes about two minutes. The last line is JSON.
 """
 
 import argparse
@@ -168,7 +169,7 @@ def growth(kind):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("-o", "--out", type=Path)
     out = parser.parse_args().out
     result = {
         "machine": f"{cpu_name()}, {os.cpu_count()} cores",

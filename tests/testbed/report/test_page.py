@@ -35,15 +35,11 @@ def test_a_complete_run_shows_every_section_and_every_image(page):
 
 
 def test_the_summary_says_what_the_files_say(run, page):
-    allocation, validation = (
-        json.loads((run / f"{name}.json").read_text()) for name in ("allocation", "validation")
-    )
+    allocation = json.loads((run / "allocation.json").read_text())
     offloaded = sum(allocation["offload"])
-    inside = [row["inside"] for row in validation["totals"] if row["inside"] is not None]
     assert 0 < offloaded < 30
     for expected in (
         f"30 users, {offloaded} offloaded",
-        f"{sum(inside)} of {len(inside)} totals lie inside their 95 % prediction interval.",
         "Furthest from its prediction: Fréchet distance (60 images), −27",
         f"{allocation['edge_steps_used']} used of 180",
         f"Objective (lower is better): {number(allocation['objective'], 4)}",

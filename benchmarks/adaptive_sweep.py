@@ -33,7 +33,6 @@ from calibration.sweep.grid import sweep
 from calibration.sweep.outcome import SweepOutcome
 from solver.inputs import write_json
 from testbed import config
-from testbed.environment import environment
 from testbed.metrics.reference import given_reference
 from testbed.metrics.scales import error_and_utility_scales
 from testbed.stages.rig import Rig, open_folder
@@ -216,7 +215,9 @@ def real(path: Path, count: int) -> Embedded:
     extent = replace(preset.sweep, steps=tuple(STEPS), prompts_per_class=PILOT, half_width=WIDTH)
     settings = replace(preset, sweep=extent)
     rig = Rig(settings)
-    store = open_folder(settings, path).store("calibration")
+    folder = open_folder(settings, path)
+    rig.choose_threads(folder)
+    store = folder.store("calibration")
     given = given_reference(settings.quality, rig.prompts, rig.quality)
     assert given is not None, "the embedded preset's reference are drawn scenes"
     prompts = {
@@ -235,7 +236,7 @@ def real(path: Path, count: int) -> Embedded:
     width = max(cell.half_width() for cell in of_uniform)
     outcome, of_adaptive = adaptive(rig.specs, prompts, width, run, scales)
     return Embedded(
-        machine=environment(rig.device),
+        machine=rig.environment(),
         prompts=count,
         half_width=width,
         uniform_evaluations=evaluations,

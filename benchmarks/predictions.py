@@ -31,7 +31,7 @@ from calibration.statistics import t_quantile
 from calibration.sweep import grid
 from solver.inputs import write_json
 from testbed import config
-from testbed.environment import environment
+from testbed.data.prompts import ScenePrompts
 from testbed.runs.folder import RunFolder
 from testbed.stages.calibrate import calibrate
 from testbed.stages.rig import Rig, open_folder
@@ -109,11 +109,12 @@ def held_out(rig: Rig, counts: Mapping[str, int], purpose: str) -> list[Task]:
     """Tasks at the held-out steps of as many draws of each class, prompts first, then further
     seeds, that calibration does not see.
     """
-    sweep = rig.config.sweep
+    sweep, source = rig.config.sweep, rig.prompts
+    assert isinstance(source, ScenePrompts), "the embedded preset's prompts are scenes"
     asked = {sweep.converged_steps: "converged", **dict.fromkeys(HELD_OUT_STEPS, purpose)}
     wanted = {}
     for name, count in counts.items():
-        pool = rig.prompts.held_out(name)
+        pool = source.held_out(name)
         prompts = [(pool[i % len(pool)], i // len(pool)) for i in range(count)]
         wanted[name] = [
             ((prompt, execution_seed(prompt, image, sweep.noise)), dict.fromkeys(rig.specs, asked))
@@ -124,6 +125,7 @@ def held_out(rig: Rig, counts: Mapping[str, int], purpose: str) -> list[Task]:
 
 def measure(rig: Rig, folder: RunFolder) -> tuple[Profiles, list[Record]]:
     """Generate both sets and calibrate on the one; returns the profiles and the other's records."""
+    rig.choose_threads(folder)
     store, classes = folder.store("calibration"), rig.prompts.classes
     timed = held_out(rig, dict.fromkeys(classes, rig.config.sweep.prompts_per_class), "sweep")
     pilot = adaptive_sweep(rig.config, rig.prompts, rig.specs).tasks()
@@ -265,7 +267,7 @@ def main() -> None:
             f"{said.means_inside:.0%} of the means"
         )
     result: dict[str, Any] = {
-        "machine": environment(rig.device),
+        "machine": rig.environment(),
         "held_out_steps": HELD_OUT_STEPS,
         "sweeps": {place.place: place.to_dict()["sweep"] for place in profiles.places},
         "summary": {name: said.to_dict() for name, said in summary.items()},

@@ -18,10 +18,14 @@ def check_keys(where: str, keys: Iterable[object], allowed: Iterable[object]) ->
     allowed = list(allowed)
     for key in keys:
         if key not in allowed:
-            close = difflib.get_close_matches(str(key), [str(name) for name in allowed], n=1)
+            text = str(key)
+            name = (
+                text if len(text) <= 60 and text.isprintable() else ascii(text[:60])[1:-1] + "..."
+            )
+            close = difflib.get_close_matches(name, [str(name) for name in allowed], n=1)
             hint = f"; perhaps you meant '{close[0]}'" if close else ""
             raise InputError(
-                f"{where}: '{key}' is unknown{hint}; allowed: {', '.join(map(str, allowed))}"
+                f"{where}: '{name}' is unknown{hint}; allowed: {', '.join(map(str, allowed))}"
             )
 
 

@@ -1,66 +1,46 @@
 """Energy meters behind one interface: ``start()``, then ``stop()`` gives joules, or ``None`` where
 none were measured.
 
-A meter reads counters of joules that only grow: through Zeus those of the GPU that computes (NVML,
-AMD SMI), of the CPU packages and their memory (RAPL), or of a whole system on a chip.
-:class:`ReplayMeter` reads recorded ones instead.
+A meter reads counters of joules that only grow (:mod:`testbed.counters`). :class:`ReplayMeter`
+reads recorded ones instead.
 """
 
 import csv
-import os
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 
 from solver.inputs import InputError
+from testbed.counters import Counter, NoCounters, find_clock, find_counters
 
 WATCH = 0.5  # s, for which the counters are watched when a meter is opened
 _CLOCK_PERIOD = 0.1  # s between two readings of the clock frequency
-_NEEDED = {
-    "cpu": "RAPL (needs root or Zeus's daemon)",
-    "cuda": "the GPU's energy counter (NVML: Volta or newer, no MIG)",
-    "mps": "zeus-apple-silicon",
-}
-# Parts of a system on a chip that do not contain each other, as Zeus names them.
-_SOC_PARTS = (
-    "cpu_energy_mj",
-    "gpu_energy_mj",
-    "cpu_total_mj",
-    "gpu_mj",
-    "gpu_sram_mj",
-    "ane_mj",
-    "dram_mj",
-)
-
-
-class Counter(NamedTuple):
-    """``read()`` gives joules since some moment; past ``wraps_at`` joules, more than a window
-    takes, it starts at 0 again (None: never).
-    """
-
-    name: str
-    read: Callable[[], float]
-    wraps_at: float | None = None
 
 
 class NoMeter:
     """Stands where no meter is: every energy is ``None``, never zero."""
 
-    name = parts_j = clock_hz = period = None
+    name: None = None
+    parts_j: None = None
+    clock_hz: None = None
+    period: None = None
 
-    def start(self):
-        pass
+    def start(self) -> None:
+        """Nothing to start."""
 
-    def stop(self):
+    def stop(self) -> None:
+        """No joules."""
         return None
 
-    def idle(self, seconds=0.0, pause=0.0):
+    def idle(self, seconds: float = 0.0, pause: float = 0.0) -> None:
+        """No watts."""
         return None
 
 
@@ -69,35 +49,47 @@ class Meter:
     ``stop()``.
 
     Opening it watches the counters for half a second: ``period`` is the longest time in seconds
-    between two updates of a counter, and a counter that stands still is left out with a warning.
-    After ``stop()``, ``parts_j`` holds the joules by counter as they were counted, and ``clock_hz``
-    the mean of ``read_clock()``, or None without one.
+    between two updates of a counter, None if none of them moves. A counter that stands still is
+    left out, with a warning. After ``stop()``, ``parts_j`` holds the joules by counter as they were
+    counted, and ``clock_hz`` the mean of ``read_clock()``, or None without one.
 
     A counter that is updated every ``period`` misses or gains up to one update in a window. So a
     window that is shorter, or in which a counter did not move, has no joules of its own: ``stop()``
     gives None. Its ``parts_j`` still count in a sum over many windows.
     """
 
-    def __init__(self, name, counters, read_clock=None, now=time.perf_counter, sleep=time.sleep):
-        self.name, self.parts_j, self.clock_hz = name, None, None
-        self._now, self._sleep, self._clock = now, sleep, None
+    def __init__(
+        self,
+        name: str,
+        counters: Sequence[Counter],
+        read_clock: Callable[[], float | None] | None = None,
+        now: Callable[[], float] = time.perf_counter,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.name = name
+        self.parts_j: dict[str, float] | None = None
+        self.clock_hz: float | None = None
+        self._now, self._sleep = now, sleep
         self._read_clock = read_clock if read_clock and read_clock() else None
-        self._counters, self._told = list(counters), False
+        self._clock: _MeanClock | None = None
+        self._counters, self._warned = list(counters), False
+        self._since, self._before = 0.0, dict[str, float]()
         self.period = self._watch()
 
-    def counters(self):
+    def counters(self) -> list[str]:
         """Names of the counters that are read."""
         return [counter.name for counter in self._counters]
 
-    def _read(self):
+    def _read(self) -> dict[str, float]:
         return {counter.name: counter.read() for counter in self._counters}
 
-    def _watch(self):
+    def _watch(self) -> float | None:
         """Leave out the counters that stand still; the others' longest time between updates
         (``WATCH`` if seen only once).
         """
         end = self._now() + WATCH
-        last, updates = self._read(), {counter.name: [] for counter in self._counters}
+        last = self._read()
+        updates: dict[str, list[float]] = {name: [] for name in last}
         while (at := self._now()) < end:
             for name, joules in self._read().items():
                 if joules != last[name]:
@@ -118,13 +110,14 @@ class Meter:
         ]
         return max(gaps, default=None)
 
-    def start(self):
+    def start(self) -> None:
+        """Begin a window."""
         if self._clock:  # a window that an error left open
             self._clock.mean()
         self._since, self._before = self._now(), self._read()
         self._clock = _MeanClock(self._read_clock) if self._read_clock else None
 
-    def stop(self):
+    def stop(self) -> float | None:
         """Joules since ``start()``, or None where they were not measured."""
         after, seconds = self._read(), self._now() - self._since
         self.clock_hz = self._clock.mean() if self._clock else None
@@ -133,15 +126,19 @@ class Meter:
         for name, _, wraps_at in self._counters:
             counted = after[name] - self._before[name]
             self.parts_j[name] = counted % wraps_at if wraps_at else counted
-        if seconds >= self.period and min(self.parts_j.values()) > 0:
+        period = self.period or 0.0
+        if seconds >= period and min(self.parts_j.values()) > 0:
             return sum(self.parts_j.values())
-        if not self._told:
-            self._told = True
-            said = f"counters are updated every {self.period:.3g} s; single images of {seconds:.3g} s are too short"
-            warnings.warn(f"energy: {said}", stacklevel=2)
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"energy: counters are updated every {period:.3g} s; single images of "
+                f"{seconds:.3g} s are too short",
+                stacklevel=2,
+            )
         return None
 
-    def idle(self, seconds=3.0, pause=1.0):
+    def idle(self, seconds: float = 3.0, pause: float = 1.0) -> float | None:
         """Watts while this process rests, measured for ``seconds`` after a ``pause``; None if too
         short to tell.
         """
@@ -152,23 +149,27 @@ class Meter:
         return None if joules is None else joules / (self._now() - self._since)
 
 
+AnyMeter = Meter | NoMeter
+
+
 class _MeanClock:
     """The mean of ``read()``, taken every tenth of a second from the making of this object to
     ``mean()``, and once at the end.
     """
 
-    def __init__(self, read):
-        self._read, self._found, self._end = read, [], threading.Event()
+    def __init__(self, read: Callable[[], float | None]) -> None:
+        self._read, self._end = read, threading.Event()
+        self._readings: list[float | None] = []
         threading.Thread(target=self._run, daemon=True).start()
 
-    def _run(self):
+    def _run(self) -> None:
         while not self._end.wait(_CLOCK_PERIOD):
-            self._found.append(self._read())
+            self._readings.append(self._read())
 
-    def mean(self):
+    def mean(self) -> float | None:
         self._end.set()
-        found = [hertz for hertz in [*self._found, self._read()] if hertz]
-        return sum(found) / len(found) if found else None
+        readings = [hertz for hertz in [*self._readings, self._read()] if hertz]
+        return sum(readings) / len(readings) if readings else None
 
 
 class ReplayMeter(Meter):
@@ -180,30 +181,42 @@ class ReplayMeter(Meter):
     :class:`InputError`.
     """
 
-    def __init__(self, readings, wraps_at=None, now=time.perf_counter, sleep=time.sleep):
-        readings = {name: np.asarray(column, float) for name, column in readings.items()}
-        seconds, opened = readings.pop("seconds"), now()
+    def __init__(
+        self,
+        readings: Mapping[str, ArrayLike],
+        wraps_at: Mapping[str, float] | None = None,
+        now: Callable[[], float] = time.perf_counter,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        columns = {name: np.asarray(column, float) for name, column in readings.items()}
+        seconds, opened = columns.pop("seconds"), now()
 
-        def reader(column):
-            def read():
-                at = seconds[0] + now() - opened
-                if at > seconds[-1]:
+        def reader(column: NDArray[np.float64]) -> Callable[[], float]:
+            def read() -> float:
+                at, end = seconds[0] + now() - opened, seconds[-1]
+                if at > end:
                     raise InputError(
-                        f"replay: seconds: found {at:.6g}; allowed: at most {seconds[-1]:.6g}, where the recording ends"
+                        f"replay: seconds: found {at:.6g}; allowed: at most {end:.6g}, where the "
+                        "recording ends"
                     )
                 return float(column[np.searchsorted(seconds, at, side="right") - 1])
 
             return read
 
-        read_clock = reader(readings.pop("clock_hz")) if "clock_hz" in readings else None
+        read_clock = reader(columns.pop("clock_hz")) if "clock_hz" in columns else None
         counters = [
             Counter(name, reader(column), (wraps_at or {}).get(name))
-            for name, column in readings.items()
+            for name, column in columns.items()
         ]
         super().__init__("replay", counters, read_clock, now, sleep)
 
     @classmethod
-    def load(cls, path, **options):
+    def load(
+        cls,
+        path: Path,
+        now: Callable[[], float] = time.perf_counter,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> Self:
         """Open a recording: a CSV file with the columns as headings; raises :class:`InputError`
         naming the line.
         """
@@ -211,7 +224,8 @@ class ReplayMeter(Meter):
             header, *rows = csv.reader(file)
         if "seconds" not in header or len(header) < 2 or not rows:
             raise InputError(
-                f"{path}: found columns {header} and {len(rows)} rows; allowed: seconds and at least one counter, with rows"
+                f"{path}: found columns {header} and {len(rows)} rows; allowed: seconds and at "
+                "least one counter, with rows"
             )
         numbers = []
         for line, row in enumerate(rows, 2):
@@ -223,131 +237,18 @@ class ReplayMeter(Meter):
                 raise InputError(
                     f"{path}: line {line}: found {len(row)} values; allowed: {len(header)}"
                 )
-        return cls(dict(zip(header, np.transpose(numbers), strict=True)), **options)
+        columns = dict(zip(header, np.transpose(numbers), strict=True))
+        return cls(columns, now=now, sleep=sleep)
 
 
-def open_meter(device):
+def open_meter(device: torch.device) -> AnyMeter:
     """The meter of what computes when ``device`` does, or :class:`NoMeter` with a warning that says
     why there is none.
     """
     try:
-        from zeus.device import (
-            get_cpus,
-            get_gpus,
-            get_soc,
-        )  # optional: pip install 'edge-aigc-testbed[energy]'
-    except ImportError:
-        warnings.warn(
-            "no energy meter: zeus is not installed; energy is not measured", stacklevel=2
-        )
+        counters = find_counters(device)
+    except NoCounters as reason:
+        warnings.warn(f"no energy meter: {reason}; energy is not measured", stacklevel=2)
         return NoMeter()
-    found = _soc(get_soc)  # its total holds the GPU and the CPU
-    if not found:
-        found = (
-            _gpu(get_gpus, torch.cuda.current_device() if device.index is None else device.index)
-            if device.type == "cuda"
-            else {}
-        )
-        if (
-            found or device.type == "cpu"
-        ):  # without the GPU's counter the CPU's joules would pass for the work's
-            found |= _cpus(get_cpus)
-    if not found:
-        warnings.warn(
-            f"no energy meter: {_NEEDED[device.type]} cannot be read; energy is not measured",
-            stacklevel=2,
-        )
-        return NoMeter()
-    meter = Meter("+".join(found), [one for some in found.values() for one in some], _clock(device))
+    meter = Meter("+".join(counters), sum(counters.values(), []), find_clock(device))
     return meter if meter.period else NoMeter()
-
-
-def _found(find):
-    try:
-        return find()
-    # Zeus raises its own error for each kind of missing device or permission; all mean "none here"
-    except Exception:
-        return None
-
-
-def _soc(get_soc):
-    soc = _found(get_soc)
-    return (
-        {"soc": [Counter("soc", lambda: _soc_joules(soc.get_total_energy_consumption()))]}
-        if soc
-        else {}
-    )
-
-
-def _soc_joules(measured):
-    total = getattr(measured, "total_energy_mj", None)
-    return (
-        sum(getattr(measured, name, None) or 0 for name in _SOC_PARTS) if total is None else total
-    ) / 1000
-
-
-def _gpu(get_gpus, index):
-    gpus = _found(get_gpus)
-    if not gpus or not _found(lambda: gpus.supports_get_total_energy_consumption(index)):
-        return {}
-    kind = "amdsmi" if torch.version.hip else "nvml"
-    return {kind: [Counter(f"gpu{index}", lambda: gpus.get_total_energy_consumption(index) / 1000)]}
-
-
-def _cpus(get_cpus):
-    """Packages and memory. The zone "psys" is the whole platform with the packages in it, and must
-    not count again.
-    """
-    cpus, counters = _found(get_cpus), []
-    for cpu in cpus.cpus if cpus else ():
-        index = cpu.cpu_index
-        if (
-            Path(cpus.rapl_dir, f"intel-rapl:{index}", "name").read_text(encoding="utf-8").strip()
-            == "psys"
-        ):
-            continue
-        if hasattr(
-            cpu,
-            "rapl_file",
-            # read the file itself: Zeus starts one more process per zone to count how often it wraps
-        ):
-            for name, zone in ((f"cpu{index}", cpu.rapl_file), (f"dram{index}", cpu.dram)):
-                if zone:
-                    counters.append(
-                        Counter(
-                            name,
-                            lambda file=zone.energy_uj_path: float(Path(file).read_text()) / 1e6,
-                            zone.max_energy_range_uj / 1e6,
-                        )
-                    )
-        else:  # through Zeus's daemon, which counts the wraps
-            counters.append(
-                Counter(
-                    f"cpu{index}", lambda cpu=cpu: cpu.get_total_energy_consumption().cpu_mj / 1000
-                )
-            )
-            if cpu.supports_get_dram_energy_consumption():
-                counters.append(
-                    Counter(
-                        f"dram{index}",
-                        lambda cpu=cpu: cpu.get_total_energy_consumption().dram_mj / 1000,
-                    )
-                )
-    return {"rapl": counters} if counters else {}
-
-
-def _clock(device):
-    """A function that gives the frequency in Hz: of the GPU's multiprocessors, or of the quickest
-    core that may be used.
-    """
-    if device.type == "cuda":
-        return lambda: _found(lambda: torch.cuda.clock_rate(device) * 1e6)
-    if not hasattr(os, "sched_getaffinity"):
-        return None
-    # /proc/cpuinfo is no substitute: without the kernel's measurement it states the nominal
-    # frequency
-    files = [
-        Path(f"/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq")
-        for core in os.sched_getaffinity(0)
-    ]
-    return lambda: _found(lambda: max(float(file.read_text()) for file in files) * 1e3)

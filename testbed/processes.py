@@ -2,22 +2,30 @@
 GPU, by ``torchrun``.
 """
 
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
 import numpy as np
 import torch
 from accelerate import PartialState
+from numpy.typing import NDArray
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+Item = TypeVar("Item")
 
-def processes():
+
+def processes() -> PartialState:
     """Accelerate's view of the processes of this run: ``process_index``, ``num_processes``,
     ``wait_for_everyone()``, ...
     """
     return PartialState(cpu=not torch.cuda.is_available())
 
 
-def together(items, extract):
-    """Features of ``items``, float32 (len(items), width): each process extracts those of its share,
-    and all get all.
+def together(
+    items: Sequence[Item], extract: Callable[[Sequence[Item]], torch.Tensor]
+) -> NDArray[np.float32]:
+    """Features of ``items``, (len(items), width): each process extracts those of its share, and all
+    get all.
 
     ``extract(share)`` gives a tensor (len(share), width), of a share that may be empty.
     """
@@ -28,3 +36,11 @@ def together(items, extract):
     for process, share in enumerate(shares):
         features[process :: len(shares)] = share.cpu().numpy()
     return features
+
+
+def on_first_process(work: Callable[[], object]) -> None:
+    """Do ``work`` in the first process of this run; the others wait until it is done."""
+    state = processes()
+    with state.main_process_first():
+        if state.is_main_process:
+            work()

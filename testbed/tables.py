@@ -1,21 +1,27 @@
-"""Tables, lists of plain dicts with the same keys, as aligned text and as CSV."""
+"""Tables as aligned text and as CSV: lists of dicts with the same keys."""
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from solver.inputs import write_atomic
+
+#: A number, words, or None where there is no value, by column.
+Row = Mapping[str, object]
 
 UNITS = {"time": "s", "energy": "J"}
 
 
-def heading(name):
+def heading(name: str) -> str:
     """What a column or an axis is called: ``edge_price`` -> edge price, ``time`` -> time, s."""
     return name.replace("_", " ") + (f", {UNITS[name]}" if name in UNITS else "")
 
 
-def text(rows, widest=36):
-    """Aligned plain text: words to the left, cut at ``widest`` characters, numbers to the right
-    with 5 digits, a dash for None.
+def text(rows: Sequence[Row], widest: int = 36) -> str:
+    """Aligned plain text: words on the left, numbers with 5 digits on the right, a dash for None.
+
+    Words are cut at ``widest`` characters.
     """
     names = list(rows[0])
     lines = [
@@ -31,7 +37,7 @@ def text(rows, widest=36):
     return "\n".join("  ".join(line).rstrip() for line in aligned)
 
 
-def write_csv(path, rows):
+def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
     """Write ``rows`` with a header line, atomically; numbers as they are, nothing for None."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
@@ -40,7 +46,7 @@ def write_csv(path, rows):
     write_atomic(path, buffer.getvalue())
 
 
-def _cell(value, widest):
+def _cell(value: object, widest: int) -> str:
     if value is None:
         return "-"
     shown = f"{value:.5g}" if isinstance(value, float) else str(value)

@@ -1,11 +1,16 @@
-"""Shared fixtures: a small run configuration on the embedded models."""
+"""Shared fixtures: a small run configuration on the embedded models, and a finished run of it."""
 
 import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach a network
 
+ROOT = Path(__file__).parent.parent
 SMALL = """
 [local]
 model = "embedded:light"
@@ -16,6 +21,7 @@ reference_size = 40
 [sweep]
 steps = [1, 2, 3, 6]
 prompts_per_class = 3
+timed = 2
 converged_steps = 12
 [execute]
 images_per_user = 1
@@ -27,12 +33,38 @@ edge = { max_steps = 6 }
 """
 
 
+@dataclass(frozen=True)
+class SmallRun:
+    """A finished run's ``folder``, its ``config`` file, and what it printed (``out``)."""
+
+    folder: Path
+    config: Path
+    out: str
+
+
 @pytest.fixture
 def small_config(tmp_path):
     """Path of a configuration that runs the whole chain in seconds."""
     path = tmp_path / "small.toml"
     path.write_text(SMALL)
     return path
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory):
+    """A whole run of the small configuration, finished in one go; tests that write copy it."""
+    folder = tmp_path_factory.mktemp("small")
+    config = folder / "small.toml"
+    config.write_text(SMALL)
+    done = subprocess.run(
+        [sys.executable, "-m", "testbed.cli", "run", config, "--out", folder / "run"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    return SmallRun(folder / "run", config, done.stdout)
 
 
 def pytest_collection_modifyitems(items):

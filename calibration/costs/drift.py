@@ -1,28 +1,32 @@
-"""How much quicker or slower the machine ran while an allocation was executed than while it was
+"""How much faster or slower the machine ran while an allocation was executed than while it was
 calibrated.
 
-A machine's speed drifts by more, over minutes, than a fitted time is uncertain. How much it
-wandered during the sweep says what is to be expected, and is part of the intervals of times;
-anchors, images like those of the sweep that are generated in between the users' images, tell a
+A machine's speed drifts over minutes by more than the standard error of a fitted time. Its spread
+during the sweep is part of the intervals of predicted times. Control images (tasks of the purpose
+``anchor``), like those of the sweep, are generated between the users' images. They distinguish a
 drift from a wrong prediction.
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from calibration.costs.time import MAD, MEDIAN
-from calibration.fitting.prediction import t_quantile
+from calibration.costs.time import TimeFit
+from calibration.records.record import Record
+from calibration.schema import Schema, frozen
+from calibration.statistics import MAD_SD, MEDIAN_SE, t_quantile
 
 PARTS = 8  # of a sweep, one after the other
 LEAST = 4  # images in a part
+_LEAST_CONTROLS = 3  # control images of a place
 
 
-@dataclass(frozen=True)
-class Drift:
-    """``ratio`` of measured to predicted time of ``n`` anchors at one place, its median, and that
-    median's standard error.
+@frozen
+class Drift(Schema):
+    """The median ``ratio`` of measured to predicted time of ``n`` control images at one place, and
+    its standard error ``se``.
     """
 
     ratio: float
@@ -30,62 +34,66 @@ class Drift:
     n: int
 
     @classmethod
-    def of(cls, ratios):
-        """``ratios``, shape (n,), of measured to predicted times."""
-        return cls(
-            float(np.median(ratios)),
-            float(MEDIAN * np.std(ratios, ddof=1) / np.sqrt(len(ratios))),
-            len(ratios),
-        )
+    def of(cls, ratios: Sequence[float]) -> "Drift":
+        """The drift of at least two ``ratios``."""
+        se = MEDIAN_SE * np.std(ratios, ddof=1) / np.sqrt(len(ratios))
+        return cls(float(np.median(ratios)), float(se), len(ratios))
+
+    def half_width(self, seconds: float) -> float:
+        """Half of the 95 % interval of ``ratio`` times the predicted ``seconds``, for the ratio
+        alone.
+        """
+        return t_quantile(self.n - 1) * self.se * seconds
 
 
-def ratio(record, time):
-    """Measured to fitted seconds of a record; ``time``: its profile's."""
-    return record["measured"]["time"] / (
-        time["overhead"] + time["step_time"] * record["asked"]["steps"]
-    )
+def ratio(record: Record, time: TimeFit) -> float:
+    """Measured over fitted seconds of ``record``."""
+    return record.measured.time / time.seconds(record.task.steps)
 
 
-def wander(ratios):
-    """Relative standard deviation of the machine's speed from one part of a sweep to another,
-    beyond what single images vary.
+def speed_sd(ratios: ArrayLike) -> float:
+    """Relative standard deviation of the machine's speed between parts of a sweep, beyond what
+    single images vary.
 
-    ``ratios``: shape (n,), of measured to fitted times, in the order in which the images were made;
-    0 with too few of them.
+    ``ratios``: shape (n,), of measured to fitted times, in the order in which the images were made.
+    It is 0 with fewer than ``PARTS * LEAST`` of them. A pause of the machine moves neither the
+    median of a part nor its median absolute deviation.
     """
+    ratios = np.asarray(ratios)
     if len(ratios) < PARTS * LEAST:
         return 0.0
     parts = np.array_split(np.log(ratios), PARTS)
     medians = np.array([np.median(part) for part in parts])
     spreads = [
-        MAD * np.median(np.abs(part - median)) for part, median in zip(parts, medians)
-    ]  # a pause moves neither
-    noise = np.mean([(MEDIAN * spread) ** 2 / len(part) for part, spread in zip(parts, spreads)])
+        MAD_SD * np.median(np.abs(part - median))
+        for part, median in zip(parts, medians, strict=True)
+    ]
+    noise = np.mean(
+        [(MEDIAN_SE * spread) ** 2 / len(part) for part, spread in zip(parts, spreads, strict=True)]
+    )
     return float(np.sqrt(max(0.0, np.var(medians, ddof=1) - noise)))
 
 
-def drift_expected(time, parts=PARTS):
-    """Half of the 95 % interval of a later time over the predicted one, for the machine's speed
-    alone.
+def drift_expected(speed_sd: float, parts: float = PARTS) -> float:
+    """Half of the 95 % interval of a later time over the predicted one, for the speed alone.
 
-    ``time``: a profile's; ``parts``: of how many parts of a sweep, each at another speed, the
-    prediction is the mean.
+    ``parts``: of how many parts of a sweep, each at another speed, the prediction is the mean.
     """
-    return t_quantile(PARTS - 1) * time.get("wander", 0.0) * np.sqrt(1 + 1 / parts)
+    return float(t_quantile(PARTS - 1) * speed_sd * np.sqrt(1 + 1 / parts))
 
 
-def drifts(records, profiles):
-    """{place: :class:`Drift`} of the records of anchors; without a place that has fewer than three."""
-    fitted = {
-        (entry["place"], entry["prompt_class"]): entry["time"] for entry in profiles["profiles"]
-    }
-    ratios = defaultdict(dict)  # by id: a record counts once
+def drifts(records: Iterable[Record], times: Mapping[tuple[str, str], TimeFit]) -> dict[str, Drift]:
+    """{place: drift} of the control images among ``records``.
+
+    ``times``: by place and prompt class. A place with fewer than three control images has none.
+    """
+    ratios: dict[str, dict[str, float]] = defaultdict(dict)  # by id: a record counts once
     for record in records:
-        asked = record["asked"]
-        if asked["purpose"] == "anchor":
-            ratios[asked["place"]][record["id"]] = ratio(
-                record, fitted[asked["place"], asked["prompt_class"]]
-            )
+        task = record.task
+        if task.purpose == "anchor":
+            ratios[task.place][record.id] = ratio(record, times[task.place, task.prompt_class])
     return {
-        place: Drift.of(list(some.values())) for place, some in ratios.items() if len(some) >= 3
+        place: Drift.of(list(by_id.values()))
+        for place, by_id in ratios.items()
+        if len(by_id) >= _LEAST_CONTROLS
     }

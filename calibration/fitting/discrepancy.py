@@ -1,75 +1,89 @@
-"""What no family meets: the discrepancy between precisely measured points and the best curve there
-is.
+"""Model discrepancy: what precisely measured points show and the best curve does not.
 
-Where points are more precise than any family is true, their standard errors are no longer the doubt
-that counts: a fit weighted by them follows the few most precise points and leaves the others. So
-each point's variance gains δ² u², u being the point's value for an error and 1 for a utility, with
-the least δ for which a family's misfit is what chance would give (as in random-effects
-meta-analysis); and the fitted curve is led back towards the points, by as much of each residual as
-is discrepancy rather than noise.
+When model error exceeds measurement error, weights from standard errors alone overfit the most
+precise points. So each point's variance gains δ² u², u being the point's value for an error and 1
+for a utility. δ is the least for which some family's chi square is what chance gives (as in
+random-effects meta-analysis). The fitted curve is then shrunk towards the points, by the share of
+each residual's variance that is discrepancy rather than noise.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
-from scipy.stats import chi2
+from scipy.stats import chi2 as chi_square
 from scipy.stats import f as fisher
 
+from calibration.fitting.curve_fit import CurvePoint
+from calibration.fitting.families import Family, families
+from calibration.fitting.points import Points
 from calibration.fitting.profile_likelihood import best
+from calibration.statistics import Array, interpolation_weights
 
-# Misfit is no longer put down to chance beyond what chance stays below so often.
+#: Reduced chi square is put down to chance up to this quantile.
 LEVEL = 0.95
 
 
-def most_by_chance(spare, freedom):
-    """The most that misfit / ``spare`` comes to by chance, ``freedom`` being that of the standard
-    errors (None: exact).
+def largest_by_chance(residual_dof: int, dof: int | None) -> float:
+    """The largest chi square over ``residual_dof`` that is put down to chance.
+
+    ``dof``: that of the standard errors (None: exact).
     """
-    return chi2.ppf(LEVEL, spare) / spare if freedom is None else fisher.ppf(LEVEL, spare, freedom)
+    if dof is None:
+        return float(chi_square.ppf(LEVEL, residual_dof) / residual_dof)
+    return float(fisher.ppf(LEVEL, residual_dof, dof))
 
 
-def discrepancy(families, s, y, sd, u, freedom):
-    """The least δ over ``families`` at steps ``s`` of values ``y`` with standard deviations ``sd``,
-    all shape (n,); 0 where one fits.
+def discrepancy(points: Points) -> float:
+    """The least δ over the families of the points' kind.
+
+    It is 0 if a family fits, or if the points' standard errors are not known.
     """
-    return min(
-        (
-            _of(family, s, y, sd, u, freedom)
-            for family in families
-            if len(np.unique(s)) > len(family.parameters)
-        ),
-        default=0.0,
-    )
+    if points.sd is None:
+        return 0.0
+    deltas = [
+        _of_family(family, points, points.sd)
+        for family in families(points.kind)
+        if points.step_counts > len(family.parameters)
+    ]
+    return min(deltas, default=0.0)
 
 
-def _of(family, s, y, sd, u, freedom):
-    spare = len(s) - len(family.parameters)
+def correction(
+    points: Sequence[CurvePoint],
+    delta: float,
+    steps: Array,
+    at_points: Array,
+    u: tuple[Array, Array],
+) -> tuple[Array, Array]:
+    """What is added to a fitted curve at ``steps``, and the variance of that, both shape (m,).
 
-    def reduced(delta):
-        total = np.hypot(sd, delta * u)
+    ``at_points``: the curve at the ``points``; ``u``: the unit of ``delta``, at the points and at
+    ``steps``. Between points the residuals are interpolated in log steps, where the discrepancy may
+    change; the variance of that is largest halfway.
+    """
+    values = np.array([point.value for point in points])
+    noise = np.array([point.se for point in points], float) ** 2
+    own = (delta * u[0]) ** 2
+    kept = own / (own + noise)
+    weights = interpolation_weights(np.log(steps), np.log([point.steps for point in points]))
+    between = 1 - (weights**2).sum(axis=1)  # 2 t (1 - t) at a share t of the way
+    variance = weights**2 @ (kept * noise) + between * (delta * u[1]) ** 2
+    return weights @ (kept * (values - at_points)), variance
+
+
+def _of_family(family: Family, points: Points, sd: Array) -> float:
+    s, y, unit = points.s, points.y, points.unit
+    residual_dof = len(s) - len(family.parameters)
+
+    def reduced(delta: float) -> float:
+        total = np.hypot(sd, delta * unit)
         (p,) = best(family, s, y[None], 1 / total[None])
-        return np.sum(((y - family.function(s, p)) / total) ** 2) / spare
+        return float(np.sum(((y - family.function(s, p)) / total) ** 2) / residual_dof)
 
-    if reduced(0.0) <= most_by_chance(spare, freedom):
+    if reduced(0.0) <= largest_by_chance(residual_dof, points.dof):
         return 0.0
     low, high = 0.0, 1.0
     for _ in range(20):
         middle = (low + high) / 2
         low, high = (middle, high) if reduced(middle) > 1 else (low, middle)
     return high
-
-
-def correction(fit, steps, at_points, u):
-    """What is added to a fitted curve at ``steps``, and that correction's variance, both shape
-    (m,).
-
-    ``at_points``: the curve at the fit's points; ``u``: the unit of the discrepancy, at the points
-    and at ``steps``. Between points the residuals are interpolated in log steps; a discrepancy may
-    have moved on in between, by most in the middle.
-    """
-    points, delta = fit["points"], fit["misfit"]
-    at = np.log([point["steps"] for point in points])
-    own, noise = (delta * u[0]) ** 2, np.array([point["se"] for point in points]) ** 2
-    kept = own / (own + noise)
-    residual = kept * (np.array([point["value"] for point in points]) - at_points)
-    shares = np.stack([np.interp(np.log(steps), at, one) for one in np.eye(len(at))], axis=1)
-    between = 1 - (shares**2).sum(axis=1)  # 2 t (1 - t)
-    return shares @ residual, shares**2 @ (kept * noise) + between * (delta * u[1]) ** 2

@@ -1,6 +1,6 @@
 """Curve families for error and utility against the number of steps.
 
-Each family is linear in all parameters but one, its *shape* (a rate or an exponent): for a given
+Each family is linear in all parameters but one, its *shape* (a rate or an exponent). For a given
 shape the best coefficients are an ordinary linear least-squares solution (see
 :mod:`calibration.fitting.profile_likelihood`).
 """
@@ -9,11 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from calibration.statistics import Array
 
 KINDS = ("error", "utility")
 
-# At a rate of 5 per step 99 % is over in one step, at 1e-5 1 % in 1,000 steps: no step grid tells
-# more extreme ones apart.
+Bounds = tuple[float, float]
+_Function = Callable[[Array, Array], Array]
+
+# A rate of 5 per step completes 99 % of the change in one step; a rate of 1e-5 completes 1 % in
+# 1,000 steps. No step grid distinguishes more extreme rates.
 _RATE = (1e-5, 5.0)
 _ANY = (-np.inf, np.inf)
 _POSITIVE = (0.0, np.inf)
@@ -25,29 +31,30 @@ class Family:
 
     ``function(steps, p)`` gives values, shape (n,), for steps, shape (n,), and a parameter vector
     ``p`` in the order of ``parameters``; ``gradient(steps, p)`` the derivatives by the parameters,
-    shape (n, k). ``bounds`` holds one (low, high) per parameter and ``shape`` is the index of the
-    parameter that is not linear. ``within`` names the families that contain this one (as a floor of
-    0 is within a floor).
+    shape (n, k). ``bounds`` holds one (low, high) per parameter. ``shape`` is the index of the
+    nonlinear parameter. ``within`` names the families that contain this one: a curve without a
+    floor is one with a floor of 0.
     """
 
     name: str
     kind: str
     parameters: tuple[str, ...]
-    function: Callable
-    gradient: Callable
-    bounds: tuple[tuple[float, float], ...]
+    function: _Function
+    gradient: _Function
+    bounds: tuple[Bounds, ...]
     shape: int
     within: tuple[str, ...] = ()
 
     @property
-    def linear(self):
+    def linear(self) -> list[int]:
         """The indices of the linear parameters."""
         return [i for i in range(len(self.parameters)) if i != self.shape]
 
-    def design(self, steps, shapes):
-        """The linear problem at each of ``shapes``, shape (g,): the part without coefficients,
-        shape (g, n), and the columns that the linear parameters multiply, shape (g, n, number of
-        them).
+    def design(self, steps: Array, shapes: Array) -> tuple[Array, Array]:
+        """The linear problem at each of ``shapes``, shape (g,), for ``steps``, shape (n,).
+
+        Returns the part of the values without a coefficient, shape (g, n), and the columns that the
+        linear parameters multiply, shape (g, n, number of linear parameters).
         """
         p = np.zeros((len(self.parameters), len(shapes), 1))
         p[self.shape] = np.asarray(shapes)[:, None]
@@ -55,47 +62,74 @@ class Family:
         return fixed, self.gradient(steps, p)[..., self.linear]
 
 
-def _columns(*columns):
+def families(kind: str) -> list[Family]:
+    """The families of ``kind`` (``error`` or ``utility``), the paper's first."""
+    return [family for family in FAMILIES.values() if family.kind == kind]
+
+
+def _columns(*columns: ArrayLike) -> Array:
     return np.stack(np.broadcast_arrays(*columns), axis=-1)
 
 
-def _exponential(s, p):
+def _exponential(s: Array, p: Array) -> Array:
     return p[0] * np.exp(-p[1] * s)
 
 
-def _exponential_gradient(s, p):
-    fall = np.exp(-p[1] * s)
-    return _columns(fall, -p[0] * s * fall)
+def _exponential_gradient(s: Array, p: Array) -> Array:
+    decayed = np.exp(-p[1] * s)
+    return _columns(decayed, -p[0] * s * decayed)
 
 
-def _power(s, p):
+def _power(s: Array, p: Array) -> Array:
     return p[0] * s ** -p[1]
 
 
-def _power_gradient(s, p):
-    fall = s ** -p[1]
-    return _columns(fall, -p[0] * np.log(s) * fall)
+def _power_gradient(s: Array, p: Array) -> Array:
+    decayed = s ** -p[1]
+    return _columns(decayed, -p[0] * np.log(s) * decayed)
 
 
-def _with_floor(function, gradient):
-    return lambda s, p: function(s, p) + p[2], lambda s, p: _columns(
-        *np.moveaxis(gradient(s, p), -1, 0), 1.0
+def _with_floor(function: _Function, gradient: _Function) -> tuple[_Function, _Function]:
+    """The function and gradient of a two-parameter family plus a floor."""
+    return (
+        lambda s, p: function(s, p) + p[2],
+        lambda s, p: _columns(*np.moveaxis(gradient(s, p), -1, 0), 1.0),
     )
 
 
-def _amplitude_gradient(s, p):
-    fall = np.exp(-p[1] * s)
-    return _columns(1 - fall, p[0] * s * fall)
+def _saturating(s: Array, p: Array) -> Array:
+    return 1 - np.exp(-p[0] * s)
 
 
-def _offset_gradient(s, p):
-    fall = np.exp(-p[2] * s)
-    return _columns(1.0, -fall, p[1] * s * fall)
+def _saturating_gradient(s: Array, p: Array) -> Array:
+    return _columns(s * np.exp(-p[0] * s))
 
 
-def _ceiling_gradient(s, p):
-    fall = s ** -p[2]
-    return _columns(1.0, -fall, p[1] * np.log(s) * fall)
+def _amplitude(s: Array, p: Array) -> Array:
+    return p[0] * (1 - np.exp(-p[1] * s))
+
+
+def _amplitude_gradient(s: Array, p: Array) -> Array:
+    decayed = np.exp(-p[1] * s)
+    return _columns(1 - decayed, p[0] * s * decayed)
+
+
+def _offset(s: Array, p: Array) -> Array:
+    return p[0] - p[1] * np.exp(-p[2] * s)
+
+
+def _offset_gradient(s: Array, p: Array) -> Array:
+    decayed = np.exp(-p[2] * s)
+    return _columns(1.0, -decayed, p[1] * s * decayed)
+
+
+def _ceiling(s: Array, p: Array) -> Array:
+    return p[0] - p[1] * s ** -p[2]
+
+
+def _ceiling_gradient(s: Array, p: Array) -> Array:
+    decayed = s ** -p[2]
+    return _columns(1.0, -decayed, p[1] * np.log(s) * decayed)
 
 
 FAMILIES = {
@@ -109,8 +143,8 @@ FAMILIES = {
             _exponential,
             _exponential_gradient,
             (_POSITIVE, _RATE),
-            1,
-            ("exponential_floor",),
+            shape=1,
+            within=("exponential_floor",),
         ),
         Family(
             "exponential_floor",
@@ -118,7 +152,7 @@ FAMILIES = {
             ("scale", "decay", "floor"),
             *_with_floor(_exponential, _exponential_gradient),
             (_POSITIVE, _RATE, _POSITIVE),
-            1,
+            shape=1,
         ),
         Family(
             "power",
@@ -127,8 +161,8 @@ FAMILIES = {
             _power,
             _power_gradient,
             (_POSITIVE, _RATE),
-            1,
-            ("power_floor",),
+            shape=1,
+            within=("power_floor",),
         ),
         Family(
             "power_floor",
@@ -136,55 +170,51 @@ FAMILIES = {
             ("scale", "exponent", "floor"),
             *_with_floor(_power, _power_gradient),
             (_POSITIVE, _RATE, _POSITIVE),
-            1,
+            shape=1,
         ),
         # eq. (7): 1 - exp(-C2 s)
         Family(
             "saturating",
             "utility",
             ("rate",),
-            lambda s, p: 1 - np.exp(-p[0] * s),
-            lambda s, p: _columns(s * np.exp(-p[0] * s)),
+            _saturating,
+            _saturating_gradient,
             (_RATE,),
-            0,
-            ("saturating_amplitude", "saturating_offset"),
+            shape=0,
+            within=("saturating_amplitude", "saturating_offset"),
         ),
-        # a model that does not reach utility 1
+        # for a model that does not reach utility 1
         Family(
             "saturating_amplitude",
             "utility",
             ("amplitude", "rate"),
-            lambda s, p: p[0] * (1 - np.exp(-p[1] * s)),
+            _amplitude,
             _amplitude_gradient,
             (_POSITIVE, _RATE),
-            1,
-            ("saturating_offset",),
+            shape=1,
+            within=("saturating_offset",),
         ),
-        # nor starts from 0 at no steps, as no measured score does
+        # for a score that is not 0 at 0 steps, as no measured score is
         Family(
             "saturating_offset",
             "utility",
             ("ceiling", "drop", "rate"),
-            lambda s, p: p[0] - p[1] * np.exp(-p[2] * s),
+            _offset,
             _offset_gradient,
             (_ANY, _POSITIVE, _RATE),
-            2,
+            shape=2,
         ),
         Family(
             "power_ceiling",
             "utility",
             ("ceiling", "drop", "exponent"),
-            lambda s, p: p[0] - p[1] * s ** -p[2],
+            _ceiling,
             _ceiling_gradient,
             (_ANY, _POSITIVE, _RATE),
-            2,
+            shape=2,
         ),
     )
 }
 
+#: The paper's family of each kind.
 PAPER = {"error": "exponential", "utility": "saturating"}
-
-
-def families(kind):
-    """The families of ``kind`` (``error`` or ``utility``), the paper's first."""
-    return [family for family in FAMILIES.values() if family.kind == kind]

@@ -1,60 +1,57 @@
-"""Is a curve monotone, as all families are? And straight interpolation, where no family can follow
-it.
-"""
+"""A test for monotonicity, and straight interpolation where no family fits."""
+
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
 
-from calibration.costs.time import r_squared
-from calibration.fitting.prediction import unit
+from calibration.fitting.curve_fit import TABLE, FamilyFit, InterpolationTable
+from calibration.fitting.points import Points, default_sd
+from calibration.fitting.selection import Candidate
+from calibration.statistics import Array, isotonic, r_squared, t_critical
 
-# An alarm of this chance among curves that are flat.
+# The false-alarm probability of the test on a flat curve.
 _ALARM = 0.01
-# Points without a known sd are taken to be uncertain by at least this share (of the value; of the
-# range for a utility).
+# The least relative sd of points whose sd is not known (of the value; of the range for a utility).
 _UNKNOWN = 0.05
 
 
-def isotonic(values, weights, rising):
-    """The monotone values, shape (n,), nearest to ``values`` by weighted least squares (pooling
-    adjacent violators).
+@dataclass(frozen=True)
+class Violation:
+    """A change against the expected direction, from the step count ``start`` to ``end``.
+
+    ``change`` is that of the value, ``sd`` the change's standard deviation.
     """
-    blocks = []
-    for value, weight in zip(values if rising else -np.asarray(values), weights, strict=True):
-        blocks.append((value, weight, 1))
-        while len(blocks) > 1 and blocks[-2][0] >= blocks[-1][0]:
-            (a, p, i), (b, q, j) = blocks[-2:]
-            blocks[-2:] = [((a * p + b * q) / (p + q), p + q, i + j)]
-    found = (
-        np.repeat([value for value, _, _ in blocks], [count for _, _, count in blocks])
-        if blocks
-        else np.empty(0)
-    )
-    return found if rising else -found
+
+    start: int
+    end: int
+    change: float
+    sd: float
 
 
-def turn(steps, values, rising, covariance=None, freedom=None):
-    """Where a curve goes the wrong way beyond its noise: {from, to, change, sd} of the clearest
-    pair of points, or None.
+def violation(
+    steps: Array,
+    values: Array,
+    rising: bool,
+    covariance: Array | None = None,
+    dof: int | None = None,
+) -> Violation | None:
+    """The clearest evidence that a curve is not monotone, or None.
 
     ``steps``, ``values``: (n,), by rising steps; ``covariance``: (n, n) of the points, estimated
-    with ``freedom`` degrees (None: exact). The change between any two points is held against its
-    own sd, with a level corrected for their number (Bonferroni). Without ``covariance`` the sd is
-    the scatter about the nearest curve with one turn, and at least 5 %, so that only clear evidence
-    counts.
+    with ``dof`` degrees of freedom (None: exact). The change between any two points is tested
+    against its sd, at a level corrected for the number of pairs (Bonferroni). Without
+    ``covariance`` the sd is the scatter about the nearest curve with one turn, and at least 5 %.
     """
     n = len(steps)
-    chance = 1 - _ALARM / (n * (n - 1) / 2)
-    limit = student.ppf(
-        chance, np.inf if freedom is None or covariance is None else max(1, freedom)
-    )
+    probability = 1 - _ALARM / (n * (n - 1) / 2)
+    limit = t_critical(None if covariance is None else dof, probability)
     if covariance is None:
-        scale = np.ptp(values) if rising else np.abs(values)
+        scale = np.broadcast_to(np.ptp(values) if rising else np.abs(values), n)
         scatter = min(_scatter(values, scale, split, rising) for split in range(n))
-        # the curve with one turn has taken about half the freedom: an estimated sd must be beaten
-        # by as much more
-        share = max(_UNKNOWN, scatter * student.ppf(chance, max(1, n // 2)) / limit)
-        covariance = np.diag(np.broadcast_to((share * scale) ** 2, n))
+        # The curve with one turn takes about half the degrees of freedom. An estimated sd has the
+        # larger quantile of the other half.
+        share = max(_UNKNOWN, scatter * t_critical(n // 2, probability) / limit)
+        covariance = np.diag((share * scale) ** 2)
     change = values[None, :] - values[:, None]
     variance = np.diag(covariance)
     sd = np.sqrt(np.maximum(variance[None, :] + variance[:, None] - 2 * covariance, 0.0))
@@ -63,52 +60,53 @@ def turn(steps, values, rising, covariance=None, freedom=None):
     i, j = np.unravel_index(np.argmax(excess), excess.shape)
     if excess[i, j] <= limit:
         return None
-    return {
-        "from": int(steps[i]),
-        "to": int(steps[j]),
-        "change": float(change[i, j]),
-        "sd": float(sd[i, j]),
-    }
+    return Violation(int(steps[i]), int(steps[j]), float(change[i, j]), float(sd[i, j]))
 
 
-def _scatter(values, scale, split, rising):
-    """The relative scatter about the nearest curve that turns at point ``split``."""
-    weights = 1 / np.maximum(np.broadcast_to(scale, len(values)), 1e-300) ** 2
-    there = isotonic(values[: split + 1], weights[: split + 1], rising)
-    back = isotonic(values[split + 1 :], weights[split + 1 :], not rising)
-    return float(np.sqrt(np.mean((values - np.concatenate([there, back])) ** 2 * weights)))
+def interpolate(points: Points) -> tuple[Candidate, Violation | None]:
+    """Straight interpolation of ``points`` as a candidate, and where they are not monotone.
 
-
-def table(s, y, sd, known, freedom, kind):
-    """Straight interpolation as an entry, and where the curve turns (None: nowhere; then the table
-    is made monotone).
-
-    Its parameters are the points themselves (means over equal steps).
+    The table holds the means of equal steps, made monotone unless they clearly are not.
     """
-    at, where, counts = np.unique(s, return_inverse=True, return_counts=True)
-    mean = (np.arange(len(at))[:, None] == where) / counts[:, None]
-    value, rising = mean @ y, kind == "utility"
-    covariance = None if known is None else mean @ known @ mean.T
-    turned = turn(at, value, rising, covariance, freedom)
-    missed = np.array(
-        [value[i] - np.interp(at[i], np.delete(at, i), np.delete(value, i)) for i in range(len(at))]
+    grid, where, counts = np.unique(points.s, return_inverse=True, return_counts=True)
+    mean = (np.arange(len(grid))[:, None] == where) / counts[:, None]
+    value, rising = mean @ points.y, points.kind == "utility"
+    covariance = None if points.covariance is None else mean @ points.covariance @ mean.T
+    violated = violation(grid, value, rising, covariance, points.dof)
+    predicted = [
+        np.interp(grid[i], np.delete(grid, i), np.delete(value, i)) for i in range(len(grid))
+    ]
+    missed = value - predicted
+    if points.sd is not None:
+        scale = sd = mean @ points.sd
+        dof = points.dof
+    else:
+        scale = default_sd(points.kind, value)
+        sd = scale * np.sqrt(np.mean((missed / scale) ** 2))
+        dof = len(grid) - 1
+    shown = value if violated else isotonic(value, 1 / scale**2, rising)
+    table = InterpolationTable(
+        steps=tuple(grid.astype(int).tolist()),
+        values=tuple(shown.tolist()),
+        sd=tuple(sd.tolist()),
     )
-    scale = unit(kind, value, value) if sd is None else mean @ sd
-    spread = scale * np.sqrt(np.mean((missed / scale) ** 2)) if sd is None else scale
-    shown = value if turned else isotonic(value, 1 / scale**2, rising)
-    return {
-        "family": "table",
-        "parameters": {
-            "steps": at.astype(int).tolist(),
-            "values": shown.tolist(),
-            "sd": spread.tolist(),
-        },
-        "intervals": {},
-        "covariance": None,
-        "noise": 1.0,
-        "freedom": len(at) - 1 if sd is None else freedom,
-        "r2": r_squared(y, np.interp(s, at, shown)),
-        "aicc": None,
-        "held_out_error": float(np.mean(np.abs(missed) / unit("error", value, value))),
-        "held_out_square": float(np.mean((missed / scale) ** 2)),
-    }, turned
+    fit = FamilyFit(
+        family=TABLE,
+        parameters=table,
+        intervals={},
+        covariance=None,
+        noise=1.0,
+        dof=dof,
+        r2=r_squared(points.y, np.interp(points.s, grid, shown)),
+        aicc=None,
+        held_out_error=float(np.mean(np.abs(missed) / default_sd("error", value))),
+    )
+    return Candidate(fit, float(np.mean((missed / scale) ** 2))), violated
+
+
+def _scatter(values: Array, scale: Array, split: int, rising: bool) -> float:
+    """The relative scatter about the nearest curve that turns at point ``split``."""
+    weights = 1 / np.maximum(scale, 1e-300) ** 2
+    first = isotonic(values[: split + 1], weights[: split + 1], rising)
+    second = isotonic(values[split + 1 :], weights[split + 1 :], not rising)
+    return float(np.sqrt(np.mean((values - np.concatenate([first, second])) ** 2 * weights)))

@@ -1,53 +1,62 @@
-"""Nonlinear least squares with derivatives, and the covariance of what it finds."""
+"""Nonlinear least squares with derivatives, and the covariance of the estimate."""
+
+from collections.abc import Callable
 
 import numpy as np
 from scipy.optimize import least_squares, leastsq
 
+from calibration.statistics import Array
+
 _TOLERANCES = dict.fromkeys(("xtol", "ftol", "gtol"), 1e-13)
 
 
-def minimise(function, gradient, values, sd, starts, bounds=None):
-    """Parameters, shape (k,), that minimise the sum of ((function(p) - values) / sd)², the best
-    from several ``starts``.
+def minimise(
+    function: Callable[[Array], Array],
+    gradient: Callable[[Array], Array],
+    values: Array,
+    sd: Array,
+    starts: Array,
+    bounds: tuple[Array, Array] | None = None,
+) -> Array:
+    """Parameters, shape (k,), that minimise the sum of ((function(p) - values) / sd)².
 
     ``function(p)`` gives the model's values, shape (n,); ``gradient(p)`` their derivatives, shape
-    (n, k); ``values``, ``sd`` shape (n,); ``bounds``: (low, high), shape (k,) each, or None.
+    (n, k); ``values``, ``sd`` shape (n,); ``starts``: at least one start, shape (number, k), of
+    which the best result counts; ``bounds``: (low, high), shape (k,) each, or None.
 
-    Levenberg-Marquardt ignores the bounds; it is ten times faster than the bounded method, which is
-    needed only where it ends outside them.
+    Levenberg-Marquardt ignores the bounds. It is ten times faster than the bounded method, which is
+    used only where the unbounded minimum violates them.
     """
-    low, high = bounds or (-np.inf, np.inf)
+    low, high = bounds or (np.array(-np.inf), np.array(np.inf))
 
-    def misfit(p):
+    def residuals(p: Array) -> Array:
         return (function(p) - values) / sd
 
-    def slope(p):
+    def slope(p: Array) -> Array:
         return gradient(p) / sd[:, None]
 
-    best, least = None, np.inf
+    minima = []
     for start in starts:
-        with np.errstate(all="ignore"):  # on the way it may stray to where the curve overflows
-            found = leastsq(
-                misfit, start, Dfun=slope, full_output=True, maxfev=10_000, **_TOLERANCES
+        with np.errstate(all="ignore"):  # intermediate parameters may overflow the curve
+            p = leastsq(
+                residuals, start, Dfun=slope, full_output=True, maxfev=10_000, **_TOLERANCES
             )[0]
-        if not (np.isfinite(found).all() and (found >= low).all() and (found <= high).all()):
+        if not (np.isfinite(p).all() and (p >= low).all() and (p <= high).all()):
             inner = np.clip(
                 start,
                 np.maximum(low * (1 + 1e-9), np.where(low == 0, 1e-9, low)),
                 high * (1 - 1e-9),
             )
-            found = least_squares(
-                misfit, inner, slope, bounds=(low, high), x_scale="jac", **_TOLERANCES
+            p = least_squares(
+                residuals, inner, slope, bounds=(low, high), x_scale="jac", **_TOLERANCES
             ).x
-        cost = np.sum(misfit(found) ** 2)
-        if best is None or cost < least:
-            best, least = found, cost
-    return best
+        minima.append(p)
+    return min(minima, key=lambda p: np.sum(residuals(p) ** 2))
 
 
-def response(jacobian):
-    """How the parameters follow the weighted points, shape (k, n), and whether the points tell them
-    apart.
+def response(jacobian: Array) -> tuple[Array, bool]:
+    """The derivatives of the estimate by the weighted points, shape (k, n), and whether the
+    parameters are identifiable from the points.
 
     ``jacobian``: (n, k), of the values over their sd. The parameters' covariance is response @
     response.T for points of that sd, and response @ C @ response.T for points of covariance C (in
@@ -55,6 +64,5 @@ def response(jacobian):
     """
     size = np.linalg.norm(jacobian, axis=0)
     size[size == 0] = 1.0
-    return np.linalg.pinv(jacobian / size) / size[:, None], bool(
-        np.linalg.cond(jacobian / size) < 1e8
-    )
+    inverse = np.linalg.pinv(jacobian / size) / size[:, None]
+    return inverse, bool(np.linalg.cond(jacobian / size) < 1e8)

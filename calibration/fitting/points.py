@@ -2,21 +2,31 @@
 
 import csv
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
+from calibration.fitting.curve_fit import CurvePoint
 from calibration.fitting.families import KINDS
+from calibration.statistics import Array
 from solver.inputs import InputError, check_keys
 
 COLUMNS = ("steps", "value", "sd")
+#: A relative error is of at least this share of the largest value.
+LEAST_SHARE = 0.05
+
+Numbers = Sequence[float] | NDArray[Any]
 
 
-def points_from_csv(path):
-    """Read a CSV file with the columns ``steps``, ``value`` and optionally ``sd``: [{steps, value,
-    sd (or None)}].
+def points_from_csv(path: str | Path) -> tuple[CurvePoint, ...]:
+    """Read a CSV file with the columns ``steps``, ``value`` and optionally ``sd``.
 
-    Raises :class:`InputError` naming the file, the line and the column for anything else.
+    ``sd`` is the standard error of the point. Raises :class:`InputError` naming the file, the line
+    and the column for anything else.
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -25,15 +35,7 @@ def points_from_csv(path):
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     reader = csv.reader(text.splitlines())
-    header = [name.strip() for name in next(reader, [])]
-    check_keys(f"{path}: line 1", header, COLUMNS)
-    for name in ("steps", "value"):
-        if name not in header:
-            raise InputError(
-                f"{path}: line 1: column '{name}' is missing; found: {', '.join(header) or 'nothing'}"
-            )
-    if len(set(header)) < len(header):
-        raise InputError(f"{path}: line 1: found a column twice: {', '.join(header)}")
+    header = _header(path, next(reader, []))
     points = []
     for row in reader:
         if not any(cell.strip() for cell in row):
@@ -43,55 +45,131 @@ def points_from_csv(path):
             raise InputError(
                 f"{where}: found {len(row)} fields; allowed: {len(header)} ({', '.join(header)})"
             )
-        point = {
+        cells = {
             name: _number(where, name, cell.strip()) for name, cell in zip(header, row, strict=True)
         }
-        points.append(
-            {"steps": int(point["steps"]), "value": point["value"], "sd": point.get("sd")}
-        )
-    if len({point["steps"] for point in points}) < 3:
+        points.append(CurvePoint(int(cells["steps"]), cells["value"], se=cells.get("sd")))
+    _check_step_counts(str(path), [point.steps for point in points])
+    return tuple(points)
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Points to fit: steps ``s``, values ``y`` and their standard errors ``sd``, all shape (n,).
+
+    ``covariance``: (n, n), of the values; ``dof``: degrees of freedom of ``sd`` (None: it is
+    exact). ``sd`` and ``covariance`` are both None where they are not known.
+    """
+
+    kind: str
+    s: Array
+    y: Array
+    sd: Array | None
+    covariance: Array | None
+    dof: int | None
+
+    @property
+    def unit(self) -> Array:
+        """The sd of each point, up to a factor, if none were measured."""
+        return default_sd(self.kind, self.y)
+
+    @property
+    def weight_sd(self) -> Array:
+        """The sd whose inverse is a point's weight; only proportions count if none is known."""
+        return self.unit if self.sd is None else self.sd
+
+    @property
+    def step_counts(self) -> int:
+        """The number of different step counts."""
+        return len(np.unique(self.s))
+
+    def with_discrepancy(self, delta: float) -> "Points":
+        """The same points with a standard deviation ``delta`` of their unit on top."""
+        if self.sd is None or self.covariance is None or not delta:
+            return self
+        extra = delta * self.unit
+        covariance = self.covariance + np.diag(extra**2)
+        return replace(self, sd=np.hypot(self.sd, extra), covariance=covariance)
+
+
+def checked_points(
+    steps: Numbers,
+    values: Numbers,
+    sd: Numbers | None,
+    kind: str,
+    covariance: ArrayLike | None = None,
+    dof: int | None = None,
+) -> Points:
+    """The points of :func:`calibration.fitting.fit.fit_curve`.
+
+    Raises :class:`InputError` for an unknown ``kind``, different lengths, fewer than 3 step counts
+    or a number that is not allowed.
+    """
+    if kind not in KINDS:
+        raise InputError(f"kind: found {kind!r}; allowed: {', '.join(KINDS)}")
+    if len(steps) != len(values) or (sd is not None and len(sd) != len(values)):
         raise InputError(
-            f"{path}: found {len({point['steps'] for point in points})} different step counts; allowed: at least 3"
+            f"points: found {len(steps)} steps and {len(values)} values; "
+            "allowed: as many of each (and of sd)"
         )
-    return points
+    s, y = _column("steps", steps), _column("value", values)
+    errors = None if sd is None else _column("sd", sd)
+    _check_step_counts("points", steps)
+    if errors is None:
+        return Points(kind, s, y, None, None, dof)
+    known = np.diag(errors**2) if covariance is None else np.asarray(covariance, float)
+    return Points(kind, s, y, errors, known, dof)
 
 
-_ALLOWED = {
+def default_sd(kind: str, values: Array, among: Array | None = None) -> Array:
+    """The sd, up to a factor, of points whose sd was not measured; shape of ``values``.
+
+    For a utility it is 1. For an error it is the value, at least 5 % of the largest of ``among``
+    (None: of ``values``).
+    """
+    if kind == "utility":
+        return np.ones_like(values)
+    largest = np.max(np.abs(values if among is None else among))
+    return np.maximum(np.abs(values), LEAST_SHARE * largest if largest > 0 else 1.0)
+
+
+def _header(path: str | Path, cells: list[str]) -> list[str]:
+    header = [name.strip() for name in cells]
+    where = f"{path}: line 1"
+    check_keys(where, header, COLUMNS)
+    for name in ("steps", "value"):
+        if name not in header:
+            listed = ", ".join(header) or "nothing"
+            raise InputError(f"{where}: column '{name}' is missing; found: {listed}")
+    if len(set(header)) < len(header):
+        raise InputError(f"{where}: found a column twice: {', '.join(header)}")
+    return header
+
+
+def _check_step_counts(where: str, steps: Numbers) -> None:
+    different = len(np.unique(steps))
+    if different < 3:
+        raise InputError(f"{where}: found {different} different step counts; allowed: at least 3")
+
+
+_ALLOWED: dict[str, tuple[Callable[[float], bool], str]] = {
     "steps": (lambda value: value >= 1 and value == int(value), "a whole number of at least 1"),
     "value": (lambda value: True, "a finite number"),
     "sd": (lambda value: value > 0, "a positive number"),
 }
 
 
-def _number(where, name, found):
-    """``found`` (text or a number) as a float, checked as a ``name`` of a point."""
+def _column(name: str, values: Numbers) -> Array:
+    return np.array([_number("points", name, value) for value in values])
+
+
+def _number(where: str, name: str, value: Any) -> float:
+    """``value`` (text or a number) as a float, checked as a ``name`` of a point."""
     good, allowed = _ALLOWED[name]
     try:
-        value = float(found)
+        number = float(value)
     except (TypeError, ValueError):
-        value = math.nan
-    if not math.isfinite(value) or not good(value):
-        raise InputError(f"{where}: {name}: found {found!r}; allowed: {allowed}")
-    return value
-
-
-def checked(steps, values, sd, kind):
-    """``(steps, values, sd)`` as float arrays, shape (n,) each (``sd`` may be None); raises
-    :class:`InputError`.
-    """
-    if kind not in KINDS:
-        raise InputError(f"kind: found {kind!r}; allowed: {', '.join(KINDS)}")
-    if len(steps) != len(values) or (sd is not None and len(sd) != len(values)):
-        raise InputError(
-            f"points: found {len(steps)} steps and {len(values)} values; allowed: as many of each (and of sd)"
-        )
-    columns = {"steps": steps, "value": values, "sd": [] if sd is None else sd}
-    s, y, sd_array = (
-        np.array([_number("points", name, value) for value in column])
-        for name, column in columns.items()
-    )
-    if len(np.unique(s)) < 3:
-        raise InputError(
-            f"points: found {len(np.unique(s))} different step counts; allowed: at least 3"
-        )
-    return s, y, None if sd is None else sd_array
+        number = math.nan
+    if not math.isfinite(number) or not good(number):
+        raise InputError(f"{where}: {name}: found {value!r}; allowed: {allowed}")
+    return number

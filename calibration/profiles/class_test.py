@@ -1,88 +1,105 @@
-"""Do prompt classes really differ? Profiles are fitted for each class, which costs images; this
-says whether it pays.
+"""Do prompt classes really differ?
+
+Profiles are fitted for each class, which costs images; this test says whether it pays.
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from calibration.records.task import PLACES, POINTS
+from calibration.records.record import Record
+from calibration.records.scale import Scales
+from calibration.records.task import POINTS
+from calibration.schema import Schema, frozen
 
-#: quantity -> the measured field, and (zero, unit) of its scale from a class's units
-QUANTITIES = {
-    "time": ("time", lambda units: (0.0, 1.0)),
-    "error": ("distance", lambda units: (0.0, units["error_unit"])),
-    "utility": (
-        "clip_score",
-        lambda units: (units["utility_floor"], units["utility_ceiling"] - units["utility_floor"]),
-    ),
-}
 PERMUTATIONS = 999
 LEVEL = 0.05
 
 
-def differences(records, units):
-    """One row for each place and quantity: {place, quantity, prompts, p, differ, share}.
+@frozen
+class ClassDifference(Schema):
+    """Whether prompt classes differ in a ``quantity`` at one place: a permutation test on so many
+    ``prompts``.
 
-    ``records``, ``units``: as :func:`calibration.profiles.build.build` takes them. ``p`` is that of
-    a permutation test: how often classes drawn at random among the prompts lie further apart than
-    the real ones do, over all step counts together, each in units of its spread among prompts.
-    ``share`` is the part of the prompts' variance that lies between the classes. ``differ``: p <
-    0.05. Rows without two classes of two prompts, each measured at the step counts that most
-    prompts have, are left out.
+    ``p``: how often classes drawn at random among the prompts lie further apart than the real ones,
+    over all step counts together, each in units of its spread among prompts. ``differ``: p < 0.05.
+    ``share``: the part of the prompts' variance that lies between the classes.
+    """
+
+    quantity: str
+    prompts: int
+    p: float
+    differ: bool
+    share: float
+
+
+def differences(
+    records: Sequence[Record], scales: Mapping[str, Scales]
+) -> tuple[ClassDifference, ...]:
+    """One row for each of time, error and utility.
+
+    ``records`` of one place; ``scales``: by prompt class. Quantities are left out that were not
+    measured of two prompts of each of two classes, each at the step counts that most prompts have.
     """
     rows = []
-    for place in PLACES:
-        for quantity, (field, scale) in QUANTITIES.items():
-            values = defaultdict(lambda: defaultdict(list))  # (class, prompt) -> steps -> values
-            for record in records:
-                asked, value = record["asked"], record["measured"][field]
-                if asked["place"] == place and asked["purpose"] in POINTS and value is not None:
-                    zero, unit = scale(units[place, asked["prompt_class"]])
-                    values[asked["prompt_class"], asked["prompt"]][asked["steps"]].append(
-                        (value - zero) / unit
-                    )
-            # an adaptive sweep takes few step counts of most prompts; those of half of the prompts
-            # decide which prompts can be compared
-            often = Counter(steps for found in values.values() for steps in found)
-            grid = sorted(steps for steps, times in often.items() if times > len(values) / 2)
-            whole = {
-                key: [np.mean(found[steps]) for steps in grid]
-                for key, found in values.items()
-                if found.keys() >= set(grid)
-            }
-            names = [name for name, _ in whole]
-            if len(set(names)) < 2 or min(names.count(name) for name in names) < 2:
-                continue
-            p, share = _apart(
-                np.array(list(whole.values())), np.unique(names, return_inverse=True)[1]
-            )
-            rows.append(
-                {
-                    "place": place,
-                    "quantity": quantity,
-                    "prompts": len(names),
-                    "p": p,
-                    "differ": p < LEVEL,
-                    "share": share,
-                }
-            )
-    return rows
+    for quantity in ("time", "error", "utility"):
+        curves, classes = _curves(records, scales, quantity)
+        counts = Counter(classes)
+        if len(counts) < 2 or min(counts.values()) < 2:
+            continue
+        p, share = _permutation_test(curves, np.unique(classes, return_inverse=True)[1])
+        rows.append(ClassDifference(quantity, len(classes), p, p < LEVEL, share))
+    return tuple(rows)
 
 
-def _apart(curves, kind):
-    """(p, share) of curves, shape (prompts, steps), of classes ``kind``, shape (prompts,)."""
+def _curves(
+    records: Sequence[Record], scales: Mapping[str, Scales], quantity: str
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Means of each prompt, shape (prompts, steps), and the prompts' classes."""
+    values: dict[tuple[str, str], dict[int, list[float]]]
+    values = defaultdict(lambda: defaultdict(list))  # (class, prompt) -> steps -> values
+    for record in records:
+        task = record.task
+        value = _value(record, scales[task.prompt_class], quantity)
+        if task.purpose in POINTS and value is not None:
+            values[task.prompt_class, task.prompt][task.steps].append(value)
+    # An adaptive sweep takes few step counts of most prompts. Those that over half of the prompts
+    # have decide which prompts can be compared.
+    often = Counter(steps for by_steps in values.values() for steps in by_steps)
+    grid = sorted(steps for steps, prompts in often.items() if prompts > len(values) / 2)
+    complete = {
+        key: [np.mean(by_steps[steps]) for steps in grid]
+        for key, by_steps in values.items()
+        if by_steps.keys() >= set(grid)
+    }
+    return np.array(list(complete.values())), [name for name, _ in complete]
+
+
+def _value(record: Record, scales: Scales, quantity: str) -> float | None:
+    if quantity == "time":
+        return record.measured.time
+    if quantity == "error":
+        return scales.error.of(record.measured.distance)
+    return scales.utility.of(record.measured.clip_score)
+
+
+def _permutation_test(
+    curves: NDArray[np.float64], classes: NDArray[np.intp]
+) -> tuple[float, float]:
+    """(p, share) of ``curves``, shape (prompts, steps), of ``classes``, shape (prompts,)."""
     spread = curves.std(axis=0)
     curves = (curves - curves.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    count = np.bincount(kind)
+    sizes = np.bincount(classes)
 
-    def between(kind):
-        sums = np.zeros((len(count), curves.shape[1]))
-        np.add.at(sums, kind, curves)
-        return float((sums**2 / count[:, None]).sum())
+    def between(classes: NDArray[np.intp]) -> float:
+        sums = np.zeros((len(sizes), curves.shape[1]))
+        np.add.at(sums, classes, curves)
+        return float((sums**2 / sizes[:, None]).sum())
 
-    rng, found = np.random.default_rng(0), between(kind)
+    rng, real = np.random.default_rng(0), between(classes)
     further = sum(
-        between(rng.permutation(kind)) >= found * (1 - 1e-12) for _ in range(PERMUTATIONS)
+        between(rng.permutation(classes)) >= real * (1 - 1e-12) for _ in range(PERMUTATIONS)
     )
-    return (1 + further) / (1 + PERMUTATIONS), found / max(float((curves**2).sum()), 1e-300)
+    return (1 + further) / (1 + PERMUTATIONS), real / max(float((curves**2).sum()), 1e-300)

@@ -1,21 +1,23 @@
-"""Profiles that were measured on different machines, joined into one: a UE's from a Jetson, the
-edge's from a server.
+"""Profiles measured apart, joined into one: a user's from a Jetson, the edge's from a server.
 
 What an allocation weighs against each other must be the same quantity on the same scale, so joined
-profiles must agree in how error, utility and distances are defined and in what they were held
-against. Machine, device, precision and model may differ: they are what is compared. What a path or
-an id names is recognised by its content, where both files tell it.
+profiles must agree in how error, utility and distances are defined and in what images are compared
+with. Machine, device, precision and model may differ: they are what is compared. What a path or an
+id names is recognised by its content, where both files tell it.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any
 
-from calibration.checks import need, table
-from calibration.profiles.build import check
-from calibration.records.task import PLACES
+from calibration.checks import shown
+from calibration.profiles.profile import ClassProfile, MetricDefinition, Place, Profiles
 from solver.inputs import InputError
+from solver.problem import PLACES
 
-#: metric -> fields that must agree, each with the one that tells its content, if any
-AGREE = {
+#: By metric: the fields that must agree, each with the one that tells its content, if any.
+AGREE: dict[str, dict[str, str | None]] = {
     "error": {"name": None, "converged_steps": None, "noise": None, "prompts": "prompts_sha256"},
     "utility": {"name": None, "model": "model_sha256", "prompts": "prompts_sha256"},
     "frechet": {
@@ -27,149 +29,148 @@ AGREE = {
     "kid": {"name": None},
     "cmmd": {"name": None},
 }
-#: of ceiling - floor. Devices round CLIP's features differently, by about a tenth of this; of other
-#: reference images it is more
+#: Of a utility's unit. Devices round CLIP's features differently, by about a tenth of this; other
+#: reference images make a larger difference.
 UTILITY_TOLERANCE = 0.01
 
 
-def merge(parts):
-    """One ``profiles/1`` from several; a single one of which all is taken stays as it is.
+@dataclass(frozen=True)
+class Part:
+    """The ``place`` of ``profiles`` (None: all of them), with a ``name`` for messages."""
 
-    ``parts``: [(name, place or None for both, profiles)], the names for messages. Each entry of the
-    result has the ``environment`` that it was measured in; the common ``environment`` says of
-    values that differ for which place each holds. Raises :class:`InputError` for what cannot be
-    compared, naming both files, the field and both values, and for what is there twice.
+    name: str
+    place: str | None
+    profiles: Profiles
+
+
+def merge(parts: Sequence[Part]) -> Profiles:
+    """One :class:`Profiles` of several; a single one of which all is taken stays as it is.
+
+    Each place comes from one part. The common ``environment`` names the place of each value that
+    differs, and a place has its own where it is not the common one. Raises :class:`InputError` for
+    what cannot be compared, naming both parts, the field and both values, for a place that two
+    parts have, and for one that a part has not.
     """
-    if len(parts) == 1 and parts[0][1] is None:
-        return parts[0][2]
-    chosen = [
-        (name, {**profiles, "profiles": _chosen(name, place, profiles)})
-        for name, place, profiles in parts
-    ]
-    source = {}  # (place, prompt class) -> index of its file
-    for index, (name, profiles) in enumerate(chosen):
-        for entry in profiles["profiles"]:
-            place, prompt_class = entry["place"], entry["prompt_class"]
-            other = source.setdefault((place, prompt_class), index)
-            if other != index:
-                both = f"{chosen[other][0]}, {name}: {place}/{prompt_class}"
+    if len(parts) == 1 and parts[0].place is None:
+        return parts[0].profiles
+    places: dict[str, Place] = {}
+    source: dict[str, Part] = {}
+    for part in parts:
+        for entry in _chosen(part):
+            if other := source.get(entry.place):
                 raise InputError(
-                    f"{both}: found in both; allowed: in one; local=FILE or edge=FILE takes one place of a file"
+                    f"{other.name}, {part.name}: {entry.place}: found in both; allowed: in one; "
+                    "local=FILE or edge=FILE takes one place of a file"
                 )
-    for one, other in combinations(chosen, 2):
-        comparable(*one, *other)
-    entries = [
-        {"environment": profiles["environment"], **entry}
-        for _, profiles in chosen
-        for entry in profiles["profiles"]
-    ]
-    entries.sort(key=lambda entry: (PLACES.index(entry["place"]), entry["prompt_class"]))
-    files = {
-        place: {index for (there, _), index in source.items() if there == place} for place in PLACES
-    }
-    tests = [
-        row
-        for index, (_, one) in enumerate(chosen)
-        for row in one.get("class_differences", [])
-        if files[row["place"]] == {index}
-    ]
-    first = chosen[0][1]
-    joined = {
-        "schema": first["schema"],
-        "environment": _environment(entries),
-        "metrics": first["metrics"],
-        "profiles": entries,
-        "class_differences": tests,
-    }
-    return check(joined, "joined profiles")
+            source[entry.place] = part
+            places[entry.place] = entry
+    for pair in combinations(parts, 2):
+        check_comparable(*pair)
+    ordered = [places[place] for place in PLACES if place in places]
+    environment = _environment(ordered)
+    return Profiles(
+        environment=environment,
+        metrics=parts[0].profiles.metrics,
+        places=tuple(
+            replace(entry, environment=None) if entry.environment == environment else entry
+            for entry in ordered
+        ),
+    )
 
 
-def comparable(name, profiles, other_name, other):
-    """Raise :class:`InputError` unless the values of two profiles can be weighed against each
-    other.
+def check_comparable(part: Part, other: Part) -> None:
+    """Raise :class:`InputError` unless the values of two parts can be weighed against each other.
 
     Fréchet distances are biased by the number of images, so at the same step count of a class it
     must be the same, unless a sweep was adaptive, which chooses it. Error and utility are means,
     comparable at any number.
     """
-
-    def refuse(field, one, two):
-        raise InputError(
-            f"{name}, {other_name}: {field}: found {one!r} and {two!r}; allowed: the same in all profiles that are joined"
-        )
-
+    names = f"{part.name}, {other.name}"
     for metric, fields in AGREE.items():
-        one, two = (side["metrics"].get(metric, {}) for side in (profiles, other))
         for field, content in fields.items():
-            known = content in one and content in two
-            if known and one[content] == two[content]:
-                continue
-            if one.get(field) == two.get(field) and known:
+            definitions = [getattr(p.profiles.metrics, metric) for p in (part, other)]
+            _check_agree(f"{names}: metrics.{metric}", field, content, *definitions)
+    for mine in _chosen(part):
+        for theirs in _chosen(other):
+            adaptive = mine.sweep is not None or theirs.sweep is not None
+            for profile in mine.classes:
+                for match in theirs.classes:
+                    if match.prompt_class == profile.prompt_class:
+                        _check_classes(names, profile, match, adaptive)
+
+
+def _chosen(part: Part) -> list[Place]:
+    """The part's places, each with the environment that it was measured in."""
+    places = [entry for entry in part.profiles.places if part.place in (None, entry.place)]
+    if not places:
+        raise InputError(
+            f"{part.name}: found no {part.place} profile; allowed: a file that holds one"
+        )
+    return [
+        replace(entry, environment=entry.environment or part.profiles.environment)
+        for entry in places
+    ]
+
+
+def _check_agree(
+    where: str,
+    field: str,
+    content: str | None,
+    definition: MetricDefinition,
+    other: MetricDefinition,
+) -> None:
+    """Check a ``field`` that must agree, or the field that tells its ``content``."""
+    if content is not None:
+        digests = getattr(definition, content), getattr(other, content)
+        if None not in digests:
+            if digests[0] == digests[1]:
+                return
+            if getattr(definition, field) == getattr(other, field):
                 field = content
-            if one.get(field) != two.get(field):
-                refuse(f"metrics.{metric}.{field}", one.get(field), two.get(field))
-    adaptive = profiles.get("plan") or other.get("plan")
-    for mine in profiles["profiles"]:
-        for theirs in (
-            entry for entry in other["profiles"] if entry["prompt_class"] == mine["prompt_class"]
-        ):
-            where, scale = (
-                f"prompt class {mine['prompt_class']}",
-                mine["utility"]["ceiling"] - mine["utility"]["floor"],
-            )
-            for field in ("floor", "ceiling"):
-                one, two = mine["utility"][field], theirs["utility"][field]
-                if abs(one - two) > UTILITY_TOLERANCE * scale:
-                    refuse(f"{where}: utility.{field}", one, two)
-            one, two = (
-                {point["steps"]: point["n"] for point in entry["frechet"]["points"]}
-                for entry in (mine, theirs)
-            )
-            for steps in () if adaptive else sorted(one.keys() & two.keys()):
-                if one[steps] != two[steps]:
-                    refuse(f"{where}: frechet: images at {steps} steps", one[steps], two[steps])
+    _check_equal(f"{where}.{field}", getattr(definition, field), getattr(other, field))
 
 
-def _chosen(name, place, profiles):
-    """The entries of ``place``, or all; raises :class:`InputError` also where what joining reads is
-    missing.
+def _check_classes(names: str, profile: ClassProfile, other: ClassProfile, adaptive: bool) -> None:
+    """Check the scales and sample sizes of one prompt class in two parts."""
+    where = f"{names}: prompt class {profile.prompt_class}"
+    utility, others = profile.scales.utility, other.scales.utility
+    for field, value, theirs in (
+        ("floor", utility.zero, others.zero),
+        ("ceiling", utility.full, others.full),
+    ):
+        if abs(value - theirs) > UTILITY_TOLERANCE * utility.unit:
+            raise _refusal(f"{where}: utility.{field}", value, theirs)
+    if adaptive:
+        return
+    images, sizes = ({point.steps: point.n for point in p.frechet} for p in (profile, other))
+    for steps in sorted(images.keys() & sizes.keys()):
+        _check_equal(f"{where}: frechet: images at {steps} steps", images[steps], sizes[steps])
+
+
+def _check_equal(where: str, value: object, other: object) -> None:
+    if value != other:
+        raise _refusal(where, value, other)
+
+
+def _refusal(where: str, value: object, other: object) -> InputError:
+    return InputError(
+        f"{where}: found {shown(value)} and {shown(other)}; "
+        "allowed: the same in all profiles that are joined"
+    )
+
+
+def _environment(places: Sequence[Place]) -> Mapping[str, Any]:
+    """What is the same in the environments of all ``places``; where they differ, each value with
+    its place.
     """
-    need(name, profiles, ("environment", "metrics"))
-    table(f"{name}: environment", profiles["environment"])
-    for metric in need(f"{name}: metrics", profiles["metrics"], ("error", "utility")):
-        table(f"{name}: metrics.{metric}", profiles["metrics"][metric])
-    found = [entry for entry in profiles["profiles"] if place in (None, entry["place"])]
-    if not found:
-        raise InputError(f"{name}: found no {place} profile; allowed: a file that holds one")
-    for entry in found:
-        for point in need(
-            f"{name}: {entry['place']}/{entry['prompt_class']}: frechet",
-            entry["frechet"],
-            ("points",),
-        )["points"]:
-            need(
-                f"{name}: {entry['place']}/{entry['prompt_class']}: frechet.points",
-                point,
-                ("steps", "n"),
-            )
-    return found
-
-
-def _environment(entries):
-    """What is the same in all the entries' environments; where they differ, each value with its
-    place.
-    """
-    machines = []
-    for entry in entries:
-        if (entry["place"], entry["environment"]) not in machines:
-            machines.append((entry["place"], entry["environment"]))
+    environments = [(entry.environment or {}, entry.place) for entry in places]
     joined = {}
-    for key in dict.fromkeys(key for _, environment in machines for key in environment):
-        values = [(environment.get(key), place) for place, environment in machines]
-        same = all(value == values[0][0] for value, _ in values)
+    for key in dict.fromkeys(key for environment, _ in environments for key in environment):
+        values = [(environment.get(key), place) for environment, place in environments]
+        first = values[0][0]
         joined[key] = (
-            values[0][0]
-            if same
+            first
+            if all(value == first for value, _ in values)
             else ", ".join(f"{value} ({place})" for value, place in values if value is not None)
         )
     return joined

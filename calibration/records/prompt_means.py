@@ -1,147 +1,154 @@
-"""Means over prompts per step count, how they err together, and what to weight them by."""
+"""Means over prompts per step count, their covariance, and the weights of a curve through them."""
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from calibration.fitting.curve_fit import CurvePoint
+from calibration.records.record import Record
+from calibration.records.scale import Scale
 from solver.inputs import InputError
 
 _REPLICATES = 400
 
 
-@dataclass(frozen=True)
-class Sample:
+@dataclass(frozen=True, eq=False)
+class PromptMeans:
     """Points of a curve and their uncertainty.
 
-    ``points``: [{steps, value, sd (of an image), sd_prompt (of a prompt), se, n (images),
-    prompts}]. ``covariance``, shape (points, points), of their values, and ``replicates``, shape
-    (samples, points), bootstrap means; both None where fewer than three prompts are common to two
-    step counts. ``freedom``: degrees of freedom of the standard errors.
+    ``covariance``, shape (points, points), of the points' values, and ``replicates``, shape
+    (samples, points), bootstrap means; both None where two step counts have fewer than three
+    prompts in common. ``dof``: degrees of freedom of the standard errors.
     """
 
-    points: list
-    covariance: np.ndarray | None
-    replicates: np.ndarray | None
-    freedom: int
+    points: tuple[CurvePoint, ...]
+    covariance: NDArray[np.float64] | None
+    replicates: NDArray[np.float64] | None
+    dof: int
 
 
-def sample(records, field, zero, unit):
-    """The :class:`Sample` of (value - zero) / unit, value being a record's measured ``field``;
-    raises :class:`InputError` if none has it.
+def prompt_means(records: Sequence[Record], scale: Scale) -> PromptMeans:
+    """The means of the records' values on ``scale``.
 
     A prompt's images resemble each other, so prompts, not images, are the independent observations:
     ``se`` is the standard error of the mean over prompts. The same prompts appear at several step
-    counts, so the means err together, and the covariance says so. A replicate is of prompts drawn
-    with replacement, each with all its seeds and step counts, among those that were run at the same
-    step counts.
+    counts, so the means are correlated, and the covariance says so. A replicate is a sample of
+    prompts with replacement, each with all its seeds and step counts, among those that were run at
+    the same step counts. Raises :class:`InputError` if no record has a value.
     """
-    values = defaultdict(lambda: defaultdict(list))
+    values: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
-        value = record["measured"][field]
+        value = scale.of(getattr(record.measured, scale.field))
         if value is not None:
-            values[record["asked"]["steps"]][record["asked"]["prompt"]].append(
-                (value - zero) / unit
-            )
+            values[record.task.steps][record.task.prompt].append(value)
     if not values:
-        raise InputError(f"found no record with a value of {field}")
-    prompts = {
+        raise InputError(f"found no record with a value of {scale.field}")
+    grid = sorted(values)
+    rows = {
         prompt: row
-        for row, prompt in enumerate(
-            dict.fromkeys(p for steps in sorted(values) for p in values[steps])
-        )
+        for row, prompt in enumerate(dict.fromkeys(p for steps in grid for p in values[steps]))
     }
-    points, means = [], np.full((len(prompts), len(values)), np.nan)
-    for column, steps in enumerate(sorted(values)):
+    points, means = [], np.full((len(rows), len(grid)), np.nan)
+    for column, steps in enumerate(grid):
         by_prompt = values[steps]
-        images = np.concatenate(list(by_prompt.values()))
-        own = np.array([np.mean(found) for found in by_prompt.values()])
-        means[[prompts[prompt] for prompt in by_prompt], column] = own
-        between = np.var(own, ddof=1) if len(own) > 1 else None
-        points.append(
-            {
-                "steps": steps,
-                "value": float(own.mean()),
-                "sd": float(np.std(images, ddof=1)) if len(images) > 1 else None,
-                "sd_prompt": _between_prompts(by_prompt, between),
-                "se": float(np.sqrt(between / len(own))) if between is not None else None,
-                "n": len(images),
-                "prompts": len(own),
-            }
-        )
-    there = ~np.isnan(means)
-    common = there.T.astype(int) @ there
-    # step counts with more prompts tell more of a curve, and of the spread, in proportion
-    counts = there.sum(axis=0)
-    freedom = max(1, int(counts @ (counts - 1) / counts.sum()))
+        means[[rows[prompt] for prompt in by_prompt], column] = _means(by_prompt)
+        points.append(_point(steps, by_prompt))
+    measured = ~np.isnan(means)
+    common = measured.T.astype(int) @ measured
+    # Step counts with more prompts say more about a curve and about the spread, in proportion.
+    counts = measured.sum(axis=0)
+    dof = max(1, int(counts @ (counts - 1) / counts.sum()))
     if common.min() < 3:
-        return Sample(points, None, None, freedom)
-    return Sample(points, _covariance(means, there, common), _replicates(means, there), freedom)
+        return PromptMeans(tuple(points), None, None, dof)
+    covariance = _covariance(means, measured, common)
+    return PromptMeans(tuple(points), covariance, _replicates(means, measured), dof)
 
 
-def spread_between(means, there):
-    """Covariance of single prompts' values between step counts, shape (points, points), each pair
-    from the prompts that have both.
+def covariance_between_prompts(
+    means: NDArray[np.float64], measured: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Covariance of single prompts' values between step counts, shape (points, points).
+
+    ``means``, shape (prompts, points), is used where ``measured``, of the same shape; each pair of
+    step counts from the prompts that have both.
     """
-    filled = np.where(there, means, 0.0)
-    common = there.T.astype(float) @ there
-    mean = (filled.T @ there) / common  # of column i over the prompts that also have column j
+    filled = np.where(measured, means, 0.0)
+    common = measured.T.astype(float) @ measured
+    mean = (filled.T @ measured) / common  # of column i over the prompts that also have column j
     return (filled.T @ filled / common - mean * mean.T) * common / np.maximum(common - 1, 1)
 
 
-def _covariance(means, there, common):
-    counts = np.diag(common)
-    covariance = (
-        spread_between(means - np.nanmean(means, axis=0), there) * common / np.outer(counts, counts)
-    )
-    if (common == counts[0]).all():
-        return covariance
-    value, vector = np.linalg.eigh(
-        covariance
-    )  # pairs from different prompts may contradict each other a little
-    return (vector * np.maximum(value, 0.0)) @ vector.T
-
-
-def _replicates(means, there):
-    rng, totals, weights = np.random.default_rng(0), 0.0, 0.0
-    for pattern in np.unique(
-        there, axis=0
-    ):  # each group of prompts by itself: no step count is ever left without one
-        group = means[(there == pattern).all(axis=1)]
-        drawn = rng.multinomial(
-            len(group), np.full(len(group), 1 / len(group)), _REPLICATES
-        ).astype(float)
-        totals = totals + drawn @ np.where(pattern, group, 0.0)
-        weights = weights + len(group) * pattern
-    return totals / weights
-
-
-def _between_prompts(by_prompt, between):
-    """The sd between prompts' own means, without the noise of a few seeds; of single images where
-    each prompt has but one.
-
-    With one seed per prompt the two cannot be told apart; taking all of it as the prompt's is the
-    cautious side.
-    """
-    if between is None:
-        return None
-    within = [np.var(found, ddof=1) / len(found) for found in by_prompt.values() if len(found) > 1]
-    return float(np.sqrt(max(0.0, between - (np.mean(within) if within else 0.0))))
-
-
-def weights(points, kind):
+def fit_weights(points: Sequence[CurvePoint], kind: str) -> NDArray[np.float64] | None:
     """Standard errors to weight by, shape (points,), or None where there are none.
 
-    A standard error from a few prompts may be small by chance, and would nail the curve to its
-    point: none counts as less than a third of the typical one (relative to the value for an error,
-    absolute for a utility).
+    A standard error from a few prompts may be small by chance, and would force the curve through
+    its point: none counts as less than a third of the typical one (relative to the value for an
+    error, absolute for a utility).
     """
-    if any(point["se"] is None for point in points):
+    known = [point.se for point in points if point.se is not None]
+    if len(known) < len(points):
         return None
-    se = np.array([point["se"] for point in points])
-    scale = (
-        np.abs([point["value"] for point in points]) if kind == "error" else np.ones(len(points))
-    )
+    se = np.array(known)
+    scale = np.abs([point.value for point in points]) if kind == "error" else np.ones(len(points))
     least = np.median(se / np.where(scale > 0, scale, np.inf)) / 3 * scale
     bounded = np.maximum(se, least)
     return bounded if (bounded > 0).all() else None
+
+
+def _means(by_prompt: Mapping[str, Sequence[float]]) -> NDArray[np.float64]:
+    return np.array([np.mean(values) for values in by_prompt.values()])
+
+
+def _point(steps: int, by_prompt: Mapping[str, Sequence[float]]) -> CurvePoint:
+    images, means = np.concatenate(list(by_prompt.values())), _means(by_prompt)
+    between = np.var(means, ddof=1) if len(means) > 1 else None
+    return CurvePoint(
+        steps=steps,
+        value=float(means.mean()),
+        sd=float(np.std(images, ddof=1)) if len(images) > 1 else None,
+        sd_prompt=None if between is None else _sd_between_prompts(by_prompt, float(between)),
+        se=None if between is None else float(np.sqrt(between / len(means))),
+        n=len(images),
+        prompts=len(means),
+    )
+
+
+def _sd_between_prompts(by_prompt: Mapping[str, Sequence[float]], between: float) -> float:
+    """The sd between prompts' expected values, without the noise of a few seeds.
+
+    ``between``: the variance of the prompts' means. With one seed per prompt the two cannot be
+    told apart, and all of it is taken as the prompts'.
+    """
+    within = [
+        np.var(values, ddof=1) / len(values) for values in by_prompt.values() if len(values) > 1
+    ]
+    return float(np.sqrt(max(0.0, between - (np.mean(within) if within else 0.0))))
+
+
+def _covariance(
+    means: NDArray[np.float64], measured: NDArray[np.bool_], common: NDArray[np.int_]
+) -> NDArray[np.float64]:
+    counts = np.diag(common)
+    spread = covariance_between_prompts(means - np.nanmean(means, axis=0), measured)
+    covariance = spread * common / np.outer(counts, counts)
+    if (common == counts[0]).all():
+        return covariance
+    # Pairs from different prompts may give a matrix that is slightly indefinite.
+    value, vector = np.linalg.eigh(covariance)
+    return (vector * np.maximum(value, 0.0)) @ vector.T
+
+
+def _replicates(means: NDArray[np.float64], measured: NDArray[np.bool_]) -> NDArray[np.float64]:
+    rng = np.random.default_rng(0)
+    totals, weights = np.zeros((_REPLICATES, means.shape[1])), np.zeros(means.shape[1])
+    # Prompts are drawn within groups of equal step counts, so that no step count is left empty.
+    for pattern in np.unique(measured, axis=0):
+        group = means[(measured == pattern).all(axis=1)]
+        shares = np.full(len(group), 1 / len(group))
+        drawn = rng.multinomial(len(group), shares, _REPLICATES).astype(float)
+        totals = totals + drawn @ np.where(pattern, group, 0.0)
+        weights = weights + len(group) * pattern
+    return totals / weights

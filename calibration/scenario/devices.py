@@ -1,10 +1,11 @@
-"""Device classes of UEs: how much slower than the measured machine they are, by published timings.
+"""Device classes of users: how much slower they are than the measured machine, by published
+timings.
 
 A device's ratio is its published seconds per denoising step over those of a reference, another
-published measurement of the same model at the same size. The reference stands for the machine that
-is measured here: a local model's measured time is multiplied by the ratio, and the result is
-*emulated*. A whole time is multiplied, the decoding with it: the references' own decoding times are
-not published. Watts are *modelled*: published bounds, for want of measurements on these devices.
+published measurement of the same model at the same size. The reference stands for the machine
+measured here: a local model's measured time is multiplied by the ratio, and the result is
+*emulated*. The decoding is multiplied as well, because the references' own decoding times are not
+published. Watts are *modelled*: they are published bounds, as nobody measured these devices.
 """
 
 from dataclasses import dataclass
@@ -23,16 +24,19 @@ _H200 = Reference(
     1 / 2.18 / 20,
     "one H200 at 2.18 images/s, 20 steps, FP8 (SDXL, 1024x1024, MLPerf Inference v4.1, offline)",
 )
-_PHONE_WATTS = "upper bound: the SoC draws less than 10 W generating images (Qualcomm's Stable Diffusion demonstration)"
+_PHONE_WATTS = (
+    "upper bound: the SoC draws less than 10 W generating images "
+    "(Qualcomm's Stable Diffusion demonstration)"
+)
+_RTX_4090_WATTS = "upper bound: the card's rated power, 450 W (NVIDIA)"
 
 
 @dataclass(frozen=True)
 class DeviceClass:
-    """``step_time`` and ``decode_time`` s, as published (None: not); ``watts``: modelled power
-    while computing; sources in words.
+    """A kind of device, as ``published``.
 
-    ``ratio``: its step time over its ``reference``'s; without a reference it is the machine that
-    was measured.
+    ``watts``: modelled power while computing, with its source; ``step_time`` and ``decode_time`` in
+    seconds (None: not published). Without a ``reference`` it is the machine that was measured.
     """
 
     name: str
@@ -44,26 +48,38 @@ class DeviceClass:
     decode_time: float | None = None
 
     @property
-    def ratio(self):
-        return round(self.step_time / self.reference.step_time, 2) if self.reference else 1.0
+    def ratio(self) -> float:
+        """Its seconds per step over its reference's; 1 for the measured machine."""
+        if self.reference is None or self.step_time is None:
+            return 1.0
+        return round(self.step_time / self.reference.step_time, 2)
 
     @property
-    def source(self):
+    def source(self) -> str:
+        """What the ratio rests on, in words."""
         return (
             f"{self.published} over {self.reference.source}" if self.reference else self.published
         )
 
     @property
-    def basis(self):
-        """``measured`` where the local time is used as it is, ``emulated`` where it is multiplied
-        by the ratio.
-        """
+    def basis(self) -> str:
+        """``emulated`` where local times are multiplied by the ratio, else ``measured``."""
         return "emulated" if self.reference else "measured"
 
 
-def _snapdragon(name, product, unet_ms, decode_ms, watts=10.0, watts_source=_PHONE_WATTS):
+def _snapdragon(
+    name: str,
+    product: str,
+    unet_ms: float,
+    decode_ms: float,
+    watts: float = 10.0,
+    watts_source: str = _PHONE_WATTS,
+) -> DeviceClass:
     """A step is two UNet calls, for classifier-free guidance."""
-    published = f"{product}: 2 x {unet_ms} ms per step, {decode_ms} ms to decode (Qualcomm AI Hub Models, stable_diffusion_v1_5, w8a16, 512x512)"
+    published = (
+        f"{product}: 2 x {unet_ms} ms per step, {decode_ms} ms to decode "
+        "(Qualcomm AI Hub Models, stable_diffusion_v1_5, w8a16, 512x512)"
+    )
     return DeviceClass(
         name, published, watts, watts_source, 2 * unet_ms / 1000, _RTX_4090, decode_ms / 1000
     )
@@ -86,7 +102,8 @@ DEVICES = {
         _snapdragon("snapdragon-7-gen-4", "Snapdragon 7 Gen 4", 184.0, 512),
         DeviceClass(
             "jetson-agx-orin",
-            "Jetson AGX Orin: 9.94 s an image of 20 steps, decoding included (SDXL, 1024x1024, MLPerf Inference v4.1)",
+            "Jetson AGX Orin: 9.94 s an image of 20 steps, decoding included "
+            "(SDXL, 1024x1024, MLPerf Inference v4.1)",
             60.0,
             "upper bound: the module's largest power mode, 60 W (NVIDIA)",
             9.94 / 20,
@@ -96,7 +113,7 @@ DEVICES = {
             "rtx-4090",
             "RTX 4090: 24.9 steps/s, eager (Stable Diffusion 1.5, 512x512)",
             450.0,
-            "upper bound: the card's rated power, 450 W (NVIDIA)",
+            _RTX_4090_WATTS,
             1 / 24.9,
             _RTX_4090,
         ),
@@ -104,7 +121,7 @@ DEVICES = {
             "rtx-4090-compiled",
             "RTX 4090: 33.5 steps/s, compiled (Stable Diffusion 1.5, 512x512)",
             450.0,
-            "upper bound: the card's rated power, 450 W (NVIDIA)",
+            _RTX_4090_WATTS,
             1 / 33.5,
             _RTX_4090,
         ),

@@ -1,142 +1,163 @@
-"""When will each request be done? The step engine's completion times predicted from what its calls
-cost, and held against the measured.
+"""When each request will be done: completion times under continuous batching, predicted from what
+the engine's calls cost, and held against the measured ones.
 """
 
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
 
-from calibration.costs.batch import curve
-from calibration.serving.simulator import simulate
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from calibration.comparison import Comparison, Total
+from calibration.costs.batch import BatchCost, CallCost, call_seconds
+from calibration.costs.drift import Drift
+from calibration.serving.serving import Completion, MeasuredCompletion, RequestTime
+from calibration.serving.simulator import Served, simulate
+from calibration.statistics import Z95
 from solver.inputs import InputError
 
-# Draws of the costs and of single calls' noise: their quantiles are the intervals.
+Array = NDArray[np.float64]
+Row = TypeVar("Row", bound=Comparison)
+
+# Draws of the costs and of single calls' noise; their quantiles are the intervals.
 _DRAWS = 400
 
 
-def predict(fit, text, decode, arrivals, steps, cap, order="first_come", drift=0.0):
-    """End-to-end seconds of requests that arrive at ``arrivals`` s with ``steps``, both (n,), under
-    the engine: a dict, fit for JSON.
+def predict(
+    cost: BatchCost,
+    arrivals: ArrayLike,
+    steps: Sequence[int] | NDArray[np.int_],
+    cap: int,
+    order: str = "first_come",
+    drift: float = 0.0,
+) -> Completion:
+    """When requests that arrive at ``arrivals`` s with ``steps``, both shape (n,), will be done.
 
-    ``fit``, ``text``, ``decode``: the costs of ticks, text encodings and decodings
-    (:mod:`calibration.costs.batch`); ``cap``, ``order``: as
-    :func:`calibration.serving.simulator.simulate` has them. ``requests``: [{request, arrival,
-    steps, predicted, low, high, paper}], seconds from arrival until decoded, where ``paper`` is T =
-    s Δt, eq. (3): a request alone, Δt the fitted seconds of a tick of one. ``totals``: the same of
-    all requests together, the ``makespan`` (first arrival until all are done) and the ``time
-    (sum)``.
+    ``cap``, ``order``: as :func:`calibration.serving.simulator.simulate` has them. ``drift``: half
+    of the relative 95 % interval of the machine's speed over that of the timings
+    (:func:`calibration.costs.drift.drift_expected`). ``paper`` is T = s Δt, eq. (3): a request
+    alone, with Δt the fitted seconds of an iteration with one request.
 
-    The 95 % intervals are quantiles of simulations with costs drawn from their covariance
-    (Student's t, on the logarithm, so that none is below 0) and with the noise of every single
-    call. That noise delays what follows until the engine next has nothing to do; that it may also
-    change who shares a batch is neglected. ``drift``: by how much the machine's speed may be
-    another one than when the costs were timed, half of a relative 95 % interval
-    (:func:`calibration.costs.drift.drift_expected`). Raises :class:`InputError` for requests that
-    cannot be simulated, and for batches larger than were timed.
+    The 95 % intervals are quantiles of simulations. The costs are drawn from their covariance
+    (Student's t on the logarithm, so that none is below 0), and every call has its own noise. That
+    noise delays what follows until the engine next has nothing to do; that it may also change who
+    shares a batch is neglected.
+
+    Raises :class:`InputError` for requests that cannot be simulated, and for batches larger than
+    any that was timed.
     """
     if not len(steps):
         raise InputError("requests: found none; allowed: at least one")
     sizes = np.arange(1, max(1, min(cap, len(steps))) + 1)
-    stages = (fit, text, decode)
-    costs = [curve(stage, sizes) for stage in stages]
+    calls = (cost.tick, cost.text, cost.decode)
+    costs = [call_seconds(call, sizes) for call in calls]
     centre = [seconds for seconds, _ in costs]
     served = _served(arrivals, steps, cap, order, centre)
     rng = np.random.default_rng(0)
-    factors = [np.exp(_drawn(rng, stage, *cost)) for stage, cost in zip(stages, costs, strict=True)]
+    factors = [np.exp(_draws(rng, call, *about)) for call, about in zip(calls, costs, strict=True)]
     totals, spans = np.empty((_DRAWS, len(served.total))), np.empty(_DRAWS)
-    for draw, tables in enumerate(zip(*factors, strict=True)):
-        speed = np.exp(rng.normal() * drift / 1.96)
-        tables = [speed * seconds * factor for seconds, factor in zip(centre, tables, strict=True)]
-        one = _served(arrivals, steps, cap, order, tables)
-        late = _late(rng, one, stages, tables)
-        totals[draw] = one.total + late
-        spans[draw] = np.max(one.finished + late) - one.arrivals.min()
-    paper = np.asarray(steps) * centre[0][0]
-    begin = served.arrivals.min()
-    rows = [
-        {
-            "request": index,
-            "arrival": float(arrival),
-            "steps": int(count),
-            **interval,
-            "paper": float(by_paper),
-        }
-        for index, (arrival, count, interval, by_paper) in enumerate(
-            zip(served.arrivals, steps, map(_interval, served.total, totals.T), paper, strict=True)
+    for draw, errors in enumerate(zip(*factors, strict=True)):
+        speed = np.exp(rng.normal() * drift / Z95)
+        drawn = [speed * seconds * error for seconds, error in zip(centre, errors, strict=True)]
+        other = _served(arrivals, steps, cap, order, drawn)
+        delays = _delays(rng, other, calls, drawn)
+        totals[draw] = other.total + delays
+        spans[draw] = np.max(other.finished + delays) - other.arrivals.min()
+
+    begin, paper = served.arrivals.min(), np.asarray(steps) * centre[0][0]
+    low, high = _interval(served.total, totals)
+    requests = tuple(
+        RequestTime(
+            request=index,
+            arrival=float(served.arrivals[index]),
+            steps=int(count),
+            predicted=float(served.total[index]),
+            low=float(low[index]),
+            high=float(high[index]),
+            paper=float(paper[index]),
         )
-    ]
-    makespan = {
-        **_interval(served.finished.max() - begin, spans),
-        "paper": float((served.arrivals + paper).max() - begin),
-    }
-    time = {**_interval(served.total.sum(), totals.sum(axis=1)), "paper": float(paper.sum())}
-    return {
-        "order": order,
-        "cap": int(cap),
-        "requests": rows,
-        "totals": [
-            {"quantity": "makespan", "unit": "s", **makespan},
-            {"quantity": "time (sum)", "unit": "s", **time},
-        ],
-    }
+        for index, count in enumerate(steps)
+    )
+    by_paper = (served.arrivals + paper).max() - begin
+    sums = (
+        _total("makespan", served.finished.max() - begin, spans, by_paper),
+        _total("time (sum)", served.total.sum(), totals.sum(axis=1), paper.sum()),
+    )
+    return Completion(order, int(cap), requests, sums)
 
 
-def compare(prediction, measured):
-    """:func:`predict`'s dict with what was ``measured``: each request's end-to-end seconds, shape
-    (n,), in the same order.
+def compare(prediction: Completion, measured: ArrayLike) -> MeasuredCompletion:
+    """The ``prediction`` beside the ``measured`` end-to-end seconds of its requests, shape (n,).
 
-    Requests and totals gain ``measured``, ``relative_error``, (predicted - measured) / measured,
-    ``inside`` its interval, and ``paper_relative_error``; all of it ``median_absolute_error`` and
-    ``paper_median_absolute_error`` over the requests, and ``coverage``, the share of requests
-    inside. Raises :class:`InputError` for another number of times, or times that are not positive.
+    Raises :class:`InputError` for another number of times, or times that are not positive.
     """
-    measured, requests = np.asarray(measured, float), prediction["requests"]
-    if measured.shape != (len(requests),):
+    times, requests = np.asarray(measured, float), prediction.requests
+    if times.shape != (len(requests),):
         raise InputError(
-            f"measured: found {len(np.atleast_1d(measured))} times; allowed: {len(requests)}, one a request"
+            f"measured: found {len(np.atleast_1d(times))} times; "
+            f"allowed: {len(requests)}, one a request"
         )
-    if not (np.isfinite(measured).all() and (measured > 0).all()):
+    if not (np.isfinite(times).all() and (times > 0).all()):
         raise InputError("measured: found a time that is not a positive number of seconds")
-    arrivals = np.array([row["arrival"] for row in requests])
-    totals = {
-        "makespan": np.max(arrivals + measured) - arrivals.min(),
-        "time (sum)": measured.sum(),
-    }
-    rows = [compared(row, seconds) for row, seconds in zip(requests, measured, strict=True)]
-    return {
-        **prediction,
-        "requests": rows,
-        "totals": [compared(row, totals[row["quantity"]]) for row in prediction["totals"]],
-        "median_absolute_error": float(np.median([abs(row["relative_error"]) for row in rows])),
-        "paper_median_absolute_error": float(
-            np.median([abs(row["paper_relative_error"]) for row in rows])
-        ),
-        "coverage": float(np.mean([row["inside"] for row in rows])),
-    }
+    arrivals = np.array([request.arrival for request in requests])
+    sums = {"makespan": np.max(arrivals + times) - arrivals.min(), "time (sum)": times.sum()}
+    rows = tuple(_compared(row, seconds) for row, seconds in zip(requests, times, strict=True))
+    errors = np.array([(row.relative_error, row.paper_relative_error) for row in rows], float)
+    median, paper_median = np.median(np.abs(errors), axis=0).tolist()
+    return MeasuredCompletion(
+        prediction.order,
+        prediction.cap,
+        rows,
+        tuple(_compared(total, sums[total.quantity]) for total in prediction.totals),
+        median_absolute_error=median,
+        paper_median_absolute_error=paper_median,
+        coverage=float(np.mean([row.inside for row in rows])),
+    )
 
 
-def _served(arrivals, steps, cap, order, tables):
-    tick, text, decode = (lambda batch, table=table: table[batch - 1] for table in tables)
+def removed(total: Total, drift: Drift) -> Total:
+    """A compared ``total`` as predicted at the speed that the machine had while it served.
+
+    ``drift``: of batches' seconds at that time over the predicted ones.
+    """
+    predicted, error = drift.ratio * total.predicted, drift.half_width(total.predicted)
+    low, high = (
+        None
+        if end is None
+        else float(predicted + sign * np.hypot(drift.ratio * (end - total.predicted), error))
+        for sign, end in ((-1, total.low), (1, total.high))
+    )
+    quantity = f"{total.quantity}, drift removed"
+    moved = replace(total, quantity=quantity, predicted=predicted, low=low, high=high)
+    return moved if total.measured is None else _compared(moved, total.measured)
+
+
+def _served(
+    arrivals: ArrayLike, steps: ArrayLike, cap: int, order: str, seconds: Sequence[Array]
+) -> Served:
+    """The simulation with the ``seconds`` of iterations, encodings and decodings by batch size."""
+    tick, text, decode = (lambda batch, table=table: table[batch - 1] for table in seconds)
     return simulate(arrivals, steps, tick, cap, order, text, decode)
 
 
-def _drawn(rng, fit, seconds, covariance):
-    """Relative errors of a cost at all its sizes, shape (draws, sizes)."""
+def _draws(rng: np.random.Generator, call: CallCost, seconds: Array, covariance: Array) -> Array:
+    """Relative errors of a call's cost at all its sizes, shape (draws, sizes)."""
     relative = covariance / np.outer(seconds, seconds)
     normal = rng.multivariate_normal(np.zeros(len(seconds)), relative, _DRAWS, method="eigh")
-    return normal * np.sqrt(fit["freedom"] / rng.chisquare(fit["freedom"], (_DRAWS, 1)))
+    return normal * np.sqrt(call.dof / rng.chisquare(call.dof, (_DRAWS, 1)))
 
 
-def _late(rng, served, stages, tables):
+def _delays(
+    rng: np.random.Generator, served: Served, calls: Sequence[CallCost], seconds: Sequence[Array]
+) -> Array:
     """Seconds, shape (n,), by which the noise of single calls delays the end of each request."""
     log = served.log
+    counts = log["ticks"], np.minimum(log["encoded"], 1), np.minimum(log["decoded"], 1)
+    batches = log["batch"], log["encoded"], log["decoded"]
     variance = sum(
-        calls * (stage["relative_sd"] * np.where(calls > 0, table[batch - 1], 0.0)) ** 2
-        for stage, table, calls, batch in zip(
-            stages,
-            tables,
-            (log["ticks"], np.minimum(log["encoded"], 1), np.minimum(log["decoded"], 1)),
-            (log["batch"], log["encoded"], log["decoded"]),
-            strict=True,
-        )
+        count * (call.relative_sd * np.where(count > 0, table[batch - 1], 0.0)) ** 2
+        for call, table, count, batch in zip(calls, seconds, counts, batches, strict=True)
     )
     late = np.cumsum(rng.normal(size=len(log)) * np.sqrt(variance))
     begun = np.maximum.accumulate(np.where(log["waited"] > 0, np.arange(len(log)), 0))
@@ -144,23 +165,31 @@ def _late(rng, served, stages, tables):
     return late[np.searchsorted(log["end"], served.finished)]
 
 
-def _interval(predicted, draws):
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return {
-        "predicted": float(predicted),
-        "low": float(min(low, predicted)),
-        "high": float(max(high, predicted)),
-    }
+def _interval(predicted: ArrayLike, draws: Array) -> tuple[Array, Array]:
+    """The central 95 % of ``draws``, shape (draws, ...), with ``predicted`` inside."""
+    low, high = np.quantile(draws, [0.025, 0.975], axis=0)
+    return np.minimum(low, predicted), np.maximum(high, predicted)
 
 
-def compared(row, measured):
-    """``row`` {predicted, low, high, paper} with what was ``measured``, as :func:`compare` gives
-    it.
-    """
-    return {
-        **row,
-        "measured": float(measured),
-        "relative_error": float(row["predicted"] / measured - 1),
-        "inside": bool(row["low"] <= measured <= row["high"]),
-        "paper_relative_error": float(row["paper"] / measured - 1),
-    }
+def _total(quantity: str, predicted: float, draws: Array, paper: float) -> Total:
+    low, high = _interval(predicted, draws)
+    return Total(
+        quantity=quantity,
+        unit="s",
+        predicted=float(predicted),
+        low=float(low),
+        high=float(high),
+        paper=float(paper),
+    )
+
+
+def _compared(row: Row, measured: float) -> Row:
+    """``row`` beside what was ``measured``."""
+    low, high, paper = row.low, row.high, row.paper
+    return replace(
+        row,
+        measured=float(measured),
+        relative_error=float(row.predicted / measured - 1),
+        inside=None if low is None or high is None else bool(low <= measured <= high),
+        paper_relative_error=None if paper is None else float(paper / measured - 1),
+    )

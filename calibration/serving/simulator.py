@@ -1,23 +1,40 @@
-"""The step engine, simulated: requests with their own step counts share the ticks of one batch, and
-wait for each other.
+"""Continuous batching, simulated: requests with their own step counts share the iterations of one
+batch, and wait for each other.
 
-A tick is one call of the network, which takes every request in its batch one step on. Between
-ticks, of all requests present (arrived, not finished), the first ``cap`` by an order's key make the
-next batch.
+An iteration (tick) is one call of the network, which takes every request in its batch one step on.
+Between iterations, the requests present (arrived, not finished) are sorted by an order's key, and
+the first ``cap`` of them make the next batch.
 """
 
 import heapq
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from solver.inputs import InputError
 
-#: order -> sorting key of anything with ``arrival`` (seconds), ``remaining`` (steps left) and
-#: ``index``; the least key goes first.
-ORDERS = {
+#: Seconds of one call of a batch size.
+Seconds = Callable[[int], float]
+
+
+class Waiting(Protocol):
+    """A request as an order sees it: its ``arrival`` (s) and the steps ``remaining``."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def arrival(self) -> float: ...
+    @property
+    def remaining(self) -> int: ...
+
+
+#: order -> sorting key; the least key goes first.
+ORDERS: dict[str, Callable[[Waiting], tuple[float, ...]]] = {
     "first_come": lambda request: (request.arrival, request.index),
     "shortest": lambda request: (request.remaining, request.arrival, request.index),
 }
@@ -39,30 +56,29 @@ class Served:
     the requests were given.
 
     ``joined``: when it was first chosen, before its text is encoded; ``finished``: after its
-    decoding. ``log``: structured array of the engine's time, one row for each run of ``ticks``
-    equal ticks of ``batch`` requests: from ``start``, after ``waited`` seconds without any request,
-    it encodes the text of ``encoded``, makes the ticks, and decodes ``decoded`` until ``end``.
+    decoding. ``log``: a structured array of the engine's time, with a row for each run of ``ticks``
+    equal iterations of ``batch`` requests. From ``start``, after ``waited`` seconds without any
+    request, the engine encodes the text of ``encoded`` requests, makes the iterations, and decodes
+    ``decoded`` images until ``end``.
     """
 
-    arrivals: np.ndarray
-    joined: np.ndarray
-    finished: np.ndarray
-    log: np.ndarray
+    arrivals: NDArray[np.float64]
+    joined: NDArray[np.float64]
+    finished: NDArray[np.float64]
+    log: NDArray[Any]
 
     @property
-    def queue(self):
+    def queue(self) -> NDArray[np.float64]:
         """Seconds from arrival until first chosen."""
         return self.joined - self.arrivals
 
     @property
-    def service(self):
-        """Seconds from first chosen until finished; what it was set aside for others in between is
-        in it.
-        """
+    def service(self) -> NDArray[np.float64]:
+        """Seconds from first chosen until finished, those set aside for others included."""
         return self.finished - self.joined
 
     @property
-    def total(self):
+    def total(self) -> NDArray[np.float64]:
         """Seconds from arrival until finished, end to end."""
         return self.finished - self.arrivals
 
@@ -74,26 +90,35 @@ class _Request:
     remaining: int
 
 
-def nothing(batch):
+def _nothing(batch: int) -> float:
     """The seconds of a stage that is not there."""
     return 0.0
 
 
-def simulate(arrivals, steps, tick, cap, order="first_come", text=nothing, decode=nothing):
+def simulate(
+    arrivals: ArrayLike,
+    steps: ArrayLike,
+    tick: Seconds,
+    cap: int,
+    order: str = "first_come",
+    text: Seconds = _nothing,
+    decode: Seconds = _nothing,
+) -> Served:
     """Serve requests that arrive at ``arrivals`` s with ``steps``, both shape (n,), in batches of
-    up to ``cap``: a :class:`Served`.
+    up to ``cap``.
 
-    One thread does everything: it chooses the batch; encodes in one call the text of the b requests
-    that are chosen for the first time, ``text(b)`` s; makes a tick, ``tick(batch)`` s; decodes in
-    one call the b that have finished, ``decode(b)`` s; and chooses again. With nobody present it
-    waits for the next arrival. With ``cap`` 1 and a request alone, and neither text nor decoding,
-    this is the paper's T = s Δt, eq. (3), with Δt = tick(1).
+    One thread does everything. It chooses the batch, encodes in one call the text of the b requests
+    that are chosen for the first time, ``text(b)`` s, makes an iteration, ``tick(batch)`` s,
+    decodes in one call the b requests that have finished, ``decode(b)`` s, and chooses again. With
+    nobody present it waits for the next arrival. With ``cap`` 1, a request alone, and neither text
+    nor decoding, this is the paper's T = s Δt, eq. (3), with Δt = tick(1).
 
-    ``order``: a key of :data:`ORDERS`. A batch stays as it is until one of it finishes or another
-    arrives, for a request that was served never falls behind one that was not: so the cost is a few
-    operations for each arrival and end, not for each tick. The engine starts at 0 s. Raises
-    :class:`InputError` for arrivals below 0 or not finite, steps that are no whole numbers from 1,
-    unequal lengths, a cap below 1, an unknown order, and ticks that take no time.
+    ``order``: a key of :data:`ORDERS`. A request that was served never falls behind one that was
+    not, so a batch stays as it is until one of its requests finishes or another arrives: the cost
+    is a few operations for each arrival and end, not for each iteration. The engine starts at 0 s.
+
+    Raises :class:`InputError` for arrivals below 0 or not finite, steps that are not whole numbers
+    from 1, unequal lengths, a cap below 1, an unknown order, and iterations that take no time.
     """
     arrivals, steps = _checked(arrivals, steps, cap, order)
     key, text, tick, decode = ORDERS[order], cache(text), cache(tick), cache(decode)
@@ -102,7 +127,9 @@ def simulate(arrivals, steps, tick, cap, order="first_come", text=nothing, decod
         for i in np.argsort(-arrivals, kind="stable")
     ]
     joined, finished = np.full(len(steps), np.nan), np.full(len(steps), np.nan)
-    waiting, batch, log, clock = [], [], [], 0.0
+    waiting: list[tuple[tuple[float, ...], _Request]] = []
+    batch: list[_Request] = []
+    log, clock = [], 0.0
     while coming or waiting or batch:
         start = clock if waiting or batch else max(clock, coming[-1].arrival)
         waited, clock, encoded = start - clock, start, 0
@@ -143,25 +170,26 @@ def simulate(arrivals, steps, tick, cap, order="first_come", text=nothing, decod
     return Served(arrivals, joined, finished, np.array(log, LOG))
 
 
-def poisson(rate, count, seed):
-    """Arrival times in seconds, shape (count,), of a Poisson stream of ``rate`` requests a second,
-    from a seed.
-    """
+def poisson(rate: float, count: int, seed: int) -> NDArray[np.float64]:
+    """Arrival times in seconds, shape (count,), of a Poisson stream with ``rate`` a second."""
     if not (math.isfinite(rate) and rate > 0):
         raise InputError(f"rate: found {rate}; allowed: requests a second, above 0")
     return np.cumsum(np.random.default_rng(seed).exponential(1 / rate, count))
 
 
-def _checked(arrivals, steps, cap, order):
+def _checked(
+    arrivals: ArrayLike, steps: ArrayLike, cap: int, order: str
+) -> tuple[NDArray[np.float64], NDArray[np.int_]]:
     arrivals, steps = np.asarray(arrivals, float), np.asarray(steps, float)
     if arrivals.ndim != 1 or arrivals.shape != steps.shape:
         raise InputError(
-            f"requests: found arrivals of shape {arrivals.shape}, steps of {steps.shape}; allowed: one of each a request"
+            f"requests: found arrivals of shape {arrivals.shape}, steps of {steps.shape}; "
+            "allowed: one of each a request"
         )
     if not (np.isfinite(arrivals).all() and (arrivals >= 0).all()):
-        raise InputError("arrivals: found some that are no seconds of at least 0")
+        raise InputError("arrivals: found values that are not seconds of at least 0")
     if not (np.isfinite(steps).all() and (steps >= 1).all() and (steps == np.round(steps)).all()):
-        raise InputError("steps: found some that are no whole numbers of at least 1")
+        raise InputError("steps: found values that are not whole numbers of at least 1")
     if not isinstance(cap, (int, np.integer)) or cap < 1:
         raise InputError(f"cap: found {cap!r}; allowed: a whole number of at least 1")
     if order not in ORDERS:

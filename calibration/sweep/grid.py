@@ -1,156 +1,180 @@
-"""The calibration sweep as a list of tasks; :mod:`calibration.sweep.adaptive` chooses smaller ones."""
+"""The calibration sweep as a list of tasks.
+
+:mod:`calibration.sweep.adaptive` chooses smaller sweeps.
+"""
 
 import hashlib
-from itertools import zip_longest
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count, zip_longest
+from typing import Any
 
-from calibration.checks import is_whole, need, table
-from calibration.records.task import PLACES, Task
+from calibration.checks import is_whole, shown, table
+from calibration.records.task import ModelSpec, Task
 from solver.inputs import InputError
+from solver.problem import PLACES
 
 SEEDS = 1_000_000  # those of a sweep are below
 NOISES = ("own", "shared")
-MODEL_FIELDS = ("model", "device", "dtype", "scheduler", "guidance")  # and, if there is one,
-OPTIONAL = ("revision", "negative_prompt")
+
+#: A prompt and the seed of the noise that its images begin with.
+Draw = tuple[str, int]
+#: The purpose of the image at each step count of a draw at a place.
+Counts = Mapping[int, str]
 
 
-def noise_seed(prompt, seed, noise="own"):
-    """The seed of the noise that an image of ``prompt`` begins with: of ``shared`` noise ``seed``
-    itself, else one drawn by both.
+def noise_seed(prompt: str, seed: int, noise: str = "own") -> int:
+    """The seed of the noise that an image of ``prompt`` begins with.
 
-    One noise for all prompts makes their images err together (at few steps by a tenth and more),
-    which no number of prompts averages out.
+    It is ``seed`` itself if ``noise`` is ``shared``, else a hash of both. With one noise for all
+    prompts their images' errors are correlated (at few steps by a tenth and more), which no number
+    of prompts averages out.
     """
-    return (
-        seed
-        if noise == "shared"
-        else int(hashlib.sha256(f"{seed}/{prompt}".encode()).hexdigest(), 16) % SEEDS
-    )
+    if noise == "shared":
+        return seed
+    return int(hashlib.sha256(f"{seed}/{prompt}".encode()).hexdigest(), 16) % SEEDS
 
 
-def samples(prompts, seeds, noise):
-    """{class: [(prompt, seed of its noise)]}, all prompts with the first of ``seeds``, then with
-    the next.
-    """
+def draws(
+    prompts: Mapping[str, Sequence[str]], seeds: Sequence[int], noise: str
+) -> dict[str, list[Draw]]:
+    """The draws of each class: all prompts with the first of ``seeds``, then with the next."""
     return {
         name: [(text, noise_seed(text, seed, noise)) for seed in seeds for text in texts]
         for name, texts in prompts.items()
     }
 
 
-def sweep(models, prompts, seeds, steps, converged_steps=120, noise="own"):
-    """Tasks of a fixed sweep, every prompt with every seed and every step count, in the order in
+def sweep(
+    models: Mapping[str, ModelSpec],
+    prompts: Mapping[str, Sequence[str]],
+    seeds: Sequence[int],
+    steps: Sequence[int],
+    converged_steps: int = 120,
+    noise: str = "own",
+    timed: int | None = None,
+) -> list[Task]:
+    """Tasks of a fixed sweep: every prompt with every seed and every step count, in the order in
     which they should run.
 
-    ``models``: per place (``local``, ``edge``) the model's fields (``model``, ``device``,
-    ``dtype``, ``scheduler``, ``guidance``, optional ``revision``, ``negative_prompt``);
-    ``prompts``: per prompt class a list of prompts; ``seeds``; ``steps``: the grid;
+    ``models``: by place (``local``, ``edge``); ``prompts``: by prompt class; ``steps``: the grid;
     ``converged_steps``: the steps of the reference image, more than the grid's largest; ``noise``:
-    see :func:`noise_seed`.
-
-    Raises :class:`InputError` for an empty list, a duplicate, or a value that is not allowed.
+    see :func:`noise_seed`; ``timed``: see :func:`grids`. Raises :class:`InputError` for an empty
+    list, a duplicate, or a value that is not allowed.
     """
-    check(models, prompts, seeds, steps, converged_steps)
-    every = whole(models, steps, converged_steps)
-    return in_turns(
-        models,
-        {
-            name: [(*one, every) for one in some]
-            for name, some in samples(prompts, seeds, noise).items()
-        },
-    )
-
-
-def whole(models, steps, converged_steps):
-    """All of ``steps`` and the converged image at every place, as :func:`in_turns` takes them for
-    one prompt and seed.
-    """
-    return {
-        place: {converged_steps: "converged", **dict.fromkeys(steps, "sweep")} for place in models
+    check_sweep(models, prompts, seeds, steps, converged_steps)
+    wanted = {
+        name: list(zip(of_class, grids(models, steps, converged_steps, prompts[name], timed)))
+        for name, of_class in draws(prompts, seeds, noise).items()
     }
+    return in_turns(models, wanted)
 
 
-def in_turns(models, wanted):
-    """Tasks for ``wanted``: per prompt class a list of (prompt, seed, {place: {step count:
-    purpose}}).
+def grids(
+    places: Mapping[str, object],
+    steps: Sequence[int],
+    converged_steps: int,
+    prompts: Sequence[str],
+    timed: int | None = None,
+) -> Iterator[dict[str, dict[int, str]]]:
+    """All of ``steps`` and the converged image at every place, as :func:`in_turns` takes them, for
+    each draw of a class with these ``prompts``.
 
-    For each prompt and seed the converged task comes first, so that each grid image can be compared
-    at once; then the grid. Places alternate task by task, classes prompt by prompt, and every
-    second grid runs backwards: slow drift of the machine then falls on all of them alike, and an
-    interrupted sweep is balanced.
+    Its first ``timed`` prompts (None: all draws) are timed with the first seed, whatever prompts
+    and seeds follow: a sweep that grows measures nothing twice.
+    """
+    for index in count():
+        alone = timed is None or index < min(timed, len(prompts))
+        points = dict.fromkeys(steps, "sweep" if alone else "untimed")
+        yield {place: {converged_steps: "converged", **points} for place in places}
+
+
+def in_turns(
+    models: Mapping[str, ModelSpec],
+    wanted: Mapping[str, Sequence[tuple[Draw, Mapping[str, Counts]]]],
+) -> list[Task]:
+    """The tasks of ``wanted``: for each prompt class a list of (draw, {place: its counts}).
+
+    For each draw the converged task comes first, so that each grid image can be compared at once;
+    then the grid. Places alternate task by task, classes draw by draw, and every second grid runs
+    backwards: slow drift of the machine then affects all of them alike, and an interrupted sweep is
+    balanced.
     """
     tasks = []
-    rounds = zip_longest(*([(name, *one) for one in samples] for name, samples in wanted.items()))
-    for turn, (prompt_class, prompt, seed, counts) in enumerate(
-        one for group in rounds for one in group if one
-    ):
-        asked = {(count, purpose) for one in counts.values() for count, purpose in one.items()}
-        grid = sorted(asked, reverse=turn % 2 == 1)
-        for count, purpose in sorted(grid, key=lambda one: one[1] != "converged"):
-            for place in models:
-                if counts.get(place, {}).get(count) == purpose:
-                    what = {
-                        "prompt": prompt,
-                        "prompt_class": prompt_class,
-                        "seed": seed,
-                        "steps": count,
-                        "purpose": purpose,
-                    }
-                    tasks.append(Task(place=place, **models[place], **what))
+    turns = zip_longest(
+        *([(name, *entry) for entry in entries] for name, entries in wanted.items())
+    )
+    rows = [row for turn in turns for row in turn if row]
+    for index, (prompt_class, (prompt, seed), counts) in enumerate(rows):
+        asked = {pair for of_place in counts.values() for pair in of_place.items()}
+        grid = sorted(asked, reverse=index % 2 == 1)
+        for steps, purpose in sorted(grid, key=lambda pair: pair[1] != "converged"):
+            for place, model in models.items():
+                if counts.get(place, {}).get(steps) == purpose:
+                    task = model.task(
+                        place=place,
+                        prompt=prompt,
+                        prompt_class=prompt_class,
+                        seed=seed,
+                        steps=steps,
+                        purpose=purpose,
+                    )
+                    tasks.append(task)
     return tasks
 
 
-def check(models, prompts, seeds, steps, converged_steps):
+def check_sweep(
+    models: Mapping[str, ModelSpec],
+    prompts: Mapping[str, Sequence[str]],
+    seeds: Sequence[int],
+    steps: Sequence[int],
+    converged_steps: int,
+) -> None:
     """Raise :class:`InputError` for what cannot be swept; see :func:`sweep`."""
-    _models(models)
-    if not isinstance(prompts, dict) or not prompts:
+    if not models:
+        raise InputError("models: found none; allowed: a model for 'local', 'edge' or both")
+    table("models", models, PLACES)
+    if not prompts:
         raise InputError(
-            f"prompts: found {prompts!r}; allowed: prompt classes, each with a list of at least one prompt"
+            "prompts: found none; allowed: prompt classes, each with at least one prompt"
         )
     for name, texts in prompts.items():
-        _distinct(
+        _check_distinct(
             f"prompts.{name}",
             texts,
-            lambda text: isinstance(text, str) and text,
+            lambda text: isinstance(text, str) and text != "",
             "different non-empty prompts",
         )
-    _distinct(
+    _check_distinct(
         "seeds",
         seeds,
         lambda seed: is_whole(seed) and 0 <= seed < SEEDS,
         f"different whole numbers from 0 to {SEEDS - 1}",
     )
-    _distinct(
+    _check_distinct(
         "steps",
         steps,
-        lambda count: is_whole(count) and count >= 1,
+        lambda value: is_whole(value) and value >= 1,
         "different whole numbers of at least 1",
     )
     if not is_whole(converged_steps) or converged_steps <= max(steps):
         raise InputError(
-            f"converged_steps: found {converged_steps!r}; allowed: a whole number above the grid's largest, {max(steps)}"
+            f"converged_steps: found {shown(converged_steps)}; "
+            f"allowed: a whole number above the grid's largest, {max(steps)}"
         )
 
 
-def _models(models):
-    """Check the keys of ``models``; the values are checked by :class:`Task`."""
-    if not isinstance(models, dict) or not models:
-        raise InputError(
-            f"models: found {models!r}; allowed: fields of a model under 'local', 'edge' or both"
-        )
-    table("models", models, PLACES)
-    for place, fields in models.items():
-        table(f"models.{place}", fields, MODEL_FIELDS + OPTIONAL)
-        need(f"models.{place}", fields, MODEL_FIELDS)
-
-
-def _distinct(where, values, good, allowed):
-    """Raise unless ``values`` is a non-empty list of different good values."""
+def _check_distinct(
+    where: str, values: Sequence[Any], good: Callable[[Any], bool], allowed: str
+) -> None:
+    """Raise unless ``values`` are at least one, all different and ``good``."""
     if not isinstance(values, (list, tuple, range)) or not len(values):
-        raise InputError(f"{where}: found {values!r}; allowed: a list of {allowed}, at least one")
+        raise InputError(
+            f"{where}: found {shown(values)}; allowed: a list of {allowed}, at least one"
+        )
     seen = set()
     for value in values:
         if not good(value):
-            raise InputError(f"{where}: found {value!r}; allowed: {allowed}")
+            raise InputError(f"{where}: found {shown(value)}; allowed: {allowed}")
         if value in seen:
-            raise InputError(f"{where}: found {value!r} twice; allowed: {allowed}")
+            raise InputError(f"{where}: found {shown(value)} twice; allowed: {allowed}")
         seen.add(value)

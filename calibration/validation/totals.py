@@ -1,15 +1,26 @@
-"""Predictions summed over UEs, with intervals that hold the doubt which UEs of one class and place
-share.
+"""Predictions of single users and of their sums and means, with 95 % intervals.
+
+Users of one class and place share the uncertainty of its fitted curve, so that it does not average
+out in a total.
 """
 
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from calibration.costs.drift import drift_expected
-from calibration.fitting.prediction import curve, degrees, t_quantile
+from calibration.comparison import Comparison, Total
+from calibration.costs.drift import Drift, drift_expected
+from calibration.fitting.prediction import degrees_of_freedom, evaluate
+from calibration.profiles.profile import ClassProfile
+from calibration.scenario.problem import Service
+from calibration.statistics import Z95, t_quantile
+from calibration.validation.estimates import Assignment, Estimate, UserEstimates
+from solver.problem import Problem
 
+#: What is summed up, or averaged, over the users: (quantity, form, unit).
 TOTALS = (
     ("time", "sum", "s"),
     ("energy", "sum", "J"),
@@ -17,244 +28,238 @@ TOTALS = (
     ("utility", "mean", "1"),
     ("clip_score", "mean", "1"),
 )
+_OBJECTIVE = ("time", "energy", "error", "utility")
 
 
-@dataclass
-class Estimate:
-    """One quantity of one UE: the mean over its images, predicted and measured (None: not
-    measured).
+@dataclass(frozen=True)
+class _Term:
+    """``factor`` times an ``estimate`` of a user with an ``assignment``."""
 
-    The predicted mean's variance is ``own`` (these few images and this prompt) plus ``scale``²
-    times the variance of the fitted curve at the UE's steps; ``freedom`` are the degrees of freedom
-    with which ``own`` was estimated. ``paper`` is what the paper's own forms predict.
-    """
+    assignment: Assignment
+    estimate: Estimate
+    factor: float = 1.0
+
+    @property
+    def place(self) -> str:
+        return self.assignment.service.place
+
+    @property
+    def profile(self) -> ClassProfile:
+        return self.assignment.service.profile
+
+
+@dataclass(frozen=True)
+class _Sum:
+    """A sum of terms with the interval ``predicted`` ± ``half``; measured if there are terms."""
 
     predicted: float
     measured: float | None
-    own: float
-    scale: float
-    freedom: int
+    half: float
     paper: float
-    basis: str | None = None
 
 
-def _fit(profile, name):
-    """``name``'s fitted curve in ``profile``: a function from steps to the covariance of its
-    values, and the t quantile.
-    """
-    if name in ("time", "energy"):
-        covariance = np.array(profile["time"]["covariance"])
-
-        def affine(steps):
-            design = np.stack([np.ones(len(steps)), np.asarray(steps, float)], axis=1)
-            return design @ covariance @ design.T
-
-        return affine, t_quantile(profile["time"]["freedom"])
-    fit = profile["error" if name == "error" else "utility"]
-    return lambda steps: curve(fit, steps)[1], t_quantile(degrees(fit))
-
-
-def row(estimate, profile, steps, name):
-    """One quantity of one UE, as ``validation/1`` has it."""
-    covariance, factor = _fit(profile, name)
-    own = t_quantile(estimate.freedom) ** 2 * estimate.own
+def compare_user(user: UserEstimates, name: str) -> Comparison:
+    """The quantity ``name`` of one user, predicted and measured."""
+    estimate, service = user.quantity(name), user.assignment.service
+    covariance, quantile = _curve_covariance(service.profile, name)
+    own = t_quantile(estimate.dof) ** 2 * estimate.own
     half = np.sqrt(
         own
-        + (factor * estimate.scale) ** 2 * float(covariance([steps])[0, 0])
-        + _drifting(name, profile, estimate.predicted) ** 2
+        + (quantile * estimate.scale) ** 2 * float(covariance([user.assignment.steps])[0, 0])
+        + _drift_half(name, service, estimate.predicted) ** 2
     )
-    found = _above_zero(name, _compare(estimate.predicted, estimate.measured, half, estimate.paper))
-    return {**found, "basis": estimate.basis} if estimate.basis else found
+    return Comparison.of(
+        estimate.predicted,
+        estimate.measured,
+        half,
+        estimate.paper,
+        _positive(name),
+        basis=estimate.basis,
+    )
 
 
-def totals(estimates):
-    """Rows for the sums and means of ``estimates`` [(profile, steps, {name: Estimate})] over the
-    UEs that were measured.
-    """
+def totals(users: Sequence[UserEstimates]) -> list[Total]:
+    """The sums and means over the users who were measured."""
     rows = []
     for name, form, unit in TOTALS:
-        there = [
-            (profile, steps, one[name], 1.0)
-            for profile, steps, one in estimates
-            if one[name].measured is not None
-        ]
-        count = len(there) if form == "mean" and there else 1
-        predicted, measured, half, paper = _sum(name, there)
-        found = _above_zero(
-            name,
-            _compare(
-                predicted / count,
-                None if measured is None else measured / count,
-                half / count,
-                paper / count,
-            ),
-        )
+        terms = _terms(users, name)
+        count = len(terms) if form == "mean" and terms else 1
+        total = _sum(name, terms)
         rows.append(
-            {
-                "quantity": f"{name} ({form})",
-                "unit": unit,
-                **found,
-                "basis": _basis(one for _, _, one, _ in there),
-            }
+            Total.of(
+                total.predicted / count,
+                None if total.measured is None else total.measured / count,
+                total.half / count,
+                total.paper / count,
+                _positive(name),
+                quantity=f"{name} ({form})",
+                unit=unit,
+                basis=_basis(terms),
+            )
         )
     return rows
 
 
-def time_without_drift(estimates, drift):
-    """The row of the total time at the speed that the machine had during execution; none without
-    anchors at every place.
+def time_without_drift(users: Sequence[UserEstimates], drift: Mapping[str, Drift]) -> Total | None:
+    """The total time as predicted at the speed that the machine had during the execution.
+
+    ``drift``: by place; without one for every place of a measured user the result is None.
     """
-    there = [
-        (profile, steps, one["time"])
-        for profile, steps, one in estimates
-        if one["time"].measured is not None
-    ]
-    if not there or not {profile["place"] for profile, _, _ in there} <= drift.keys():
-        return []
-    moved, alone = [], defaultdict(float)
-    for profile, steps, time in there:
-        ratio = drift[profile["place"]].ratio
-        own, scale = ratio**2 * time.own, ratio * time.scale
-        there_now = replace(
-            time, predicted=ratio * time.predicted, own=own, scale=scale, paper=ratio * time.paper
-        )
-        moved.append((profile, steps, there_now, 1.0))
-        alone[profile["place"]] += time.predicted
-    predicted, measured, half, paper = _sum("time", moved, drifting=False)
-    doubt = [
-        t_quantile(drift[place].n - 1) * drift[place].se * seconds
-        for place, seconds in alone.items()
-    ]
-    found = _compare(predicted, measured, np.linalg.norm([half, *doubt]), paper)
-    return [
-        {
-            "quantity": "time (sum), drift removed",
-            "unit": "s",
-            **found,
-            "basis": _basis(time for _, _, time, _ in moved),
-        }
-    ]
+    terms = _terms(users, "time")
+    predicted: dict[str, float] = defaultdict(float)
+    for term in terms:
+        predicted[term.place] += term.estimate.predicted
+    if not terms or not predicted.keys() <= drift.keys():
+        return None
+    total = _sum("time", [_at_speed(term, drift[term.place].ratio) for term in terms], False)
+    errors = [drift[place].half_width(seconds) for place, seconds in predicted.items()]
+    return Total.of(
+        total.predicted,
+        total.measured,
+        float(np.linalg.norm([total.half, *errors])),
+        total.paper,
+        positive=True,
+        quantity="time (sum), drift removed",
+        unit="s",
+        basis=_basis(terms),
+    )
 
 
-def objective(problem, estimates):
-    """The row of eq. (8), sum of w1 (c1 T + c2 eps + c3 E) - w2 U, over the UEs of which all four
-    were measured.
+def objective(problem: Problem, users: Sequence[UserEstimates]) -> Total:
+    """The objective of eq. (8), the sum of w1 (c1 T + c2 eps + c3 E) - w2 U, over the users of whom
+    all four were measured.
     """
-    weight = {
+    weights = {
         name: np.broadcast_to(value, problem.users) for name, value in problem.weights.items()
     }
-    parts = {"time": [], "error": [], "utility": []}
-    for n, (profile, steps, one) in enumerate(estimates):
-        if any(one[name].measured is None for name in ("time", "energy", "error", "utility")):
+    costs, errors, utilities = [], [], []
+    for n, user in enumerate(users):
+        if any(user.quantity(name).measured is None for name in _OBJECTIVE):
             continue
         w1, w2, c1, c2, c3 = (
-            float(weight[name][n]) for name in ("cost", "utility", "time", "error", "energy")
+            float(weights[name][n]) for name in ("cost", "utility", "time", "error", "energy")
         )
-        parts["time"].append(
-            (profile, steps, _together(one["time"], w1 * c1, one["energy"], w1 * c3), 1.0)
-        )
-        parts["error"].append((profile, steps, one["error"], w1 * c2))
-        parts["utility"].append((profile, steps, one["utility"], -w2))
-    predicted, measured, halves, papers = zip(
-        *(_sum(name, rows) for name, rows in parts.items()), strict=True
+        spent = _together(user.time, w1 * c1, user.energy, w1 * c3)
+        costs.append(_Term(user.assignment, spent))
+        errors.append(_Term(user.assignment, user.error, w1 * c2))
+        utilities.append(_Term(user.assignment, user.utility, -w2))
+    parts = [_sum("time", costs), _sum("error", errors), _sum("utility", utilities)]
+    return Total.of(
+        sum(part.predicted for part in parts),
+        sum(part.measured for part in parts if part.measured is not None) if costs else None,
+        float(np.linalg.norm([part.half for part in parts])),
+        sum(part.paper for part in parts),
+        quantity="objective",
+        unit="1",
+        basis=_basis(costs),
     )
-    found = _compare(
-        sum(predicted),
-        sum(measured) if parts["time"] else None,
-        np.linalg.norm(halves),
-        sum(papers),
-    )
-    return {
-        "quantity": "objective",
-        "unit": "1",
-        **found,
-        "basis": _basis(one for _, _, one, _ in parts["time"]),
-    }
 
 
-def _together(time, a, energy, b):
-    """a T + b E as one estimate: energy is watts times time, so the two err together."""
+def _terms(users: Iterable[UserEstimates], name: str) -> list[_Term]:
+    """The estimates of ``name`` of the users of whom it was measured."""
+    return [
+        _Term(user.assignment, user.quantity(name))
+        for user in users
+        if user.quantity(name).measured is not None
+    ]
+
+
+def _at_speed(term: _Term, ratio: float) -> _Term:
+    """A time on a machine that takes ``ratio`` times as long."""
+    time = term.estimate
+    moved = replace(
+        time,
+        predicted=ratio * time.predicted,
+        own=ratio**2 * time.own,
+        scale=ratio * time.scale,
+        paper=ratio * time.paper,
+    )
+    return replace(term, estimate=moved)
+
+
+def _together(time: Estimate, a: float, energy: Estimate, b: float) -> Estimate:
+    """a T + b E as one estimate of measured ones: energy is watts times time, so both err alike."""
+    measured = a * (time.measured or 0.0) + b * (energy.measured or 0.0)
     return Estimate(
         a * time.predicted + b * energy.predicted,
-        a * time.measured + b * energy.measured,
+        measured,
         (a * np.sqrt(time.own) + b * np.sqrt(energy.own)) ** 2,
         a * time.scale + b * energy.scale,
-        time.freedom,
+        time.dof,
         a * time.paper + b * energy.paper,
-        " and ".join(sorted({time.basis, energy.basis})),
+        _words(time.basis, energy.basis),
     )
 
 
-def _basis(estimates):
-    """``measured``, or all that the estimates rest on, as in ``emulated and measured``."""
-    return (
-        " and ".join(
-            sorted({word for one in estimates for word in (one.basis or "measured").split(" and ")})
-        )
-        or "none"
-    )
+def _basis(terms: Iterable[_Term]) -> str:
+    """``measured``, or all that the terms rest on, as in ``emulated and measured``."""
+    return _words(*(term.estimate.basis for term in terms)) or "none"
 
 
-def _drifting(name, profile, predicted):
-    """By how much a drift of the machine since calibration may move a predicted time; metered
-    joules are taken to move by no more.
+def _words(*bases: str | None) -> str:
+    words = {word for basis in bases for word in (basis or "measured").split(" and ")}
+    return " and ".join(sorted(words))
+
+
+def _positive(name: str) -> bool:
+    """Times, energies and distances are; a utility or a CLIP score is bounded above as well."""
+    return name in ("time", "energy", "error")
+
+
+def _drift_half(name: str, service: Service, predicted: float) -> float:
+    """Half of the 95 % interval of a predicted time for the machine's speed alone, which may have
+    changed since the calibration. Metered joules are taken to change by no more.
     """
-    return drift_expected(profile["time"]) * abs(predicted) if name in ("time", "energy") else 0.0
+    if name not in ("time", "energy"):
+        return 0.0
+    return drift_expected(service.speed_sd) * abs(predicted)
 
 
-def _sum(name, parts, drifting=True):
-    """Predicted sum, measured sum (None without parts), the interval's half width and the paper's
-    sum of [(profile, steps, estimate, factor)].
-
-    The curves of one class at its two places come from the same prompts, and may err together:
-    their doubts add. The machine's speed is the same for all.
+def _curve_covariance(
+    profile: ClassProfile, name: str
+) -> tuple[Callable[[Sequence[int]], NDArray[np.float64]], float]:
+    """The covariance of the fitted values of ``name`` at given steps, as a function of these, and
+    the t quantile of its degrees of freedom.
     """
-    predicted = sum(factor * one.predicted for _, _, one, factor in parts)
-    measured = sum(factor * one.measured for _, _, one, factor in parts) if parts else None
-    square = sum((1.96 * factor) ** 2 * one.own for _, _, one, factor in parts)
-    shared = defaultdict(list)
-    for profile, steps, one, factor in parts:
-        shared[profile["prompt_class"], profile["place"]].append(
-            (profile, steps, factor * one.scale)
-        )
-    doubt = defaultdict(float)
-    for (prompt_class, _), group in shared.items():
-        covariance, factor = _fit(group[0][0], name)
-        scale = np.array([scale for _, _, scale in group])
-        doubt[prompt_class] += factor * np.sqrt(
-            scale @ covariance([steps for _, steps, _ in group]) @ scale
-        )
-    paper = sum(factor * one.paper for _, _, one, factor in parts)
-    together = drifting * sum(
-        _drifting(name, profile, factor * one.predicted) for profile, _, one, factor in parts
+    if name in ("time", "energy"):
+        time, parameters = profile.time, np.array(profile.time.covariance)
+
+        def affine(steps: Sequence[int]) -> NDArray[np.float64]:
+            design = np.stack([np.ones(len(steps)), np.asarray(steps, float)], axis=1)
+            return design @ parameters @ design.T
+
+        return affine, t_quantile(time.dof)
+    fit = profile.error if name == "error" else profile.utility
+    return lambda steps: evaluate(fit, steps)[1], t_quantile(degrees_of_freedom(fit))
+
+
+def _sum(name: str, terms: Sequence[_Term], drifting: bool = True) -> _Sum:
+    """The sum of terms of the quantity ``name``.
+
+    ``drifting``: the machine's speed may have changed since the calibration.
+
+    The curves of one class at its two places come from the same prompts and may err together, so
+    their uncertainties add. The machine's speed is the same for all.
+    """
+    own = sum((Z95 * term.factor) ** 2 * term.estimate.own for term in terms)
+    cells: dict[tuple[str, str], list[_Term]] = defaultdict(list)
+    for term in terms:
+        cells[term.profile.prompt_class, term.place].append(term)
+    shared: dict[str, float] = defaultdict(float)
+    for (prompt_class, _), group in cells.items():
+        covariance, quantile = _curve_covariance(group[0].profile, name)
+        scale = np.array([term.factor * term.estimate.scale for term in group])
+        steps = [term.assignment.steps for term in group]
+        shared[prompt_class] += quantile * np.sqrt(scale @ covariance(steps) @ scale)
+    speed = drifting * sum(
+        _drift_half(name, term.assignment.service, term.factor * term.estimate.predicted)
+        for term in terms
     )
-    return (
-        predicted,
-        measured,
-        float(np.sqrt(square + sum(half**2 for half in doubt.values()) + together**2)),
-        paper,
+    return _Sum(
+        predicted=sum(term.factor * term.estimate.predicted for term in terms),
+        measured=sum(term.factor * (term.estimate.measured or 0.0) for term in terms)
+        if terms
+        else None,
+        half=float(np.sqrt(own + sum(half**2 for half in shared.values()) + speed**2)),
+        paper=sum(term.factor * term.estimate.paper for term in terms),
     )
-
-
-def _above_zero(name, found):
-    """An error is a distance: its interval does not reach below 0."""
-    return {**found, "low": max(0.0, found["low"])} if name == "error" else found
-
-
-def _compare(predicted, measured, half, paper):
-    low, high = float(predicted - half), float(predicted + half)
-    known = measured is not None
-    return {
-        "predicted": float(predicted),
-        "measured": float(measured) if known else None,
-        "low": low,
-        "high": high,
-        "relative_error": float((predicted - measured) / abs(measured))
-        if known and measured != 0
-        else None,
-        "inside": bool(low <= measured <= high) if known else None,
-        "paper": float(paper),
-        "paper_relative_error": float((paper - measured) / abs(measured))
-        if known and measured != 0
-        else None,
-    }

@@ -1,57 +1,78 @@
-"""Time and energy of a published architecture with random weights, against the batch: ``testbed
-bench``.
+"""Time, memory and energy of a published architecture with random weights, against the batch size:
+``testbed bench``.
 
-Neither depends on what the weights are, so both are honest; quality has no meaning here and stays
-empty. The images are made by diffusers' own pipeline and timed as those of a calibration are.
+None of them depends on what the weights are, so they are measured honestly; quality has no meaning
+here and stays empty. The images are made by diffusers' own pipeline and timed as those of a
+calibration are.
 """
 
+import gc
 import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
+from diffusers import DiffusionPipeline
 
-from solver.inputs import InputError, write_json
-from testbed.engines.stock import generate
-from testbed.meters import open_meter
-from testbed.models import architectures
+from solver.inputs import write_json
+from testbed.commands.bench_report import (
+    NOTE,
+    PUBLISHED,
+    BatchRow,
+    BenchReport,
+    FailedBatch,
+    Samples,
+)
+from testbed.engines.stock import Generated, generate
+from testbed.environment import environment
+from testbed.meters import AnyMeter, open_meter
+from testbed.models import architectures, catalogue
 from testbed.models.memory import guard_decoder
 from testbed.models.pipelines import denoiser, pick_device, tell_steps
-from testbed.stages.executor import environment
 
 REPEATS = 3  # measured calls of each batch
-NOTE = "random weights: times, memory and energy are measured, quality has no meaning"
-PUBLISHED = {  # at its own resolution
-    "sdxl": {
-        "images_per_second": 2.18,
-        "steps": 20,
-        "source": "one H200, FP8, TensorRT (MLPerf Inference v4.1, offline)",
-    },
-}
+PROMPT = "a big red ball in the middle"
 
 
 def run(
-    name,
-    batches,
-    dtype="float16",
-    steps=20,
-    device="auto",
-    shrink=1,
-    compiled=False,
-    channels_last=False,
-    output=None,
-):
-    """Measure the architecture ``name`` at every batch; returns the ``bench/1`` report, written to
-    ``output`` after each batch.
-
-    Its ``batches`` hold, for a call that makes ``batch`` images: medians ``step_time``,
-    ``text_time`` and ``decode_time`` (s), ``overhead`` = text + decode (t0 of T = t0 + S Δt),
-    ``images_per_second`` at ``steps``, ``step_energy_j`` (J; null without a meter),
-    ``peak_memory_bytes`` (null on a CPU), ``finite`` (false: overflow made the images all alike,
-    and the power is not that of real images), and the raw samples. A batch that memory cannot hold
-    ends the list with its ``error``.
+    name: str,
+    batches: Sequence[int],
+    dtype: str = "float16",
+    steps: int = 20,
+    device: str = "auto",
+    shrink: int = 1,
+    compiled: bool = False,
+    channels_last: bool = False,
+    output: Path | None = None,
+) -> BenchReport:
+    """Measure the architecture ``name`` at every batch size; the report is written to ``output``
+    after each.
     """
-    device = pick_device(device)
-    architecture = architectures.find(name)
-    pipeline = architectures.assemble(name, device, getattr(torch, dtype), shrink)
+    for report in measure(name, batches, dtype, steps, device, shrink, compiled, channels_last):
+        if output:
+            write_json(output, report.to_dict())
+    return report
+
+
+def measure(
+    name: str,
+    batches: Sequence[int],
+    dtype: str = "float16",
+    steps: int = 20,
+    device: str = "auto",
+    shrink: int = 1,
+    compiled: bool = False,
+    channels_last: bool = False,
+    repeats: int = REPEATS,
+) -> Iterator[BenchReport]:
+    """The report as it grows, once after each batch size. A batch that memory cannot hold ends it.
+
+    Raises :class:`InputError` for an architecture or device that there is not.
+    """
+    architecture = catalogue.find(name)
+    where = pick_device(device)
+    pipeline = architectures.assemble(name, where, getattr(torch, dtype), shrink)
     tell_steps(pipeline)
     guard_decoder(pipeline)
     if channels_last:
@@ -59,130 +80,113 @@ def run(
             part.to(memory_format=torch.channels_last)
     if compiled:
         denoiser(pipeline).forward = torch.compile(denoiser(pipeline).forward)
-    meter = open_meter(device)
-    report = {
-        "schema": "bench/1",
-        "architecture": name,
-        "source": architecture.source,
-        "weights": NOTE,
-        "shrink": shrink,
-        "dtype": dtype,
-        "engine": f"PyTorch {torch.__version__}, "
+    meter = open_meter(where)
+    report = BenchReport(
+        architecture=name,
+        source=architecture.source,
+        weights=NOTE,
+        shrink=shrink,
+        dtype=dtype,
+        engine=f"PyTorch {torch.__version__}, "
         + ("compiled" if compiled else "eager")
         + (", channels last" if channels_last else ""),
-        "guidance": architecture.guidance,
-        "steps": steps,
-        "environment": environment(device),
-        "meter": meter.name,
-        "published": PUBLISHED.get(name) if shrink == 1 else None,
-        "quality": {"error": None, "clip_score": None, "frechet": None},
-        "batches": [],
-    }
+        guidance=architecture.guidance,
+        steps=steps,
+        environment=environment(where),
+        meter=meter.name,
+        published=PUBLISHED.get(name) if shrink == 1 else None,
+    )
     for batch in batches:
+        bench = _Bench(pipeline, batch, steps, architecture.guidance, meter, where, repeats)
+        report = replace(report, batches=(*report.batches, bench.row()))
+        yield report
+        if report.failure:
+            return
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """Calls of one batch size."""
+
+    pipeline: DiffusionPipeline
+    batch: int
+    steps: int
+    guidance: float
+    meter: AnyMeter
+    device: torch.device
+    repeats: int
+
+    def row(self) -> BatchRow | FailedBatch:
+        """The batch measured; with its images decoded one by one where memory runs out."""
+        row = self._attempt()
+        if row is None and self.batch > 1 and not getattr(self.pipeline.vae, "use_slicing", True):
+            self.pipeline.vae.enable_slicing()
+            row = self._attempt()
+        return row or FailedBatch(self.batch, "out of memory")
+
+    def _attempt(self) -> BatchRow | None:
         try:
-            row = _measure(pipeline, batch, steps, architecture.guidance, meter, device)
+            return self._measure()
         except torch.OutOfMemoryError:
-            row = {"batch": batch, "error": "out of memory"}
-        report["batches"].append(row)
-        if output:
-            write_json(output, report)
-        if "error" in row:
-            break
-    return report
-
-
-def _measure(pipeline, batch, steps, guidance, meter, device):
-    prompts, seeds = ["a big red ball in the middle"] * batch, range(batch)
-
-    def call(count):
-        return generate(pipeline, prompts, seeds, count, guidance, meter)
-
-    for count in (1, 3):  # memory, kernels and clocks settle
-        call(count)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    short = [call(1) for _ in range(REPEATS)]
-    full = [call(steps) for _ in range(REPEATS)]
-    samples = {
-        "step_times": [one.step_times for one in full],
-        "text_times": [one.text_time for one in short + full],
-        "decode_times": [one.decode_time for one in short + full],
-        "energies_j": [one.energy_j for one in full],
-        "one_step_energies_j": [one.energy_j for one in short],
-    }
-    step = statistics.median(time for one in full for time in one.step_times)
-    text, decode = (
-        statistics.median(samples["text_times"]),
-        statistics.median(samples["decode_times"]),
-    )
-    images = full[-1].images
-    return {
-        "batch": batch,
-        "resolution": images.shape[1],
-        "step_time": step,
-        "text_time": text,
-        "decode_time": decode,
-        "overhead": text + decode,
-        "images_per_second": batch / (text + decode + steps * step),
-        "step_energy_j": _step_energy(short, full, steps),
-        "peak_memory_bytes": torch.cuda.max_memory_allocated(device)
-        if device.type == "cuda"
-        else None,
-        "finite": bool(images.min() < images.max()),
-        "samples": samples,
-    }
-
-
-def _step_energy(short, full, steps):
-    """Joules of one step of the whole batch: what calls of many take more than calls of one; None
-    without a meter or with one step.
-    """
-    joules = [[one.energy_j for one in calls] for calls in (short, full)]
-    if steps == 1 or None in joules[0] + joules[1]:
+            pass  # what the error refers to is freed after this block
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
         return None
-    return (statistics.median(joules[1]) - statistics.median(joules[0])) / (steps - 1)
 
+    def _call(self, steps: int) -> tuple[Generated, float | None]:
+        """One call, and all joules that were counted in it, however short it was."""
+        prompts, seeds = [PROMPT] * self.batch, range(self.batch)
+        done = generate(self.pipeline, prompts, seeds, steps, self.guidance, self.meter)
+        parts = self.meter.parts_j
+        return done, None if parts is None else sum(parts.values())
 
-def table(report):
-    """Lines of a small table, and what was published of the same architecture."""
-    how = f"{report['dtype']}, {report['engine']}"
-    lines = [
-        f"{report['architecture']} ({report['source']}), {how}, {report['environment']['machine']}",
-        NOTE,
-    ]
-    lines.append(
-        f"{'batch':>6}{'s/step':>10}{'text, s':>10}{'decode, s':>10}{'images/s':>10}{'GB':>8}{'J/step':>9}"
-    )
-    done = [row for row in report["batches"] if "error" not in row]
-    for row in done:
-        memory, joules = row["peak_memory_bytes"], row["step_energy_j"]
-        lines.append(
-            f"{row['batch']:>6}{row['step_time']:>10.4g}{row['text_time']:>10.3g}{row['decode_time']:>10.3g}{row['images_per_second']:>10.3g}"
-            + (f"{memory / 1e9:>8.1f}" if memory else f"{'-':>8}")
-            + (f"{joules:>9.4g}" if joules is not None else f"{'-':>9}")
-            + ("" if row["finite"] else "  not finite")
+    def _measure(self) -> BatchRow:
+        for steps in (1, 3):  # memory, kernels and clocks settle
+            self._call(steps)
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        short, short_j = zip(*(self._call(1) for _ in range(self.repeats)))
+        full, full_j = zip(*(self._call(self.steps) for _ in range(self.repeats)))
+        samples = Samples(
+            step_times=tuple(tuple(done.step_times) for done in full),
+            text_times=tuple(done.text_time for done in short + full),
+            decode_times=tuple(done.decode_time for done in short + full),
+            energies_j=tuple(done.energy_j for done in full),
+            one_step_energies_j=tuple(done.energy_j for done in short),
         )
-    lines += [f"{row['batch']:>6}  {row['error']}" for row in report["batches"] if "error" in row]
-    published = report["published"]
-    if published and done:
-        best = max(
-            row["batch"] / (row["overhead"] + published["steps"] * row["step_time"]) for row in done
+        step = statistics.median(time for done in full for time in done.step_times)
+        text, decode = (
+            statistics.median(times) for times in (samples.text_times, samples.decode_times)
         )
-        lines.append(
-            f"{published['steps']} steps: {best:.3g} images/s here ({how}); "
-            f"published: {published['images_per_second']} images/s on {published['source']}"
+        images = full[-1].images
+        cuda, vae = self.device.type == "cuda", self.pipeline.vae
+        return BatchRow(
+            batch=self.batch,
+            resolution=images.shape[1],
+            step_time=step,
+            text_time=text,
+            decode_time=decode,
+            overhead=text + decode,
+            images_per_second=self.batch / (text + decode + self.steps * step),
+            step_energy_j=self._step_energy(short_j, full_j),
+            peak_memory_bytes=torch.cuda.max_memory_allocated(self.device) if cuda else None,
+            finite=bool(images.min() < images.max()),
+            samples=samples,
+            sliced=getattr(vae, "use_slicing", False) or None,
         )
-    return lines
 
+    def _step_energy(
+        self, short_j: Sequence[float | None], full_j: Sequence[float | None]
+    ) -> float | None:
+        """Joules of one step of the whole batch: what calls of all steps take more than calls of
+        one; None without a meter or with one step.
 
-def parse_batches(text):
-    """``"1,2,4"`` as integers; raises :class:`InputError`."""
-    try:
-        batches = [int(part) for part in text.split(",")]
-    except ValueError:
-        batches = []
-    if not batches or min(batches) < 1:
-        raise InputError(
-            f"--batch: found '{text}'; allowed: whole numbers of at least 1 separated by commas, e.g. 1,2,4"
+        Means, because a counter that is updated seldom is right on average only.
+        """
+        short, full = (
+            [joules for joules in calls if joules is not None] for calls in (short_j, full_j)
         )
-    return sorted(set(batches))
+        if self.steps == 1 or not short or not full:
+            return None
+        return (statistics.fmean(full) - statistics.fmean(short)) / (self.steps - 1)

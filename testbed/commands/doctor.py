@@ -1,74 +1,121 @@
-"""What this machine has, in plain words."""
+"""``testbed doctor``: what this machine has, in plain words."""
 
+import os
 import shutil
+import sys
 import warnings
 
+import torch
+from diffusers import DiffusionPipeline
 from huggingface_hub import CacheNotFound, scan_cache_dir
 
 from calibration.costs.batch import fit_batching
-from testbed.config import ModelConfig
-from testbed.meters import open_meter
+from testbed.config import ModelConfig, SweepConfig
+from testbed.engines import threads
+from testbed.engines.threads import Threads, using
+from testbed.engines.timing import time_batches
+from testbed.environment import environment
+from testbed.meters import AnyMeter, open_meter
 from testbed.models import memory
 from testbed.models.pipelines import WEIGHTS, open_pipeline, pick_device
-from testbed.stages.batch import time_batches
-from testbed.stages.executor import environment
+
+_MODEL = "embedded:edge"
+SIZES = (1, 2, 4, 8, 16)  # of the batches that are timed
+_ROUNDS = 4
 
 
-def print_report():
-    """Print device, libraries, meters, disk and embedded weights, and say what will be emulated or
-    modelled.
+def print_report() -> None:
+    """Print device, libraries, meters, disk and weights, and what will be emulated or modelled.
+
+    What takes seconds is told on stderr when it begins.
     """
     device = pick_device()
     for key, value in {"device": device, **environment(device)}.items():
-        print(f"{key + ':':12} {value}")
-    with warnings.catch_warnings(record=True) as said:
+        _print(key, str(value))
+    _tell("watching the energy counters for a second")
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        meter = open_meter(device)
-        found = about_meter(meter)
-    for line in [*(str(one.message) for one in said), *found]:
-        print(f"{'energy:':12} {line}")
-    print(f"{'free disk:':12} {shutil.disk_usage('.').free / 1e9:.0f} GB")
+        lines = about_meter(open_meter(device))
+    for line in [*(str(warning.message) for warning in caught), *lines]:
+        _print("energy", line)
+    _print("free disk", f"{shutil.disk_usage('.').free / 1e9:.0f} GB")
     if (room := memory.free(device)) is not None:
-        print(f"{'free memory:':12} {room / 1e9:.0f} GB on the device")
+        _print("free memory", f"{room / 1e9:.0f} GB on the device")
     for name, size in cached_models():
-        print(f"{'weights:':12} {name}, {size / 1e9:.1f} GB in the hub's cache")
+        _print("weights", f"{name}, {size / 1e9:.1f} GB in the hub's cache")
     for folder in sorted(path for path in WEIGHTS.glob("*") if path.is_dir()):
-        size = sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / 1e6
-        print(f"{'weights:':12} embedded:{folder.name}, {size:.1f} MB")
-    print(f"{'batching:':12} embedded:edge: {about_batches(device)}")
-    print(
-        f"{'emulated:':12} a user's device class scales time measured here by a published ratio (calibration/scenario/devices.py)"
+        size = sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
+        _print("weights", f"embedded:{folder.name}, {size / 1e6:.1f} MB")
+    pipeline, _ = open_pipeline(ModelConfig(_MODEL), device)
+    chosen = Threads.current()
+    if device.type == "cpu":
+        if not threads.asked_for():
+            _tell(f"timing steps of {_MODEL} on one thread and on all")
+            chosen = threads.choose(pipeline, SweepConfig().converged_batch, {})
+        _print("threads", about_threads(chosen))
+    _tell(f"timing batches of up to {max(SIZES)} on {_MODEL}, a few seconds")
+    with using(chosen.batched):
+        _print("batching", f"{_MODEL}: {about_batches(pipeline)}")
+    _print(
+        "emulated",
+        "a user's device class scales time measured here by a published ratio "
+        "(calibration/scenario/devices.py)",
     )
 
 
-def cached_models():
-    """[(hub id, bytes)] of the models in the hub's cache."""
+def _print(key: str, text: str) -> None:
+    print(f"{key + ':':12} {text}", flush=True)
+
+
+def _tell(text: str) -> None:
+    print(f"... {text}", file=sys.stderr, flush=True)
+
+
+def cached_models() -> list[tuple[str, int]]:
+    """Hub ids and bytes of the models in the hub's cache."""
     try:
-        found = scan_cache_dir().repos
+        repositories = scan_cache_dir().repos
     except CacheNotFound:
         return []
-    return sorted((one.repo_id, one.size_on_disk) for one in found if one.repo_type == "model")
-
-
-def about_batches(device, model="embedded:edge"):
-    """Whether batching helps on this machine, for ``model``; takes a few seconds."""
-    pipeline, _ = open_pipeline(ModelConfig(model), device)
-    timings = time_batches(
-        pipeline, ["a big red ball in the middle"], 3.0, [1, 2, 4, 8, 16], rounds=4
+    return sorted(
+        (repository.repo_id, repository.size_on_disk)
+        for repository in repositories
+        if repository.repo_type == "model"
     )
-    return fit_batching(**timings)["verdict"]
 
 
-def about_meter(meter):
+def about_threads(chosen: Threads) -> str:
+    """How many threads compute on this CPU, and why."""
+    waiting = os.environ.get("GOMP_SPINCOUNT")
+    why = "the environment asks for them" if threads.asked_for() else "the quicker ones now"
+    spin = f"; waiting ones spin {waiting} times" if waiting else ""
+    return (
+        f"{_MODEL}: {chosen.single} for an image alone, {chosen.batched} for batches, of "
+        f"{torch.get_num_threads()}: {why}{spin}"
+    )
+
+
+def about_batches(pipeline: DiffusionPipeline) -> str:
+    """Whether batching helps on this machine; takes a few seconds."""
+    timings = time_batches(pipeline, ["a big red ball in the middle"], 3.0, SIZES, _ROUNDS)
+    return fit_batching(timings.tick, timings.text, timings.decode, timings.memory).verdict
+
+
+def about_meter(meter: AnyMeter) -> list[str]:
     """Lines that say what ``meter`` reads, and what follows for energy; takes half a second."""
-    if meter.name is None:
+    if meter.name is None or meter.period is None:
         return [
-            "in records null; in results modelled (stated watts x time), and labelled so, from the scenario's watts"
+            "in records null; in results modelled (stated watts x time), and labelled so, from "
+            "the scenario's watts"
         ]
-    watts = meter.idle(seconds=max(0.5, 4 * meter.period), pause=0.0)
+    watts = meter.idle(seconds=max(0.5, 4 * (meter.period or 0.0)), pause=0.0)
     clock = "no clock frequency can be read: the law power = k f^3 is not tested"
     if meter.clock_hz:
         clock = f"the clock frequency is read, {meter.clock_hz / 1e9:.2f} GHz now"
-    updates = f"the counters are updated every {meter.period:.2g} s; single shorter images are null, their mean is measured"
-    idle = "idling: too short to tell" if watts is None else f"idling: {watts:.3g} W"
-    return [f"measured by {meter.name} ({', '.join(meter.counters())})", updates, idle, clock]
+    return [
+        f"measured by {meter.name} ({', '.join(meter.counters())})",
+        f"the counters are updated every {meter.period:.2g} s; single shorter images are null, "
+        "their mean is measured",
+        "idling: too short to tell" if watts is None else f"idling: {watts:.3g} W",
+        clock,
+    ]

@@ -1,205 +1,180 @@
-"""Generate images for a file of requests with one model: ``testbed generate``."""
+"""``testbed generate``: images for a file of requests, by one model."""
 
+import argparse
 import dataclasses
 import math
-import time
-import warnings
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from calibration.records.task import Task
-from calibration.serving.simulator import poisson
+from calibration.checks import is_whole
 from solver.inputs import InputError, read_lines
-from testbed.config import ModelConfig
-from testbed.engines.batched import CAP, BatchedEngine, Request
-from testbed.engines.networks import served
-from testbed.engines.stock import generate
-from testbed.meters import open_meter
-from testbed.models.pipelines import open_pipeline, pick_device
-from testbed.runs.store import RecordStore
-from testbed.stages.executor import environment
+from testbed.commands.parsing import add_verb, integer
 
-_FIELDS = {"id": str, "prompt": str, "seed": int, "steps": int}
+if TYPE_CHECKING:
+    from testbed.commands.parsing import Verbs
+
+ENGINES, ORDERS = ("stock", "batched"), ("first_come", "shortest")
+DTYPES = ("float32", "float16", "bfloat16")
+#: Requests in a batch.
+BATCH = 16
 
 
-def read_requests(path):
-    """Parse requests, one JSON object a line; raises :class:`InputError` naming file, line and
-    field.
+@dataclass(frozen=True)
+class ImageRequest:
+    """One line of a file of requests; ``arrival`` in seconds from the start.
+
+    ``guidance`` and ``arrival`` are None where the line does not say.
     """
-    requests = {}
-    for where, request in read_lines(path, [*_FIELDS, "guidance", "negative_prompt", "arrival"]):
-        for name, kind in _FIELDS.items():
-            value = request.get(name)
-            if not isinstance(value, kind) or isinstance(value, bool):
-                raise InputError(
-                    f"{where}: {name}: found {value!r}; allowed: {'text' if kind is str else 'a whole number'}"
-                )
-        if request["steps"] < 1 or not 0 <= request["seed"] < 2**63:
-            raise InputError(
-                f"{where}: steps {request['steps']}, seed {request['seed']}; allowed: steps of at least 1, seeds from 0"
-            )
-        if (
-            not request["id"]
-            or request["id"].startswith(".")
-            or "/" in request["id"]
-            or "\\" in request["id"]
-        ):
-            raise InputError(f"{where}: id: found {request['id']!r}; allowed: a plain file name")
-        if not isinstance(request.get("guidance", 1.0), (int, float)):
-            raise InputError(f"{where}: guidance: found {request['guidance']!r}; allowed: a number")
-        away = request.get("negative_prompt")
-        if away is not None and (not isinstance(away, str) or not away):
-            raise InputError(f"{where}: negative_prompt: found {away!r}; allowed: non-empty text")
-        arrival = request.get("arrival", 0)
-        if (
-            not isinstance(arrival, (int, float))
-            or isinstance(arrival, bool)
-            or not 0 <= arrival < math.inf
-        ):
-            raise InputError(f"{where}: arrival: found {arrival!r}; allowed: seconds of at least 0")
-        if request["id"] in requests:
-            raise InputError(f"{where}: id: '{request['id']}' is used twice")
-        requests[request["id"]] = request
-    return list(requests.values())
+
+    id: str
+    prompt: str
+    seed: int
+    steps: int
+    guidance: float | None = None
+    negative_prompt: str | None = None
+    arrival: float | None = None
+
+
+def add_parsers(verbs: "Verbs") -> None:
+    """Add ``testbed generate``."""
+    parser = add_verb(
+        verbs,
+        "generate",
+        _generate,
+        "generate images for JSONL requests",
+        "testbed generate --model embedded:edge requests.jsonl -o images",
+    )
+    parser.add_argument("--model", required=True, help="embedded:NAME, a folder, or a hub id")
+    parser.add_argument(
+        "requests",
+        type=Path,
+        help='one {"id", "prompt", "seed", "steps"} a line, optional "guidance", '
+        '"negative_prompt", "arrival" (s)',
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="stock",
+        help="stock (default): diffusers' own pipeline, one request at a time; "
+        "batched: all at once, step by step",
+    )
+    parser.add_argument(
+        "--batch",
+        type=integer(1),
+        metavar="N",
+        help=f"of --engine batched: requests in a batch at most (default: {BATCH})",
+    )
+    parser.add_argument(
+        "--order",
+        choices=ORDERS,
+        help="of --engine batched: who goes first (default: first_come)",
+    )
+    parser.add_argument(
+        "--arrivals",
+        type=float,
+        metavar="RATE",
+        help="let them arrive at RATE a second (Poisson) and wait for them",
+    )
+    parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    parser.add_argument("--device", default="auto")
+
+
+def _generate(args: argparse.Namespace) -> None:
+    if args.engine == "stock" and (args.batch or args.order):
+        raise InputError("--engine: found stock with --batch or --order; allowed: batched")
+    path = generate_all(
+        args.model,
+        args.requests,
+        args.output,
+        args.dtype,
+        args.device,
+        args.engine,
+        args.batch or BATCH,
+        args.order or "first_come",
+        args.arrivals,
+    )
+    print(path)
 
 
 def generate_all(
-    model,
-    path,
-    out,
-    dtype="float32",
-    device="auto",
-    engine="stock",
-    batch=CAP,
-    order="first_come",
-    rate=None,
-):
-    """Write ``out/<id>.png`` and one line in ``out/records.jsonl`` for each request; finished ones
-    are skipped.
+    model: str,
+    path: Path,
+    out: Path,
+    dtype: str = "float32",
+    device: str = "auto",
+    engine: str = "stock",
+    batch: int = BATCH,
+    order: str = "first_come",
+    rate: float | None = None,
+) -> Path:
+    """Make the image of each request in the file ``path``; returns the path of their records.
 
-    ``engine``: ``stock``, or ``batched`` in batches of up to ``batch`` and an ``order`` of
-    :data:`calibration.serving.simulator.ORDERS`; a pipeline that the step engine cannot serve falls
-    back to stock, said in a warning and the records. ``rate``: requests a second of a Poisson
-    stream, in place of the requests' own ``arrival``. Requests are waited for in real time; the
-    clock starts with the first that is not finished.
+    ``rate``: requests a second of a Poisson stream, in place of the requests' own ``arrival``. The
+    other arguments are those of :func:`testbed.stages.requests.serve_requests`. Raises
+    :class:`InputError` for wrong requests, before torch is loaded.
     """
     requests = read_requests(path)
     if rate is not None:
-        if any("arrival" in request for request in requests):
+        from calibration.serving.simulator import poisson
+
+        if any(request.arrival is not None for request in requests):
             raise InputError(f"{path}: arrival: found with --arrivals; allowed: one of the two")
-        for request, arrival in zip(requests, poisson(rate, len(requests), seed=0)):
-            request["arrival"] = float(arrival)
-    device = pick_device(device)
-    settings = ModelConfig(model=model, dtype=dtype)
-    pipeline, revision = open_pipeline(settings, device)
-    store = RecordStore(out, images="")
-    todo = []
-    for request in requests:
-        task = Task(
-            place="edge",
-            model=model,
-            revision=revision,
-            device=str(device),
-            dtype=dtype,
-            scheduler=type(pipeline.scheduler).__name__,
-            prompt=request["prompt"],
-            prompt_class="request",
-            seed=request["seed"],
-            steps=request["steps"],
-            guidance=float(request.get("guidance", settings.guidance)),
-            user=None,
-            purpose="user",
-            negative_prompt=request.get("negative_prompt"),
-        )
-        asked = task.to_dict()
-        if request["id"] not in store or store[request["id"]]["asked"] != asked:
-            wanted = Request(
-                task.prompt,
-                task.seed,
-                task.steps,
-                task.guidance,
-                float(request.get("arrival", 0.0)),
-                task.negative_prompt,
-            )
-            todo.append((request["id"], asked, wanted))
-    first = min((request.arrival for *_, request in todo), default=0.0)
-    coming = [dataclasses.replace(request, arrival=request.arrival - first) for *_, request in todo]
-    info, reason = environment(device), served(pipeline) if engine == "batched" else None
-    note = {} if reason is None else {"engine_note": f"fell back to stock: {reason}"}
+        arrivals = poisson(rate, len(requests), seed=0).tolist()
+        requests = [
+            dataclasses.replace(request, arrival=arrival)
+            for request, arrival in zip(requests, arrivals, strict=True)
+        ]
+    from testbed.stages.requests import serve_requests
 
-    def add(index, image, measured):
-        name, asked, _ = todo[index]
-        store.add(
-            {"id": name, "asked": asked, "measured": {**measured, **note}, "environment": info},
-            image,
-        )
-
-    if reason is not None:
-        warnings.warn(
-            f"the step engine cannot serve this pipeline, so the stock pipeline does: {reason}",
-            stacklevel=2,
-        )
-    if engine == "stock" or reason is not None:
-        for done in _one_by_one(pipeline, coming, device):
-            add(*done)
-        return store.path
-    with ThreadPoolExecutor(1) as writer:  # encoding a large image takes longer than a tick
-        writes = deque()
-        for done in BatchedEngine(pipeline, batch, order).run(coming):
-            writes.append(writer.submit(add, done.index, done.image, _shared(done)))
-            while writes and writes[0].done():
-                writes.popleft().result()
-        for write in writes:
-            write.result()
-    return store.path
+    return serve_requests(requests, model, out, dtype, device, engine, batch, order)
 
 
-def _shared(done):
-    """What was measured of a request served among others: its seconds of text, steps and decode are
-    those of calls that it shared with ``batch`` requests on average, ``time`` is all of its
-    service, and no meter can tell its energy from theirs: null.
+def read_requests(path: Path) -> list[ImageRequest]:
+    """The requests of a file, one JSON object a line.
+
+    Raises :class:`InputError` naming file, line and field.
     """
-    return {
-        "text_time": done.text_time,
-        "step_times": done.tick_times,
-        "decode_time": done.decode_time,
-        "time": done.service_time,
-        "energy_j": None,
-        "energy_parts_j": None,
-        "clock_hz": None,
-        "meter": None,
-        "batch": done.batch,
-        "engine": "batched",
-        **_times(done.arrival, done.joined, done.finished),
-    }
+    requests: dict[str, ImageRequest] = {}
+    names = [field.name for field in dataclasses.fields(ImageRequest)]
+    for where, values in read_lines(path, names):
+        _check(where, values)
+        request = ImageRequest(**values)
+        if request.id in requests:
+            raise InputError(f"{where}: id: '{request.id}' is used twice")
+        requests[request.id] = request
+    return list(requests.values())
 
 
-def _one_by_one(pipeline, requests, device):
-    """Each request by a call of the pipeline itself, in the order of their arrivals: ``(index,
-    image, measured)``.
-    """
-    meter, start = open_meter(device), time.perf_counter()
-    for index in sorted(range(len(requests)), key=lambda i: requests[i].arrival):
-        request = requests[index]
-        time.sleep(max(0.0, request.arrival - (time.perf_counter() - start)))
-        joined = time.perf_counter() - start
-        done = generate(
-            pipeline,
-            [request.prompt],
-            [request.seed],
-            request.steps,
-            request.guidance,
-            meter,
-            request.negative_prompt,
+def _check(where: str, values: Mapping[str, Any]) -> None:
+    """Raise :class:`InputError` for a field that is missing or wrong."""
+
+    def expect(name: str, good: bool, allowed: str) -> None:
+        if not good:
+            raise InputError(f"{where}: {name}: found {values.get(name)!r}; allowed: {allowed}")
+
+    for name in ("id", "prompt"):
+        expect(name, isinstance(values.get(name), str), "text")
+    for name in ("seed", "steps"):
+        expect(name, is_whole(values.get(name)), "a whole number")
+    if values["steps"] < 1 or not 0 <= values["seed"] < 2**63:
+        raise InputError(
+            f"{where}: steps {values['steps']}, seed {values['seed']}; "
+            "allowed: steps of at least 1, seeds from 0"
         )
-        times = _times(request.arrival, joined, time.perf_counter() - start)
-        yield index, done.images[0], {**done.measured(meter), "engine": "stock", **times}
+    name = values["id"]
+    plain = name and not name.startswith(".") and "/" not in name and "\\" not in name
+    expect("id", plain, "a plain file name")
+    expect("guidance", _number(values.get("guidance", 1.0)), "a number")
+    away = values.get("negative_prompt")
+    expect(
+        "negative_prompt", away is None or (isinstance(away, str) and away != ""), "non-empty text"
+    )
+    arrival = values.get("arrival", 0)
+    expect("arrival", _number(arrival) and 0 <= arrival < math.inf, "seconds of at least 0")
 
 
-def _times(arrival, joined, finished):
-    return {
-        "arrival": arrival,
-        "queue_time": joined - arrival,
-        "service_time": finished - joined,
-        "end_to_end_time": finished - arrival,
-    }
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,80 +1,145 @@
-"""What `testbed solve --compare`, `--sweep`, `--pareto` and `testbed figures` print and write."""
+"""``testbed solve``: an allocation of a problem, or a table of many."""
 
+import argparse
 import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from solver import METHODS, InputError, studies
-from solver.inputs import write_atomic
-from testbed import figures as paper
+import solver
+from solver import METHODS, InputError, Problem, studies
 from testbed import tables
-from testbed.figures import claims
+from testbed.commands.parsing import add_verb, integer
+
+if TYPE_CHECKING:
+    from testbed.commands.parsing import Verbs
 
 #: Values of one sweep, at most.
 MOST_VALUES = 10_000
 
 
-def compare(problem, solver, seed, csv):
-    """Print the table of all methods, and of ``solver`` if it is someone's own."""
-    others = [] if solver in METHODS else [solver]
-    rows = studies.compare(problem, others, first_seed=seed)
-    _show(
-        list(
-            tqdm(rows, desc="compare", total=len(METHODS) + 1 + len(others), delay=2, leave=False)
-        ),
-        csv,
-        "compare",
+def add_parsers(verbs: "Verbs") -> None:
+    """Add ``testbed solve``."""
+    parser = add_verb(
+        verbs,
+        "solve",
+        _solve,
+        "allocate places and steps",
+        "testbed solve problem.json -o allocation.json",
+    )
+    parser.add_argument("problem", type=Path)
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="allocation/1 JSON; not needed with --compare, --sweep or --pareto",
+    )
+    parser.add_argument(
+        "--solver",
+        default="exact",
+        help="exact (default), another one, or your own module:function; a wrong name lists them",
+    )
+    parser.add_argument(
+        "--seed",
+        type=integer(0),
+        help="of a method that draws; with --compare, random's first (default: 0)",
+    )
+    study = parser.add_mutually_exclusive_group()
+    study.add_argument("--compare", action="store_true", help="print a table of all methods")
+    study.add_argument(
+        "--sweep", metavar="KEY=START:STOP:STEP", help="print a table, e.g. edge_budget=100:500:50"
+    )
+    study.add_argument(
+        "--pareto",
+        action="store_true",
+        help="print the front of time, energy, error and utility over the weights",
+    )
+    parser.add_argument(
+        "--csv", type=Path, help="write the table as CSV, and its plot beside it as .svg"
     )
 
 
-def sweep(problem, text, solver, settings, csv):
+def _solve(args: argparse.Namespace) -> None:
+    _check(args)
+    problem = Problem.load(args.problem)
+    settings = {} if args.seed is None else {"seed": args.seed}
+    if args.output:
+        allocation = solver.solve(problem, args.solver, **settings)
+        allocation.save(args.output)
+        print(
+            f"{allocation.solver}: {allocation.status}, objective {allocation.objective:.6g}, "
+            f"{sum(allocation.offload)} of {len(allocation.offload)} users on the edge, "
+            f"{allocation.edge_steps_used} edge steps, {allocation.seconds:.3g} s -> {args.output}"
+        )
+    if args.compare:
+        compare(problem, args.solver, args.seed or 0, args.csv)
+    elif args.sweep:
+        sweep(problem, args.sweep, args.solver, settings, args.csv)
+    elif args.pareto:
+        pareto(problem, args.csv)
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raise :class:`InputError` for arguments that do not go together."""
+    studied = args.compare or args.sweep or args.pareto
+    if not studied and not args.output:
+        raise InputError(
+            "-o: is missing; allowed: a file for the allocation, "
+            "or one of --compare, --sweep, --pareto"
+        )
+    if args.output and (args.sweep or args.pareto):
+        raise InputError(
+            f"-o: found '{args.output}' with --sweep or --pareto, which give no single allocation; "
+            "allowed: --csv"
+        )
+    if args.csv and not studied:
+        raise InputError("--csv: allowed only with --compare, --sweep or --pareto")
+    if args.csv and args.csv.suffix != ".csv":
+        raise InputError(
+            f"--csv: found '{args.csv}'; allowed: a name that ends in .csv (its plot ends in .svg)"
+        )
+    if args.pareto and (args.solver != "exact" or args.seed is not None):
+        raise InputError(
+            "--pareto: found --solver or --seed; allowed: neither, as the front is of proven optima"
+        )
+
+
+def compare(problem: Problem, method: str, seed: int, csv: Path | None) -> None:
+    """Print the table of all methods, and of ``method`` if it is someone's own."""
+    others = [] if method in METHODS else [method]
+    rows = studies.compare(problem, others, first_seed=seed)
+    count = len(METHODS) + 1 + len(others)
+    _show(list(tqdm(rows, desc="compare", total=count, delay=2, leave=False)), csv, "compare")
+
+
+def sweep(
+    problem: Problem, text: str, method: str, settings: dict[str, Any], csv: Path | None
+) -> None:
     """Print the table of a sweep, ``KEY=START:STOP:STEP``."""
     key, values = steps_of(text)
-    rows = studies.sweep(problem, key, values, solver, **settings)
+    rows = studies.sweep(problem, key, values, method, **settings)
     _show(list(tqdm(rows, desc=key, total=len(values), delay=2, leave=False)), csv, "sweep")
 
 
-def pareto(problem, csv):
+def pareto(problem: Problem, csv: Path | None) -> None:
     """Print the Pareto front over the weights, and how many were tried."""
     tried = list(studies.weightings(problem))
-    rows = list(
-        tqdm(studies.optima(problem, tried), desc="pareto", total=len(tried), delay=2, leave=False)
-    )
+    optima = studies.optima(problem, tried)
+    rows = list(tqdm(optima, desc="pareto", total=len(tried), delay=2, leave=False))
     front = studies.pareto(rows)
     _show(front, csv, "pareto")
     print(
-        f"{len(tried)} weightings tried, {len(front)} different optima that none of the others beats"
+        f"{len(tried)} weightings tried, {len(front)} different optima "
+        "that none of the others beats"
     )
 
 
-def figures(out, seeds, chosen, grid=paper.GRID, budgets=paper.BUDGETS):
-    """Write the paper's figures and claims into the folder ``out``, and print the table of the
-    claims and the paths.
-    """
-    from testbed.figures import plots
+def steps_of(text: str) -> tuple[str, list[int | float]]:
+    """``KEY=START:STOP:STEP`` as the key and its values, with ``STOP`` if a step meets it.
 
-    rows = []
-    for method, some in tqdm(claims.to_check(chosen, grid), desc="figures", unit="set"):
-        rows += claims.check(method, some, seeds, budgets)
-    table = claims.summary(rows, chosen)
-    print(tables.text(claims.by_method(table), widest=50))
-    written = [out / "claims.csv", out / "claims.md"]
-    tables.write_csv(written[0], rows)
-    write_atomic(written[1], claims.markdown(table, chosen, seeds, grid))
-    for name, values in (
-        ("fig1", list(paper.fig1(chosen, seeds, budgets))),
-        ("fig2", list(paper.fig2(chosen, budgets))),
-    ):
-        paths = [out / f"{name}{suffix}" for suffix in (".csv", ".svg", ".png")]
-        tables.write_csv(paths[0], values)
-        getattr(plots, name)(values, paths[1:])
-        written += paths
-    print(*written, sep="\n")
-
-
-def steps_of(text):
-    """``KEY=START:STOP:STEP`` -> the key and its values, ``STOP`` included if a step meets it.
-    InputError for anything else.
+    Raises :class:`InputError` for anything else.
     """
     key, _, spec = text.partition("=")
     try:
@@ -89,7 +154,7 @@ def steps_of(text):
     return key, [int(value) if value.is_integer() else value for value in values]
 
 
-def _show(rows, csv, kind):
+def _show(rows: Sequence[studies.Row], csv: Path | None, kind: str) -> None:
     """Print the table and below it the notes; write ``csv`` and its plot beside it."""
     print(
         tables.text(

@@ -1,3 +1,3 @@
-"""What makes images: diffusers' own pipeline, and the step engine that serves requests of any step
-counts in one batch.
+"""What makes images: diffusers' own pipeline, and continuous batching of requests that differ in
+their step counts.
 """

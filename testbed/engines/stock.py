@@ -1,47 +1,58 @@
-"""Generate images through diffusers' own pipeline, timing the stages: text, each step, decode."""
+"""Generate images through diffusers' own pipeline, and time its parts: text, each step, decode."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from diffusers import DiffusionPipeline
+from numpy.typing import NDArray
+
+from calibration.records.record import Measured
+from testbed.meters import AnyMeter
 
 
 @dataclass(frozen=True)
 class Generated:
     """One call of a pipeline and what it cost. Times in seconds; ``energy_j`` in joules, ``None``
-    without a meter.
+    where none were measured.
     """
 
-    images: np.ndarray  # uint8, (prompts, height, width, 3)
+    images: NDArray[np.uint8]  # (prompts, height, width, 3)
     text_time: float
     step_times: list[float]
     decode_time: float
     energy_j: float | None
 
     @property
-    def time(self):
+    def time(self) -> float:
+        """Seconds of the whole call."""
         return self.text_time + sum(self.step_times) + self.decode_time
 
-    def measured(self, meter):
-        """The call's times and energy as a record holds them, ``batch`` images together; ``meter``
-        has just given the energy.
-        """
-        return {
-            "text_time": self.text_time,
-            "step_times": self.step_times,
-            "decode_time": self.decode_time,
-            "time": self.time,
-            "energy_j": self.energy_j,
-            "energy_parts_j": meter.parts_j,
-            "clock_hz": meter.clock_hz,
-            "meter": meter.name,
-            "batch": len(self.images),
-        }
+    def measured(self, meter: AnyMeter) -> Measured:
+        """The call's times and energy as a record holds them; ``meter`` has just measured it."""
+        return Measured(
+            text_time=self.text_time,
+            step_times=tuple(self.step_times),
+            decode_time=self.decode_time,
+            time=self.time,
+            energy_j=self.energy_j,
+            energy_parts_j=meter.parts_j,
+            clock_hz=meter.clock_hz,
+            meter=meter.name,
+            batch=len(self.images),
+        )
 
 
-def synchronised_clock(device):
-    """Seconds on a monotonic clock, read after the device has finished what was asked of it."""
+def to_uint8(pixels: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Pixels in [0, 1] as the nearest of 256 levels."""
+    return (pixels * 255).round().clip(0, 255).astype(np.uint8)
+
+
+def synchronised_clock(device: torch.device) -> float:
+    """Seconds on a monotonic clock, read after ``device`` has finished what was asked of it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -49,23 +60,31 @@ def synchronised_clock(device):
     return time.perf_counter()
 
 
-def generate(pipeline, prompts, seeds, steps, guidance, meter, negative_prompt=None):
-    """Run ``pipeline`` once for a list of prompts; each image's noise comes from its own seed
+def generate(
+    pipeline: DiffusionPipeline,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    steps: int,
+    guidance: float,
+    meter: AnyMeter,
+    negative_prompt: str | None = None,
+) -> Generated:
+    """Call ``pipeline`` once for all ``prompts``. The noise of an image comes from its own seed
     alone, drawn on the CPU.
 
-    The text stage lasts until the denoiser is first called, the steps are split by diffusers' own
-    callback, the rest is the decode. Returns a :class:`Generated`.
+    Text encoding lasts until the denoiser is first called, diffusers' own callback ends each step,
+    and the rest is decoding.
     """
     device = pipeline._execution_device  # with offload, pipeline.device is where the weights wait
     denoiser = getattr(pipeline, "unet", None) or pipeline.transformer
     away = {"negative_prompt": [negative_prompt] * len(prompts)} if negative_prompt else {}
-    marks = []
+    marks: list[float] = []
 
-    def first_call(*_):
+    def first_call(*_: Any) -> None:
         if not marks:
             marks.append(synchronised_clock(device))
 
-    def step_end(_pipeline, _step, _timestep, kwargs):
+    def step_end(_pipeline: Any, _step: int, _timestep: Any, kwargs: dict[str, Any]) -> Any:
         marks.append(synchronised_clock(device))
         return kwargs
 
@@ -86,6 +105,7 @@ def generate(pipeline, prompts, seeds, steps, guidance, meter, negative_prompt=N
         energy_j = meter.stop()
     finally:
         hook.remove()
-    images = (result.images * 255).round().clip(0, 255).astype(np.uint8)
-    step_times = [b - a for a, b in zip(marks, marks[1:])]
-    return Generated(images, marks[0] - start, step_times, end - marks[-1], energy_j)
+    step_times = [after - before for before, after in zip(marks, marks[1:])]
+    return Generated(
+        to_uint8(result.images), marks[0] - start, step_times, end - marks[-1], energy_j
+    )

@@ -1,29 +1,36 @@
-"""Plots of the paper's figures, sweeps, Pareto fronts and comparisons, from the rows of their
-tables. Neither pyplot nor a display.
-"""
+"""Plots of the paper's figures, and of sweeps, Pareto fronts and comparisons of methods."""
 
 import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from solver.inputs import write_atomic
-from testbed.report.plots import STYLE
+from solver.studies import Row
+from testbed.figures.lines import Fig1Row, Fig2Row
+from testbed.plot_style import GREY, STYLE
 from testbed.tables import heading
 
-#: Okabe and Ito's colours, told apart by the colour-blind; markers and dashes tell them apart in
-#: print.
-LOOKS = [
+#: Okabe and Ito's colours, which the colour-blind can tell apart; in print, markers and dashes do.
+LOOKS: list[dict[str, Any]] = [
     {"color": "#000000", "marker": "o", "linestyle": "-"},
     {"color": "#0072b2", "marker": "s", "linestyle": (0, (5, 1.5))},
     {"color": "#d55e00", "marker": "^", "linestyle": (0, (3, 1.2, 1, 1.2))},
     {"color": "#009e73", "marker": "D", "linestyle": (0, (1.2, 1.2))},
 ]
-GREY = {"color": "#8a939e", "linewidth": 1.2}
 BUDGET = "edge budget $S_e^{max}$, steps"
-FIG1 = {"time": "(a) total time $T$, s", "accuracy": "(b) mean accuracy $1-\\epsilon$", "energy": "(c) total energy $E$, J"}
+FIG1 = {
+    "time": "(a) total time $T$, s",
+    "accuracy": "(b) mean accuracy $1-\\epsilon$",
+    "energy": "(c) total energy $E$, J",
+}
 METHOD_TITLES = {
     "exact": "proven optimum",
     "paper": "the paper's algorithm\nfrom $a=\\frac{1}{2}$",
@@ -31,59 +38,77 @@ METHOD_TITLES = {
 }
 
 
-def fig1(rows, paths):
-    """Fig. 1 (a)-(c): a row of panels for each method, a line for each weighting, random as mean
-    and 5 to 95 % band.
-    """
-    methods = [name for name in METHOD_TITLES if any(row["method"] == name for row in rows)]
-    weightings = list(dict.fromkeys(row["weighting"] for row in rows if row["method"] != "random"))
-    random = [row for row in rows if row["method"] == "random"]
+def fig1(rows: Sequence[Fig1Row], paths: Iterable[Path]) -> None:
+    """Fig. 1 (a)-(c): a row of panels for each method, a line for each weighting.
 
-    def draw(figure):
+    Random's mean and its 5 to 95 % band stand behind each.
+    """
+    methods = [name for name in METHOD_TITLES if any(row.method == name for row in rows)]
+    weightings = list(dict.fromkeys(row.weighting for row in rows if row.method != "random"))
+    random = [row for row in rows if row.method == "random"]
+    budgets = _values(random, "edge_budget")
+
+    def draw(figure: Figure) -> None:
         grid = figure.subplots(len(methods), len(FIG1), sharex=True, sharey="col", squeeze=False)
         for panels, method in zip(grid, methods, strict=True):
             for axes, (quantity, label) in zip(panels, FIG1.items(), strict=True):
-                budget, low, high = (_column(random, name) for name in ("edge_budget", f"{quantity}_low", f"{quantity}_high"))
-                axes.fill_between(budget, low, high, color=GREY["color"], alpha=0.25, linewidth=0, label="random, 5 to 95 %")
-                axes.plot(budget, _column(random, quantity), **GREY, label="random, mean")
+                low, high = (_values(random, f"{quantity}_{end}") for end in ("low", "high"))
+                axes.fill_between(
+                    budgets,
+                    low,
+                    high,
+                    color=GREY,
+                    alpha=0.25,
+                    linewidth=0,
+                    label="random, 5 to 95 %",
+                )
+                mean = _values(random, quantity)
+                axes.plot(budgets, mean, color=GREY, linewidth=1.2, label="random, mean")
                 for look, weighting in zip(LOOKS, weightings, strict=True):
-                    some = [row for row in rows if (row["method"], row["weighting"]) == (method, weighting)]
-                    _line(axes, some, quantity, look, weighting)
+                    line = [
+                        row for row in rows if (row.method, row.weighting) == (method, weighting)
+                    ]
+                    _line(axes, budgets, _values(line, quantity), look, weighting)
                 axes.set_ylabel(label)
             panels[1].set_title(METHOD_TITLES[method].replace("\n", " "), fontsize=9)
         for axes in grid[-1]:
             axes.set_xlabel(BUDGET)
-        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
 
     save(paths, draw, 9.5, 0.5 + 2.3 * len(methods))
 
 
-def fig2(rows, paths):
+def fig2(rows: Sequence[Fig2Row], paths: Iterable[Path]) -> None:
     """Fig. 2: a panel for each method, a line for each S_0^max."""
-    methods = [name for name in METHOD_TITLES if any(row["method"] == name for row in rows)]
+    methods = [name for name in METHOD_TITLES if any(row.method == name for row in rows)]
+    limits = sorted({row.local_max_steps for row in rows})
 
-    def draw(figure):
+    def draw(figure: Figure) -> None:
         panels = figure.subplots(1, len(methods), sharey=True, squeeze=False)[0]
         for axes, method in zip(panels, methods, strict=True):
-            for look, steps in zip(LOOKS[1:], sorted({row["local_max_steps"] for row in rows}), strict=True):
-                some = [row for row in rows if (row["method"], row["local_max_steps"]) == (method, steps)]
-                _line(axes, some, "objective", look, f"$S_0^{{max}}$ = {steps}")
+            for look, steps in zip(LOOKS[1:], limits, strict=True):
+                line = [row for row in rows if (row.method, row.local_max_steps) == (method, steps)]
+                budgets, objective = _values(line, "edge_budget"), _values(line, "objective")
+                _line(axes, budgets, objective, look, f"$S_0^{{max}}$ = {steps}")
             axes.set_title(METHOD_TITLES[method], fontsize=9)
             axes.set_xlabel(BUDGET)
         panels[0].set_ylabel("objective, eq. (8)")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
 
     save(paths, draw, 9.5, 3.4)
 
 
-def sweep(rows, paths):
-    """A panel for each quantity of a sweep against its key, the first column."""
+def sweep(rows: Sequence[Row], paths: Iterable[Path]) -> None:
+    """A panel for each quantity of a :func:`solver.studies.sweep` against its first column."""
     key, *names = [name for name in rows[0] if name not in ("note", "edge_steps", "users_on_edge")]
-    good = [row for row in rows if row["objective"] is not None]
+    feasible = [row for row in rows if row["objective"] is not None]
 
-    def draw(figure):
+    def draw(figure: Figure) -> None:
+        values = _column(feasible, key)
         for axes, name in zip(figure.subplots(2, 3, sharex=True).flat, names, strict=True):
-            _line(axes, good, name, LOOKS[1] | {"linestyle": "-"}, key)
+            _line(axes, values, _column(feasible, name), LOOKS[1] | {"linestyle": "-"}, key)
             axes.set_ylabel(heading(name))
             if axes.get_subplotspec().is_last_row():
                 axes.set_xlabel(key)
@@ -91,14 +116,23 @@ def sweep(rows, paths):
     save(paths, draw, 9.5, 4.6)
 
 
-def pareto(rows, paths):
-    """Three views of the front: time, energy, error against one another, coloured by utility."""
+def pareto(rows: Sequence[Row], paths: Iterable[Path]) -> None:
+    """Three views of the front: time, energy and error against one another, coloured by utility."""
 
-    def draw(figure):
+    def draw(figure: Figure) -> None:
         panels = figure.subplots(1, 3)
-        for axes, (x, y) in zip(panels, (("time", "error"), ("energy", "error"), ("time", "energy")), strict=True):
-            places, utility = (_column(rows, x), _column(rows, y)), _column(rows, "utility")
-            points = axes.scatter(*places, c=utility, cmap="cividis", edgecolor="black", linewidth=0.4, s=26)
+        utility = _column(rows, "utility")
+        pairs = (("time", "error"), ("energy", "error"), ("time", "energy"))
+        for axes, (x, y) in zip(panels, pairs, strict=True):
+            points = axes.scatter(
+                _column(rows, x),
+                _column(rows, y),
+                c=utility,
+                cmap="cividis",
+                edgecolor="black",
+                linewidth=0.4,
+                s=26,
+            )
             axes.set_xlabel(heading(x))
             axes.set_ylabel(heading(y))
         figure.colorbar(points, ax=panels, label="utility")
@@ -106,15 +140,28 @@ def pareto(rows, paths):
     save(paths, draw, 9.5, 3.0)
 
 
-def compare(rows, paths):
-    """Each method's gap to the optimum, with random's deviation, and its seconds."""
-    deviation = {row["solver"].removesuffix(", deviation"): row["gap"] for row in rows if row["solver"].endswith(", deviation")}
-    shown = [row for row in rows if row["objective"] is not None and not row["solver"].endswith(", deviation")]
+def compare(rows: Sequence[Row], paths: Iterable[Path]) -> None:
+    """Each method's gap to the optimum, for random with its standard deviation, and its seconds."""
+    deviations = {
+        row["solver"].removesuffix(", deviation"): 100 * row["gap"]
+        for row in rows
+        if row["solver"].endswith(", deviation")
+    }
+    shown = [
+        row
+        for row in rows
+        if row["objective"] is not None and not row["solver"].endswith(", deviation")
+    ]
     names = [row["solver"].removesuffix(", mean") for row in shown]
 
-    def draw(figure):
+    def draw(figure: Figure) -> None:
         gap, seconds = figure.subplots(1, 2, sharey=True)
-        bars = gap.barh(names, 100 * _column(shown, "gap"), color=LOOKS[1]["color"], xerr=[100 * deviation.get(name, 0) for name in names])
+        bars = gap.barh(
+            names,
+            100 * _column(shown, "gap"),
+            color=LOOKS[1]["color"],
+            xerr=[deviations.get(name, 0) for name in names],
+        )
         gap.bar_label(bars, fmt="{:.2g}", padding=3)
         gap.margins(x=0.12)
         gap.set_xlabel("gap to the optimum, %")
@@ -126,25 +173,37 @@ def compare(rows, paths):
     save(paths, draw, 8.0, 0.9 + 0.26 * len(shown))
 
 
-def _line(axes, rows, name, look, label):
-    x = _column(rows, next(iter(rows[0])))
-    axes.plot(x, _column(rows, name), **look, label=label, markersize=4, markeredgecolor="white", markeredgewidth=0.4)
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+def save(
+    paths: Iterable[Path], draw: Callable[[Figure], None], width: float, height: float
+) -> None:
+    """Write a figure of ``width`` × ``height`` inches, filled by ``draw``, to each of ``paths``.
 
-
-def _column(rows, name):
-    return np.array([row[name] for row in rows], dtype=float)
-
-
-def save(paths, draw, width, height):
-    """Write a figure of ``width`` x ``height`` inches, filled by ``draw(figure)``, to each of
-    ``paths``; the suffix is the format.
+    The suffix of a path is the format.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure)
         for path in paths:
             buffer = io.BytesIO()
-            svg = path.suffix == ".svg"
-            figure.savefig(buffer, format=path.suffix[1:], dpi=150, metadata={"Date": None, "Creator": None} if svg else None)
+            undated = {"Date": None, "Creator": None} if path.suffix == ".svg" else None
+            figure.savefig(buffer, format=path.suffix[1:], dpi=150, metadata=undated)
             write_atomic(path, buffer.getvalue())
+
+
+def _line(
+    axes: Axes,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    look: Mapping[str, Any],
+    label: str,
+) -> None:
+    axes.plot(x, y, **look, label=label, markersize=4, markeredgecolor="white", markeredgewidth=0.4)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+
+
+def _values(rows: Sequence[Fig1Row] | Sequence[Fig2Row], name: str) -> NDArray[np.float64]:
+    return np.array([getattr(row, name) for row in rows], dtype=float)
+
+
+def _column(rows: Sequence[Row], name: str) -> NDArray[np.float64]:
+    return np.array([row[name] for row in rows], dtype=float)

@@ -1,69 +1,77 @@
-"""What each metric of a profile is: enough to tell whether values that were measured elsewhere can
-be compared with these.
-"""
+"""What each metric of a profile is, so that values measured elsewhere can be compared with it."""
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 
-from testbed.metrics.distances import CMMD_WIDTH
+from calibration.profiles.profile import MetricDefinition, Metrics
+from calibration.records.task import ModelSpec
+from testbed.config import Config
+from testbed.data.prompts import FilePrompts, ScenePrompts
+from testbed.metrics.kernels import CMMD_WIDTH
+from testbed.metrics.quality import QualityModels
+from testbed.metrics.reference import References
 
-INTERVAL = "95 %, of the expected distance of as many images of other prompts to this reference, by a jackknife over prompts"
+INTERVAL = (
+    "95 %, of the expected distance of as many images of other prompts to this reference, "
+    "by a jackknife over prompts"
+)
 
 
-def metrics(testbed, reference):
-    """The ``metrics`` of ``profiles/1``. ``reference``: as
-    :meth:`testbed.stages.rig.Testbed.given_reference` gives it.
+def metrics(
+    config: Config,
+    prompts: ScenePrompts | FilePrompts,
+    quality: QualityModels,
+    references: References,
+    edge: ModelSpec | None,
+) -> Metrics:
+    """The definitions of the metrics of a calibration; ``edge``: its model there, if any.
 
     What a path or an id names is also told by its content (``..._sha256``, 12 digits), which is the
     same on every machine.
     """
-    config, sweep, edge, pool = (
-        testbed.config.quality,
-        testbed.config.sweep,
-        testbed.models.get("edge"),
-        testbed.prompts,
+    pool = [prompts.calibration(name, prompts.available(name)) for name in prompts.classes]
+    error = MetricDefinition(
+        name="relative distance to the converged sample",
+        converged_steps=config.sweep.converged_steps,
+        noise=config.sweep.noise,
+        prompts=config.prompts,
+        prompts_sha256=_sha256(pool),
     )
-    prompts = {
-        "prompts": testbed.config.prompts,
-        "prompts_sha256": _sha256(
-            [pool.calibration(name, pool.available(name)) for name in pool.classes]
+    utility = MetricDefinition(
+        name="rescaled CLIP score",
+        model=config.quality.clip,
+        model_sha256=quality.clip.fingerprint,
+        prompts=config.prompts,
+        prompts_sha256=error.prompts_sha256,
+    )
+    # images are made in any order
+    captions = [sorted(reference.captions) for reference in references.values()]
+    model = None
+    if config.quality.reference == "converged" and edge is not None:
+        model = edge.revision or edge.model
+    frechet = MetricDefinition(
+        extractor=quality.extractor.definition,
+        extractor_sha256=quality.extractor.fingerprint,
+        reference=config.quality.reference,
+        reference_size=len(captions[0]),
+        reference_sha256=_sha256(captions),
+        reference_model=model,
+        interval=INTERVAL,
+    )
+    return Metrics(
+        error=error,
+        utility=utility,
+        frechet=frechet,
+        kid=replace(frechet, name="kernel distance, squared MMD with a cubic kernel, unbiased"),
+        cmmd=replace(
+            frechet,
+            name=f"1000 × squared MMD with a Gaussian kernel of σ = {CMMD_WIDTH:g} on features of "
+            "length 1, unbiased",
         ),
-    }
-    captions = [sorted(one.captions) for one in reference.values()]  # images are made in any order
-    compared = {
-        "extractor": testbed.extractor.definition,
-        "extractor_sha256": testbed.extractor.fingerprint,
-        "reference": config.reference,
-        "reference_size": len(captions[0]),
-        "reference_sha256": _sha256(captions),
-        **(
-            {"reference_model": edge["revision"] or edge["model"]}
-            if config.reference == "converged"
-            else {}
-        ),
-        "interval": INTERVAL,
-    }
-    return {
-        "error": {
-            "name": "relative distance to the converged sample",
-            "converged_steps": sweep.converged_steps,
-            "noise": sweep.noise,
-            **prompts,
-        },
-        "utility": {
-            "name": "rescaled CLIP score",
-            "model": config.clip,
-            "model_sha256": testbed.clip.fingerprint,
-            **prompts,
-        },
-        "frechet": compared,
-        "kid": {"name": "kernel distance, squared MMD with a cubic kernel, unbiased", **compared},
-        "cmmd": {
-            "name": f"1000 × squared MMD with a Gaussian kernel of σ = {CMMD_WIDTH:g} on features of length 1, unbiased",
-            **compared,
-        },
-    }
+    )
 
 
-def _sha256(texts):
+def _sha256(texts: Sequence[Sequence[str]]) -> str:
     """Twelve hex digits of lists of texts."""
     return hashlib.sha256(repr(texts).encode()).hexdigest()[:12]

@@ -1,170 +1,123 @@
-"""Distances between a set of generated images and a reference set, on extracted features, each with
-an interval.
+"""Distances between generated images and a reference set, on extracted features, with intervals.
 
 An interval says where the expected distance to *this* reference lies, for as many images as there
-were, had other prompts been drawn. It is a delete-group jackknife over prompts (:func:`_interval`),
-because prompts are the independent observations, and because a bootstrap does not fit: a prompt
-drawn twice adds an image but nothing to the rank of the covariance, so a resampled Fréchet distance
-lies above the original one by about its bias again. The jackknife only looks at *differences*
-between samples of one and the same size, all of different prompts, in which that bias cancels; for
-any symmetric statistic its variance is on average not too small (Efron and Stein, 1981). Where a
-Fréchet distance without the bias of its sample size is wanted, :meth:`Reference.frechet`
-extrapolates to it.
+were, had other prompts been drawn (:mod:`testbed.metrics.jackknife`). A Fréchet distance has a bias
+that falls with the number of images; :meth:`ReferenceDistances.frechet` extrapolates to the value
+without it.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.stats import t as student
-from torchmetrics.image.kid import poly_kernel
+from numpy.typing import NDArray
+from torchmetrics.image.fid import FrechetInceptionDistance
 
+from calibration.profiles.profile import DistancePoint, Extrapolated
 from solver.inputs import InputError
-from testbed.metrics.quality import frechet
+from testbed.metrics.extractor import Features
+from testbed.metrics.jackknife import GROUPS, PromptGroups, interval
+from testbed.metrics.kernels import Array, Kernel, diagonal, gaussian, polynomial, sums
 
-GROUPS = 20  # at most, of prompts deleted together
-BLOCKS = (1, 2, 3, 4)  # disjoint parts of the images, whose Fréchet distances are extrapolated
-# images for each feature, below which they are not: the smallest part then has twice as many images
-# as features
+#: Into how many disjoint parts the images are divided, whose Fréchet distances are extrapolated.
+BLOCKS = (1, 2, 3, 4)
+#: Images for each feature that an extrapolation takes: the smallest part then has twice as many
+#: images as there are features.
 LEAST_PER_FEATURE = 8
-CMMD_SCALE, CMMD_WIDTH = 1000.0, 10.0  # as published with it
-_ROWS = 1024  # of a kernel matrix at a time
+#: What the published CMMD multiplies with.
+CMMD_SCALE = 1000.0
 
 
-class Estimate(NamedTuple):
-    """A distance, its 95 % interval (None with fewer than 3 prompts) and the number of images it is
-    from.
+@dataclass(frozen=True)
+class DistanceEstimate:
+    """A distance of ``n`` images and its 95 % interval (None with fewer than 3 prompts).
+
+    The other fields are those of a Fréchet distance; see
+    :class:`calibration.profiles.profile.DistancePoint`.
     """
 
     value: float
     low: float | None
     high: float | None
     n: int
+    carried: bool | None = None
+    note: str | None = None
+    infinity: Extrapolated | None = None
+    infinity_note: str | None = None
+
+    def at(self, steps: int) -> DistancePoint:
+        """The distance as a profile holds it, of images with ``steps`` steps."""
+        return DistancePoint(steps, **vars(self))
 
 
-class _Groups:
-    """Prompts dealt at random into at most ``GROUPS`` groups of equally many; those left over
-    belong to none.
+def frechet(features: Features, reference: Features) -> float:
+    """Fréchet distance between two feature sets, (n, width) and (m, width), by torchmetrics.
 
-    ``of``: for each image its group, ``count`` for none; ``place``: the place of its prompt in the
-    random order; ``prompts``: how many; ``size``: prompts in a group.
+    It is biased upward at small n: compare it only at equal n, with the same extractor and
+    reference.
     """
-
-    def __init__(self, prompts):
-        names, index = np.unique(np.asarray(prompts), return_inverse=True)
-        self.prompts = len(names)
-        self.size = -(-self.prompts // GROUPS)
-        self.count = self.prompts // self.size
-        self.place = np.random.default_rng(0).permutation(self.prompts)[index]
-        self.of = np.minimum(self.place // self.size, self.count)
-
-
-def _interval(value, deleted, groups):
-    """Student interval about ``value`` from its values with each of the groups deleted.
-
-    For an average over P prompts and groups of k, the sd of the deleted values over P - k, times (P
-    - k) / √(k P), is exactly the standard error; with k = 1 this is the ordinary jackknife.
-    """
-    if groups.prompts < 3:
-        return None, None
-    kept = groups.prompts - groups.size
-    half = (
-        student.ppf(0.975, groups.count - 1)
-        * np.std(deleted, ddof=1)
-        * kept
-        / np.sqrt(groups.size * groups.prompts)
-    )
-    return float(value - half), float(value + half)
+    if len(features) < 2 or len(reference) < 2:
+        raise InputError(
+            f"frechet: found {len(features)} and {len(reference)} images; "
+            "at least 2 of each are needed"
+        )
+    # every process has all features already
+    metric = FrechetInceptionDistance(_Identity(features.shape[1]), sync_on_compute=False)
+    metric.update(torch.from_numpy(reference), real=True)
+    metric.update(torch.from_numpy(features), real=False)
+    return float(metric.compute())
 
 
-def shortage(n, m, width):
-    """Why ``n`` images and ``m`` of the reference cannot carry a Fréchet distance over ``width``
-    features, or None if they can.
+def shortage(n: int, m: int, width: int) -> str | None:
+    """Why ``n`` images and ``m`` of the reference do not support a Fréchet distance, else None.
 
-    A covariance of no more images than features has not full rank, and the distance has more of
-    bias in it than of distance.
+    A covariance of no more images than the ``width`` features has not full rank, and the distance
+    has more of bias in it than of distance.
     """
     few = [
         f"{count} {what}"
         for count, what in ((n, "images"), (m, "reference images"))
         if count <= width
     ]
+    if not few:
+        return None
     return (
-        f"{' and '.join(few)} cannot carry a Fréchet distance over {width} features; needed: more than {width}"
-        if few
-        else None
+        f"{' and '.join(few)} cannot carry a Fréchet distance over {width} features; "
+        f"needed: more than {width}"
     )
 
 
-def polynomial(a, b):
-    """The kernel of KID, (a · b / width + 1)³, by torchmetrics; shape (len(a), len(b))."""
-    return poly_kernel(torch.from_numpy(a), torch.from_numpy(b)).numpy()
+class ReferenceDistances:
+    """The distances of feature sets to a reference, ``features`` of shape (m, width).
 
-
-def gaussian(a, b):
-    """The kernel of CMMD, exp(-|a - b|² / 2σ²) with σ = 10, of features scaled to length 1; shape
-    (len(a), len(b)).
-    """
-    a, b = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (a, b))
-    return np.exp((a @ b.T - 1) / CMMD_WIDTH**2)
-
-
-def _sums(kernel, a, b, left, right):
-    """Sums of the kernel over groups: ``leftᵀ k(a, b) right`` for indicators (n, groups), without
-    holding all of k.
-    """
-    return sum(
-        left[i : i + _ROWS].T @ (kernel(a[i : i + _ROWS], b) @ right)
-        for i in range(0, len(a), _ROWS)
-    )
-
-
-def _diagonal(kernel, features):
-    return np.array([kernel(row[None], row[None])[0, 0] for row in features])
-
-
-class Reference:
-    """A reference set, float (m, width), and the distances of other sets to it.
-
-    Each method takes ``features``, float (n, width), and ``prompts``: of which prompt each image is
-    (default: each of its own).
+    Each method takes ``features``, shape (n, width), and ``prompts``: of which prompt each image is
+    (default: each of its own). Raises :class:`InputError` for shapes that do not fit.
     """
 
-    def __init__(self, features):
-        self.features = np.asarray(features, float)
+    def __init__(self, features: NDArray[np.floating]) -> None:
+        self.features: Array = np.asarray(features, float)
         if self.features.ndim != 2 or len(self.features) < 2:
             raise InputError(
-                f"reference: found features of shape {self.features.shape}; allowed: (images, width) of at least 2 images"
+                f"reference: found features of shape {self.features.shape}; "
+                "allowed: (images, width) of at least 2 images"
             )
         self.mean = self.features.mean(axis=0)
         values, vectors = np.linalg.eigh(np.cov(self.features.T).reshape(self.width, -1))
         values = np.maximum(values, 0)
         self._root, self._trace = (vectors * np.sqrt(values)) @ vectors.T, values.sum()
-        self._own = {}  # kernel -> mean over pairs of different images
+        self._within: dict[Kernel, float] = {}  # mean over pairs of different reference images
 
     @property
-    def width(self):
+    def width(self) -> int:
+        """How many features there are."""
         return self.features.shape[1]
 
-    def _checked(self, features, prompts):
-        features = np.asarray(features, float)
-        if features.ndim != 2 or len(features) < 2 or features.shape[1] != self.width:
-            raise InputError(
-                f"distance: found features of shape {features.shape}; allowed: (at least 2, {self.width})"
-            )
-        prompts = range(len(features)) if prompts is None else prompts
-        if len(prompts) != len(features):
-            raise InputError(
-                f"distance: found {len(prompts)} prompts; allowed: {len(features)}, one for each image"
-            )
-        return features, _Groups(prompts)
+    def plain_frechet(self, x: Array) -> float:
+        """Fréchet distance of ``x``, shape (n, width), without interval, for resampling.
 
-    def plain_frechet(self, x):
-        """Fréchet distance of ``x``, float (n, width), without interval: |μ - μ'|² + tr Σ + tr Σ' -
-        2 tr (Σ'^½ Σ Σ'^½)^½.
-
-        torchmetrics' value, from symmetric or thin matrices only, which of few images is much
-        quicker.
+        |μ - μ'|² + tr Σ + tr Σ' - 2 tr (Σ'^½ Σ Σ'^½)^½ is torchmetrics' value, here from symmetric
+        or thin matrices only, which of few images is much quicker.
         """
         mean = x.mean(axis=0)
         half = (x - mean) @ self._root / np.sqrt(len(x) - 1)
@@ -179,56 +132,94 @@ class Reference:
             - 2 * cross
         )
 
-    def frechet(self, features, prompts=None):
-        """Fréchet distance (torchmetrics) as ``{"value", "low", "high", "n", "carried", "note",
-        "infinity"}``.
+    def frechet(
+        self, features: NDArray[np.floating], prompts: Sequence[object] | None = None
+    ) -> DistanceEstimate:
+        """Fréchet distance, by :func:`frechet`, with what its number of images supports.
 
-        It is biased upward at small n: compare it only at equal n, with the same extractor and
-        reference. ``carried`` is False, and ``note`` says why, where a covariance cannot have full
-        rank: with no more images than features on either side. ``infinity``: ``{"value", "low",
-        "high"}`` extrapolated to infinitely many images, or None and ``infinity_note`` says why.
+        ``carried`` is False, and ``note`` says why, where a covariance cannot have full rank: with
+        no more images than features on either side. ``infinity`` is the distance extrapolated to
+        infinitely many images; without it, ``infinity_note`` says why.
         """
         x, groups = self._checked(features, prompts)
         value = frechet(x.astype(np.float32), self.features.astype(np.float32))
         deleted = (
-            [self.plain_frechet(x[groups.of != group]) for group in range(groups.count)]
-            if groups.prompts > 2
+            [self.plain_frechet(x[groups.group != group]) for group in range(groups.count)]
+            if groups.enough
             else []
         )
-        low, high = _interval(value, deleted, groups)
-        note, least = (
-            shortage(len(x), len(self.features), self.width),
-            LEAST_PER_FEATURE * self.width,
-        )
-        missing = note
+        low, high = interval(value, deleted, groups)
+        note = missing = shortage(len(x), len(self.features), self.width)
+        least = LEAST_PER_FEATURE * self.width
         if not note and (len(x) < least or groups.prompts < GROUPS):
-            missing = f"found {len(x)} images of {groups.prompts} prompts; needed: {least} ({LEAST_PER_FEATURE} for each feature) of {GROUPS}"
-        return {
-            "value": value,
-            "low": None if low is None else max(0.0, low),
-            "high": high,
-            "n": len(x),
-            "carried": note is None,
-            "note": note,
-            "infinity": None if missing else self._infinity(x, groups),
-            "infinity_note": missing,
-        }
+            missing = (
+                f"found {len(x)} images of {groups.prompts} prompts; "
+                f"needed: {least} ({LEAST_PER_FEATURE} for each feature) of {GROUPS}"
+            )
+        return DistanceEstimate(
+            value,
+            None if low is None else max(0.0, low),
+            high,
+            len(x),
+            carried=note is None,
+            note=note,
+            infinity=None if missing else self._infinity(x, groups),
+            infinity_note=missing,
+        )
 
-    def _infinity(self, x, groups):
-        """FID∞ of Chong and Forsyth (CVPR 2020): the intercept of a line in 1/n through Fréchet
-        distances of parts of the images.
+    def kid(
+        self, features: NDArray[np.floating], prompts: Sequence[object] | None = None
+    ) -> DistanceEstimate:
+        """Kernel distance (KID; Bińkowski et al. 2018): unbiased squared MMD with a cubic kernel.
 
-        At each size all the images are used, in disjoint parts whose distances are averaged: what
-        is linear in the sample is then the same at every size and does not disturb the slope. The
-        interval deletes groups from the whole procedure.
+        It equals torchmetrics' of one subset of all images where both sets are of one size. As both
+        need not be, all of the reference is used, where torchmetrics would draw subsets as small as
+        the smaller set.
         """
+        return self._discrepancy(polynomial, features, prompts)
 
-        # in this order those of one group are far from each other, so that each part loses about as
-        # many
-        place = groups.place % groups.size * groups.prompts + groups.place // groups.size
-        rank = np.unique(place, return_inverse=True)[1]
+    def cmmd(
+        self, features: NDArray[np.floating], prompts: Sequence[object] | None = None
+    ) -> DistanceEstimate:
+        """CMMD (Jayasumana et al., arXiv 2401.09603): 1000 × squared MMD with a Gaussian kernel.
 
-        def extrapolate(keep):
+        The published value is the V-statistic, which counts each image's kernel with itself and is
+        too high at small n. This is the U-statistic, unbiased at any n and below zero by chance.
+        Published values are from ViT-L/14 at 336 pixels.
+        """
+        plain = self._discrepancy(gaussian, features, prompts)
+        low, high = (None if end is None else CMMD_SCALE * end for end in (plain.low, plain.high))
+        return replace(plain, value=CMMD_SCALE * plain.value, low=low, high=high)
+
+    def _checked(
+        self, features: NDArray[np.floating], prompts: Sequence[object] | None
+    ) -> tuple[Array, PromptGroups]:
+        x = np.asarray(features, float)
+        if x.ndim != 2 or len(x) < 2 or x.shape[1] != self.width:
+            raise InputError(
+                f"distance: found features of shape {x.shape}; allowed: (at least 2, {self.width})"
+            )
+        prompts = range(len(x)) if prompts is None else prompts
+        if len(prompts) != len(x):
+            raise InputError(
+                f"distance: found {len(prompts)} prompts; allowed: {len(x)}, one for each image"
+            )
+        return x, PromptGroups(prompts)
+
+    def _infinity(self, x: Array, groups: PromptGroups) -> Extrapolated:
+        """FID∞ of Chong and Forsyth (CVPR 2020): the intercept of a line in 1/n.
+
+        The line goes through Fréchet distances of parts of the images. At each size all the images
+        are used, in disjoint parts whose distances are averaged: what is linear in the sample is
+        then the same at every size and does not disturb the slope. The interval deletes groups from
+        the whole procedure.
+        """
+        # in this order the prompts of one group are far from each other, so that each part loses
+        # about as many
+        order = groups.position % groups.size * groups.prompts + groups.position // groups.size
+        rank = np.unique(order, return_inverse=True)[1]
+
+        def extrapolate(keep: NDArray[np.bool_]) -> float:
             inverse, values = [], []
             for blocks in BLOCKS:
                 parts = [
@@ -238,60 +229,51 @@ class Reference:
                 values.append(np.mean([self.plain_frechet(x[part]) for part in parts]))
             return np.polyfit(inverse, values, 1)[1]
 
-        value = float(extrapolate(groups.of >= 0))
-        deleted = [extrapolate(groups.of != group) for group in range(groups.count)]
-        low, high = _interval(value, deleted, groups)
-        return {"value": value, "low": low, "high": high}
+        value = float(extrapolate(groups.group >= 0))
+        deleted = [extrapolate(groups.group != group) for group in range(groups.count)]
+        return Extrapolated(value, *interval(value, deleted, groups))
 
-    def kid(self, features, prompts=None):
-        """Kernel distance (KID; Bińkowski et al. 2018): unbiased squared MMD with the kernel
-        :func:`polynomial`.
-
-        It equals torchmetrics' of one subset of all images where both sets are of one size. As both
-        need not be, all of the reference is used, where torchmetrics would draw subsets as small as
-        the smaller set. Returns an :class:`Estimate`.
-        """
-        return self._discrepancy(polynomial, features, prompts)
-
-    def cmmd(self, features, prompts=None):
-        """CMMD (Jayasumana et al., arXiv 2401.09603): 1000 × squared MMD with the kernel
-        :func:`gaussian`, as an :class:`Estimate`.
-
-        The published value is the V-statistic, which counts each image's kernel with itself and is
-        too high at small n. This is the U-statistic, unbiased at any n and below zero by chance.
-        Published values are from ViT-L/14 at 336 pixels.
-        """
-        found = self._discrepancy(gaussian, features, prompts)
-        return Estimate(*(None if one is None else CMMD_SCALE * one for one in found[:3]), found.n)
-
-    def _discrepancy(self, kernel, features, prompts):
+    def _discrepancy(
+        self, kernel: Kernel, features: NDArray[np.floating], prompts: Sequence[object] | None
+    ) -> DistanceEstimate:
         """U-statistic of the squared maximum mean discrepancy, Σ_{i≠j} k(x_i, x_j) / n(n-1) + the
         like of y - 2 Σ k(x_i, y_j) / n m.
         """
         x, groups = self._checked(features, prompts)
-        one, m = np.ones((len(self.features), 1)), len(self.features)
-        if kernel not in self._own:
+        m = len(self.features)
+        everyone = np.ones((m, 1))
+        if kernel not in self._within:
             total = (
-                _sums(kernel, self.features, self.features, one, one)[0, 0]
-                - _diagonal(kernel, self.features).sum()
+                sums(kernel, self.features, self.features, everyone, everyone)[0, 0]
+                - diagonal(kernel, self.features).sum()
             )
-            self._own[kernel] = total / (m * (m - 1))
-        member = np.eye(groups.count + 1)[groups.of]
-        within = _sums(kernel, x, x, member, member) - np.diag(member.T @ _diagonal(kernel, x))
-        across, sizes = _sums(kernel, x, self.features, member, one)[:, 0], member.sum(axis=0)
+            self._within[kernel] = total / (m * (m - 1))
+        member = np.eye(groups.count + 1)[groups.group]
+        within = sums(kernel, x, x, member, member) - np.diag(member.T @ diagonal(kernel, x))
+        across = sums(kernel, x, self.features, member, everyone)[:, 0]
+        sizes = member.sum(axis=0)
 
-        def distance(keep):
+        def discrepancy(keep: Array) -> float:
             n = keep @ sizes
             return float(
                 keep @ within @ keep / (n * (n - 1))
-                + self._own[kernel]
+                + self._within[kernel]
                 - 2 * keep @ across / (n * m)
             )
 
-        value = distance(np.ones(groups.count + 1))
+        value = discrepancy(np.ones(groups.count + 1))
         deleted = (
-            [distance(1 - row) for row in np.eye(groups.count + 1)[:-1]]
-            if groups.prompts > 2
-            else []
+            [discrepancy(1 - row) for row in np.eye(groups.count + 1)[:-1]] if groups.enough else []
         )
-        return Estimate(value, *_interval(value, deleted, groups), len(x))
+        return DistanceEstimate(value, *interval(value, deleted, groups), len(x))
+
+
+class _Identity(torch.nn.Module):
+    """Lets torchmetrics work on features that were extracted before."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.num_features = width
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features

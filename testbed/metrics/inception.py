@@ -1,5 +1,6 @@
-"""Inception-v3, the extractor of the FID: torchmetrics' own network, which torch-fidelity brings,
-with the original weights.
+"""Inception-v3, the extractor of the FID: torchmetrics' own network with the original weights.
+
+torch-fidelity brings the network's definition.
 """
 
 import hashlib
@@ -12,71 +13,64 @@ from huggingface_hub import is_offline_mode
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from solver.inputs import InputError
+from testbed.metrics.extractor import Features, Images
 from testbed.processes import processes, together
 
 WIDTH = 2048
 SIDE = 299  # pixels
-DAMAGED = (
-    OSError,
-    EOFError,
-    LookupError,
-    ValueError,
-    pickle.UnpicklingError,
-)  # what the unpickler makes of a broken file
+#: What the unpickler raises for a broken file.
+DAMAGED = (OSError, EOFError, LookupError, ValueError, pickle.UnpicklingError)
 
 
 class Inception:
     """Extractor of ``WIDTH`` pooled features, of which the Fréchet distance is the FID.
 
     Images are resized without antialiasing, as the original implementation, torch-fidelity and
-    MLPerf do; clean-fid, and torchmetrics where nothing is asked for, smooth them first, which
-    gives another value. The weights are looked for where torch keeps downloads
-    (``$TORCH_HOME/hub/checkpoints``) and fetched into it. Raises :class:`InputError` saying what to
-    install or fetch.
+    MLPerf do; clean-fid, and torchmetrics by default, smooth them first, which gives another value.
+    The weights are looked for where torch keeps downloads (``$TORCH_HOME/hub/checkpoints``) and
+    fetched into it. Raises :class:`InputError` saying what to install or fetch.
     """
 
-    definition = f"Inception-v3, {WIDTH} pooled features of images resized to {SIDE} × {SIDE} bilinearly, without antialiasing (unlike clean-fid)"
+    definition = (
+        f"Inception-v3, {WIDTH} pooled features of images resized to {SIDE} × {SIDE} bilinearly, "
+        "without antialiasing (unlike clean-fid)"
+    )
 
-    def __init__(self, device):
+    def __init__(self, device: torch.device) -> None:
         try:
             from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
         except ImportError:
             raise InputError(
-                "quality.extractor: 'inception' needs torch-fidelity: scripts/install inception; allowed without it: 'clip'"
+                "quality.extractor: 'inception' needs torch-fidelity: scripts/install inception; "
+                "allowed without it: 'clip'"
             ) from None
         with processes().main_process_first():
             path = _weights(URL_INCEPTION_V3)
         self.device, self.fingerprint = device, hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         try:
-            torch.load(
-                path, weights_only=True
-            )  # refuses all but tensors; torch-fidelity itself would run what a pickle says
+            # refuses all but tensors; torch-fidelity itself would run what a pickle says
+            torch.load(path, weights_only=True)
             metric = FrechetInceptionDistance(
                 WIDTH, feature_extractor_weights_path=str(path), antialias=False
             )
         except (*DAMAGED, RuntimeError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(
-                f"{path}: not the weights of Inception-v3: {reason}; remove it, or fetch {URL_INCEPTION_V3}"
+                f"{path}: not the weights of Inception-v3: {reason}; remove it, "
+                f"or fetch {URL_INCEPTION_V3}"
             ) from None
         self._model = metric.inception.to(device)
 
     @torch.inference_mode()
-    def images(self, images, batch=64):
-        """Features of uint8 images (H, W, 3), which may differ in size: float32 (len(images),
-        WIDTH).
-        """
+    def images(self, images: Images, batch: int = 64) -> Features:
+        """Features of images, which may differ in size, shape (images, ``WIDTH``)."""
 
-        def extract(images):
+        def extract(images: Images) -> torch.Tensor:
             parts = [torch.empty(0, WIDTH, device=self.device)]
             for start in range(0, len(images), batch):
-                some = [np.asarray(image) for image in images[start : start + batch]]
-                alike = (
-                    [some]
-                    if len({image.shape for image in some}) == 1
-                    else [[image] for image in some]
-                )
-                for stack in alike:
+                chunk = [np.asarray(image) for image in images[start : start + batch]]
+                one_size = len({image.shape for image in chunk}) == 1
+                for stack in [chunk] if one_size else [[image] for image in chunk]:
                     pixels = torch.from_numpy(np.stack(stack)).permute(0, 3, 1, 2)
                     parts.append(self._model(pixels.to(self.device)))
             return torch.cat(parts)
@@ -84,7 +78,7 @@ class Inception:
         return together(images, extract)
 
 
-def _weights(url):
+def _weights(url: str) -> Path:
     """The file of the weights, downloaded if it is not there."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
     if not path.is_file():
@@ -96,6 +90,7 @@ def _weights(url):
         except OSError as error:
             reason = " ".join(str(error).split())
             raise InputError(
-                f"quality.extractor: the weights of Inception-v3 cannot be fetched ({reason}); put {url} into {path.parent}"
+                "quality.extractor: the weights of Inception-v3 cannot be fetched "
+                f"({reason}); put {url} into {path.parent}"
             ) from None
     return path

@@ -1,180 +1,202 @@
 """What a run was made with: models, how each quantity comes about, devices, sample sizes."""
 
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from calibration.comparison import Total
+from calibration.profiles.profile import FRECHET_NOTE
+from calibration.records.record import Record
 from calibration.records.task import POINTS
-from calibration.scenario.devices import DEVICES
-from testbed.report import mlperf
-from testbed.report.curves import CURVES, PLACES, quantities
-from testbed.report.format import finite
+from calibration.scenario.devices import DeviceClass
+from calibration.scenario.problem import Site
+from calibration.scenario.scenario import Scenario
+from testbed.report.allocation import AllocatedUser
+from testbed.report.curves.quantities import PLACES, Cell, shown_quantities
+from testbed.report.format import Cell as TableCell
+from testbed.report.format import Table
 
 
-def models(run):
-    """One row for each place and model that there are records of: what was asked of it, and how
-    often.
+@dataclass(frozen=True)
+class ModelRow:
+    """A model at a place, and how many images each stage made with it."""
+
+    place: str
+    model: str
+    revision: str | None
+    device: str
+    dtype: str
+    scheduler: str
+    guidance: float
+    calibration: int
+    execution: int
+
+
+@dataclass(frozen=True)
+class BasisRow:
+    """How a quantity comes about at each place: measured, emulated, modelled or none."""
+
+    title: str
+    bases: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class DeviceRow:
+    """A device class: its modelled or metered power, and its users."""
+
+    device: DeviceClass
+    watts: float
+    power_basis: str
+    watts_source: str
+    users: int
+    offloaded: int
+
+
+@dataclass(frozen=True)
+class SampleRow:
+    """How much the curves of a cell rest on; ranges of numbers as text.
+
+    ``steps``: the step counts; ``prompts``, ``seeds`` of a prompt and ``images`` of a step count;
+    ``total`` images, of which ``timed``; ``frechet``: images of a Fréchet distance.
     """
-    keys = ("place", "model", "revision", "device", "dtype", "scheduler", "guidance")
-    rows = {}
-    for stage, records in run.records.items():
+
+    prompt_class: str
+    place: str
+    steps: Sequence[int]
+    prompts: str
+    seeds: str
+    images: str
+    total: int
+    timed: int
+    frechet: str
+
+
+def models(calibration: Iterable[Record], execution: Iterable[Record]) -> list[ModelRow]:
+    """A row for each place and model that there are records of."""
+    counts: dict[tuple[str, str, str | None, str, str, str, float], list[int]] = {}
+    for stage, records in enumerate((calibration, execution)):
         for record in records:
-            row = tuple(record["asked"].get(key) for key in keys)
-            rows.setdefault(row, dict.fromkeys(run.records, 0))[stage] += 1
-    return [dict(zip(keys, row, strict=True), **counts) for row, counts in rows.items()]
+            task = record.task
+            model = task.place, task.model, task.revision, task.device, task.dtype
+            key = *model, task.scheduler, task.guidance
+            counts.setdefault(key, [0, 0])[stage] += 1
+    return [ModelRow(*key, *images) for key, images in counts.items()]
 
 
-def mlperf_notes(run, profiles):
-    """How MLPerf's accepted ranges compare, where the edge runs its model: sentences."""
-    made = [
-        record["asked"]
-        for record in run.records["calibration"]
-        if record["asked"]["place"] == "edge"
-    ]
-    asked = next(
-        (
-            one
-            for one in made
-            if one["model"] == mlperf.MODEL
-            and one["steps"] == mlperf.STEPS
-            and one["purpose"] in POINTS
-        ),
-        None,
-    )
-    if not asked or not run.profiles:
-        return []
-    notes = []
-    for entry in (one for one in profiles if one["place"] == "edge"):
-        for row in mlperf.verdicts(entry):
-            said = {
-                None: f"which holds for {mlperf.IMAGES} images only",
-                True: "inside",
-                False: "outside",
-            }[row["inside"]]
-            here = f"{entry['prompt_class']}, {row['n']} images: {row['value']:.4g}"
-            notes.append(
-                f"{row['quantity'].replace('_', ' ')}, {here}; MLPerf accepts {row['low']:.4f} to {row['high']:.4f}: {said}."
-            )
-    departs = mlperf.departures(asked, run.profiles["metrics"])
-    return notes + (
-        ["Not MLPerf's conditions: " + "; ".join(departs) + "."] if notes and departs else []
-    )
+def frechet_notes(cells: Sequence[Cell], totals: Iterable[Total]) -> list[str]:
+    """What is to be known of the Fréchet distances, in sentences.
 
-
-def frechet_notes(profiles, totals):
-    """What is to be known of the Fréchet distances: how they compare, which too few pictures carry,
-    and those extrapolated.
+    How they compare, which of them too few images support, and those extrapolated.
     """
-    notes = [one["frechet"].get("note") for one in profiles]
-    notes += [point.get("note") for one in profiles for point in one["frechet"]["points"]] + [
-        row.get("note") for row in totals
-    ]
-    for one in profiles:
-        for point in one["frechet"]["points"][-1:]:
-            if point.get("infinity"):
-                value, low, high = (
-                    f"{point['infinity'][name]:.3g}" for name in ("value", "low", "high")
-                )
-                cell = f"{one['prompt_class']}, {PLACES[one['place']]}, {point['steps']} steps"
+    notes = [FRECHET_NOTE] if cells else []
+    notes += [point.note for cell in cells for point in cell.profile.frechet if point.note]
+    notes += [total.note for total in totals if total.note]
+    for cell in cells:
+        for point in cell.profile.frechet[-1:]:
+            if point.infinity:
+                ends = point.infinity.low, point.infinity.high
+                low, high = ("unknown" if end is None else f"{end:.3g}" for end in ends)
                 notes.append(
-                    f"extrapolated to infinitely many pictures, {cell}: {value} [{low}, {high}]."
+                    f"extrapolated to infinitely many images, {cell.prompt_class}, "
+                    f"{PLACES[cell.place]}, {point.steps} steps: "
+                    f"{point.infinity.value:.3g} [{low}, {high}]."
                 )
-    return list(dict.fromkeys(note for note in notes if note))
+    return list(dict.fromkeys(notes))
 
 
-def bases(found, profiles):
-    """How each quantity comes about at each place, for the UEs ``found`` if any: rows (title,
-    {place: sorted list of bases}).
-    """
-    curves = [name for name in quantities(profiles) if name not in ("time", "energy")]
-    bases = {name: {place: set() for place in PLACES} for name in ("time", "energy", *curves)}
-    for profile in profiles:
-        place = profile["place"]
-        for name in (name for name in curves if name in profile):
-            some = any(finite(point["value"]) is not None for point in profile[name]["points"])
-            bases[name][place].add("measured" if some else "none")
-        if not found:
-            bases["time"][place].add("measured")
-            bases["energy"][place].add(profile["power"]["basis"])
-    for site in found:
-        bases["time"]["local"].add(site["time_basis"])
-        bases["time"]["edge"].add("measured")
+def bases(sites: Sequence[Site], cells: Sequence[Cell]) -> list[BasisRow]:
+    """A row for each quantity; times and energies as the users are served, if there are any."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for title in ("Time", "Energy"):
+        found[title] = {place: set() for place in PLACES}
+    for quantity in shown_quantities(cells):
+        if not quantity.affine:
+            row = found[quantity.title] = {place: set() for place in PLACES}
+            for cell in cells:
+                row[cell.place].add("measured" if cell.points(quantity.name) else "none")
+    if not sites:
+        for cell in cells:
+            found["Time"][cell.place].add("measured")
+            found["Energy"][cell.place].add(cell.profile.power.basis)
+    for site in sites:
         for place in PLACES:
-            bases["energy"][place].add(site[f"{place}_power_basis"])
-    titles = {"energy": "Energy", **{name: title for name, (title, _, _) in CURVES.items()}}
+            service = site.at(place)
+            found["Time"][place].add(service.time_basis)
+            found["Energy"][place].add(service.power_basis)
     return [
-        (titles[name], {place: sorted(kinds) for place, kinds in row.items()})
-        for name, row in bases.items()
+        BasisRow(title, {place: sorted(kinds) for place, kinds in row.items()})
+        for title, row in found.items()
     ]
 
 
-def devices(found, users, scenario):
-    """One row for each device class of the scenario: what it is taken to be, its UEs, how many of
-    them are offloaded.
-    """
+def devices(
+    sites: Sequence[Site], users: Sequence[AllocatedUser], scenario: Scenario | None
+) -> list[DeviceRow]:
+    """A row for each device class of the scenario, the fastest first."""
     rows = []
-    for site in {site["device_class"]: site for site in found}.values():  # one UE of each class
-        device = DEVICES[site["device_class"]]
-        source = "as the scenario has it" if device.name in scenario.watts else device.watts_source
-        if site["local_power_basis"] == "measured":
-            source = f"metered by {site['local']['power']['meter']}"
-        mine = [one for one in users if one["device_class"] == device.name]
-        offloaded = sum(one["place"] == "edge" for one in mine)
-        rows.append(
-            {
-                "device": device,
-                "site": site,
-                "watts_source": source,
-                "users": len(mine),
-                "offloaded": offloaded,
-            }
-        )
-    return sorted(rows, key=lambda row: row["device"].ratio)
+    for site in {site.device.name: site for site in sites}.values():  # a user of each class
+        device, service = site.device, site.local
+        source = device.watts_source
+        if scenario and device.name in scenario.watts:
+            source = "as the scenario has it"
+        if service.power_basis == "measured":
+            source = f"metered by {service.profile.power.meter}"
+        own = [user for user in users if user.device_class == device.name]
+        offloaded = sum(user.place == "edge" for user in own)
+        row = DeviceRow(device, service.watts, service.power_basis, source, len(own), offloaded)
+        rows.append(row)
+    return sorted(rows, key=lambda row: row.device.ratio)
 
 
-def samples(profiles, records):
-    """{rows, table}: how much each curve rests on; a row for each prompt class and place, in the
-    table one for each step count too.
+def samples(cells: Sequence[Cell], records: Iterable[Record]) -> tuple[list[SampleRow], Table]:
+    """A row for each cell, and a table with one for each step count too.
 
-    ``records``: of the calibration; the seeds, those of a prompt, are theirs, and unknown without
-    them.
+    ``records``: of the calibration; without them the seeds are not known.
     """
-    seeds = {}
+    seeds: dict[tuple[str, str, int], dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     for record in records:
-        asked = record["asked"]
-        if asked["purpose"] in POINTS:
-            there = seeds.setdefault((asked["prompt_class"], asked["place"], asked["steps"]), {})
-            there.setdefault(asked["prompt"], set()).add(asked["seed"])
-    rows, every = [], []
-    for profile in profiles:
-        cell = {"prompt_class": profile["prompt_class"], "place": profile["place"]}
-        mine = []
-        for point in profile["error"]["points"]:
-            found = seeds.get((*cell.values(), point["steps"]))
-            mine.append(
-                {
-                    **cell,
-                    "steps": point["steps"],
-                    "prompts": point.get("prompts"),
-                    "seeds": max(map(len, found.values())) if found else None,
-                    "images": point["n"],
-                }
-            )
-        spans = {
-            name: _span([one[name] for one in mine]) for name in ("prompts", "seeds", "images")
-        }
-        spans["frechet"] = _span([point["n"] for point in profile["frechet"]["points"]])
+        task = record.task
+        if task.purpose in POINTS:
+            seeds[task.prompt_class, task.place, task.steps][task.prompt].add(task.seed)
+    rows: list[SampleRow] = []
+    table: list[dict[str, TableCell]] = []
+    for cell in cells:
+        points = cell.profile.error.points
+        counts = [
+            max(map(len, seeds[key].values())) if key in seeds else None
+            for key in ((cell.prompt_class, cell.place, point.steps) for point in points)
+        ]
         rows.append(
-            {
-                **cell,
-                "counts": [one["steps"] for one in mine],
-                **spans,
-                "timed": profile["time"]["n"],
-                "all": sum(one["images"] for one in mine),
-            }
+            SampleRow(
+                prompt_class=cell.prompt_class,
+                place=cell.place,
+                steps=[point.steps for point in points],
+                prompts=_span([point.prompts for point in points]),
+                seeds=_span(counts),
+                images=_span([point.n for point in points]),
+                total=sum(point.n or 0 for point in points),
+                timed=cell.profile.time.n,
+                frechet=_span([point.n for point in cell.profile.frechet]),
+            )
         )
-        every += mine
-    return {"rows": rows, "table": {"name": "samples", "rows": every, "shown": every}}
+        table += [
+            {
+                "prompt_class": cell.prompt_class,
+                "place": cell.place,
+                "steps": point.steps,
+                "prompts": point.prompts,
+                "seeds": count,
+                "images": point.n,
+            }
+            for point, count in zip(points, counts, strict=True)
+        ]
+    return rows, Table("samples", table, table)
 
 
-def _span(values):
+def _span(values: Sequence[int | None]) -> str:
     """Numbers as their range: 24, or 12 to 48; a dash where one is unknown."""
-    if not values or None in values:
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
         return "–"
-    return f"{min(values)}" if min(values) == max(values) else f"{min(values)} to {max(values)}"
+    low, high = min(known), max(known)
+    return f"{low}" if low == high else f"{low} to {high}"

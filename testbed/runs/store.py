@@ -1,105 +1,165 @@
-"""Records on disk: a JSON line for each finished task (the last of its id counts), its image beside
-it, nothing ever lost or redone.
+"""Records on disk: one JSON line for each finished task, and its image beside it.
 
-The image is written first, then the line, both flushed to the disk; a run that is killed at any
-moment leaves at most an image without a line, which the next run writes again with the same
-content. Several processes may write to one folder.
+Of lines with the same id the last one counts. The image is written first, then the line, both
+flushed to the disk. A run that is killed at any moment leaves at most an image without a line,
+which the next run writes again with the same content. Several processes may write to one folder.
 """
 
 import fcntl
 import io
 import json
 import os
+import re
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from calibration.records.record import Record
 from solver.inputs import InputError, write_atomic
+
+Pixels = NDArray[np.uint8]
+
+#: How each line begins; what follows the id.
+_HEAD, _NEXT = b'{"id": "', b'", "asked": {"place": "'
 
 
 class RecordStore:
-    """The records of one stage: ``folder/records.jsonl``, and the images in
-    ``folder/<images>/<id>.png``.
+    """The records in ``folder/records.jsonl``, and their images in ``folder/<images>/<id>.png``.
+
+    Raises :class:`InputError` for a file that holds anything else.
     """
 
-    def __init__(self, folder, images="images/"):
+    def __init__(self, folder: str | Path, images: str = "images/") -> None:
         self.folder, self._images = Path(folder), images
         self.path = self.folder / "records.jsonl"
         self.read_again()
 
-    def read_again(self):
-        """Take in what other processes have written since."""
-        self._records = {}
+    def read_again(self) -> None:
+        """Take in what other processes have written since.
+
+        The beginning of a last line is cut off: the process died while writing it, so that task was
+        not finished.
+        """
+        self._records: dict[str, Record] = {}
         if not self.path.exists():
             return
         with open(self.path, "rb+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            _cut(file)
-            file.seek(0)
-            for number, line in enumerate(file, start=1):
-                try:
-                    record = json.loads(line)
-                    self._records[record["id"]] = record
-                except (ValueError, KeyError, TypeError):
-                    raise InputError(f"{self.path}: line {number} is not a record; remove the line to measure it again") from None
+            try:
+                self._records = _parse(file.read(), self.path)
+            except InputError as error:
+                raise InputError(f"{error}; remove the line to measure it again") from None
+            _cut(file, self.path)
 
-    def __contains__(self, task_id):
+    def __contains__(self, task_id: str) -> bool:
         return task_id in self._records
 
-    def __getitem__(self, task_id):
+    def __getitem__(self, task_id: str) -> Record:
         return self._records[task_id]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._records)
 
-    def records(self):
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._records)
+
+    def records(self) -> list[Record]:
         """All records, in the order in which they were finished."""
         return list(self._records.values())
 
-    def image(self, task_id):
-        """The image of a finished task: uint8 array of shape (height, width, 3)."""
-        path = self.folder / self._records[task_id]["image"]
-        try:
-            with Image.open(path) as image:
-                return np.asarray(image.convert("RGB"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: cannot be read as an image: {error}") from None
+    def image(self, task_id: str) -> Pixels:
+        """The image of a finished task, shape (height, width, 3)."""
+        return read_image(self.folder / str(self._records[task_id].image))
 
-    def add(self, record, image):
-        """Store one finished task: ``image`` (uint8, height × width × 3), then its line."""
-        record = {**record, "image": f"{self._images}{record['id']}.png"}
-        write_atomic(self.folder / record["image"], png(image))
-        self.write(record)
+    def add(self, record: Record, image: Pixels) -> None:
+        """Store a finished task: its ``image``, shape (height, width, 3), then its line."""
+        path = f"{self._images}{record.id}.png"
+        write_atomic(self.folder / path, png(image))
+        self.write(replace(record, image=path))
 
-    def write(self, record):
-        """Write the line of a task whose image is there; it replaces an earlier one of the same id,
-        which stays in the file.
+    def write(self, record: Record) -> None:
+        """Write the line of a task whose image is there.
+
+        It replaces an earlier line of the same id, which stays in the file.
         """
-        line = json.dumps(record, allow_nan=False) + "\n"
+        line = json.dumps(record.to_dict(), allow_nan=False) + "\n"
         with open(self.path, "ab+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            _cut(file)
+            _cut(file, self.path)
             file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())
-        self._records[record["id"]] = record
+        self._records[record.id] = record
 
 
-def _cut(file):
-    """Drop the end of a file after its last line: the process died while writing it, so that task
-    was not finished.
+def read_records(path: Path) -> list[Record]:
+    """The records of a ``records.jsonl``, only read: nothing is locked or cut.
+
+    An unfinished last line is no record, and a file that is not there holds none. Raises
+    :class:`InputError` naming the first line that is not a record.
     """
+    if not path.exists():
+        return []
+    return list(_parse(path.read_bytes(), path).values())
+
+
+def read_image(path: Path) -> Pixels:
+    """An image, shape (height, width, 3); raises :class:`InputError` where it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as an image: {error}") from None
+
+
+def png(image: Pixels) -> bytes:
+    """An image of shape (height, width, 3) as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _parse(content: bytes, path: Path) -> dict[str, Record]:
+    """The records of the whole lines in ``content``, by id."""
+    *lines, _ = content.split(b"\n")
+    records = {}
+    for number, line in enumerate(lines, start=1):
+        where = f"{path}: line {number}"
+        try:
+            values = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{where}: not valid JSON: {error}") from None
+        record = Record.from_dict(values, where)
+        records[record.id] = record
+    return records
+
+
+def _cut(file: BinaryIO, path: Path) -> None:
+    """Cut an unfinished last line off ``file``; raises :class:`InputError` if it is not ours."""
     end = file.seek(0, os.SEEK_END)
     if end == 0 or (file.seek(end - 1), file.read(1))[1] == b"\n":
         return
     file.seek(0)
-    file.truncate(file.read().rfind(b"\n") + 1)
+    content = file.read()
+    whole = content.rfind(b"\n") + 1
+    if not _begins_a_record(content[whole:]):
+        raise InputError(
+            f"{path}: its last line is not the beginning of a record, so the file is left alone; "
+            "allowed: a folder without it"
+        )
+    file.truncate(whole)
     file.seek(0, os.SEEK_END)
 
 
-def png(image):
-    """Encode a uint8 array (height, width, 3) as PNG bytes."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG")
-    return buffer.getvalue()
+def _begins_a_record(line: bytes) -> bool:
+    """Whether ``line`` is that of a record, cut off anywhere."""
+    named = re.fullmatch(rb'\{"id": "(?:[^"\\]|\\.)*(?:\\|(".*))?', line, re.DOTALL)
+    if named is None:
+        return _HEAD.startswith(line)
+    rest = named[1] or b""
+    return _NEXT.startswith(rest) or rest.startswith(_NEXT)

@@ -1,118 +1,117 @@
-"""The edge as a server of many users at once: what a batch costs there, and when each user's image
-is done, predicted and measured.
+"""Serving in batches: the edge serves its users' requests by continuous batching.
+
+When each request's image is done is predicted from what batches cost, and measured.
 """
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
-import torch
+from diffusers import DiffusionPipeline
 
-from calibration.costs.batch import seconds as seconds_of
-from calibration.costs.drift import Drift
-from calibration.fitting.prediction import t_quantile
-from calibration.serving.completion import compare, compared, predict
+from calibration.costs.batch import BatchCost, seconds
+from calibration.costs.drift import Drift, drift_expected
+from calibration.profiles.profile import Profiles
+from calibration.records.task import Task
+from calibration.serving.completion import compare, predict, removed
+from calibration.serving.serving import ImageDifferences, Serving, ServingRequest
 from calibration.serving.simulator import poisson
-from testbed.engines.batched import BatchedEngine, Request
+from testbed.engines.batched import BatchedEngine
+from testbed.engines.request import Request
+from testbed.engines.threads import using
+from testbed.engines.timing import time_batches
+from testbed.processes import processes
+from testbed.runs.folder import RunFolder
+from testbed.runs.store import Pixels
+from testbed.stages.rig import Rig
+from testbed.stages.tasks import offloaded
 
-TICKS = 4  # of one timing: the mean of a few is less skewed than a single one
-ROUNDS = 10
+#: Times that the requests are served: a single run of a second depends on what else the machine
+#: does, so the medians count.
 RUNS = 5
 
 
-def time_batches(pipeline, prompts, guidance, sizes, rounds=ROUNDS):
-    """Seconds of the step engine's calls at each batch size: {"tick", "text", "decode": [sizes,
-    seconds], "memory": bytes a request or None}.
+def batch(rig: Rig, folder: RunFolder) -> Serving | None:
+    """Serve the offloaded users once more, all by continuous batching; writes ``serving.json``.
 
-    Sizes take turns, so that a drift of the machine falls on all alike; a first round warms up.
-    Sizes for which memory does not suffice are left out.
+    None where no user is offloaded, or the edge's model cannot be served in batches.
     """
-    timings, peak = {stage: ([], []) for stage in ("tick", "text", "decode")}, {}
-    for turn in range(rounds + 1):
-        for size in sorted(sizes, reverse=turn % 2 == 1):
-            if pipeline._execution_device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats()
-            engine = BatchedEngine(pipeline, size)
-            list(
-                engine.run(
-                    [Request(prompts[i % len(prompts)], i, TICKS, guidance) for i in range(size)]
-                )
-            )
-            if min(engine.caps.values()) < size:
-                sizes = [one for one in sizes if one < size]
-                break
-            peak[size] = (
-                torch.cuda.max_memory_allocated()
-                if pipeline._execution_device.type == "cuda"
-                else None
-            )
-            for stage, (found, seconds) in timings.items() if turn else ():
-                found.append(size)
-                seconds.append(float(np.mean([spent for _, spent in getattr(engine.log, stage)])))
-    known = [one for one in sorted(sizes) if peak.get(one)]
-    memory = (peak[known[-1]] - peak[known[0]]) / (known[-1] - known[0]) if len(known) > 1 else None
-    return {**timings, "memory": memory if memory and memory > 0 else None}
+    records = {record.id: record for record in folder.executed()}
+    tasks = offloaded([record.task for record in records.values()])
+    edge, settings = folder.need(Profiles).get("edge"), rig.config.execute
+    if not tasks or edge is None or edge.batch is None:
+        return None
+    cost, drift = edge.batch, drift_expected(edge.speed_sd, parts=1)
+    asked = ServingRequest(tuple(task.id for task in tasks), settings.order, settings.arrival_rate)
+    rig.choose_threads(folder)
+    with processes().main_process_first(), using(rig.threads["edge"].batched):
+        return folder.once(
+            "serving.json",
+            Serving,
+            asked.to_dict(),
+            lambda: serve(
+                rig.pipelines["edge"],
+                cost,
+                drift,
+                tasks,
+                asked,
+                lambda key: folder.image("execution", records[key]),
+            ),
+        )
 
 
-def serve(pipeline, fit, drift, tasks, order, rate, store):
-    """Serve users' ``tasks`` with the step engine at the cap that was measured; a dict, fit for
-    JSON.
+def serve(
+    pipeline: DiffusionPipeline,
+    cost: BatchCost,
+    drift: float,
+    tasks: Sequence[Task],
+    asked: ServingRequest,
+    image: Callable[[str], Pixels],
+) -> Serving:
+    """Serve users' ``tasks`` at the cap that was measured, several times.
 
-    ``fit``: the profile's ``batching``. ``drift``: expected, as
-    :func:`calibration.serving.completion.predict` takes it. ``rate``: arrivals a second of a
-    Poisson stream; None: all at once. Each request's seconds from arrival until decoded are
-    predicted beforehand and measured, the median of ``RUNS`` runs (a single one of a second is at
-    the mercy of what else the machine does): see :func:`calibration.serving.completion.compare`.
-    ``images``: of how many the image was compared with that of the stock pipeline in ``store``, how
-    many differ, and by how many levels of 255 at most.
+    ``drift``: expected, as :func:`calibration.serving.completion.predict` takes it. ``image``: that
+    of a task's id by the stock pipeline, with which the first run's are compared. Each request's
+    seconds from arrival until decoded are predicted beforehand, and measured as the median of
+    ``RUNS`` runs.
     """
+    rate, steps = asked.arrival_rate, [task.steps for task in tasks]
     arrivals = poisson(rate, len(tasks), seed=0) if rate else np.zeros(len(tasks))
-    at = zip(tasks, map(float, arrivals), strict=True)
     requests = [
-        Request(task.prompt, task.seed, task.steps, task.guidance, arrival, task.negative_prompt)
-        for task, arrival in at
+        Request(
+            task.prompt, task.seed, task.steps, task.guidance, float(arrival), task.negative_prompt
+        )
+        for task, arrival in zip(tasks, arrivals, strict=True)
     ]
-    cap = min(fit["cap"], fit["text"]["points"][-1]["batch"], fit["decode"]["points"][-1]["batch"])
-    asked = fit, fit["text"], fit["decode"], arrivals, [task.steps for task in tasks], cap, order
-    engine = BatchedEngine(pipeline, cap, order)
-    size, runs, ratios = min(cap, len(tasks)), [], []
+    cap = min(cost.cap, cost.text.sizes[-1], cost.decode.sizes[-1])
+    size, prompts = min(cap, len(tasks)), [task.prompt for task in tasks]
+    engine = BatchedEngine(pipeline, cap, asked.order)
+    runs, ratios = [], []
     for _ in range(RUNS + 1):
-        alike = time_batches(
-            pipeline, [task.prompt for task in tasks], tasks[0].guidance, [size], rounds=1
-        )["tick"][1][0]
-        ratios.append(alike / seconds_of(fit, size))
-        runs.append({one.index: one for one in engine.run(requests)})
-    done, _ = runs.pop(0), ratios.pop(0)  # they warmed up
-    seconds = np.array([[run[i].end_to_end_time for i in range(len(tasks))] for run in runs])
-    apart = [
-        int(np.abs(done[i].image.astype(int) - store.image(task.id)).max())
-        for i, task in enumerate(tasks)
-    ]
-    images = {
-        "compared": len(apart),
-        "different": sum(one > 0 for one in apart),
-        "largest_difference": max(apart),
-    }
-    measured = np.median(seconds, axis=0)
-    found = compare(predict(*asked, drift), measured)
-    found["totals"] += [
-        _moved(row, Drift.of(ratios)) for row in compare(predict(*asked), measured)["totals"]
-    ]
-    return {**found, "runs": seconds.tolist(), "images": images}
-
-
-def _moved(row, drift):
-    """A total as predicted at the speed that the machine had while it served; ``drift``: of
-    batches' seconds then to those predicted.
-    """
-    predicted, doubt = drift.ratio * row["predicted"], t_quantile(drift.n - 1) * drift.se
-    low, high = (
-        predicted
-        + sign * np.hypot(drift.ratio * (row[end] - row["predicted"]), doubt * row["predicted"])
-        for sign, end in ((-1, "low"), (1, "high"))
+        timings = time_batches(pipeline, prompts, tasks[0].guidance, [size], rounds=1)
+        ratios.append(timings.tick[1][0] / seconds(cost.tick, size))
+        runs.append({finished.index: finished for finished in engine.run(requests)})
+    warm_up, *runs = runs
+    spent = np.array([[run[i].end_to_end_time for i in range(len(tasks))] for run in runs])
+    measured = np.median(spent, axis=0)
+    expected = compare(predict(cost, arrivals, steps, cap, asked.order, drift), measured)
+    at_speed = compare(predict(cost, arrivals, steps, cap, asked.order), measured)
+    speed = Drift.of(ratios[1:])
+    return Serving(
+        order=expected.order,
+        cap=expected.cap,
+        requests=expected.requests,
+        totals=expected.totals + tuple(removed(total, speed) for total in at_speed.totals),
+        median_absolute_error=expected.median_absolute_error,
+        paper_median_absolute_error=expected.paper_median_absolute_error,
+        coverage=expected.coverage,
+        asked=asked,
+        users=tuple(task.user for task in tasks if task.user is not None),
+        runs=tuple(map(tuple, spent.tolist())),
+        images=_differences([(warm_up[i].image, image(task.id)) for i, task in enumerate(tasks)]),
     )
-    moved = {
-        **row,
-        "quantity": f"{row['quantity']}, drift removed",
-        "predicted": float(predicted),
-        "low": float(low),
-        "high": float(high),
-    }
-    return compared(moved, row["measured"])
+
+
+def _differences(pairs: Sequence[tuple[Pixels, Pixels]]) -> ImageDifferences:
+    """How many images differ, and by how many of 255 levels at most."""
+    levels = [int(np.abs(ours.astype(int) - stock).max()) for ours, stock in pairs]
+    return ImageDifferences(len(levels), sum(level > 0 for level in levels), max(levels))

@@ -1,213 +1,170 @@
-"""The calibration of a testbed: its sweep, the units and distances of its images, what batches cost
-on the edge; all of it as profiles.
-"""
+"""The calibration: a sweep of images, curves fitted to it, and what batches cost on the edge."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from calibration.costs.batch import fit_batching
-from calibration.profiles import build as profile
+from calibration.costs.batch import BatchCost, fit_batching
+from calibration.profiles.build import build
+from calibration.profiles.merge import Part, merge
+from calibration.profiles.profile import Distances, Profiles
+from calibration.records.record import Record
 from calibration.records.task import POINTS
-from solver.inputs import read_json, write_json
-from solver.problem import PLACES
-from testbed.data.captioned import Pictures
-from testbed.engines.networks import served
-from testbed.metrics import quality
+from calibration.schema import Schema
+from calibration.sweep.costs import measured_costs
+from calibration.sweep.outcome import SweepOutcome
+from testbed.data.captioned import LazyImages
+from testbed.engines.networks import unsupported_reason
+from testbed.engines.threads import using
+from testbed.engines.timing import BatchTimings, time_batches
 from testbed.metrics.definitions import metrics
-from testbed.metrics.distances import Reference
-from testbed.processes import processes
-from testbed.runs.store import RecordStore
-from testbed.stages.batch import time_batches
-from testbed.stages.executor import environment
-from testbed.stages.rig import EXECUTION_SEED
+from testbed.metrics.distances import ReferenceDistances
+from testbed.metrics.extractor import Extractor, Features
+from testbed.metrics.reference import (
+    References,
+    all_features,
+    converged_reference,
+    given_reference,
+)
+from testbed.metrics.scales import error_and_utility_scales
+from testbed.processes import on_first_process, processes
+from testbed.runs.features import SweepFeatures
+from testbed.runs.folder import RunFolder
+from testbed.runs.store import Pixels, RecordStore
+from testbed.stages.rig import Rig
+from testbed.stages.tasks import adaptive_sweep, sweep_records, sweep_tasks
 
-UNIT_IMAGES = 100  # of each class, all pairs of which tell how far other pictures are apart
+
+@dataclass(frozen=True)
+class TimedBatches(Schema):
+    """The file ``batches.json``: the model and the batch sizes ``asked`` for, and the timings."""
+
+    asked: dict[str, Any]
+    timings: BatchTimings
 
 
-def _utility_units(reference, clip):
-    """CLIP score of a reference's images with their own captions (ceiling) and with others'
-    captions (floor).
+def calibrate(rig: Rig, folder: RunFolder) -> None:
+    """Run the sweep and fit the curves to all that was ever measured of the opened models.
+
+    Writes ``profiles.json``, in which a place that was calibrated alone before stays, and
+    ``calibration/features.npz``.
     """
-    captions = reference.captions
-    scores = np.maximum(0, 100 * _unit(reference.clip) @ _unit(clip.texts(captions)).T)
-    other = np.array([[a != b for b in captions] for a in captions])
-    return {
-        "utility_floor": float(scores[other].mean()),
-        "utility_ceiling": float(np.diag(scores).mean()),
+    config, store = rig.config, folder.store("calibration")
+    rig.choose_threads(folder)
+    # first: what is wrong with the reference should not show after hours of generation
+    given = given_reference(config.quality, rig.prompts, rig.quality)
+    sweeps = _measure(rig, store, given)
+    records = sweep_records(store.records(), rig.specs)
+    references = given or _converged(rig, records, store)
+    features = extract_features(records, references, store.image, rig.quality.extractor)
+    scales = error_and_utility_scales(records, rig.specs, references, store.image, rig.quality.clip)
+    images = dict(zip(features.ids, features.images))
+    against = {
+        name: ReferenceDistances(reference.features) for name, reference in references.items()
     }
+    distances = {
+        (place, name): _distances(
+            [
+                record
+                for record in records
+                if (record.task.place, record.task.prompt_class) == (place, name)
+                and record.task.purpose in POINTS
+            ],
+            images,
+            against[name],
+        )
+        for place, name in scales
+    }
+    definitions = metrics(config, rig.prompts, rig.quality, references, rig.specs.get("edge"))
+    batch, note = _edge_batches(rig, folder) if "edge" in rig.specs else (None, None)
+    profiles = build(
+        records, scales, distances, definitions, rig.environment(), batch, note, sweeps
+    )
+    joined = _with_other_places(profiles, folder)
+    on_first_process(lambda: folder.save_features(features))
+    on_first_process(lambda: folder.save(joined))
 
 
-def _unit(vectors):
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+def extract_features(
+    records: Sequence[Record],
+    references: References,
+    image: Callable[[str], Pixels],
+    extractor: Extractor,
+) -> SweepFeatures:
+    """What is kept of a sweep for the validation; ``image`` reads that of a record's id."""
+    ids = tuple(record.id for record in records)
+    images = extractor.images(LazyImages(ids, image))
+    return SweepFeatures(ids, images, all_features(references), extractor.fingerprint)
 
 
-def _error_unit(images):
-    """Mean distance between converged images of different prompts: the scale on which an error of 1
-    is 'another picture'.
-    """
-    pairs = [quality.distance(a, b) for i, a in enumerate(images) for b in images[:i]]
-    return float(np.mean(pairs))
-
-
-def measure(testbed, store, given):
-    """Run the sweep; returns what an adaptive one came to, else None. ``given``: the reference, if
-    it is there before the sweep.
-    """
-    if testbed.config.sweep.half_width is None:
-        testbed.executor.run(testbed.sweep(), store, "calibrate")
+def _measure(
+    rig: Rig, store: RecordStore, given: References | None
+) -> dict[str, SweepOutcome] | None:
+    """Run the sweep; returns what an adaptive one came to by place, else None."""
+    config, prompts, specs = rig.config, rig.prompts, rig.specs
+    if config.sweep.half_width is None:
+        rig.executor.run(sweep_tasks(config, prompts, specs), store, "calibrate")
         return None
-    sweep = testbed.adaptive_sweep()
+    sweep = adaptive_sweep(config, prompts, specs)
     while True:
-        records = testbed.executor.run(sweep.tasks(), store, "calibrate")
-        if not sweep.grow(
-            records,
-            error_and_utility_units(
-                testbed, records, store, given or testbed.converged_reference(records, store)
-            ),
-        ):
+        records = rig.executor.run(sweep.tasks(), store, "calibrate")
+        references = given or _converged(rig, records, store)
+        scales = error_and_utility_scales(records, specs, references, store.image, rig.quality.clip)
+        if not sweep.grow(records, scales, measured_costs(records)):
             return sweep.outcome()
         print(sweep.forecast(), flush=True)
 
 
-def calibrate(testbed, out):
-    """Run the sweep, fit the curves to all that was ever measured of the opened models in ``out``,
-    write ``profiles.json``.
-
-    Returns ``(profiles, sweep)`` for what follows.
-    """
-    store = RecordStore(out / "calibration")
-    given = (
-        testbed.given_reference()
-    )  # first: what is wrong with it should not show after hours of generation
-    outcome = measure(testbed, store, given)
-    records = [
-        r
-        for r in store.records()
-        if r["asked"]["seed"] < EXECUTION_SEED and _of_these_models(testbed, r["asked"])
-    ]
-    reference = given or testbed.converged_reference(records, store)
-    ids = [r["id"] for r in records]
-    features = dict(zip(ids, testbed.extractor.images(Pictures(ids, store.image))))
-    units, frechet, kernels = error_and_utility_units(testbed, records, store, reference), {}, {}
-    against = {name: Reference(of.features) for name, of in reference.items()}
-    for place, name in units:
-        own = [
-            r
-            for r in records
-            if r["asked"]["place"] == place
-            and r["asked"]["prompt_class"] == name
-            and r["asked"]["purpose"] in POINTS
-        ]
-        points = [
-            _distance_point(own, steps, features, against[name])
-            for steps in sorted({r["asked"]["steps"] for r in own})
-        ]
-        frechet[place, name] = [{"steps": point["steps"], **point["frechet"]} for point in points]
-        kernels[place, name] = {
-            kind: [{"steps": point["steps"], **point[kind]} for point in points]
-            for kind in ("kid", "cmmd")
-        }
-    profiles = {
-        **profile.build(
-            records,
-            units,
-            frechet,
-            metrics(testbed, reference),
-            environment(testbed.device),
-            kernels,
-        ),
-        "plan": outcome,
-    }
-    batching = (
-        edge_batches(testbed, out / "calibration" / "batches.json")
-        if "edge" in testbed.models
-        else {}
-    )
-    profiles["profiles"] = [
-        {**entry, **(batching if entry["place"] == "edge" else {})}
-        for entry in profiles["profiles"]
-    ]
-    if (path := out / "profiles.json").exists():  # a place that was calibrated alone before stays
-        before = read_json(path)
-        for part in ("profiles", "class_differences"):
-            kept = [row for row in before.get(part, []) if row["place"] not in testbed.models]
-            profiles[part] = sorted(
-                kept + profiles[part], key=lambda row: PLACES.index(row["place"])
-            )
-    write_json(path, profiles)
-    return profiles, {"records": records, "features": features, "reference": reference}
+def _converged(rig: Rig, records: Sequence[Record], store: RecordStore) -> References:
+    return converged_reference(records, rig.prompts.classes, store.image, rig.quality)
 
 
-def _of_these_models(testbed, asked):
-    return (
-        asked["place"] in testbed.models and testbed.models[asked["place"]].items() <= asked.items()
-    )
+def _distances(
+    records: Sequence[Record], features: Mapping[str, Features], reference: ReferenceDistances
+) -> Distances:
+    """The distances of a place's images of a class to the reference, at each step count."""
+    frechet, kid, cmmd = [], [], []
+    for steps in sorted({record.task.steps for record in records}):
+        chosen = [record for record in records if record.task.steps == steps]
+        images = np.stack([features[record.id] for record in chosen])
+        prompts = [record.task.prompt for record in chosen]
+        frechet.append(reference.frechet(images, prompts).at(steps))
+        kid.append(reference.kid(images, prompts).at(steps))
+        cmmd.append(reference.cmmd(images, prompts).at(steps))
+    return Distances(tuple(frechet), tuple(kid), tuple(cmmd))
 
 
-def error_and_utility_units(testbed, records, store, reference):
-    """{(place, prompt class): units of error and utility}, as
-    :func:`calibration.profiles.build.build` takes them.
-    """
-    units = {}
-    for name in testbed.prompts.classes:
-        utility = _utility_units(reference[name], testbed.clip)
-        for place in testbed.models:
-            own = [
-                r
-                for r in records
-                if r["asked"]["place"] == place and r["asked"]["prompt_class"] == name
-            ]
-            converged = {
-                r["asked"]["prompt"]: r["id"] for r in own if r["asked"]["purpose"] == "converged"
-            }
-            units[place, name] = {
-                "error_unit": _error_unit(
-                    [store.image(one) for one in list(converged.values())[:UNIT_IMAGES]]
-                ),
-                **utility,
-            }
-    return units
+def _edge_batches(rig: Rig, folder: RunFolder) -> tuple[BatchCost | None, str | None]:
+    """What batches cost on the edge's model, timed once for a run folder, or why not."""
+    pipeline, config = rig.pipelines["edge"], rig.config
+    if reason := unsupported_reason(pipeline):
+        return None, reason
+    asked = {**rig.specs["edge"].to_dict(), "sizes": list(config.sweep.batches)}
 
+    def time() -> TimedBatches:
+        prompts = rig.prompts.calibration(rig.prompts.classes[0], config.sweep.prompts_per_class)
+        sizes = config.sweep.batches
+        print(f"batches: up to {max(sizes)} at a time on the edge's model", flush=True)
+        with using(rig.threads["edge"].batched):
+            timings = time_batches(pipeline, prompts, config.edge.guidance, sizes)
+        return TimedBatches(asked, timings)
 
-def _distance_point(records, steps, features, reference):
-    """Distances of the sweep's images with ``steps`` steps to a
-    :class:`testbed.metrics.distances.Reference`.
-    """
-    chosen = [r for r in records if r["asked"]["steps"] == steps]
-    found, prompts = (
-        np.stack([features[r["id"]] for r in chosen]),
-        [r["asked"]["prompt"] for r in chosen],
-    )
-    kernels = {
-        "kid": reference.kid(found, prompts)._asdict(),
-        "cmmd": reference.cmmd(found, prompts)._asdict(),
-    }
-    return {"steps": steps, "frechet": reference.frechet(found, prompts), **kernels}
-
-
-def edge_batches(testbed, path):
-    """What batches cost on the edge's pipeline: {"batching": see :mod:`calibration.costs.batch`, or
-    None, with the reason as "batching_note"}.
-
-    Measured once for a run folder, and kept in ``path``.
-    """
-    pipeline, sizes = testbed.executor.pipelines["edge"], list(testbed.config.sweep.batches)
-    if reason := served(pipeline):
-        return {"batching": None, "batching_note": reason}
-    asked = {**testbed.models["edge"], "sizes": sizes}
     with processes().main_process_first():
-        if not path.exists() or read_json(path)["asked"] != asked:
-            prompts = testbed.prompts.calibration(
-                testbed.prompts.classes[0], testbed.config.sweep.prompts_per_class
-            )
-            print(f"batches: up to {max(sizes)} at a time on the edge's model", flush=True)
-            write_json(
-                path,
-                {
-                    "asked": asked,
-                    "timings": time_batches(pipeline, prompts, testbed.config.edge.guidance, sizes),
-                },
-            )
-    timings = read_json(path)["timings"]
-    if len(set(timings["tick"][0])) < 2:
-        return {"batching": None, "batching_note": "memory holds one image at a time"}
-    return {"batching": fit_batching(**timings)}
+        kept = folder.once("calibration/batches.json", TimedBatches, asked, time)
+    timings = kept.timings
+    if len(set(timings.tick[0])) < 2:
+        return None, "memory holds one image at a time"
+    return fit_batching(timings.tick, timings.text, timings.decode, timings.memory), None
+
+
+def _with_other_places(profiles: Profiles, folder: RunFolder) -> Profiles:
+    """``profiles`` with those of a place that was calibrated alone in ``folder`` before."""
+    measured = {entry.place for entry in profiles.places}
+    before = folder.profiles()
+    kept = [entry.place for entry in before.places if entry.place not in measured] if before else []
+    if before is None or not kept:
+        return profiles
+    parts = [Part(f"{folder.path / 'profiles.json'}", place, before) for place in kept]
+    return merge([*parts, Part("this calibration", None, profiles)])

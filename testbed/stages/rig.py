@@ -1,211 +1,112 @@
-"""A configuration with its models opened: what calibration and execution share, and the tasks of
-both.
-"""
+"""What a configuration's stages run on: opened models, prompts, and what measures images."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+import torch
+from diffusers import DiffusionPipeline
 
-from calibration.records.task import Task
-from calibration.sweep import grid as plan
-from calibration.sweep.adaptive import AdaptiveSweep
-from solver.inputs import InputError, check_keys
+from calibration.records.task import ModelSpec
 from solver.problem import PLACES
-from testbed.data.captioned import CaptionedImages, Pictures
+from testbed.config import Config, ModelConfig
 from testbed.data.prompts import open_prompts
-from testbed.metrics import quality
-from testbed.metrics.inception import Inception
+from testbed.engines import threads
+from testbed.engines.threads import Threads
+from testbed.environment import environment
+from testbed.metrics.quality import QualityModels
 from testbed.models.pipelines import open_pipeline, pick_device
 from testbed.processes import processes
+from testbed.runs.folder import RunFolder
 from testbed.stages.executor import Executor
 
-EXECUTION_SEED = plan.SEEDS  # seeds of executed images start here
-ANCHOR_EVERY = 3  # users
 
+class Rig:
+    """The models of ``places`` (their ``pipelines`` and ``specs``), and the ``quality`` models.
 
-class Testbed:
-    """The pipelines of ``places``, the metrics' models and the prompts of a
-    :class:`testbed.config.Config`.
+    Raises :class:`InputError` for what cannot be opened.
     """
 
-    def __init__(self, config, places=PLACES):
-        if config.quality.reference == "converged" and "edge" not in places:
-            allowed = "with local: 'scenes', a folder of captioned images"
-            raise InputError(
-                f"--place: found local with quality.reference = 'converged', the edge's images; allowed {allowed}"
-            )
-        self.config = config
-        self.prompts = open_prompts(config.prompts)
-        if config.quality.reference == "scenes" and not hasattr(self.prompts, "reference"):
-            allowed = "'converged', or a folder of captioned images"
-            raise InputError(
-                f"quality.reference: 'scenes' needs prompts = \"scenes\"; allowed with other prompts: {allowed}"
-            )
-        if config.quality.reference not in ("scenes", "converged"):
-            self.pictures = CaptionedImages(config.quality.reference)
-        processes()  # first: it gives each process its GPU
-        self.device = pick_device(config.device)
-        self.models, pipelines = {}, {}
+    def __init__(self, config: Config, places: Sequence[str] = PLACES) -> None:
+        self.config, self.prompts = config, open_prompts(config.prompts)
+        self.device = open_device(config)
+        self.pipelines: dict[str, DiffusionPipeline] = {}
+        self.specs: dict[str, ModelSpec] = {}
         for place in places:
-            model = getattr(config, place)
-            pipeline, revision = open_pipeline(model, self.device)
-            pipelines[place] = pipeline
-            self.models[place] = {
-                "model": model.model,
-                "revision": revision,
-                "device": str(self.device),
-                "dtype": model.dtype,
-                "scheduler": type(pipeline.scheduler).__name__,
-                "guidance": model.guidance,
-                **({"negative_prompt": model.negative_prompt} if model.negative_prompt else {}),
-            }
-        self.clip = quality.Clip(config.quality.clip, self.device, config.quality.clip_revision)
-        self.extractor = self.clip if config.quality.extractor == "clip" else Inception(self.device)
-        self.executor = Executor(pipelines, self.clip, self.device, config.sweep.converged_batch)
-
-    def sweep(self):
-        """Tasks of the fixed calibration sweep; an adaptive one begins with the like."""
-        sweep = self.config.sweep
-        prompts = {
-            name: self.prompts.calibration(name, sweep.prompts_per_class)
-            for name in self.prompts.classes
-        }
-        return plan.sweep(
-            self.models,
-            prompts,
-            list(sweep.seeds),
-            list(sweep.steps),
-            sweep.converged_steps,
-            sweep.noise,
+            model = config.local if place == "local" else config.edge
+            self.pipelines[place], self.specs[place] = open_model(model, self.device)
+        self.threads = {place: Threads.current() for place in places}
+        self.quality = QualityModels.open(config.quality, self.device)
+        self.executor = Executor(
+            self.pipelines,
+            self.quality.clip,
+            self.device,
+            config.sweep.converged_batch,
+            threads=self.threads,
         )
 
-    def adaptive_sweep(self):
-        """The sweep that grows until its intervals are narrow enough."""
-        sweep, pool = self.config.sweep, self.prompts
-        prompts = {
-            name: pool.calibration(name, min(sweep.most_prompts, pool.available(name)))
-            for name in pool.classes
-        }
-        extent = list(sweep.seeds), list(sweep.steps), sweep.converged_steps
-        return AdaptiveSweep(
-            self.models, prompts, *extent, sweep.prompts_per_class, sweep.half_width, sweep.noise
-        )
+    def choose_threads(self, folder: RunFolder) -> None:
+        """Take the numbers of threads that the folder's images are made with.
 
-    def check(self, scenario):
-        """Raise :class:`InputError` now for what would stop the chain after hours of calibration."""
-        self.sweep()
-        for place in PLACES:
-            limit, measured = getattr(scenario, place)["max_steps"], max(self.config.sweep.steps)
-            if limit > measured:
-                raise InputError(
-                    f"scenario: {place}.max_steps: found {limit}; allowed: at most {measured}, the largest of sweep.steps"
-                )
-        self._pools([user["prompt_class"] for user in scenario.users])
-
-    def _pools(self, classes):
-        """For each prompt class that users ask for, as many prompts as there are such users."""
-        for name in classes:
-            check_keys("scenario: prompt_classes", [name], self.prompts.classes)
-        return {
-            name: self.prompts.execution(name, classes.count(name))
-            for name in dict.fromkeys(classes)
-        }
-
-    def users(self, allocation, classes):
-        """Tasks that carry out an allocation: each UE's images at its place with its steps, and
-        their converged images.
-
-        After every few UEs come anchors (:mod:`calibration.costs.drift`), like images of the middle
-        of the sweep's grid, at each place.
+        They are chosen once, by what is quicker; a number that the environment asks for is obeyed.
         """
-        grid, name = sorted(self.config.sweep.steps), self.prompts.classes[0]
-        anchor = {
-            "prompt_class": name,
-            "prompt": self.prompts.calibration(name, 1)[0],
-            "steps": grid[len(grid) // 2],
-            "purpose": "anchor",
+        if self.device.type != "cpu" or threads.asked_for():
+            return
+        for place in self.pipelines:
+            with processes().main_process_first():
+                self.threads[place] = self._threads_of(place, folder)
+
+    def _threads_of(self, place: str, folder: RunFolder) -> Threads:
+        batch = self.config.sweep.converged_batch
+        asked = {
+            "model": self.specs[place].to_dict(),
+            "batch": batch,
+            "threads": torch.get_num_threads(),
         }
-        pools = {name: iter(pool) for name, pool in self._pools(classes).items()}
-        tasks = []
-        for user, (name, offloaded, steps) in enumerate(
-            zip(classes, allocation.offload, allocation.steps)
-        ):
-            place, prompt = PLACES[offloaded], next(pools[name])
-            for image in range(self.config.execute.images_per_user):
-                seed = self.execution_seed(prompt, image)
-                asked = {
-                    **self.models[place],
-                    "place": place,
-                    "prompt": prompt,
-                    "prompt_class": name,
-                    "user": user,
-                    "seed": seed,
-                }
-                tasks.append(
-                    Task(**asked, steps=self.config.sweep.converged_steps, purpose="converged")
-                )
-                tasks.append(Task(**asked, steps=int(steps), purpose="user"))
-            if user % ANCHOR_EVERY == 0:
-                tasks += [
-                    Task(**self.models[place], place=place, **anchor, seed=EXECUTION_SEED + user)
-                    for place in PLACES
-                ]
-        return tasks
-
-    def execution_seed(self, prompt, image):
-        """Of the noise of a prompt's image number ``image``, none that a sweep uses."""
-        return EXECUTION_SEED + plan.noise_seed(prompt, image, self.config.sweep.noise)
-
-    def given_reference(self):
-        """Reference set of each class, ``{class: ReferenceSet}``; a folder's is one for all.
-
-        None if the reference is to be the converged images, which have yet to be made.
-        """
-        asked, size = self.config.quality.reference, self.config.quality.reference_size
-        if asked == "converged":
-            return None
-        if asked == "scenes":
-            drawn = {name: self.prompts.reference(name, size) for name in self.prompts.classes}
-            return {name: ReferenceSet.of(self, *pair) for name, pair in drawn.items()}
-        return dict.fromkeys(
-            self.prompts.classes, ReferenceSet.of(self, *self.pictures.reference(size))
+        return folder.once(
+            f"threads-{place}.json",
+            Threads,
+            asked,
+            lambda: threads.choose(self.pipelines[place], batch, asked),
         )
 
-    def converged_reference(self, records, store):
-        """The same of the edge model's converged images."""
-        made = [
-            r
-            for r in records
-            if r["asked"]["purpose"] == "converged" and r["asked"]["place"] == "edge"
-        ]
-        of = {
-            name: [r for r in made if r["asked"]["prompt_class"] == name]
-            for name in self.prompts.classes
-        }
-        pairs = {
-            name: (
-                Pictures([r["id"] for r in own], store.image),
-                [r["asked"]["prompt"] for r in own],
-            )
-            for name, own in of.items()
-        }
-        return {name: ReferenceSet.of(self, *pair) for name, pair in pairs.items()}
+    def environment(self) -> dict[str, Any]:
+        """The machine, and the threads of images that are made alone and of batches."""
+        told: dict[str, Any] = dict(environment(self.device))
+        if self.device.type == "cpu":
+            told["threads"] = _told({p: t.single for p, t in self.threads.items()})
+            told["batch_threads"] = _told({p: t.batched for p, t in self.threads.items()})
+        return told
 
 
-class ReferenceSet(NamedTuple):
-    """Real or converged images: their features, CLIP's as well, both (images, width), and their
-    captions.
-    """
+def open_device(config: Config) -> torch.device:
+    """The device of this process."""
+    processes()  # first: it gives each process its GPU
+    return pick_device(config.device)
 
-    features: np.ndarray
-    clip: np.ndarray
-    captions: list[str]
 
-    @classmethod
-    def of(cls, testbed, images, captions):
-        clip = testbed.clip.images(images)
-        return cls(
-            clip if testbed.extractor is testbed.clip else testbed.extractor.images(images),
-            clip,
-            captions,
-        )
+def open_folder(config: Config, out: str | Path) -> RunFolder:
+    """Make or reopen a run folder; of several processes the first one does."""
+    with processes().main_process_first():
+        return RunFolder.open(config, out)
+
+
+def open_model(config: ModelConfig, device: torch.device) -> tuple[DiffusionPipeline, ModelSpec]:
+    """Open a model; the spec names it, with its revision, in tasks and records."""
+    pipeline, revision = open_pipeline(config, device)
+    return pipeline, ModelSpec(
+        model=config.model,
+        device=str(device),
+        dtype=config.dtype,
+        scheduler=type(pipeline.scheduler).__name__,
+        guidance=config.guidance,
+        revision=revision,
+        negative_prompt=config.negative_prompt,
+    )
+
+
+def _told(numbers: dict[str, int]) -> int | str:
+    """A number of each place in one cell: once if they are alike."""
+    if len(set(numbers.values())) == 1:
+        return next(iter(numbers.values()))
+    return ", ".join(f"{number} ({place})" for place, number in numbers.items())

@@ -1,85 +1,93 @@
-"""Totals of a run that need its images: the Fréchet distance of what was executed."""
+"""The validation: what was predicted of an allocation, held against its execution."""
 
-import numpy as np
+from collections.abc import Sequence
 
-from calibration.records.task import POINTS
-from testbed.data.captioned import Pictures
-from testbed.metrics import quality
-from testbed.metrics.distances import Reference, shortage
+from calibration.profiles.profile import Profiles
+from calibration.records.record import Record
+from calibration.scenario.scenario import Scenario
+from calibration.validation.validate import validate as compare
+from solver.allocation import Allocation
+from solver.inputs import InputError
+from solver.problem import Problem
+from testbed.config import Config
+from testbed.data.captioned import LazyImages
+from testbed.data.prompts import open_prompts
+from testbed.metrics.quality import QualityModels
+from testbed.metrics.reference import converged_reference, given_reference
+from testbed.processes import on_first_process
+from testbed.runs.features import SweepFeatures
+from testbed.runs.folder import RunFolder
+from testbed.runs.store import Pixels
+from testbed.stages.calibrate import extract_features
+from testbed.stages.frechet_total import frechet_total
+from testbed.stages.tasks import offloaded, sweep_records
 
-FRECHET_DRAWS = 200
 
+def validate(config: Config, quality: QualityModels, folder: RunFolder) -> None:
+    """Compare the predictions of the folder's problem with its records; writes ``validation.json``.
 
-def frechet_total(testbed, store, records, sweep):
-    """Fréchet distance of the executed images, against calibration images of the same number and
-    mixture.
-
-    Each draw takes, for every executed image, a calibration image of the same place and class at
-    the nearest calibrated step count, of a prompt not yet drawn for the class while there are any.
-    Drawing n of N without repetition varies less, by 1 - n/N, than n new prompts would, and the N
-    are a sample themselves: the 95 % interval of the draws is widened by sqrt((1 + n/N) / (1 -
-    n/N)). With n >= N there is no interval.
+    What users served in batches came to is part of it where ``serving.json`` is of the same users.
+    Raises :class:`InputError` where the folder's files do not belong together.
     """
-    executed = [r for r in records if r["asked"]["purpose"] == "user"]
-    sets = {
-        id(one.features): one.features for one in sweep["reference"].values()
-    }  # the classes may share one
-    reference = np.concatenate(list(sets.values()))
-    measured = quality.frechet(
-        testbed.extractor.images(Pictures([r["id"] for r in executed], store.image)), reference
+    problem, scenario = folder.need(Problem), folder.need(Scenario)
+    _check_users(problem, scenario, folder)
+    executed = folder.executed()
+    images = [record for record in executed if record.task.purpose == "user"]
+    features = folder.features() or _extract_again(config, quality, folder, executed)
+    by_id = dict(zip(features.ids, features.images))
+    total = frechet_total(
+        images,
+        quality.extractor.images(
+            LazyImages(images, lambda record: folder.image("execution", record))
+        ),
+        [record for record in folder.records("calibration") if record.id in by_id],
+        by_id,
+        features.reference,
     )
-    cells = {}  # (place, class, steps) -> (prompt, seed) -> features
-    for record in sweep["records"]:
-        asked = record["asked"]
-        if asked["purpose"] in POINTS:
-            cells.setdefault((asked["place"], asked["prompt_class"], asked["steps"]), {})[
-                asked["prompt"], asked["seed"]
-            ] = sweep["features"][record["id"]]
-    wanted = []
-    for asked in (r["asked"] for r in executed):
-        there = {
-            steps: cell
-            for (place, name, steps), cell in cells.items()
-            if (place, name) == (asked["place"], asked["prompt_class"])
-        }
-        enough = (
-            max(map(len, there.values())) / 2
-        )  # an adaptive sweep leaves some step counts with its pilot's few images
-        nearest = min(
-            (s for s in there if len(there[s]) >= enough),
-            key=lambda s: (abs(np.log(s / asked["steps"])), s),
-        )
-        wanted.append((asked["prompt_class"], there[nearest]))
-    alike = {name: [cell.keys() for of, cell in wanted if of == name] for name, _ in wanted}
-    pools = {
-        name: [key for key in some[0] if all(key in other for other in some)]
-        for name, some in alike.items()
-    }
-    share = max(len(alike[name]) / len(pool) for name, pool in pools.items())
-    against, rng, values = Reference(reference), np.random.default_rng(0), []
-    for _ in range(FRECHET_DRAWS):
-        decks, drawn = {}, []
-        for name, cell in wanted:
-            deck = decks.setdefault(name, [])
-            if not deck:
-                deck.extend(pools[name][i] for i in rng.permutation(len(pools[name])))
-            drawn.append(cell[deck.pop()])
-        values.append(against.plain_frechet(np.stack(drawn).astype(float)))
-    predicted = float(np.median(values))
-    half = (
-        1.96 * float(np.std(values, ddof=1) * np.sqrt((1 + share) / (1 - share)))
-        if share < 1
-        else None
+    serving = folder.serving()
+    served = tuple(task.id for task in offloaded([record.task for record in executed]))
+    if serving and serving.asked.tasks != served:
+        serving = None
+    validation = compare(
+        problem,
+        folder.need(Allocation),
+        folder.need(Profiles),
+        scenario,
+        executed,
+        [total],
+        serving,
     )
-    return {
-        "quantity": f"Fréchet distance ({len(executed)} images)",
-        "unit": "",
-        "predicted": predicted,
-        "measured": measured,
-        "low": half and predicted - half,
-        "high": half and predicted + half,
-        "relative_error": (predicted - measured) / measured,
-        "inside": half and abs(predicted - measured) <= half,
-        "basis": "measured",
-        "note": shortage(len(executed), len(reference), reference.shape[1]),
+    on_first_process(lambda: folder.save(validation))
+
+
+def _check_users(problem: Problem, scenario: Scenario, folder: RunFolder) -> None:
+    """Raise :class:`InputError` for a scenario of another problem, as far as its users tell."""
+    labels = {
+        "prompt_class": [user.prompt_class for user in scenario.users],
+        "device_class": [user.device_class for user in scenario.users],
     }
+    for name, classes in (problem.labels or {}).items():
+        if labels.get(name, classes) != classes:
+            raise InputError(
+                f"{folder.path}: scenario.json: users: their {name} is not that of problem.json; "
+                "allowed: the scenario that the problem was made of (`testbed validate --scenario`)"
+            )
+
+
+def _extract_again(
+    config: Config, quality: QualityModels, folder: RunFolder, executed: Sequence[Record]
+) -> SweepFeatures:
+    """The sweep's features, where the calibration did not keep them."""
+    specs = {record.task.place: record.task.spec for record in executed}
+    records = {record.id: record for record in sweep_records(folder.records("calibration"), specs)}
+
+    def image(key: str) -> Pixels:
+        return folder.image("calibration", records[key])
+
+    sweep, prompts = list(records.values()), open_prompts(config.prompts)
+    references = given_reference(config.quality, prompts, quality) or converged_reference(
+        sweep, prompts.classes, image, quality
+    )
+    features = extract_features(sweep, references, image, quality.extractor)
+    on_first_process(lambda: folder.save_features(features))
+    return features

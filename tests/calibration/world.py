@@ -6,15 +6,24 @@ import random
 
 import numpy as np
 
-from calibration.records.task import Task
+from calibration.profiles.build import build
+from calibration.profiles.profile import MetricDefinition, Metrics
+from calibration.records.record import Measured, Record
+from calibration.records.scale import Scales
+from calibration.records.task import ModelSpec
 from calibration.sweep.grid import sweep
 
 GRID = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32]
 CLASSES = ("object", "scene", "relation")
 HARDER = {"object": 1.0, "scene": 0.8, "relation": 0.6}
-UNITS = {"error_unit": 0.4, "utility_floor": 60.0, "utility_ceiling": 90.0}
-MODEL = {"device": "cpu", "dtype": "float32", "scheduler": "DDIMScheduler", "guidance": 3.0}
-MODELS = {"local": {"model": "light", **MODEL}, "edge": {"model": "heavy", **MODEL}}
+SCALES = Scales.of(error_unit=0.4, utility_floor=60.0, utility_ceiling=90.0)
+METRICS = Metrics(MetricDefinition("relative distance"), MetricDefinition("rescaled CLIP score"))
+MODELS = {
+    place: ModelSpec(
+        model=model, device="cpu", dtype="float32", scheduler="DDIMScheduler", guidance=3.0
+    )
+    for place, model in (("local", "light"), ("edge", "heavy"))
+}
 STEP_TIME = {"local": 0.010, "edge": 0.024}  # s
 OVERHEAD = {"local": 0.020, "edge": 0.035}  # s
 
@@ -44,59 +53,80 @@ class World:
 
     def record(self, task):
         place, steps = task.place, task.steps
-        prompt = random.Random(
-            f"{self.seed}/{task.prompt}"
-        )  # a prompt is harder or easier at every step count alike
+        # a prompt is harder or easier at every step count alike
+        prompt = random.Random(f"{self.seed}/{task.prompt}")
         harder, liked = prompt.gauss(0, 0.15 * self.noise), prompt.gauss(0, 0.05 * self.noise)
-        one, two, three, four = self.noise * self.draw.standard_normal(4)
-        time = self.slower * true_time(place, steps) * np.exp(0.03 * one)
-        error = true_error(place, task.prompt_class, steps) * (1 + harder + 0.1 * two)
-        utility = true_utility(place, task.prompt_class, steps) + liked + 0.04 * three
-        return {
-            "id": task.id,
-            "asked": task.to_dict(),
-            "measured": {
-                "text_time": 0.005,
-                "step_times": [self.slower * STEP_TIME[place]] * steps,
-                "decode_time": 0.01,
-                "time": float(time),
-                "energy_j": None
-                if self.watts is None
-                else float(self.watts * time * (1 + 0.02 * four)),
-                "meter": None if self.watts is None else "replay",
-                "clip_score": float(60 + 30 * utility),
-                "distance": 0.0 if task.purpose == "converged" else float(0.4 * max(0.0, error)),
-            },
-            "image": f"images/{task.id}.png",
-            "environment": {"machine": "made up"},
-        }
+        slow, hard, good, hot = self.noise * self.draw.standard_normal(4)
+        time = self.slower * true_time(place, steps) * np.exp(0.03 * slow)
+        error = true_error(place, task.prompt_class, steps) * (1 + harder + 0.1 * hard)
+        utility = true_utility(place, task.prompt_class, steps) + liked + 0.04 * good
+        measured = Measured(
+            text_time=0.005,
+            step_times=(self.slower * STEP_TIME[place],) * steps,
+            decode_time=0.01,
+            time=float(time),
+            energy_j=None if self.watts is None else float(self.watts * time * (1 + 0.02 * hot)),
+            meter=None if self.watts is None else "replay",
+            clip_score=float(60 + 30 * utility),
+            distance=0.0 if task.purpose == "converged" else float(0.4 * max(0.0, error)),
+        )
+        return Record(task.id, task, measured, {"machine": "made up"}, f"images/{task.id}.png")
 
     def calibrate(self, classes=CLASSES, prompts=12, seeds=(0,), steps=GRID):
         texts = {name: [f"{name} {index}" for index in range(prompts)] for name in classes}
         return [self.record(task) for task in sweep(MODELS, texts, list(seeds), steps)]
 
     def execute(self, scenario, allocation, images=2):
-        records = []
-        for user, chosen in zip(
-            scenario.users,
-            zip(allocation["offload"], allocation["steps"], strict=True),
-            strict=True,
-        ):
-            place = ("local", "edge")[chosen[0]]
-            what = {
-                "prompt": f"request of {user['user']}",
-                "prompt_class": user["prompt_class"],
-                "user": user["user"],
-                "purpose": "user",
-            }
-            for seed in range(images):
-                records.append(
-                    self.record(
-                        Task(place=place, **MODELS[place], **what, seed=seed, steps=chosen[1])
-                    )
+        """``allocation``: a :class:`solver.Allocation`."""
+        return [
+            self.record(
+                MODELS[("local", "edge")[offload]].task(
+                    place=("local", "edge")[offload],
+                    prompt=f"request of {user.user}",
+                    prompt_class=user.prompt_class,
+                    user=user.user,
+                    purpose="user",
+                    seed=seed,
+                    steps=int(steps),
                 )
-        return records
+            )
+            for user, offload, steps in zip(
+                scenario.users, allocation.offload, allocation.steps, strict=True
+            )
+            for seed in range(images)
+        ]
 
 
-def units(classes=CLASSES):
-    return {(place, name): UNITS for place in MODELS for name in classes}
+def profiles(records, classes=CLASSES, **change):
+    """Profiles of the world's ``records``; ``change``: other arguments of :func:`build`."""
+    given = {"scales": scales(classes), "distances": {}, "metrics": METRICS, "environment": {}}
+    return build(records, **{**given, **change})
+
+
+def scales(classes=CLASSES):
+    return {(place, name): SCALES for place in MODELS for name in classes}
+
+
+def record(
+    place="edge",
+    prompt="a red ball",
+    prompt_class="object",
+    seed=0,
+    steps=8,
+    purpose="sweep",
+    user=None,
+    environment=None,
+    **measured,
+):
+    """A record of one's own numbers; what is not given of ``measured`` is made up."""
+    task = MODELS[place].task(
+        place=place,
+        prompt=prompt,
+        prompt_class=prompt_class,
+        seed=seed,
+        steps=steps,
+        purpose=purpose,
+        user=user,
+    )
+    times = {"text_time": 0.0, "step_times": (), "decode_time": 0.0, "time": 1.0, "energy_j": None}
+    return Record(task.id, task, Measured(**{**times, **measured}), environment or {})

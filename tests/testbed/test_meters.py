@@ -1,10 +1,6 @@
-"""Meters: joules where they were counted, null where not; recorded counters and made-up devices
-stand for the hardware.
-"""
+"""Meters: joules where they were counted, null where not. Recorded counters stand for hardware."""
 
-import sys
 from time import sleep
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,13 +13,13 @@ from solver.inputs import InputError
 from testbed import meters
 from testbed.commands.doctor import about_meter
 from testbed.config import ModelConfig
-from testbed.meters import NoMeter, ReplayMeter, open_meter
+from testbed.meters import NoMeter, ReplayMeter
 from testbed.models.pipelines import open_pipeline
 from testbed.runs.store import RecordStore
 from testbed.stages.executor import Executor
 from tests.testbed.pipelines_world import Unscored
 
-CPU, GPU = torch.device("cpu"), torch.device("cuda:1")
+CPU = torch.device("cpu")
 
 
 class Hours:
@@ -77,15 +73,14 @@ def test_a_window_shorter_than_the_counters_period_is_null_but_counts_in_a_sum()
     assert meter.period == pytest.approx(0.1, abs=0.002)
     with pytest.warns(UserWarning, match="updated every 0.1 s"):
         first = window(meter, time, 0.03)
-    found, parts = [first], [meter.parts_j]
+    joules, parts = [first], [meter.parts_j]
     for _ in range(999):
-        found.append(window(meter, time, 0.03))
+        joules.append(window(meter, time, 0.03))
         parts.append(meter.parts_j)
-    assert (
-        found == [None] * 1000
-    )  # those with an update as well: leaving out only the zeros would triple the mean
-    assert 0 < sum(one["gpu0"] > 0 for one in parts) < 400
-    assert sum(sum(one.values()) for one in parts) == pytest.approx(340.0 * 30, rel=0.01)
+    # those with an update as well: leaving out only the zeros would triple the mean
+    assert joules == [None] * 1000
+    assert 0 < sum(counted["gpu0"] > 0 for counted in parts) < 400
+    assert sum(sum(counted.values()) for counted in parts) == pytest.approx(340.0 * 30, rel=0.01)
     assert window(meter, time, 0.35) in (pytest.approx(340 * 0.3), pytest.approx(340 * 0.4))
 
 
@@ -126,17 +121,18 @@ def test_idle_power_and_clock():
 
 
 def test_a_long_windows_clock_is_a_mean():
-    found = []
+    readings = []
 
-    def read():
-        found.append(None if len(found) == 1 else 1e9 * (1 + len(found)))  # one reading fails
-        return found[-1]
+    def read():  # the second reading fails
+        readings.append(None if len(readings) == 1 else 1e9 * (1 + len(readings)))
+        return readings[-1]
 
     clock = meters._MeanClock(read)
-    while len(found) < 3:
+    while len(readings) < 3:
         sleep(0.01)
     mean = clock.mean()
-    assert len(found) >= 4 and mean == pytest.approx(np.mean([one for one in found if one]))
+    assert len(readings) >= 4
+    assert mean == pytest.approx(np.mean([hertz for hertz in readings if hertz]))
 
 
 def test_a_recording_is_read_from_csv_and_ends(tmp_path):
@@ -157,143 +153,6 @@ def test_a_recording_is_read_from_csv_and_ends(tmp_path):
         path.write_text(text)
         with pytest.raises(InputError, match=said):
             ReplayMeter.load(path)
-
-
-# what is on the machine
-
-
-def use(monkeypatch, gpus=None, cpus=None, soc=None):
-    """Stand in for Zeus; what is None raises, as Zeus does."""
-
-    def find(what):
-        def found():
-            if what is None:
-                raise RuntimeError("none here")
-            return what
-
-        return found
-
-    monkeypatch.setitem(sys.modules, "zeus", SimpleNamespace())
-    monkeypatch.setitem(
-        sys.modules,
-        "zeus.device",
-        SimpleNamespace(get_gpus=find(gpus), get_cpus=find(cpus), get_soc=find(soc)),
-    )
-    monkeypatch.setattr(
-        meters,
-        "Meter",
-        lambda name, counters, _clock: SimpleNamespace(
-            name=name, period=1.0, joules={c.name: c.read() for c in counters}, all=counters
-        ),
-    )
-
-
-def gpus(counter=True):
-    return SimpleNamespace(
-        supports_get_total_energy_consumption=lambda _: counter,
-        get_total_energy_consumption=lambda index: 7000 * (1 + index),
-    )
-
-
-@pytest.fixture
-def rapl(tmp_path):
-    """A package with memory, and the whole platform, as the kernel lists them."""
-
-    def zone(folder, name, microjoules):
-        path = tmp_path / folder
-        path.mkdir(parents=True)
-        (path / "name").write_text(f"{name}\n")
-        (path / "energy_uj").write_text(f"{microjoules}\n")
-        return SimpleNamespace(
-            energy_uj_path=str(path / "energy_uj"), max_energy_range_uj=262143328850.0
-        )
-
-    package = SimpleNamespace(
-        cpu_index=0,
-        rapl_file=zone("intel-rapl:0", "package-0", 5_000_000),
-        dram=zone("intel-rapl:0/dram", "dram", 2_000_000),
-    )
-    platform = SimpleNamespace(
-        cpu_index=1, rapl_file=zone("intel-rapl:1", "psys", 90_000_000), dram=None
-    )
-    return SimpleNamespace(rapl_dir=str(tmp_path), cpus=[package, platform])
-
-
-def test_packages_and_memory_count_and_the_platform_that_holds_them_does_not(monkeypatch, rapl):
-    use(monkeypatch, gpus(), rapl)
-    meter = open_meter(CPU)
-    assert meter.name == "rapl" and meter.joules == {"cpu0": 5.0, "dram0": 2.0}
-    assert meter.all[0].wraps_at == pytest.approx(262143.32885)
-
-
-def test_only_the_gpu_that_computes_counts(monkeypatch, rapl):
-    use(monkeypatch, gpus(), rapl)
-    meter = open_meter(GPU)
-    assert meter.name == "nvml+rapl" and meter.joules == {"gpu1": 14.0, "cpu0": 5.0, "dram0": 2.0}
-
-
-def test_through_the_daemon(monkeypatch, rapl):
-    cpu = SimpleNamespace(
-        cpu_index=0,
-        supports_get_dram_energy_consumption=lambda: True,
-        get_total_energy_consumption=lambda: SimpleNamespace(cpu_mj=3000.0, dram_mj=500.0),
-    )
-    use(monkeypatch, cpus=SimpleNamespace(rapl_dir=rapl.rapl_dir, cpus=[cpu]))
-    assert open_meter(CPU).joules == {"cpu0": 3.0, "dram0": 0.5}
-
-
-@pytest.mark.parametrize(
-    ("measured", "joules"),
-    [
-        ({"cpu_energy_mj": 1000.0, "gpu_energy_mj": 4000.0, "total_energy_mj": 9000.0}, 9.0),
-        ({"cpu_energy_mj": 1000.0, "gpu_energy_mj": 4000.0, "total_energy_mj": None}, 5.0),
-        (
-            {
-                "cpu_total_mj": 2000,
-                "efficiency_cores_mj": [500, 500],
-                "gpu_mj": 3000,
-                "gpu_sram_mj": 100,
-                "ane_mj": None,
-                "dram_mj": 400,
-            },
-            5.5,
-        ),
-    ],
-)
-def test_a_system_on_a_chip_counts_once(monkeypatch, rapl, measured, joules):
-    use(
-        monkeypatch,
-        gpus(),
-        rapl,
-        SimpleNamespace(get_total_energy_consumption=lambda: SimpleNamespace(**measured)),
-    )
-    meter = open_meter(GPU)
-    assert meter.name == "soc" and meter.joules == pytest.approx({"soc": joules})
-
-
-def test_without_zeus_there_is_no_meter_and_a_warning(monkeypatch):
-    monkeypatch.setitem(sys.modules, "zeus", None)
-    monkeypatch.setitem(sys.modules, "zeus.device", None)
-    with pytest.warns(UserWarning, match="zeus is not installed; energy is not measured"):
-        meter = open_meter(CPU)
-    assert isinstance(meter, NoMeter) and meter.name is None
-    meter.start()
-    assert meter.stop() is None and meter.idle() is None and meter.parts_j is None
-
-
-def test_without_counters_there_is_no_meter_either(monkeypatch):
-    use(monkeypatch)
-    with pytest.warns(UserWarning, match="RAPL .*cannot be read"):
-        assert isinstance(open_meter(CPU), NoMeter)
-
-
-def test_a_gpu_without_a_counter_is_not_metered_by_its_cpu(monkeypatch, rapl):
-    use(monkeypatch, gpus(counter=False), rapl)
-    with pytest.warns(UserWarning, match="the GPU's energy counter"):
-        assert isinstance(open_meter(GPU), NoMeter)
-
-
-# end to end
 
 
 def test_an_executor_records_what_a_replay_counted_and_a_profile_finds_its_power(tmp_path):

@@ -1,39 +1,39 @@
-"""Profiles of a UE from one machine and of the edge from another: joined where they may be
+"""Profiles of a user from one machine and of the edge from another: joined where they may be
 compared, refused by name where not.
 """
 
-import copy
 import json
+from dataclasses import replace
 
 import pytest
 
-from calibration.profiles import build as profile
-from calibration.profiles.merge import merge
-from calibration.scenario.scenario import Scenario, to_problem
-from solver import Problem, solve
-from solver.inputs import InputError, write_json
+from calibration.profiles.merge import Part, merge
+from calibration.profiles.profile import DistancePoint, Distances, MetricDefinition, Metrics
+from calibration.profiles.store import load, parse, save
+from calibration.scenario.problem import to_problem
+from calibration.scenario.scenario import Scenario
+from calibration.sweep.outcome import SweepOutcome, SweepWidth
+from solver import solve
+from solver.inputs import InputError
 from testbed.cli import main
-from tests.calibration.world import CLASSES, World, units
+from tests.calibration.world import CLASSES, World, profiles, scales
 
 PROMPTS = {"prompts": "/data/prompts.jsonl", "prompts_sha256": "aaaa"}
-METRICS = {
-    "error": {"name": "relative distance", "converged_steps": 96, **PROMPTS},
-    "utility": {
-        "name": "rescaled CLIP score",
-        "model": "openai/clip",
-        "model_sha256": "cccc",
-        **PROMPTS,
-    },
-    "frechet": {
-        "extractor": "CLIP features",
-        "extractor_sha256": "cccc",
-        "reference": "/data/coco",
-        "reference_size": 512,
-        "reference_sha256": "bbbb",
-    },
-    "kid": {"name": "cubic kernel"},
-    "cmmd": {"name": "Gaussian kernel"},
-}
+METRICS = Metrics(
+    error=MetricDefinition("relative distance", converged_steps=96, **PROMPTS),
+    utility=MetricDefinition(
+        "rescaled CLIP score", model="openai/clip", model_sha256="cccc", **PROMPTS
+    ),
+    frechet=MetricDefinition(
+        extractor="CLIP features",
+        extractor_sha256="cccc",
+        reference="/data/coco",
+        reference_size=512,
+        reference_sha256="bbbb",
+    ),
+    kid=MetricDefinition("cubic kernel"),
+    cmmd=MetricDefinition("Gaussian kernel"),
+)
 ENVIRONMENTS = {
     "ue": {"machine": "Jetson", "python": "3.11", "idle_watts": 4.0},
     "server": {"machine": "H100", "python": "3.11", "gpus": 1},
@@ -42,100 +42,134 @@ ENVIRONMENTS = {
 
 def measured(seed, environment, **world):
     """What one machine measured: both places, all classes."""
-    frechet = {
-        key: [{"steps": steps, "value": 9.0 / steps, "n": 6} for steps in (1, 4, 16)]
-        for key in units()
-    }
-    records = World(seed=seed, **world).calibrate(prompts=6)
-    return profile.build(records, units(), frechet, copy.deepcopy(METRICS), environment)
+    points = tuple(DistancePoint(steps, 9.0 / steps, None, None, 6) for steps in (1, 4, 16))
+    return profiles(
+        World(seed=seed, **world).calibrate(prompts=6),
+        distances={key: Distances(points) for key in scales()},
+        metrics=METRICS,
+        environment=environment,
+    )
 
 
 @pytest.fixture(scope="module")
-def whole():
+def made():
     return {
         "ue": measured(1, ENVIRONMENTS["ue"], slower=3.0),
         "server": measured(2, ENVIRONMENTS["server"], watts=300.0),
     }
 
 
-@pytest.fixture
-def travelled(whole):
-    return copy.deepcopy(whole)
+def joined(ue, server):
+    return merge([Part("ue.json", "local", ue), Part("server.json", "edge", server)])
 
 
-def joined(found):
-    return merge([("ue.json", "local", found["ue"]), ("server.json", "edge", found["server"])])
+def test_one_file_stays_as_it_is(made):
+    assert merge([Part("ue.json", None, made["ue"])]) is made["ue"]
 
 
-def test_one_file_stays_as_it_is(whole):
-    assert merge([("ue.json", None, whole["ue"])]) is whole["ue"]
+def test_one_place_of_a_file_can_be_taken(made):
+    taken = merge([Part("ue.json", "edge", made["ue"])])
+    assert taken == replace(made["ue"], places=made["ue"].places[1:])
 
 
-def test_each_place_comes_from_its_machine(travelled):
-    found = joined(travelled)
-    assert [(entry["place"], entry["prompt_class"]) for entry in found["profiles"]] == [
-        (p, c) for p in ("local", "edge") for c in sorted(CLASSES)
-    ]
+def test_each_place_comes_from_its_machine(made):
+    both = joined(**made)
     for place, origin in (("local", "ue"), ("edge", "server")):
-        for name in CLASSES:
-            entry = dict(profile.find(found, place, name))
-            assert entry.pop("environment") == ENVIRONMENTS[origin]
-            assert entry == profile.find(travelled[origin], place, name)
-    assert found["environment"] == {
+        entry = both.get(place)
+        assert entry.environment == ENVIRONMENTS[origin]
+        assert replace(entry, environment=None) == made[origin].get(place)
+        assert [profile.prompt_class for profile in entry.classes] == sorted(CLASSES)
+        assert entry.class_differences
+    assert [entry.place for entry in both.places] == ["local", "edge"]
+    assert both.environment == {
         "machine": "Jetson (local), H100 (edge)",
         "python": "3.11",
         "idle_watts": "4.0 (local)",
         "gpus": "1 (edge)",
     }
-    for row in found["class_differences"]:
-        assert row in travelled["ue" if row["place"] == "local" else "server"]["class_differences"]
-    assert {row["place"] for row in found["class_differences"]} == {"local", "edge"}
-    problem = Problem.from_dict(
-        to_problem(found, Scenario.from_dict({"device_classes": {"server-core": 1}}))
+    assert parse(json.loads(json.dumps(both.to_dict()))) == both
+
+
+def test_the_problem_of_joined_profiles_is_of_both_machines(made):
+    scenario = Scenario.from_dict({"device_classes": {"server-core": 1}})
+    problem, ue, server = (
+        to_problem(source, scenario) for source in (joined(**made), made["ue"], made["server"])
     )
-    ue, server = (
-        to_problem(one, Scenario.from_dict({"device_classes": {"server-core": 1}}))
-        for one in travelled.values()
-    )
-    assert (problem.local.step_time == ue["local"]["step_time"]).all() and (
-        problem.edge.step_time == server["edge"]["step_time"]
-    ).all()
+    assert (problem.local.step_time == ue.local.step_time).all()
+    assert (problem.edge.step_time == server.edge.step_time).all()
     assert solve(problem).status == "optimal"
 
 
-def test_joined_profiles_can_be_joined_again_by_class(travelled):
-    for one in travelled.values():
-        one["profiles"] = [entry for entry in one["profiles"] if entry["place"] == "edge"]
-    scenes, rest = copy.deepcopy(travelled["ue"]), travelled["server"]
-    scenes["profiles"] = [entry for entry in scenes["profiles"] if entry["prompt_class"] == "scene"]
-    rest["profiles"] = [entry for entry in rest["profiles"] if entry["prompt_class"] != "scene"]
-    edge = merge([("a.json", None, scenes), ("b.json", None, rest)])
-    assert edge["class_differences"] == []  # its classes are of different machines
-    assert edge["environment"]["machine"] == "H100 (edge), Jetson (edge)"
+def test_joined_profiles_can_be_joined_again(made):
     again = merge(
-        [("edge.json", None, edge), ("c.json", "local", measured(3, {"machine": "phone"}))]
+        [
+            Part("joined.json", "edge", joined(**made)),
+            Part("c.json", "local", measured(3, {"machine": "phone"})),
+        ]
     )
-    assert [entry["environment"]["machine"] for entry in again["profiles"]] == ["phone"] * 3 + [
-        "H100",
-        "H100",
-        "Jetson",
-    ]
+    assert [entry.environment["machine"] for entry in again.places] == ["phone", "H100"]
+    assert again.environment["machine"] == "phone (local), H100 (edge)"
+
+
+def test_a_place_measured_later_keeps_what_the_other_came_to(made):
+    """A width that one place did not reach is still said after the other was calibrated."""
+    width = SweepWidth("object", "error", "scale", 0.4, 0.2, False)
+    outcomes = {
+        place: SweepOutcome(0.1, (), 9, 90, (replace(width, half_width=half, reached=half < 0.1),))
+        for place, half in (("local", 0.2), ("edge", 0.05))
+    }
+    local, edge = (
+        replace(made["ue"], places=(replace(made["ue"].get(place), sweep=outcomes[place]),))
+        for place in ("local", "edge")
+    )
+    both = merge([Part("profiles.json", None, local), Part("calibration", None, edge)])
+    assert {entry.place: entry.sweep for entry in both.places} == outcomes
+    assert both == replace(made["ue"], places=(*local.places, *edge.places))
+    assert all(entry.environment is None for entry in both.places), "one machine measured both"
 
 
 def change(metric, **values):
-    return lambda found: found["metrics"][metric].update(values)
+    def changed(source):
+        definition = replace(getattr(source.metrics, metric), **values)
+        return replace(source, metrics=replace(source.metrics, **{metric: definition}))
+
+    return changed
+
+
+def of_profiles(changed):
+    """A change of every class's profile."""
+    return lambda source: replace(
+        source,
+        places=tuple(
+            replace(place, classes=tuple(changed(profile) for profile in place.classes))
+            for place in source.places
+        ),
+    )
 
 
 def shift(field, by):
-    return lambda found: [
-        entry["utility"].update({field: entry["utility"][field] + by})
-        for entry in found["profiles"]
-    ]
+    def changed(profile):
+        utility = profile.scales.utility
+        utility = replace(utility, **{field: getattr(utility, field) + by})
+        return replace(profile, scales=replace(profile.scales, utility=utility))
+
+    return of_profiles(changed)
 
 
-def points(found):
-    for entry in found["profiles"]:
-        entry["frechet"]["points"][1]["n"] = 7
+@of_profiles
+def other_number(profile):
+    first, second, *rest = profile.frechet
+    return replace(profile, frechet=(first, replace(second, n=7), *rest))
+
+
+def with_sweep(source):
+    outcome = SweepOutcome(0.1, (), 9, 90, ())
+    return replace(source, places=tuple(replace(place, sweep=outcome) for place in source.places))
+
+
+def with_model(source):
+    other = {"model": "small", "device": "cuda", "dtype": "float16"}
+    return replace(source, places=tuple(replace(place, **other) for place in source.places))
 
 
 @pytest.mark.parametrize(
@@ -175,73 +209,49 @@ def points(found):
             "metrics.frechet.reference_model: found None and 'heavy'",
         ),
         (change("kid", name="Gaussian"), "metrics.kid.name: found 'cubic kernel' and 'Gaussian'"),
-        (shift("floor", 0.5), "prompt class object: utility.floor: found 60.0 and 60.5"),
-        (shift("ceiling", -0.5), "prompt class object: utility.ceiling: found 90.0 and 89.5"),
-        (points, "prompt class object: frechet: images at 4 steps: found 6 and 7"),
+        (shift("zero", 0.5), "prompt class object: utility.floor: found 60.0 and 60.5"),
+        (shift("full", -0.5), "prompt class object: utility.ceiling: found 90.0 and 89.5"),
+        (other_number, "prompt class object: frechet: images at 4 steps: found 6 and 7"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_by_name(travelled, spoil, message):
-    spoil(travelled["server"])
+def test_what_cannot_be_compared_is_refused_by_name(made, spoil, message):
     with pytest.raises(InputError) as caught:
-        joined(travelled)
-    assert (
-        str(caught.value)
-        == f"ue.json, server.json: {message}; allowed: the same in all profiles that are joined"
-    )
+        joined(made["ue"], spoil(made["server"]))
+    allowed = "allowed: the same in all profiles that are joined"
+    assert str(caught.value) == f"ue.json, server.json: {message}; {allowed}"
 
 
 @pytest.mark.parametrize(
     "differ",
     [
-        lambda found: [
-            entry.update(model="small", device="cuda", dtype="float16")
-            for entry in found["profiles"]
-        ],
+        with_model,
         change("utility", model="/models/clip"),  # the same weights in a folder
         change("frechet", reference="/home/me/coco"),  # the same captions elsewhere
-        shift("floor", 0.05),  # as much as a device's rounding, and more
-        lambda found: (
-            points(found),
-            found.update(plan={"widths": []}),
-        ),  # an adaptive sweep chooses its numbers
+        shift("zero", 0.05),  # as much as a device's rounding, and more
+        lambda source: with_sweep(other_number(source)),  # an adaptive sweep chooses its numbers
     ],
 )
-def test_what_does_not_matter_is_not_refused(travelled, differ):
-    differ(travelled["server"])
-    assert len(joined(travelled)["profiles"]) == 6
+def test_what_does_not_matter_is_not_refused(made, differ):
+    assert len(joined(made["ue"], differ(made["server"])).places) == 2
 
 
-@pytest.mark.parametrize(
-    "spoil, message",
-    [
-        (lambda found: found.pop("metrics"), "server.json: 'metrics' is missing"),
-        (
-            lambda found: found["metrics"].pop("utility"),
-            "server.json: metrics: 'utility' is missing",
-        ),
-        (
-            lambda found: found.update(environment="H100"),
-            "server.json: environment: found 'H100'; allowed: a table",
-        ),
-        (
-            lambda found: found["profiles"][3]["frechet"]["points"][0].pop("n"),
-            "server.json: edge/object: frechet.points: 'n' is missing",
-        ),
-        (
-            lambda found: found.update(profiles=found["profiles"][:3]),
-            "server.json: found no edge profile; allowed: a file that holds one",
-        ),
-    ],
-)
-def test_files_that_do_not_say_enough_are_refused(travelled, spoil, message):
-    spoil(travelled["server"])
-    with pytest.raises(InputError, match=f"^{message.replace('.', '[.]')}$"):
-        joined(travelled)
+def test_a_place_comes_from_one_file(made):
+    parts = [Part("a.json", None, made["ue"]), Part("b.json", "edge", made["server"])]
+    message = "^a.json, b.json: edge: found in both; allowed: in one; local=FILE or edge=FILE takes"
+    with pytest.raises(InputError, match=message):
+        merge(parts)
 
 
-def test_the_command_joins_and_the_report_names_both_machines(whole, tmp_path, capsys):
-    for name, one in whole.items():
-        write_json(tmp_path / f"{name}.json", one)
+def test_a_place_that_a_file_has_not_is_named(made):
+    alone = replace(made["server"], places=made["server"].places[:1])
+    message = "^server.json: found no edge profile; allowed: a file that holds one$"
+    with pytest.raises(InputError, match=message):
+        joined(made["ue"], alone)
+
+
+def test_the_command_joins_and_the_report_names_both_machines(made, tmp_path, capsys):
+    for name, source in made.items():
+        save(tmp_path / f"{name}.json", source)
     (tmp_path / "s.toml").write_text("users = 4\n")
     ue, server, run = tmp_path / "ue.json", tmp_path / "server.json", tmp_path / "run"
     run.mkdir()
@@ -254,17 +264,17 @@ def test_the_command_joins_and_the_report_names_both_machines(whole, tmp_path, c
         str(run / "profiles.json"),
     ]
     assert main(["problem", "--profiles", str(ue), "--profiles", str(server), *end]) == 2
-    refused = f"testbed: {ue}, {server}: local/object: found in both; allowed: in one; local=FILE or edge=FILE takes one place of a file\n"
+    refused = (
+        f"testbed: {ue}, {server}: local: found in both; allowed: in one; "
+        "local=FILE or edge=FILE takes one place of a file\n"
+    )
     assert capsys.readouterr().err == refused
     assert not (run / "problem.json").exists()
     assert main(["problem", "--profiles", f"local={ue}", "--profiles", f"edge={server}", *end]) == 0
     assert capsys.readouterr().out == f"{run / 'problem.json'}\n"
-    expected = json.loads(
-        json.dumps(merge([("", "local", whole["ue"]), ("", "edge", whole["server"])]))
-    )
-    assert profile.load(run / "profiles.json") == expected
-    assert json.loads((run / "problem.json").read_text()) == to_problem(
-        expected, Scenario.from_dict({"users": 4})
-    )
+    both = joined(**made)
+    assert load(run / "profiles.json") == both
+    expected = to_problem(both, Scenario.from_dict({"users": 4})).to_dict()
+    assert json.loads((run / "problem.json").read_text()) == json.loads(json.dumps(expected))
     assert main(["report", str(run)]) == 0
     assert "Jetson (local), H100 (edge)" in (run / "report.html").read_text()

@@ -1,16 +1,14 @@
-"""Tasks and their ids; the order and the completeness of a sweep."""
+"""Tasks, their ids, and the models they ask for."""
 
 import json
-from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibration.records.task import Task
-from calibration.sweep.grid import SEEDS, sweep
+from calibration.records.task import ModelSpec, Task
 from solver.inputs import InputError
-from tests.calibration.world import MODEL, MODELS
+from tests.calibration.world import MODELS
 
 TASK = Task(
     place="edge",
@@ -19,7 +17,10 @@ TASK = Task(
     prompt_class="object",
     seed=3,
     steps=8,
-    **MODEL,
+    device="cpu",
+    dtype="float32",
+    scheduler="DDIMScheduler",
+    guidance=3.0,
 )
 CHANGES = {
     "place": "local",
@@ -100,100 +101,41 @@ def test_unknown_and_missing_fields_are_named():
         Task.from_dict([1])
 
 
-PROMPTS = {"object": ["a", "b", "c"], "scene": ["d"]}
-
-
-def test_a_sweep_has_every_combination_once():
-    tasks = sweep(MODELS, PROMPTS, [5, 6], [1, 4, 16], 50, "shared")
-    asked = Counter((t.place, t.prompt_class, t.prompt, t.seed, t.steps, t.purpose) for t in tasks)
-    wanted = [
-        (place, name, prompt, seed, steps, "converged" if steps == 50 else "sweep")
-        for place in MODELS
-        for name, prompts in PROMPTS.items()
-        for prompt in prompts
-        for seed in (5, 6)
-        for steps in (1, 4, 16, 50)
-    ]
-    assert asked == Counter(wanted)
-    assert len({task.id for task in tasks}) == len(tasks) == 64
-
-
-def test_the_converged_image_comes_before_its_grid_and_places_alternate():
-    tasks = sweep(MODELS, PROMPTS, [5, 6], [1, 4, 16], 50, "shared")
-    reached = set()
-    for task in tasks:
-        key = (task.place, task.prompt, task.seed)
-        assert (key not in reached) == (task.purpose == "converged")
-        reached.add(key)
-    assert [task.place for task in tasks] == ["local", "edge"] * 32
-    assert [task.prompt for task in tasks[::8]] == [
-        "a",
-        "d",
-        "b",
-        "d",
-        "c",
-        "a",
-        "b",
-        "c",
-    ]  # classes in turns
-
-
-def test_each_prompt_and_seed_has_a_noise_of_its_own_that_all_its_images_begin_with():
-    tasks = sweep(MODELS, PROMPTS, [5, 6], [1, 4, 16], 50)
-    noises = {}
-    for task in tasks:
-        noises.setdefault(task.prompt, set()).add(task.seed)
-    assert (
-        all(len(some) == 2 for some in noises.values()) and len(set().union(*noises.values())) == 8
+def test_a_model_makes_tasks_and_a_task_gives_it_back():
+    spec = ModelSpec.from_dict({**MODELS["edge"].to_dict(), "negative_prompt": "grey"}, "models")
+    what = {"prompt": "a red ball", "prompt_class": "object", "seed": 3, "steps": 8}
+    task = spec.task(place="edge", purpose="user", user=4, **what)
+    assert task.spec == spec
+    assert {**spec.to_dict(), **what, "place": "edge", "purpose": "user", "user": 4} == (
+        task.to_dict()
     )
-    assert all(0 <= seed < SEEDS for some in noises.values() for seed in some)
-    shared = sweep(MODELS, PROMPTS, [5, 6], [1, 4, 16], 50, "shared")
-    assert {task.seed for task in shared} == {5, 6} and len(shared) == len(tasks)
-
-
-def test_every_second_grid_runs_backwards():
-    tasks = [
-        task
-        for task in sweep(MODELS, PROMPTS, [5, 6], [4, 1, 16], 50, "shared")
-        if task.place == "edge"
-    ]
-    assert [task.steps for task in tasks[:8]] == [50, 1, 4, 16, 50, 16, 4, 1]
 
 
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"steps": []}, "steps: found .*at least one"),
-        ({"steps": [0]}, "steps: found 0;"),
-        ({"steps": [2.5]}, "steps: found 2.5;"),
-        ({"steps": [4, 4]}, "steps: found 4 twice"),
-        ({"seeds": []}, "seeds: found"),
-        ({"seeds": [1, 1]}, "seeds: found 1 twice"),
-        ({"seeds": [True]}, "seeds: found True"),
-        ({"seeds": [SEEDS]}, "seeds: found 1000000; allowed: .*from 0 to 999999"),
-        ({"prompts": {}}, "prompts: found"),
-        ({"prompts": {"scene": []}}, "prompts.scene: found"),
-        ({"prompts": {"scene": ["a", "a"]}}, "prompts.scene: found 'a' twice"),
-        ({"prompts": {"scene": [""]}}, "prompts.scene: found ''"),
-        (
-            {"converged_steps": 16},
-            "converged_steps: found 16; allowed: a whole number above the grid's largest, 16",
-        ),
-        ({"converged_steps": 99.0}, "converged_steps: found 99.0"),
-        ({"models": {}}, "models: found"),
-        ({"models": {"egde": MODELS["edge"]}}, "'egde' is unknown; perhaps you meant 'edge'"),
-        ({"models": {"edge": {"model": "m"}}}, "models.edge: 'device' is missing"),
-        ({"models": {"edge": {**MODELS["edge"], "steps": 3}}}, "models.edge: 'steps' is unknown"),
+        ({"device": None}, "models.edge: device: found None; allowed: a non-empty string"),
+        ({"steps": 3}, "models.edge: 'steps' is unknown"),
+        ({"guidance": -1}, "models.edge: guidance: found -1; allowed: a number of at least 0"),
+        ({"revision": 7}, "models.edge: revision: found 7; allowed: null or a non-empty string"),
     ],
 )
-def test_wrong_plans_are_refused_in_one_line(change, message):
-    plan = {
-        "models": MODELS,
-        "prompts": PROMPTS,
-        "seeds": [0],
-        "steps": [1, 4, 16],
-        "converged_steps": 50,
-    }
-    with pytest.raises(InputError, match=message) as raised:
-        sweep(**{**plan, **change})
-    assert "\n" not in str(raised.value)
+def test_wrong_models_are_refused(change, message):
+    values = {**MODELS["edge"].to_dict(), **change}
+    with pytest.raises(InputError, match=message):
+        ModelSpec.from_dict(values, "models.edge")
+
+
+def test_a_model_needs_all_that_tells_it_from_others():
+    with pytest.raises(InputError, match="models.edge: 'device' is missing"):
+        ModelSpec.from_dict({"model": "m"}, "models.edge")
+
+
+def test_what_differs_in_a_target_key():
+    """Images of all step counts and purposes share it; another noise or model has another."""
+    same = [{"steps": 9}, {"purpose": "user"}, {"user": 1}, {"scheduler": "EulerDiscreteScheduler"}]
+    other = [{"seed": 4}, {"model": "m"}, {"revision": "main"}, {"guidance": 2}, {"prompt": "b"}]
+    other += [{"place": "local"}, {"negative_prompt": "grey"}]
+    key = TASK.target_key
+    assert all(Task(**{**TASK.to_dict(), **change}).target_key == key for change in same)
+    assert len({key, *(Task(**{**TASK.to_dict(), **change}).target_key for change in other)}) == 8

@@ -1,8 +1,7 @@
-"""The step engine's simulation against one that goes tick by tick, against arithmetic by hand, and
-against what must hold of any queue.
+"""The simulation of continuous batching against one that goes tick by tick, against arithmetic by
+hand, and against what must hold of any queue.
 """
 
-from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 
 from calibration.serving.simulator import ORDERS, poisson, simulate
 from solver.inputs import InputError
+from tests.calibration.serving.tick_by_tick import tick_by_tick
 
 
 # binary fractions, so that clocks are exact and an arrival may fall together with a tick's end
@@ -33,56 +33,22 @@ requests = st.lists(
 anything = given(requests, st.integers(1, 5), st.sampled_from(list(ORDERS)))
 
 
-@dataclass
-class Request:
-    index: int
-    arrival: float
-    remaining: int
-
-
-def tick_by_tick(arrivals, steps, tick, cap, order, text, decode):
-    """The rule itself: (joined, finished), with every request looked at before every tick; each
-    call of a cost may say another.
-    """
-    alive = [
-        Request(index, arrival, count)
-        for index, (arrival, count) in enumerate(zip(arrivals, steps, strict=True))
-    ]
-    joined, finished, clock = {}, {}, 0.0
-    while alive:
-        present = [request for request in alive if request.arrival <= clock]
-        if not present:
-            clock = min(request.arrival for request in alive)
-            continue
-        batch = sorted(present, key=ORDERS[order])[:cap]
-        new = [request.index for request in batch if request.index not in joined]
-        joined |= dict.fromkeys(new, clock)
-        clock += (text(len(new)) if new else 0.0) + tick(len(batch))
-        for request in batch:
-            request.remaining -= 1
-        done = [request.index for request in batch if not request.remaining]
-        clock += decode(len(done)) if done else 0.0
-        finished |= dict.fromkeys(done, clock)
-        alive = [request for request in alive if request.remaining]
-    return [[times[index] for index in range(len(steps))] for times in (joined, finished)]
-
-
-def served(found, cap, order):
-    return simulate(*zip(*found, strict=True), tick, cap, order, text, decode)
+def served(asked, cap, order):
+    return simulate(*zip(*asked, strict=True), tick, cap, order, text, decode)
 
 
 @anything
-def test_equals_the_engine_that_looks_before_every_tick(found, cap, order):
-    result = served(found, cap, order)
-    joined, finished = tick_by_tick(*zip(*found, strict=True), tick, cap, order, text, decode)
+def test_equals_the_engine_that_looks_before_every_tick(asked, cap, order):
+    result = served(asked, cap, order)
+    joined, finished = tick_by_tick(*zip(*asked, strict=True), tick, cap, order, text, decode)
     assert result.joined.tolist() == joined
     assert result.finished.tolist() == finished
 
 
 @anything
-def test_work_is_conserved_and_nobody_waits_beside_an_idle_engine(found, cap, order):
-    result = served(found, cap, order)
-    arrivals, steps = (np.array(column) for column in zip(*found, strict=True))
+def test_work_is_conserved_and_nobody_waits_beside_an_idle_engine(asked, cap, order):
+    result = served(asked, cap, order)
+    arrivals, steps = (np.array(column) for column in zip(*asked, strict=True))
     log = result.log
     assert np.sum(log["batch"] * log["ticks"]) == steps.sum()
     assert log["encoded"].sum() == log["decoded"].sum() == len(steps)
@@ -111,8 +77,8 @@ def test_alone_a_request_takes_the_papers_time(steps, order):
 
 
 @given(requests, st.integers(1, 5))
-def test_first_come_is_chosen_first(found, cap):
-    result = served(found, cap, "first_come")
+def test_first_come_is_chosen_first(asked, cap):
+    result = served(asked, cap, "first_come")
     by_arrival = np.argsort(result.arrivals, kind="stable")
     assert (np.diff(result.joined[by_arrival]) >= 0).all()
     if cap == 1:
@@ -148,9 +114,9 @@ def test_by_hand():
 
 
 @anything
-def test_neither_the_hour_nor_the_unit_nor_the_row_of_a_request_matters(found, cap, order):
-    arrivals, steps = (np.array(column) for column in zip(*found, strict=True))
-    result = served(found, cap, order)
+def test_neither_the_hour_nor_the_unit_nor_the_row_of_a_request_matters(asked, cap, order):
+    arrivals, steps = (np.array(column) for column in zip(*asked, strict=True))
+    result = served(asked, cap, order)
     later = simulate(arrivals + 64, steps, tick, cap, order, text, decode)
     assert np.array_equal(later.total, result.total)
     longer = (lambda batch, cost=cost: 4 * cost(batch) for cost in (tick, text, decode))

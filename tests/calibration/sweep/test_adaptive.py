@@ -2,37 +2,43 @@
 again.
 """
 
-from itertools import combinations
+from collections import Counter
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from calibration.records.prompt_means import sample
-from calibration.records.task import known
-from calibration.sweep.adaptive import LEAST_STEPS, UNSEEN, AdaptiveSweep, Curved, spread_out
+from calibration.records.record import as_of
+from calibration.sweep.adaptive import AdaptiveSweep, spread_out
+from calibration.sweep.cells import UNSEEN
+from calibration.sweep.costs import EvaluationCosts, measured_costs
+from calibration.sweep.outcome import SweepRound
 from solver.inputs import InputError
-from tests.calibration.world import CLASSES, GRID, MODELS, World, units
+from tests.calibration.world import CLASSES, GRID, MODELS, World, record, scales
 
 
-def begin(width=0.1, supply=400, pilot=6, seeds=(0,)):
+def begin(width=0.1, supply=400, pilot=6, seeds=(0,), timed=None):
     prompts = {name: [f"{name} {index}" for index in range(supply)] for name in CLASSES}
-    return AdaptiveSweep(MODELS, prompts, list(seeds), GRID, 96, pilot, width)
+    return AdaptiveSweep(MODELS, prompts, list(seeds), GRID, 96, pilot, width, timed=timed)
 
 
 def measure(sweep, world, store):
     """Run it to its end; the records of the last round."""
     while True:
         tasks = sweep.tasks()
-        if not sweep.grow(records := answer(tasks, world, store), units()):
+        if not sweep.grow(records := answer(tasks, world, store), scales()):
             return records
 
 
 def answer(tasks, world, store):
     """The tasks' records, as an executor returns them."""
     store |= {task.id: world.record(task) for task in tasks if task.id not in store}
-    return known(tasks, [store[task.id] for task in tasks])
+    return as_of(tasks, [store[task.id] for task in tasks])
+
+
+def widths(sweep):
+    """Every row of its outcome."""
+    return [row for of_place in sweep.outcome().values() for row in of_place.widths]
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +49,20 @@ def finished():
 
 def test_every_interval_reaches_the_width(finished):
     outcome = finished[0].outcome()
-    assert len(outcome["widths"]) == 2 * len(CLASSES) * 4
-    assert all(row["reached"] and row["half_width"] <= 0.1 for row in outcome["widths"])
+    rows = widths(finished[0])
+    assert outcome.keys() == set(MODELS) and len(rows) == 2 * len(CLASSES) * 4
+    assert all(row.reached and row.half_width <= 0.1 for row in rows)
 
 
 def test_it_takes_less_than_a_third_of_the_uniform_grid(finished):
     outcome = finished[0].outcome()
-    assert outcome["evaluations"] == sum(record["asked"]["steps"] for record in finished[1])
-    assert outcome["uniform_evaluations"] > 3 * outcome["evaluations"]
+    for place in MODELS:
+        records = [record for record in finished[1] if record.task.place == place]
+        evaluations = sum(record.task.steps for record in records)
+        assert outcome[place].evaluations == evaluations
+        assert outcome[place].rounds[-1] == SweepRound(len(records), evaluations)
+    taken = sum(of_place.evaluations for of_place in outcome.values())
+    assert sum(of_place.uniform_evaluations for of_place in outcome.values()) > 3 * taken
 
 
 def test_no_task_is_ever_dropped_or_asked_twice():
@@ -59,23 +71,23 @@ def test_no_task_is_ever_dropped_or_asked_twice():
         tasks = sweep.tasks()
         assert tasks[: len(before)] == before and len({task.id for task in tasks}) == len(tasks)
         before = tasks
-        if not sweep.grow(answer(tasks, world, store), units()):
+        if not sweep.grow(answer(tasks, world, store), scales()):
             return
 
 
 def test_it_goes_the_same_way_again_from_its_records(finished):
-    store = {record["id"]: record for record in finished[1]}
+    store = {record.id: record for record in finished[1]}
     again = begin()
     assert measure(again, None, store) == finished[1]
     assert again.outcome() == finished[0].outcome()
 
 
 def test_a_finished_sweep_is_narrowed_without_losing_a_record(finished):
-    store, world = {record["id"]: record for record in finished[1]}, World(seed=3)
+    store, world = {record.id: record for record in finished[1]}, World(seed=3)
     narrower = begin(width=0.07)
     measure(narrower, world, store)
-    assert all(row["reached"] for row in narrower.outcome()["widths"])
-    assert store.keys() > {record["id"] for record in finished[1]}
+    assert all(row.reached for row in widths(narrower))
+    assert store.keys() > {record.id for record in finished[1]}
 
 
 class Uneven:
@@ -91,105 +103,41 @@ class Uneven:
 def test_classes_that_vary_more_get_more_prompts_and_only_error_needs_converged_images():
     sweep = begin()
     measure(sweep, Uneven(seed=3), {})
-    used = {name: len(some) for name, some in sweep.wanted.items()}
+    used = {name: len(wanted) for name, wanted in sweep.wanted.items()}
     assert min(used["scene"], used["relation"]) > 2 * used["object"]
     without = [
-        counts for one in sweep.wanted["relation"] for counts in one.values() if 96 not in counts
+        counts
+        for wanted in sweep.wanted["relation"]
+        for counts in wanted.values()
+        if 96 not in counts
     ]
     assert without, "some prompts are there for utility or time alone"
 
 
-def rarely_far_off(count, lucky):
-    """Errors of prompts of which one in ten errs five times as much, the first ``lucky`` of them
-    all alike but for a tenth.
-    """
-    rng = np.random.default_rng(2)
-    return [
-        {
-            "asked": {"steps": steps, "prompt": str(row)},
-            "measured": {"distance": times * np.exp(-0.1 * steps) * (1 + 0.1 * rng.normal())},
-        }
-        for row, times in (
-            (row, 5.0 if row >= lucky and row % 10 == 0 else 1.0) for row in range(count)
-        )
-        for steps in (1, 2, 4, 8, 16, 32)
-    ]
-
-
-def test_a_few_lucky_prompts_do_not_end_the_sweep_of_an_error():
-    """Twenty of them agree within a tenth, and miss a third of the mean error: the half-width says
-    so.
-    """
-    few, many = (
-        Curved("edge", "all", "error", sample(rarely_far_off(count, 20), "distance", 0.0, 1.0))
-        for count in (20, 200)
-    )
-    assert few.half_width() == UNSEEN / 20 == 0.3
-    assert few.half_widths()["scale"][0] < 0.8 * many.half_widths()["scale"][0]
-    assert few.cheapest(0.1, 96, 200)[1] == 40, (
-        "as many more as could show what one prompt in twenty does"
-    )
-    utility = Curved(
-        "edge", "all", "utility", sample(rarely_far_off(20, 20), "distance", 1.0, -1.0)
-    )
-    assert utility.half_width() < UNSEEN / 20, (
-        "a score is bounded: no prompt errs many times as much as others"
-    )
-
-
 @pytest.mark.filterwarnings("ignore:sweep.half_width")
-def test_prompts_that_cannot_suffice_are_said_beforehand_and_further_seeds_are_not_spent_on_what_they_cannot_show():
-    with pytest.warns(
-        UserWarning,
-        match="half_width: 0.1 takes 60 prompts of 'object', there are 20: its errors will be less sure",
-    ):
+def test_prompts_that_cannot_suffice_are_said_beforehand_and_get_no_further_seeds():
+    """Further seeds do not show what further prompts would."""
+    warned = "half_width: 0.1 takes 60 prompts of 'object', there are 20: its errors will be less"
+    with pytest.warns(UserWarning, match=warned):
         sweep = begin(supply=20, seeds=(0, 1, 2, 3))
     records = measure(sweep, World(seed=3, noise=0.3), {})
-    assert sum(record["asked"]["purpose"] == "converged" for record in records) == 20 * len(
-        CLASSES
-    ) * len(MODELS)
-    widths = [row["half_width"] for row in sweep.outcome()["widths"] if row["quantity"] == "error"]
-    assert widths == [pytest.approx(UNSEEN / 20)] * len(widths)
+    assert sum(record.task.purpose == "converged" for record in records) == 20 * len(CLASSES) * len(
+        MODELS
+    )
+    errors = [row.half_width for row in widths(sweep) if row.quantity == "error"]
+    assert errors == [pytest.approx(UNSEEN / 20)] * len(errors)
 
 
 @pytest.mark.filterwarnings("ignore:sweep.half_width")
 def test_prompts_that_run_out_are_followed_by_seeds_and_then_it_says_what_is_missing():
     sweep = begin(width=0.01, supply=8, seeds=(0, 1))
     records = measure(sweep, World(seed=1), {})
-    samples = {(record["asked"]["prompt"], record["asked"]["seed"]) for record in records}
+    samples = {(record.task.prompt, record.task.seed) for record in records}
     assert len(samples) == 2 * 8 * len(CLASSES), "each prompt with two noises"
-    rows = sweep.outcome()["widths"]
-    assert not all(row["reached"] for row in rows)
-    assert all(row["reached"] == (row["half_width"] <= 0.01) for row in rows)
-    assert len(sweep.outcome()["rounds"]) < 10
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 1000), st.floats(0.05, 0.5))
-def test_the_cheapest_extension_is_the_cheapest_of_all(seed, width):
-    """Against every set of step counts that is allowed, and every number of prompts."""
-    rng = np.random.default_rng(seed)
-    steps = [1, 2, 4, 8, 16, 32]
-    prompt = np.exp(0.4 * rng.normal(size=(8, 1)))
-    table = np.exp(-0.1 * np.array(steps)) * prompt * (1 + 0.2 * rng.normal(size=(8, 6)))
-    records = [
-        {"asked": {"steps": s, "prompt": str(row)}, "measured": {"distance": value}}
-        for row, line in enumerate(table)
-        for s, value in zip(steps, line)
-    ]
-    cell = Curved("edge", "all", "error", sample(records, "distance", 0.0, 1.0))
-    found, extra = cell.cheapest(width, 96, 60)
-    best = np.inf
-    for size in range(LEAST_STEPS - 2, 5):
-        for inner in combinations(range(1, 5), size):
-            chosen = [0, *inner, 5]
-            fit = [n for n in range(61) if cell._expected(chosen, n) <= width]
-            if fit:
-                best = min(best, cell._cost(chosen, fit[0], 96))
-    if best < np.inf:
-        assert cell._cost([steps.index(s) for s in found], extra, 96) == best
-    else:
-        assert (found, extra) == (steps, 60)
+    rows = widths(sweep)
+    assert not all(row.reached for row in rows)
+    assert all(row.reached == (row.half_width <= 0.01) for row in rows)
+    assert all(len(of_place.rounds) < 10 for of_place in sweep.outcome().values())
 
 
 @given(st.sets(st.integers(1, 200), min_size=1, max_size=60))
@@ -201,6 +149,51 @@ def test_the_pilot_spreads_over_the_grid(steps):
         and chosen == sorted(set(chosen))
     )
     assert {min(steps), max(steps)} <= set(chosen)
+
+
+def test_only_the_first_prompts_of_a_pilot_are_timed_and_the_time_still_reaches_its_width():
+    sweep = begin(timed=2)
+    assert Counter(task.purpose for task in sweep.tasks()) == {
+        "sweep": 2 * 2 * len(CLASSES) * len(GRID),
+        "untimed": 4 * 2 * len(CLASSES) * len(GRID),
+        "converged": 6 * 2 * len(CLASSES),
+    }
+    measure(sweep, World(seed=3), {})
+    assert all(row.reached for row in widths(sweep))
+
+
+def test_costs_that_are_all_alike_decide_what_no_costs_decide(finished):
+    alike = dict.fromkeys(MODELS, EvaluationCosts(0.02, 0.02))
+    sweep, store = begin(), {record.id: record for record in finished[1]}
+    while sweep.grow(answer(sweep.tasks(), None, store), scales(), alike):
+        pass
+    assert sweep.outcome() == finished[0].outcome()
+
+
+def test_cheap_converged_images_buy_more_prompts_at_fewer_step_counts():
+    """Converged images in batches once counted as much as four times what they take."""
+    spent = {}
+    for cost in (0.1, 10.0):
+        sweep, store, world = begin(width=0.07), {}, World(seed=3)
+        costs = dict.fromkeys(MODELS, EvaluationCosts(1.0, cost))
+        while sweep.grow(records := answer(sweep.tasks(), world, store), scales(), costs):
+            pass
+        assert all(row.reached for row in widths(sweep))
+        spent[cost] = Counter()
+        for record in records:
+            spent[cost][record.task.purpose == "converged"] += record.task.steps
+    assert spent[0.1][False] < spent[10.0][False] and spent[0.1][True] >= spent[10.0][True]
+
+
+def test_costs_are_seconds_of_an_evaluation_in_whatever_batch():
+    records = [
+        record(purpose=purpose, seed=seed, steps=2, step_times=(each, each), batch=batch)
+        for seed in range(3)
+        for purpose, each, batch in (("sweep", 9.0, 1), ("untimed", 0.6, 6.0), ("converged", 2, 8))
+    ]
+    assert measured_costs(records) == {"edge": EvaluationCosts(pytest.approx(0.1), 0.25)}
+    assert measured_costs(records)["edge"].of_converged == pytest.approx(2.5)
+    assert measured_costs([r for r in records if r.task.purpose != "untimed"]) == {}
 
 
 def test_a_pilot_too_small_to_vary_is_refused():

@@ -10,7 +10,7 @@ import torch
 
 from solver.inputs import InputError
 from testbed.cli import main
-from testbed.commands import bench
+from testbed.commands import bench, bench_report
 from testbed.meters import NoMeter, ReplayMeter
 
 KEYS = {
@@ -63,15 +63,14 @@ def test_energy_of_a_step_is_read_off_a_meter(monkeypatch):
     rows = [{"seconds": i / 1000, "joules": 50 * i / 1000} for i in range(60_000)]
     meter = ReplayMeter({key: [row[key] for row in rows] for key in rows[0]})
     monkeypatch.setattr(bench, "open_meter", lambda _: meter)
-    row = bench.run("tiny-sd", [1], "float32", 8, "cpu", shrink=8)["batches"][0]
-    assert row["step_energy_j"] == pytest.approx(50 * row["step_time"], rel=0.5)
+    (row,) = bench.run("tiny-sd", [1], "float32", 8, "cpu", shrink=8).rows
+    assert row.step_energy_j == pytest.approx(50 * row.step_time, rel=0.5)
 
 
 def test_a_pipeline_with_the_older_callback_tells_its_steps_too():
-    row = bench.run("pixart", [1], "float32", 2, "cpu", shrink=8)["batches"][0]
-    assert [len(times) for times in row["samples"]["step_times"]] == [2] * bench.REPEATS and row[
-        "decode_time"
-    ] > 0
+    (row,) = bench.run("pixart", [1], "float32", 2, "cpu", shrink=8).rows
+    assert [len(times) for times in row.samples.step_times] == [2] * bench.REPEATS
+    assert row.decode_time > 0
 
 
 def test_memory_that_runs_out_ends_the_list(monkeypatch):
@@ -84,34 +83,57 @@ def test_memory_that_runs_out_ends_the_list(monkeypatch):
     monkeypatch.setattr(bench, "generate", generate)
     monkeypatch.setattr(bench, "open_meter", lambda _: NoMeter())
     report = bench.run("tiny-sd", [1, 2, 4], "float32", 1, "cpu", shrink=8)
-    assert [row.get("error") for row in report["batches"]] == [None, "out of memory"]
-    assert report["batches"][0]["step_energy_j"] is None
-    assert bench.table(report)[-1] == "     2  out of memory"
+    assert [row.batch for row in report.rows] == [1] and report.rows[0].step_energy_j is None
+    assert report.failure == bench_report.FailedBatch(2, "out of memory")
+    assert report.batches == (*report.rows, report.failure)
+    assert bench_report.table(report)[-1] == "     2  out of memory"
+
+
+def test_decoding_that_memory_does_not_hold_is_done_image_by_image(monkeypatch):
+    def generate(pipeline, prompts, *rest):
+        if len(prompts) > 1 and not pipeline.vae.use_slicing:
+            raise torch.OutOfMemoryError
+        return real(pipeline, prompts, *rest)
+
+    real = bench.generate
+    monkeypatch.setattr(bench, "generate", generate)
+    report = bench.run("tiny-sd", [1, 2], "float32", 1, "cpu", shrink=8)
+    assert [(row.batch, row.sliced) for row in report.rows] == [(1, None), (2, True)]
+    values = json.loads(json.dumps(report.to_dict()))
+    assert bench_report.BenchReport.from_dict(values) == report
+    assert set(values["batches"][0]) == KEYS and set(values["batches"][1]) == {*KEYS, "sliced"}
 
 
 def test_the_published_speed_stands_beside_the_measured_one():
-    row = {
-        "batch": 4,
-        "step_time": 0.4,
-        "text_time": 0.1,
-        "decode_time": 0.9,
-        "overhead": 1.0,
-        "images_per_second": 1.0,
-        "step_energy_j": 2.0,
-        "peak_memory_bytes": 8e9,
-        "finite": True,
-    }
-    report = {
-        "architecture": "sdxl",
-        "source": "s",
-        "dtype": "float16",
-        "engine": "PyTorch, eager",
-        "environment": {"machine": "m"},
-        "batches": [row],
-        "published": bench.PUBLISHED["sdxl"],
-    }
-    said = bench.table(report)[-1]
-    assert said == (
+    row = bench_report.BatchRow(
+        batch=4,
+        resolution=1024,
+        step_time=0.4,
+        text_time=0.1,
+        decode_time=0.9,
+        overhead=1.0,
+        images_per_second=1.0,
+        step_energy_j=2.0,
+        peak_memory_bytes=8_000_000_000,
+        finite=True,
+        samples=bench_report.Samples((), (), (), (), ()),
+    )
+    report = bench_report.BenchReport(
+        architecture="sdxl",
+        source="s",
+        weights=bench_report.NOTE,
+        shrink=1,
+        dtype="float16",
+        engine="PyTorch, eager",
+        guidance=5.0,
+        steps=20,
+        environment={"machine": "m"},
+        meter=None,
+        published=bench_report.PUBLISHED["sdxl"],
+        batches=(row,),
+    )
+    line = bench_report.table(report)[-1]
+    assert line == (
         "20 steps: 0.444 images/s here (float16, PyTorch, eager); "
         "published: 2.18 images/s on one H200, FP8, TensorRT (MLPerf Inference v4.1, offline)"
     )
@@ -120,7 +142,7 @@ def test_the_published_speed_stands_beside_the_measured_one():
 @pytest.mark.parametrize("text", ["", "1,x", "0,1", "1.5"])
 def test_batches_that_are_none(text):
     with pytest.raises(InputError, match="--batch: found .*; allowed: whole numbers of at least 1"):
-        bench.parse_batches(text)
+        bench_report.parse_batches(text)
 
 
 def test_an_unknown_architecture_is_one_line(capsys):
@@ -130,7 +152,11 @@ def test_an_unknown_architecture_is_one_line(capsys):
 
 @pytest.mark.gpu
 def test_a_true_size_network_on_a_gpu():
-    row = bench.run("tiny-sd", [2], "float16", 4, "cuda", channels_last=True, compiled=True)[
-        "batches"
-    ][0]
-    assert row["finite"] and row["resolution"] == 512 and row["peak_memory_bytes"] > 2 * 530e6
+    (row,) = bench.run("tiny-sd", [2], "float16", 4, "cuda", channels_last=True).rows
+    assert row.finite and row.resolution == 512 and row.peak_memory_bytes > 2 * 530e6
+
+
+@pytest.mark.gpu
+def test_a_compiled_true_size_network_on_a_gpu():
+    (row,) = bench.run("tiny-sd", [2], "float16", 4, "cuda", compiled=True).rows
+    assert row.finite and row.resolution == 512 and row.peak_memory_bytes > 2 * 530e6

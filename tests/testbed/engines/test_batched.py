@@ -1,27 +1,19 @@
-"""The step engine's service: batches, orders, arrivals, running out of memory, and ``testbed
-generate --engine batched``.
-"""
+"""Continuous batching: batches, orders, arrivals, and running out of memory."""
 
 import dataclasses
-import json
-import warnings
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from calibration.serving.simulator import ORDERS, simulate
-from testbed.cli import main
-from testbed.commands.generate import generate_all
-from testbed.engines import networks as stages
-from testbed.engines.batched import BatchedEngine, Request
-from testbed.engines.networks import Stages, served
+from testbed.engines.batched import BatchedEngine
+from testbed.engines.networks import Networks, unsupported_reason
+from testbed.engines.request import Request
 from testbed.engines.stock import generate
 from testbed.meters import NoMeter
-from testbed.runs.store import RecordStore
 from tests.testbed.pipelines_world import stable_diffusion, stable_diffusion_xl
 
 STEPS = (1, 6, 3, 2, 4)
@@ -46,8 +38,8 @@ def alone(pipeline):
 
 
 def check(done, alone):
-    assert sorted(one.index for one in done) == list(range(len(alone)))
-    assert all(np.abs(one.pixels - alone[one.index]).max() < 1e-7 for one in done)
+    assert sorted(finished.index for finished in done) == list(range(len(alone)))
+    assert all(np.abs(finished.pixels - alone[finished.index]).max() < 1e-7 for finished in done)
 
 
 @settings(
@@ -66,22 +58,27 @@ def test_images_do_not_depend_on_order_cap_or_arrivals(pipeline, alone, order, c
     requests = [dataclasses.replace(REQUESTS[i], arrival=late[i]) for i in order]
     done = list(BatchedEngine(pipeline, cap, by).run(requests))
     check(done, [alone[i] for i in order])
-    for one in done:
-        request = requests[one.index]
-        assert one.arrival == request.arrival <= one.joined < one.finished
-        assert one.queue_time + one.service_time == pytest.approx(one.end_to_end_time)
-        assert len(one.tick_times) == request.steps and 1 <= one.batch <= min(cap, 5)
-        assert one.text_time + sum(one.tick_times) + one.decode_time <= one.service_time + 1e-6
+    for finished in done:
+        request = requests[finished.index]
+        assert finished.arrival == request.arrival <= finished.joined < finished.finished
+        assert finished.queue_time + finished.service_time == pytest.approx(
+            finished.end_to_end_time
+        )
+        assert len(finished.tick_times) == request.steps and 1 <= finished.batch <= min(cap, 5)
+        assert (
+            finished.text_time + sum(finished.tick_times) + finished.decode_time
+            <= finished.service_time + 1e-6
+        )
 
 
 @pytest.mark.parametrize("make", [stable_diffusion, stable_diffusion_xl])
 def test_guidance_leads_away_from_each_requests_own_negative_prompt_as_in_the_stock_pipeline(make):
     pipeline = make().to(torch.float64)
     requests = [
-        Request("a red car", 7, 3, 3.0, negative_prompt=one)
-        for one in (None, "a blue house", "a green tree")
+        Request("a red car", 7, 3, 3.0, negative_prompt=negative)
+        for negative in (None, "a blue house", "a green tree")
     ]
-    made = {one.index: one.pixels for one in BatchedEngine(pipeline).run(requests)}
+    made = {done.index: done.pixels for done in BatchedEngine(pipeline).run(requests)}
     assert np.abs(made[0] - made[1]).max() > 1e-4 < np.abs(made[1] - made[2]).max()
     for index, request in enumerate(requests):
         wanted = pipeline(
@@ -103,7 +100,7 @@ def test_guidance_leads_away_from_each_requests_own_negative_prompt_as_in_the_st
 @pytest.mark.parametrize("cap", [1, 2, 3, 16])
 def test_batches_are_those_that_the_prediction_simulates(pipeline, order, cap):
     engine = BatchedEngine(pipeline, cap, order)
-    finished = [one.index for one in engine.run(REQUESTS)]
+    finished = [done.index for done in engine.run(REQUESTS)]
     expected = simulate([0.0] * 5, STEPS, lambda batch: 1.0, cap, order)
     assert [size for size, _ in engine.log.tick] == [
         int(row["batch"]) for row in expected.log for _ in range(row["ticks"])
@@ -115,9 +112,9 @@ def test_batches_are_those_that_the_prediction_simulates(pipeline, order, cap):
 
 def test_one_call_a_tick_with_a_second_half_for_the_guided_alone(pipeline, monkeypatch):
     rows = []
-    real = Stages.denoise
+    real = Networks.denoise
     monkeypatch.setattr(
-        Stages,
+        Networks,
         "denoise",
         lambda self, latents, *rest: (rows.append(len(latents)), real(self, latents, *rest))[1],
     )
@@ -140,18 +137,18 @@ def test_the_engine_waits_for_arrivals_in_real_time(pipeline):
 
 
 class Limited:
-    """``Stages`` whose stages hold so many rows, and run out of memory beyond, as a GPU does: in
+    """``Networks`` whose calls hold so many rows, and run out of memory beyond, as a GPU does: in
     the midst of the work.
     """
 
     def __init__(self, monkeypatch, error, **most):
         self.failures = 0
         for name, limit in most.items():
-            monkeypatch.setattr(Stages, name, self._limit(getattr(Stages, name), limit, error))
+            monkeypatch.setattr(Networks, name, self._limit(getattr(Networks, name), limit, error))
 
     def _limit(self, real, limit, error):
-        def limited(stages, items, *rest):
-            result = real(stages, items, *rest)
+        def limited(networks, items, *rest):
+            result = real(networks, items, *rest)
             if len(items) > limit:
                 self.failures += 1
                 raise error
@@ -202,195 +199,9 @@ def test_other_errors_and_too_little_memory_for_one_are_raised(pipeline, monkeyp
 
 def test_what_cannot_be_served_is_said():
     sd = stable_diffusion()
-    assert served(sd) is None and served(stable_diffusion_xl()) is None
+    assert unsupported_reason(sd) is None and unsupported_reason(stable_diffusion_xl()) is None
     sd.safety_checker = torch.nn.Identity()
-    assert "safety_checker" in served(sd)
-    assert "StableDiffusionImg2Img" in served(type("StableDiffusionImg2Img", (), {})())
+    assert "safety_checker" in unsupported_reason(sd)
+    assert "StableDiffusionImg2Img" in unsupported_reason(type("StableDiffusionImg2Img", (), {})())
     sd.safety_checker, sd.vae = None, torch.nn.Identity()
-    assert "Identity" in served(sd)
-
-
-def _write(path, requests):
-    path.write_text("".join(json.dumps(one) + "\n" for one in requests))
-
-
-def _records(folder):
-    return {
-        record["id"]: record
-        for record in map(json.loads, (folder / "records.jsonl").read_text().splitlines())
-    }
-
-
-def test_generate_batched_makes_what_stock_makes_and_goes_on_where_it_stopped(tmp_path):
-    asked = [
-        {
-            "id": f"r{i}",
-            "prompt": "a big red ball in the middle",
-            "seed": i,
-            "steps": 2 + i,
-            "guidance": 3.0 - i,
-        }
-        for i in range(3)
-    ]
-    _write(tmp_path / "r.jsonl", asked[:2])
-    base = ["generate", "--model", "embedded:light", str(tmp_path / "r.jsonl")]
-    ours = [
-        *base,
-        "-o",
-        str(tmp_path / "batched"),
-        "--engine",
-        "batched",
-        "--batch",
-        "2",
-        "--order",
-        "shortest",
-    ]
-    assert main(ours) == 0
-    before = (tmp_path / "batched" / "records.jsonl").read_bytes()
-    _write(tmp_path / "r.jsonl", asked)
-    assert main(ours) == 0 and (tmp_path / "batched" / "records.jsonl").read_bytes().startswith(
-        before
-    )
-    assert main([*base, "-o", str(tmp_path / "stock")]) == 0
-    records, stock = _records(tmp_path / "batched"), _records(tmp_path / "stock")
-    for i in range(3):
-        ours, theirs = (
-            np.asarray(Image.open(tmp_path / kind / f"r{i}.png")).astype(int)
-            for kind in ("batched", "stock")
-        )
-        assert np.abs(ours - theirs).max() <= 1
-        measured = records[f"r{i}"]["measured"]
-        assert (
-            measured["engine"] == "batched"
-            and measured["energy_j"] is None
-            and len(measured["step_times"]) == 2 + i
-        )
-        assert measured["end_to_end_time"] == pytest.approx(
-            measured["queue_time"] + measured["service_time"]
-        )
-        assert (
-            measured["time"]
-            == measured["service_time"]
-            >= measured["text_time"] + measured["decode_time"] + sum(measured["step_times"]) - 1e-6
-        )
-        assert (
-            records[f"r{i}"]["asked"] == stock[f"r{i}"]["asked"]
-            and stock[f"r{i}"]["measured"]["engine"] == "stock"
-        )
-    assert records["r0"]["measured"]["batch"] == 2 and records["r2"]["measured"]["batch"] == 1
-
-
-@pytest.mark.parametrize("engine", ["stock", "batched"])
-def test_generate_waits_for_arrivals(tmp_path, engine):
-    asked = [
-        {"id": f"r{i}", "prompt": "a big red ball", "seed": i, "steps": 1, "arrival": 5 + 0.4 * i}
-        for i in range(2)
-    ]
-    _write(tmp_path / "r.jsonl", asked)
-    assert (
-        main(
-            [
-                "generate",
-                "--model",
-                "embedded:light",
-                str(tmp_path / "r.jsonl"),
-                "-o",
-                str(tmp_path / "out"),
-                "--engine",
-                engine,
-            ]
-        )
-        == 0
-    )
-    times = [_records(tmp_path / "out")[f"r{i}"]["measured"] for i in range(2)]
-    assert [one["arrival"] for one in times] == pytest.approx(
-        [0.0, 0.4]
-    )  # the clock starts with the first
-    assert times[1]["queue_time"] >= 0 and times[1]["arrival"] + times[1]["end_to_end_time"] > 0.4
-
-
-def test_generate_draws_arrivals_from_a_rate(tmp_path):
-    _write(
-        tmp_path / "r.jsonl",
-        [{"id": f"r{i}", "prompt": "a big red ball", "seed": i, "steps": 1} for i in range(4)],
-    )
-    command = [
-        "generate",
-        "--model",
-        "embedded:light",
-        str(tmp_path / "r.jsonl"),
-        "-o",
-        str(tmp_path / "out"),
-        "--engine",
-        "batched",
-    ]
-    assert main([*command, "--arrivals", "20"]) == 0
-    arrivals = [_records(tmp_path / "out")[f"r{i}"]["measured"]["arrival"] for i in range(4)]
-    assert arrivals[0] == 0 and np.all(np.diff(arrivals) > 0) and arrivals[-1] < 2
-
-
-def test_generate_falls_back_to_stock_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(stages, "StableDiffusionPipeline", type("Another", (), {}))
-    _write(tmp_path / "r.jsonl", [{"id": "r", "prompt": "a big red ball", "seed": 1, "steps": 1}])
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        generate_all("embedded:light", tmp_path / "r.jsonl", tmp_path / "out", engine="batched")
-    assert any(
-        "the stock pipeline does: StableDiffusionPipeline" in str(warning.message)
-        for warning in caught
-    )
-    measured = _records(tmp_path / "out")["r"]["measured"]
-    assert measured["engine"] == "stock" and measured["engine_note"].startswith(
-        "fell back to stock: StableDiffusionPipeline"
-    )
-
-
-def test_a_record_that_cannot_be_written_stops_the_run(tmp_path, monkeypatch, capsys):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(RecordStore, "add", full)
-    _write(tmp_path / "r.jsonl", [{"id": "r", "prompt": "a big red ball", "seed": 1, "steps": 1}])
-    command = [
-        "generate",
-        "--model",
-        "embedded:light",
-        str(tmp_path / "r.jsonl"),
-        "-o",
-        str(tmp_path / "out"),
-        "--engine",
-        "batched",
-    ]
-    assert main(command) == 1 and "what was measured is kept" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "line, options, message",
-    [
-        ({"arrival": -1}, [], "arrival: found -1; allowed: seconds of at least 0"),
-        ({"arrival": "soon"}, [], "arrival: found 'soon'"),
-        ({"arrival": 1}, ["--arrivals", "2"], "arrival: found with --arrivals"),
-        ({}, ["--arrivals", "0"], "rate: found 0.0"),
-        ({}, ["--batch", "4"], "--engine: found stock with --batch or --order"),
-    ],
-    ids=str,
-)
-def test_wrong_input_is_named(tmp_path, capsys, line, options, message):
-    _write(
-        tmp_path / "r.jsonl", [{"id": "r", "prompt": "a red ball", "seed": 1, "steps": 1, **line}]
-    )
-    assert (
-        main(
-            [
-                "generate",
-                "--model",
-                "embedded:light",
-                str(tmp_path / "r.jsonl"),
-                "-o",
-                str(tmp_path / "out"),
-                *options,
-            ]
-        )
-        == 2
-    )
-    assert message in capsys.readouterr().err
+    assert "Identity" in unsupported_reason(sd)

@@ -1,5 +1,5 @@
-"""The step engine makes the stock pipeline's own images: every sampler, the embedded models, and SD
-1.5's and SDXL's architectures.
+"""Continuous batching makes the stock pipeline's own images: every sampler, the embedded models,
+and the architectures of SD 1.5 and SDXL.
 """
 
 import copy
@@ -12,7 +12,8 @@ import torch
 
 from solver.inputs import InputError
 from testbed.config import ModelConfig
-from testbed.engines.batched import BatchedEngine, Request
+from testbed.engines.batched import BatchedEngine
+from testbed.engines.request import Request
 from testbed.engines.request_state import schedule
 from testbed.models.pipelines import open_pipeline
 from tests.testbed.pipelines_world import stable_diffusion, stable_diffusion_xl
@@ -163,10 +164,10 @@ def test_a_config_means_what_it_means_in_diffusers(double, settings):
 def test_a_distilled_network_that_takes_the_guidance_scale_itself():
     pipeline = with_sampler(stable_diffusion(time_cond_proj_dim=16).to(torch.float64), "LCM")
     assert apart(pipeline, REQUESTS) <= 1e-7
-    one, other = (
+    little, much = (
         batched(pipeline, [Request("a red ball", 1, 4, guidance)])[0] for guidance in (2.0, 9.0)
     )
-    assert np.abs(one - other).max() > 1e-4
+    assert np.abs(little - much).max() > 1e-4
 
 
 @pytest.mark.parametrize(

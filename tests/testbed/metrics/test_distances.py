@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from solver.inputs import InputError
-from testbed.metrics import quality
-from testbed.metrics.distances import Reference
-from testbed.report import curves, setup
+from testbed.metrics.distances import ReferenceDistances, frechet
+from tests.testbed.metrics.oracles import kernel_distance
 
 T = np.linalg.cholesky(
     np.diag(np.linspace(0.3, 1.5, 8)) + 0.1
@@ -35,15 +34,15 @@ def test_the_own_frechet_formula_is_torchmetrics(n, width):
         rng.normal(size=(n, width)).astype(np.float32),
         (2 * rng.normal(size=(40, width)) + 1).astype(np.float32),
     )
-    assert Reference(y).plain_frechet(x.astype(float)) == pytest.approx(
-        quality.frechet(x, y), rel=1e-5
+    assert ReferenceDistances(y).plain_frechet(x.astype(float)) == pytest.approx(
+        frechet(x, y), rel=1e-5
     )
 
 
 def test_kid_is_torchmetrics_where_both_sets_are_of_one_size():
     rng = np.random.default_rng(0)
     x, y = (rng.normal(shift, 1, size=(70, 8)).astype(np.float32) for shift in (0.3, 0))
-    assert Reference(y).kid(x).value == pytest.approx(quality.kernel_distance(x, y)[0], rel=1e-4)
+    assert ReferenceDistances(y).kid(x).value == pytest.approx(kernel_distance(x, y), rel=1e-4)
 
 
 def test_cmmd_is_the_plain_sum_over_pairs():
@@ -62,14 +61,16 @@ def test_cmmd_is_the_plain_sum_over_pairs():
         )
 
     expected = 1000 * (mean(u, u, True) + mean(v, v, True) - 2 * mean(u, v, False))
-    found = Reference(y).cmmd(x)
-    assert found.value == pytest.approx(expected, rel=1e-9) and found.n == 6
+    cmmd = ReferenceDistances(y).cmmd(x)
+    assert cmmd.value == pytest.approx(expected, rel=1e-9) and cmmd.n == 6
 
 
 @pytest.mark.parametrize("name", ["kid", "cmmd"])
 def test_kernel_distances_of_equal_distributions_are_zero_on_average(name):
     rng = np.random.default_rng(2)
-    values = [getattr(Reference(draw(rng, 50)), name)(draw(rng, 12)).value for _ in range(200)]
+    values = [
+        getattr(ReferenceDistances(draw(rng, 50)), name)(draw(rng, 12)).value for _ in range(200)
+    ]
     assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(len(values))
 
 
@@ -82,14 +83,12 @@ def test_intervals_cover_the_expected_distance(name, n):
     reference.
     """
     rng = np.random.default_rng(n)
-    reference = Reference(rng.normal(size=(200, 8)))
+    reference = ReferenceDistances(rng.normal(size=(200, 8)))
     measure = getattr(reference, name)
     value = reference.plain_frechet if name == "frechet" else lambda x: measure(x).value
     expected = np.mean([value(draw(rng, n)) for _ in range(1500)])
-    found = [measure(draw(rng, n)) for _ in range(300)]
-    ends = [
-        (one["low"], one["high"]) if name == "frechet" else (one.low, one.high) for one in found
-    ]
+    estimates = [measure(draw(rng, n)) for _ in range(300)]
+    ends = [(estimate.low, estimate.high) for estimate in estimates]
     coverage = np.mean([low <= expected <= high for low, high in ends])
     print(f"{name}, n = {n}: coverage {coverage:.3f}")
     assert 0.90 <= coverage <= 0.995
@@ -100,7 +99,7 @@ def test_a_bootstrap_would_lie_beside_the_expected_distance():
     more.
     """
     rng = np.random.default_rng(0)
-    reference = Reference(rng.normal(size=(200, 8)))
+    reference = ReferenceDistances(rng.normal(size=(200, 8)))
     expected = np.mean([reference.plain_frechet(draw(rng, 12)) for _ in range(500)])
     low = []
     for _ in range(40):
@@ -118,7 +117,7 @@ def test_images_of_one_prompt_are_not_independent():
     would be much narrower.
     """
     rng = np.random.default_rng(3)
-    reference, x = Reference(rng.normal(size=(100, 8))), draw(rng, 15)
+    reference, x = ReferenceDistances(rng.normal(size=(100, 8))), draw(rng, 15)
     four, names = np.repeat(x, 4, axis=0), np.repeat(np.arange(15), 4)
     by_prompt, by_image, alone = (
         reference.cmmd(four, names),
@@ -131,57 +130,57 @@ def test_images_of_one_prompt_are_not_independent():
 
 def test_what_too_few_images_cannot_carry_is_flagged():
     rng = np.random.default_rng(0)
-    wide, thin = Reference(rng.normal(size=(9, 8))), Reference(rng.normal(size=(8, 8)))
-    assert wide.frechet(draw(rng, 9))["carried"] and wide.frechet(draw(rng, 9))["note"] is None
+    wide, thin = (
+        ReferenceDistances(rng.normal(size=(9, 8))),
+        ReferenceDistances(rng.normal(size=(8, 8))),
+    )
+    assert wide.frechet(draw(rng, 9)).carried and wide.frechet(draw(rng, 9)).note is None
     few = wide.frechet(draw(rng, 8))
-    assert not few["carried"] and few["infinity"] is None
+    assert not few.carried and few.infinity is None
     assert (
-        few["note"]
-        == few["infinity_note"]
+        few.note
+        == few.infinity_note
         == "8 images cannot carry a Fréchet distance over 8 features; needed: more than 8"
     )
-    assert thin.frechet(draw(rng, 99))["note"].startswith("8 reference images cannot carry")
+    assert thin.frechet(draw(rng, 99)).note.startswith("8 reference images cannot carry")
     short = wide.frechet(draw(rng, 63))
-    assert short["carried"] and short["infinity"] is None
+    assert short.carried and short.infinity is None
     assert (
-        short["infinity_note"]
+        short.infinity_note
         == "found 63 images of 63 prompts; needed: 64 (8 for each feature) of 20"
     )
-    assert wide.frechet(draw(rng, 64))["infinity"] is not None
+    assert wide.frechet(draw(rng, 64)).infinity is not None
     assert (
-        wide.frechet(draw(rng, 64), np.arange(64) // 4)["infinity_note"]
+        wide.frechet(draw(rng, 64), np.arange(64) // 4).infinity_note
         == "found 64 images of 16 prompts; needed: 64 (8 for each feature) of 20"
     )
 
 
 def test_two_prompts_have_no_interval():
-    reference = Reference(np.random.default_rng(0).normal(size=(20, 4)))
+    reference = ReferenceDistances(np.random.default_rng(0).normal(size=(20, 4)))
     x = draw(np.random.default_rng(1), 4, 4)
-    found = reference.frechet(x, ["a", "a", "b", "b"])
-    assert found["low"] is None and found["high"] is None and found["n"] == 4
-    assert reference.kid(x, ["a", "a", "b", "b"])[1:] == (None, None, 4)
+    for measure in (reference.frechet, reference.kid):
+        estimate = measure(x, ["a", "a", "b", "b"])
+        assert (estimate.low, estimate.high, estimate.n) == (None, None, 4)
 
 
 def test_the_extrapolation_covers_the_true_distance_where_the_plain_value_is_above_it():
     rng = np.random.default_rng(5)
     y = rng.normal(size=(300, 4))
-    reference, true = Reference(y), true_distance(y, 4)
-    found = [reference.frechet(draw(rng, 40, 4)) for _ in range(150)]
-    ends = np.array([(one["infinity"]["low"], one["infinity"]["high"]) for one in found])
-    values, infinite = np.array([(one["value"], one["infinity"]["value"]) for one in found]).T
-    coverage, error = (
-        np.mean((ends[:, 0] <= true) & (true <= ends[:, 1])),
-        infinite.std() / np.sqrt(len(found)),
-    )
-    print(
-        f"FID∞: coverage {coverage:.3f}, bias {infinite.mean() - true:+.4f} ± {1.96 * error:.4f}; at n = 40 {values.mean() - true:+.4f}"
-    )
+    reference, true = ReferenceDistances(y), true_distance(y, 4)
+    estimates = [reference.frechet(draw(rng, 40, 4)) for _ in range(150)]
+    ends = np.array([(at.infinity.low, at.infinity.high) for at in estimates])
+    values, infinite = np.array([(at.value, at.infinity.value) for at in estimates]).T
+    coverage = np.mean((ends[:, 0] <= true) & (true <= ends[:, 1]))
+    error = infinite.std() / np.sqrt(len(estimates))
+    bias = f"bias {infinite.mean() - true:+.4f} ± {1.96 * error:.4f}"
+    print(f"FID∞: coverage {coverage:.3f}, {bias}; at n = 40 {values.mean() - true:+.4f}")
     assert 0.90 <= coverage <= 1.0
     assert abs(infinite.mean() - true) < 4 * error < 0.5 * (values.mean() - true)
 
 
 def test_shapes_that_do_not_fit_are_refused():
-    reference = Reference(np.zeros((3, 4)) + np.eye(3, 4))
+    reference = ReferenceDistances(np.zeros((3, 4)) + np.eye(3, 4))
     for x, prompts, message in (
         (np.zeros((1, 4)), None, "at least 2"),
         (np.zeros((5, 3)), None, r"\(5, 3\)"),
@@ -190,40 +189,4 @@ def test_shapes_that_do_not_fit_are_refused():
         with pytest.raises(InputError, match=message):
             reference.kid(x, prompts)
     with pytest.raises(InputError, match="at least 2 images"):
-        Reference(np.zeros((1, 4)))
-
-
-def test_the_report_says_what_cannot_be_compared_or_carried():
-    def profile(n, **more):
-        point = {"steps": 4, "value": 2.0, "n": n, "low": 1.0, "high": 3.0}
-        return {
-            "place": "edge",
-            "prompt_class": "all",
-            "frechet": {"points": [{**point, **more}], "note": "general"},
-            "kid": {"points": [point]},
-        }
-
-    beyond = profile(900, infinity={"value": 1.2345, "low": 1.0, "high": 1.5}, note=None)
-    profiles, totals = (
-        [profile(8, note="8 cannot"), profile(8, note="8 cannot"), beyond],
-        [{"note": "7 cannot"}, {"note": None}, {}],
-    )
-    extrapolated = (
-        "extrapolated to infinitely many pictures, all, edge server, 4 steps: 1.23 [1, 1.5]."
-    )
-    assert setup.frechet_notes(profiles, totals) == [
-        "general",
-        "8 cannot",
-        "7 cannot",
-        extrapolated,
-    ]
-    assert curves._sizes(profiles, "frechet").endswith(
-        "from 8 or 900 pictures; Fréchet distances of different numbers are not comparable."
-    )
-    assert curves._sizes(profiles, "kid") == " Each point is from 8 or 900 pictures."
-    assert (
-        curves._sizes(profiles[:2], "frechet") == " Each point is from 8 pictures."
-        and curves._sizes(profiles, "time") == ""
-    )
-    old = [{key: value for key, value in one.items() if key != "kid"} for one in profiles]
-    assert "kid" not in curves.quantities(old)
+        ReferenceDistances(np.zeros((1, 4)))

@@ -14,7 +14,7 @@ from huggingface_hub import constants, hf_api
 
 from solver.inputs import InputError
 from testbed.config import ModelConfig
-from testbed.metrics.quality import Clip
+from testbed.metrics.clip import Clip
 from testbed.models import hub
 from testbed.models.pipelines import WEIGHTS, open_pipeline
 

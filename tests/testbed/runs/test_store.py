@@ -1,40 +1,36 @@
 """Records survive whatever happens to the process that writes them."""
 
 import json
+from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solver.inputs import InputError
-from testbed.runs.store import RecordStore
+from testbed.runs.store import RecordStore, read_records
+from tests.testbed.runs.world import IMAGE, filled, record
 
-IMAGE = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 3)
-
-
-def filled(folder, count=3):
-    store = RecordStore(folder)
-    for i in range(count):
-        store.add({"id": f"id{i}", "measured": {"time": i / 7}}, IMAGE + i)
-    return store
+OURS = json.dumps(record("id0").to_dict()) + "\n"
 
 
 def test_what_was_added_is_read_back(tmp_path):
     filled(tmp_path)
     again = RecordStore(tmp_path)
-    assert [r["id"] for r in again.records()] == ["id0", "id1", "id2"]
-    assert again["id2"]["measured"]["time"] == 2 / 7
+    assert [r.id for r in again.records()] == ["id0", "id1", "id2"]
+    assert again["id2"].measured.time == 2 / 7
     assert (again.image("id1") == IMAGE + 1).all()
     assert "id2" in again and "id3" not in again and len(again) == 3
 
 
 def test_a_line_that_is_written_again_replaces_its_record_where_it_stood(tmp_path):
     store = filled(tmp_path)
-    store.write({**store["id1"], "measured": {"time": 5.0}})
-    for some in (store, RecordStore(tmp_path)):
-        assert [r["id"] for r in some.records()] == ["id0", "id1", "id2"] and some["id1"]["measured"] == {"time": 5.0}
-        assert (some.image("id1") == IMAGE + 1).all()
+    slower = replace(store["id1"].measured, time=5.0)
+    store.write(replace(store["id1"], measured=slower))
+    for opened in (store, RecordStore(tmp_path)):
+        assert [r.id for r in opened.records()] == ["id0", "id1", "id2"]
+        assert opened["id1"].measured == slower
+        assert (opened.image("id1") == IMAGE + 1).all()
     assert len(store.path.read_text().splitlines()) == 4, "what was measured stays in the file"
 
 
@@ -50,15 +46,55 @@ def test_a_file_cut_anywhere_keeps_every_whole_record(tmp_path_factory, data):
     (folder / "records.jsonl").write_bytes(raw[:cut])
     store = RecordStore(folder)
     assert len(store) == raw[:cut].count(b"\n")
-    store.add({"id": "new"}, IMAGE)
+    store.add(record("new"), IMAGE)
     lines = (folder / "records.jsonl").read_text().splitlines()
-    assert [json.loads(line)["id"] for line in lines] == [f"id{i}" for i in range(raw[:cut].count(b"\n"))] + ["new"]
+    assert [json.loads(line)["id"] for line in lines] == [
+        f"id{i}" for i in range(raw[:cut].count(b"\n"))
+    ] + ["new"]
+
+
+def test_a_torn_last_line_is_read_past_without_changing_the_file(tmp_path):
+    path = filled(tmp_path).path
+    torn = path.read_bytes()[:-5]
+    path.write_bytes(torn)
+    assert [r.id for r in read_records(path)] == ["id0", "id1"]
+    assert path.read_bytes() == torn
+    assert read_records(tmp_path / "none" / "records.jsonl") == []
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("my notes, in one line", "its last line is not the beginning of a record"),
+        ('{"id": 7, "artist": "Bach"}', "its last line is not the beginning of a record"),
+        ('{"id": "a", "artist": "Bach"}', "its last line is not the beginning of a record"),
+        (OURS + "and a note", "its last line is not the beginning of a record"),
+        ('{"artist": "Bach"}\n{"artist": "Bac', "line 1: "),
+        ("artist,record\nBach,1080\nBach", "line 1: not valid JSON"),
+    ],
+)
+def test_a_file_called_records_that_is_someone_elses_is_never_cut(tmp_path, content, message):
+    path = tmp_path / "records.jsonl"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        RecordStore(tmp_path)
+    assert path.read_text() == content
+
+
+def test_a_line_that_someone_else_began_is_not_cut_by_the_next_record(tmp_path):
+    store = filled(tmp_path)
+    with open(store.path, "a") as file:
+        file.write("mine")
+    before = store.path.read_bytes()
+    with pytest.raises(InputError, match="the file is left alone"):
+        store.add(record("new"), IMAGE)
+    assert store.path.read_bytes() == before
 
 
 def test_a_damaged_line_is_named(tmp_path):
     path = filled(tmp_path).path
     path.write_bytes(path.read_bytes().replace(b'{"id": "id1"', b'{"id" "id1"'))
-    with pytest.raises(InputError, match="line 2 is not a record"):
+    with pytest.raises(InputError, match="line 2: not valid JSON.*remove the line to measure it"):
         RecordStore(tmp_path)
 
 
@@ -66,5 +102,5 @@ def test_nan_is_never_written(tmp_path):
     store = filled(tmp_path)
     before = store.path.read_bytes()
     with pytest.raises(ValueError):
-        store.add({"id": "bad", "measured": {"time": float("nan")}}, IMAGE)
+        store.add(record("bad", time=float("nan")), IMAGE)
     assert store.path.read_bytes() == before

@@ -1,0 +1,110 @@
+"""A prediction beside what was measured."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Self
+
+from calibration.schema import Schema, frozen, limits
+from calibration.statistics import Z95
+
+
+@frozen
+class Comparison(Schema):
+    """A ``predicted`` value, its 95 % interval from ``low`` to ``high``, and the ``measured`` one.
+
+    ``low`` and ``high`` are None where no interval could be had, ``measured`` where nothing was
+    measured. ``relative_error``: (predicted - measured) / |measured|; ``inside``: does the interval
+    hold the measured value? ``paper``: what the paper's own forms predict (None: nothing), with its
+    ``paper_relative_error``. ``basis``: measured, emulated, modelled, or several of these.
+    """
+
+    predicted: float
+    low: float | None
+    high: float | None
+    measured: float | None = None
+    relative_error: float | None = None
+    inside: bool | None = None
+    paper: float | None = limits(omit_none=True, default=None)
+    paper_relative_error: float | None = None
+    basis: str | None = limits(omit_none=True, default=None)
+
+    @classmethod
+    def of(
+        cls,
+        predicted: float,
+        measured: float | None,
+        half: float | None,
+        paper: float | None = None,
+        positive: bool = False,
+        **about: Any,
+    ) -> Self:
+        """A comparison with an interval of half-width ``half``; of a ``positive`` quantity
+        :func:`positive_interval` has the formula. ``about``: the other fields.
+        """
+
+        def error(value: float | None) -> float | None:
+            return (
+                float((value - measured) / abs(measured))
+                if measured and value is not None
+                else None
+            )
+
+        low, high = None, None
+        if half is not None:
+            low, high = float(predicted - half), float(predicted + half)
+            if positive:
+                low, high = positive_interval(float(predicted), float(half))
+        return cls(
+            predicted=float(predicted),
+            low=low,
+            high=high,
+            measured=None if measured is None else float(measured),
+            relative_error=error(predicted),
+            inside=_inside(low, measured, high),
+            paper=None if paper is None else float(paper),
+            paper_relative_error=error(paper),
+            **about,
+        )
+
+    @property
+    def half(self) -> float | None:
+        """Half of the interval, of its longer side where it is cut off."""
+        if self.low is None or self.high is None:
+            return None
+        return max(self.high - self.predicted, self.predicted - self.low)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object; without an error of the paper's where it predicts nothing."""
+        values = super().to_dict()
+        if self.paper is None:
+            del values["paper_relative_error"]
+        return values
+
+
+def positive_interval(mean: float, half: float) -> tuple[float, float]:
+    """The 95 % interval of a positive quantity with mean ``mean`` and standard error
+    ``half`` / 1.96: that of the log-normal distribution with these moments.
+
+    Times and errors are skewed to the right. A symmetric interval of a mean of them would reach
+    below 0, and would be missed above much more often than below.
+    """
+    if not mean > 0:
+        return max(0.0, mean - half), max(0.0, mean + half)
+    variance = math.log1p((half / Z95 / mean) ** 2)
+    middle, reach = mean * math.exp(-variance / 2), math.exp(Z95 * math.sqrt(variance))
+    return middle / reach, middle * reach
+
+
+def _inside(low: float | None, measured: float | None, high: float | None) -> bool | None:
+    if low is None or measured is None or high is None:
+        return None
+    return bool(low <= measured <= high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Total(Comparison):
+    """A ``quantity`` of all users together, in ``unit``; ``note``: what else is to be known."""
+
+    quantity: str
+    unit: str
+    note: str | None = limits(omit_none=True, default=None)

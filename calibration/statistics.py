@@ -1,0 +1,81 @@
+"""The statistics that several rooms use."""
+
+import math
+from functools import cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import t as student
+
+#: An array of floats; its shape is told where it is used.
+Array = NDArray[np.float64]
+#: A matrix as dataclasses and JSON hold it.
+Matrix = tuple[tuple[float, ...], ...]
+#: Half of a normal distribution's central 95 %, in standard deviations.
+Z95 = 1.96
+#: A median's standard error over a mean's, of normal data.
+MEDIAN_SE = math.sqrt(math.pi / 2)
+#: A standard deviation over a median absolute deviation, of normal data.
+MAD_SD = 1.4826
+
+
+def t_quantile(dof: int | None, level: float = 0.95) -> float:
+    """The two-sided quantile of Student's t distribution.
+
+    ``dof``: its degrees of freedom, at least 1 of them counted; None is infinitely many.
+    """
+    return t_critical(dof, (1 + level) / 2)
+
+
+@cache
+def t_critical(dof: int | None, probability: float) -> float:
+    """The value that a Student's t variable stays below with ``probability``; ``dof`` as above."""
+    return float(student.ppf(probability, math.inf if dof is None else max(1, dof)))
+
+
+def r_squared(values: Array, predicted: Array) -> float:
+    """1 - residual over total sum of squares, both arguments of shape (n,).
+
+    Of constant values it is 1 if they are met, else 0.
+    """
+    residual = np.sum((values - predicted) ** 2)
+    total = np.sum((values - np.mean(values)) ** 2)
+    if total <= 1e-24 * np.sum(values**2):
+        return 1.0 if residual <= 1e-24 * np.sum(values**2) else 0.0
+    return float(1 - residual / total)
+
+
+def isotonic(values: ArrayLike, weights: ArrayLike, rising: bool) -> Array:
+    """The monotone values, shape (n,), nearest to ``values`` by weighted least squares.
+
+    The method pools adjacent violators.
+    """
+    sign = 1.0 if rising else -1.0
+    blocks: list[tuple[float, float, int]] = []
+    for value, weight in zip(sign * np.asarray(values, float), np.asarray(weights), strict=True):
+        blocks.append((value, weight, 1))
+        while len(blocks) > 1 and blocks[-2][0] >= blocks[-1][0]:
+            (a, p, i), (b, q, j) = blocks[-2:]
+            blocks[-2:] = [((a * p + b * q) / (p + q), p + q, i + j)]
+    if not blocks:
+        return np.empty(0)
+    return sign * np.repeat([block[0] for block in blocks], [block[2] for block in blocks])
+
+
+def interpolation_weights(at: ArrayLike, grid: ArrayLike) -> Array:
+    """Weights, shape (m, n), that interpolate values on a ``grid`` linearly.
+
+    ``at``: shape (m,); ``grid``: (n,), rising. Beyond its ends the grid's end values count.
+    """
+    x, grid = np.asarray(at, float), np.asarray(grid, float)
+    return np.stack([np.interp(x, grid, unit) for unit in np.eye(len(grid))], axis=1)
+
+
+def group_medians(values: Array, groups: NDArray[np.int_]) -> Array:
+    """The median of the ``values``, shape (n,), of each group; ``groups``: (n,), 0, 1, ..."""
+    return np.array([np.median(values[groups == group]) for group in range(groups.max() + 1)])
+
+
+def matrix(values: Array) -> Matrix:
+    """A matrix as nested tuples, as dataclasses hold it."""
+    return tuple(tuple(row) for row in values.tolist())

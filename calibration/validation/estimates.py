@@ -1,0 +1,208 @@
+"""What a problem predicts of each user, and what was measured: means over a user's images."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from calibration.fitting.curve_fit import CurveFit, CurvePoint
+from calibration.fitting.prediction import evaluate
+from calibration.records.record import Record
+from calibration.scenario.problem import Service, Site
+from calibration.scenario.scenario import User
+from solver.allocation import Allocation
+from solver.problem import PLACES, Problem
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The place (``service``) and ``steps`` that an allocation gives a ``user``, and what the
+    problem predicts of an image there: ``time`` (s), ``energy`` (J), ``error`` and ``utility``.
+    """
+
+    user: User
+    service: Service
+    steps: int
+    time: float
+    energy: float
+    error: float
+    utility: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One quantity of one user: the mean over the images, predicted and measured (None: not
+    measured).
+
+    The predicted mean's variance is ``own`` (of these few images and this prompt) plus ``scale``²
+    times the variance of the fitted curve at the user's steps. ``dof``: degrees of freedom with
+    which ``own`` was estimated. ``paper``: what the paper's own forms predict.
+    """
+
+    predicted: float
+    measured: float | None
+    own: float
+    scale: float
+    dof: int | None
+    paper: float
+    basis: str | None = None
+
+
+@dataclass(frozen=True)
+class UserEstimates:
+    """The estimates of the images of one user, and the ids of their ``records``."""
+
+    assignment: Assignment
+    records: tuple[str, ...]
+    time: Estimate
+    energy: Estimate
+    error: Estimate
+    utility: Estimate
+    clip_score: Estimate
+
+    def quantity(self, name: str) -> Estimate:
+        """The estimate of one of :data:`calibration.validation.validation.QUANTITIES`."""
+        return getattr(self, name)
+
+
+def estimate_users(
+    problem: Problem, allocation: Allocation, sites: Sequence[Site], records: Sequence[Record]
+) -> list[UserEstimates]:
+    """The estimates of all users, in their order; ``sites``: how each of them can be served.
+
+    Of the ``records`` those of a user's images count that were made at the user's place with the
+    user's steps, each once.
+    """
+    images: dict[tuple[int | None, str, int], dict[str, Record]] = defaultdict(dict)
+    for record in records:
+        task = record.task
+        if task.purpose == "user":
+            images[task.user, task.place, task.steps].setdefault(record.id, record)
+    return [
+        _estimates(each, list(images[each.user.user, each.service.place, each.steps].values()))
+        for each in _assignments(problem, allocation, sites)
+    ]
+
+
+def _assignments(
+    problem: Problem, allocation: Allocation, sites: Sequence[Site]
+) -> list[Assignment]:
+    tables = {
+        place: [
+            quantity(place)
+            for quantity in (problem.time, problem.energy, problem.error, problem.utility)
+        ]
+        for place in PLACES
+    }
+    assignments = []
+    for site, offload, steps in zip(sites, allocation.offload, allocation.steps, strict=True):
+        place = PLACES[offload]
+        values = (float(table[site.user.user, steps - 1]) for table in tables[place])
+        assignments.append(Assignment(site.user, site.at(place), steps, *values))
+    return assignments
+
+
+def _estimates(assignment: Assignment, records: Sequence[Record]) -> UserEstimates:
+    ids = tuple(record.id for record in records)
+    return UserEstimates(
+        assignment, ids, *_costs(assignment, records), *_quality(assignment, records)
+    )
+
+
+def _costs(assignment: Assignment, records: Sequence[Record]) -> tuple[Estimate, Estimate]:
+    """Time and energy."""
+    service, images = assignment.service, max(1, len(records))
+    fit, power, watts = service.profile.time, service.profile.power, service.watts
+    times = [service.ratio * record.measured.time for record in records]
+    joules = [record.measured.energy_j for record in records]
+    # The spread of images over the whole sweep holds the machine's changes of speed. All images of
+    # an execution share these, so calibration.validation.totals adds them.
+    spread = np.sqrt(max(0.0, fit.relative_sd**2 - service.speed_sd**2))
+    time = Estimate(
+        predicted=assignment.time,
+        measured=_mean(times),
+        own=(spread * assignment.time) ** 2 / images,
+        scale=service.ratio,
+        dof=fit.n - 2,
+        paper=service.ratio * fit.paper.step_time * assignment.steps,
+        basis=service.time_basis,
+    )
+    metered = service.power_basis == "measured" and None not in joules
+    if metered:
+        relative = spread**2 + (power.relative_sd or 0.0) ** 2
+        own = relative * assignment.energy**2 / images
+    else:
+        own = watts**2 * time.own
+    energy = Estimate(
+        predicted=assignment.energy,
+        measured=_mean(joules if metered else [watts * seconds for seconds in times]),
+        own=own,
+        scale=watts if metered else watts * service.ratio,
+        dof=time.dof,
+        paper=watts * time.paper,
+        basis="measured" if metered else "modelled",
+    )
+    return time, energy
+
+
+def _quality(
+    assignment: Assignment, records: Sequence[Record]
+) -> tuple[Estimate, Estimate, Estimate]:
+    """Error, utility, and the CLIP score, which is the utility on its measured scale."""
+    profile, steps = assignment.service.profile, assignment.steps
+    images, prompts = max(1, len(records)), max(1, len({record.task.prompt for record in records}))
+    own, dof = _image_variance(profile.error.points, steps, images, prompts)
+    error = Estimate(
+        predicted=assignment.error,
+        measured=profile.scales.error.of(_mean([record.measured.distance for record in records])),
+        own=own,
+        scale=1.0,
+        dof=dof,
+        paper=_at(profile.error, steps, profile.error.paper),
+    )
+    own, dof = _image_variance(profile.utility.points, steps, images, prompts)
+    score, scale = _mean([record.measured.clip_score for record in records]), profile.scales.utility
+    utility = Estimate(
+        predicted=assignment.utility,
+        measured=scale.of(score),
+        own=own,
+        scale=1.0,
+        dof=dof,
+        paper=_at(profile.utility, steps, profile.utility.paper),
+    )
+    clip_score = Estimate(
+        predicted=scale.zero + scale.unit * _at(profile.utility, steps),
+        measured=score,
+        own=scale.unit**2 * own,
+        scale=scale.unit,
+        dof=dof,
+        paper=scale.zero + scale.unit * utility.paper,
+    )
+    return error, utility, clip_score
+
+
+def _image_variance(
+    points: Sequence[CurvePoint], steps: int, images: int, prompts: int
+) -> tuple[float, int | None]:
+    """Variance of the mean over ``images`` of ``prompts`` different prompts at ``steps``, and its
+    degrees of freedom.
+    """
+    grid = [point.steps for point in points]
+    image = float(np.interp(steps, grid, [point.sd or 0.0 for point in points])) ** 2
+    prompt = float(np.interp(steps, grid, [point.sd_prompt or 0.0 for point in points])) ** 2
+    nearest = min(points, key=lambda point: abs(point.steps - steps))
+    dof = None if nearest.n is None else nearest.n - 1
+    return prompt / prompts + max(0.0, image - prompt) / images, dof
+
+
+def _at(fit: CurveFit, steps: int, family: str | None = None) -> float:
+    """The value of a fitted curve, or of one of its families, at ``steps``."""
+    values, _ = evaluate(fit, [steps], family)
+    return float(values[0])
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean, or None if there are no values or one is missing."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None

@@ -1,0 +1,265 @@
+"""The verbs of a run's stages: ``run``, and each stage alone.
+
+A configuration, an allocation or a folder that is wrong is refused before torch is loaded.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from solver.problem import PLACES
+from testbed import config
+from testbed.commands.parsing import Verb, add_configuration, add_verb
+
+if TYPE_CHECKING:
+    from testbed.commands.parsing import Verbs
+    from testbed.runs.folder import RunFolder
+
+
+def add_parsers(verbs: "Verbs") -> None:
+    """Add the verbs, in the order of the stages."""
+    run = add_verb(
+        verbs,
+        "run",
+        _run,
+        "the whole chain; the last line is the report's path",
+        "testbed run embedded --out runs/first",
+    )
+    add_configuration(run)
+    run.add_argument(
+        "--plan",
+        action="store_true",
+        help="only say what it costs: evaluations, and of a preset modelled minutes and gigabytes",
+    )
+    _add_strict(run)
+    calibrate = add_verb(
+        verbs,
+        "calibrate",
+        _calibrate,
+        "measure the sweep and fit the curves",
+        "testbed calibrate my.toml --out runs/mine",
+    )
+    add_configuration(calibrate)
+    calibrate.add_argument(
+        "--place",
+        choices=PLACES,
+        help="measure this place alone: the other's model is on another machine",
+    )
+    _add_problem(verbs)
+    _add_of_folder(
+        verbs, "allocate", _allocate, "allocate the users of a run's scenario, from its profiles"
+    )
+    _add_execute(verbs)
+    _add_of_folder(
+        verbs, "batch", _batch, "serve a run's offloaded users by continuous batching, and time it"
+    )
+    validate = _add_of_folder(
+        verbs, "validate", _validate, "hold a run's predictions against what was measured"
+    )
+    validate.add_argument(
+        "--scenario", type=Path, help="that the problem was made of, where the run holds none"
+    )
+    _add_strict(validate)
+    report = add_verb(
+        verbs,
+        "report",
+        _report,
+        "write report.html of a run folder",
+        "testbed report runs/embedded",
+    )
+    report.add_argument("run", type=Path)
+
+
+def _add_strict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit 1 if a prediction fails: a total further off, or more users outside their 95 %% "
+        "intervals, than chance explains",
+    )
+
+
+def _add_of_folder(
+    verbs: "Verbs", name: str, function: Verb, summary: str
+) -> argparse.ArgumentParser:
+    parser = add_verb(verbs, name, function, summary, f"testbed {name} runs/embedded")
+    parser.add_argument("run", type=Path, help="run folder")
+    return parser
+
+
+def _add_problem(verbs: "Verbs") -> None:
+    parser = add_verb(
+        verbs,
+        "problem",
+        _problem,
+        "profiles and a scenario to an allocation problem",
+        "testbed problem --profiles runs/mine/profiles.json --scenario s.toml -o problem.json",
+    )
+    parser.add_argument(
+        "--profiles",
+        type=_profiles,
+        action="append",
+        required=True,
+        metavar="[PLACE=]FILE",
+        help="again for each machine: --profiles local=ue.json --profiles edge=server.json",
+    )
+    parser.add_argument(
+        "--save-profiles", type=Path, metavar="FILE", help="write the joined profiles too"
+    )
+    parser.add_argument("--scenario", type=Path, required=True)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+
+
+def _add_execute(verbs: "Verbs") -> None:
+    parser = add_verb(
+        verbs,
+        "execute",
+        _execute,
+        "generate every user's images as allocated",
+        "testbed execute --allocation a.json --problem p.json --out runs/mine",
+    )
+    parser.add_argument("--allocation", type=Path, required=True)
+    parser.add_argument("--problem", type=Path, required=True)
+    add_configuration(parser)
+
+
+def _profiles(text: str) -> tuple[str | None, Path]:
+    """A profiles file, ``local=FILE`` or ``edge=FILE`` for one place of it."""
+    place, _, path = text.partition("=")
+    return (place, Path(path)) if path and place in PLACES else (None, Path(text))
+
+
+def _run(args: argparse.Namespace) -> int:
+    settings = config.load(args.config, local=args.local, edge=args.edge)
+    if args.plan:
+        from testbed.commands import estimate_cost
+
+        print(*estimate_cost.say(args.config, args.local, args.edge), sep="\n")
+        return 0
+    from testbed.runs.folder import RunFolder
+    from testbed.stages.run import run
+
+    report = run(settings, args.out)
+    failed = _say_verdicts(RunFolder(args.out))
+    print(report)
+    return int(failed and args.strict)
+
+
+def _calibrate(args: argparse.Namespace) -> None:
+    settings = config.load(args.config, local=args.local, edge=args.edge)
+    from testbed.runs import guard
+    from testbed.stages.tasks import check_calibration
+
+    places = [args.place] if args.place else PLACES
+    check_calibration(settings, places)
+    guard.check(settings, args.out)
+    from testbed.stages.calibrate import calibrate
+    from testbed.stages.rig import Rig, open_folder
+
+    rig = Rig(settings, places)
+    folder = open_folder(settings, args.out)
+    calibrate(rig, folder)
+    print(folder.path / "profiles.json")
+
+
+def _problem(args: argparse.Namespace) -> None:
+    from calibration.profiles import store
+    from calibration.profiles.merge import Part, merge
+    from calibration.scenario.problem import to_problem
+    from calibration.scenario.scenario import Scenario
+
+    profiles = merge([Part(str(path), place, store.load(path)) for place, path in args.profiles])
+    problem = to_problem(profiles, Scenario.load(args.scenario, profiles.classes()))
+    if args.save_profiles:
+        store.save(args.save_profiles, profiles)
+    problem.save(args.output)
+    print(args.output)
+
+
+def _allocate(args: argparse.Namespace) -> None:
+    from testbed.stages.allocate import allocate
+
+    folder, settings = _open(args.run)
+    allocate(settings, folder)
+    print(folder.path / "allocation.json")
+
+
+def _execute(args: argparse.Namespace) -> None:
+    from solver import Allocation, Problem, evaluate
+
+    problem, allocation = Problem.load(args.problem), Allocation.load(args.allocation)
+    evaluate(problem, allocation.offload, allocation.steps)  # refuses what is not feasible
+    settings = config.load(args.config, local=args.local, edge=args.edge)
+    from testbed.runs import guard
+    from testbed.stages.tasks import check_execution
+
+    check_execution(settings, problem, allocation)
+    guard.check(settings, args.out)
+    from testbed.processes import on_first_process
+    from testbed.stages.execute import execute
+    from testbed.stages.rig import Rig, open_folder
+
+    rig = Rig(settings)
+    folder = open_folder(settings, args.out)
+    on_first_process(lambda: folder.adopt(problem, allocation))
+    execute(rig, folder)
+    print(folder.path / "execution" / "records.jsonl")
+
+
+def _batch(args: argparse.Namespace) -> None:
+    folder, settings = _open(args.run)
+    folder.executed()  # refuses what was not executed before torch is loaded
+    from testbed.stages.batch import batch
+    from testbed.stages.rig import Rig
+
+    if batch(Rig(settings, ["edge"]), folder) is None:
+        print("nothing to serve: no user is offloaded, or the edge's model takes no batches")
+    else:
+        print(folder.path / "serving.json")
+
+
+def _validate(args: argparse.Namespace) -> int:
+    from calibration.profiles.profile import Profiles
+    from calibration.scenario.scenario import Scenario
+
+    folder, settings = _open(args.run)
+    if args.scenario:
+        folder.save(Scenario.load(args.scenario, folder.need(Profiles).classes()))
+    folder.executed()
+    from testbed.metrics.quality import QualityModels
+    from testbed.stages.rig import open_device
+    from testbed.stages.validate import validate
+
+    validate(settings, QualityModels.open(settings.quality, open_device(settings)), folder)
+    failed = _say_verdicts(folder)
+    print(folder.path / "validation.json")
+    return int(failed and args.strict)
+
+
+def _report(args: argparse.Namespace) -> None:
+    from testbed.report.page import write_report
+
+    print(write_report(args.run))
+
+
+def _open(path: Path) -> "tuple[RunFolder, config.Config]":
+    """A folder that a run has begun, locked, and its configuration."""
+    from testbed.runs.folder import RunFolder
+
+    folder = RunFolder(path)
+    settings = folder.need(config.Config)
+    return folder.lock(), settings
+
+
+def _say_verdicts(folder: "RunFolder") -> bool:
+    """Say on stderr whether the predictions hold, and which fail; whether any does."""
+    from calibration.validation.validation import Validation
+    from calibration.validation.verdicts import failures, headline, verdicts
+
+    validation = folder.need(Validation)
+    failed = failures(validation)
+    print(headline(verdicts(validation)), file=sys.stderr)
+    for line in failed:
+        print(f"FAIL: {line}", file=sys.stderr)
+    return bool(failed)

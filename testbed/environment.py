@@ -1,0 +1,43 @@
+"""The machine and the library versions that measured times belong to."""
+
+import os
+import platform
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def environment(device: "torch.device") -> dict[str, str | int | None]:
+    """What a record has to name for its times to mean something elsewhere."""
+    import diffusers  # here, so that cpu_name() is to be had without torch
+    import torch
+
+    info: dict[str, str | int | None] = {
+        "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "diffusers": diffusers.__version__,
+    }
+    if device.type == "cpu":
+        info |= {"threads": torch.get_num_threads(), "cores": os.cpu_count()}
+    return info
+
+
+def cpu_name() -> str:
+    """The processor's name, as the system states it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(
+                line.split(":", 1)[1].strip() for line in file if line.startswith("model name")
+            )
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def machine_load() -> float | None:
+    """Processes that wanted a core in the last minute; None where the system does not say."""
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):
+        return None

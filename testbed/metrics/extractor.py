@@ -1,0 +1,26 @@
+"""What a feature extractor has, whichever network it is."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Features = NDArray[np.float32]
+#: Images of shape (height, width, 3), 8 bits each.
+Images = Sequence[NDArray[np.uint8] | Image.Image]
+
+
+class Extractor(Protocol):
+    """A network whose features of images the distances compare."""
+
+    #: What the features are, in words.
+    definition: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hex digits of the weights, the same on every machine."""
+
+    def images(self, images: Images, batch: int = 64) -> Features:
+        """Features of images, shape (images, width)."""

@@ -1,0 +1,47 @@
+"""The kernels of KID and CMMD, and the unbiased squared maximum mean discrepancy of either."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchmetrics.image.kid import poly_kernel
+
+Array = NDArray[np.float64]
+Kernel = Callable[[Array, Array], Array]
+
+#: The published width of CMMD's kernel.
+CMMD_WIDTH = 10.0
+#: Rows of a kernel matrix that are held at a time.
+_ROWS = 1024
+
+
+def polynomial(a: Array, b: Array) -> Array:
+    """The kernel of KID, (a · b / width + 1)³, by torchmetrics; shape (len(a), len(b))."""
+    return poly_kernel(torch.from_numpy(a), torch.from_numpy(b)).numpy()
+
+
+def gaussian(a: Array, b: Array) -> Array:
+    """The kernel of CMMD, exp(-|a - b|² / 2σ²) with σ = 10, of features scaled to length 1.
+
+    Its shape is (len(a), len(b)).
+    """
+    a, b = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (a, b))
+    return np.exp((a @ b.T - 1) / CMMD_WIDTH**2)
+
+
+def sums(kernel: Kernel, a: Array, b: Array, left: Array, right: Array) -> Array:
+    """``leftᵀ k(a, b) right`` for indicators of groups, (len(a), groups) and (len(b), groups).
+
+    Only a part of the kernel's matrix is held at a time.
+    """
+    total = np.zeros((left.shape[1], right.shape[1]))
+    for start in range(0, len(a), _ROWS):
+        rows = slice(start, start + _ROWS)
+        total += left[rows].T @ (kernel(a[rows], b) @ right)
+    return total
+
+
+def diagonal(kernel: Kernel, features: Array) -> Array:
+    """``k(x, x)`` of each row, shape (n,)."""
+    return np.array([kernel(row[None], row[None])[0, 0] for row in features])

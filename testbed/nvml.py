@@ -1,0 +1,67 @@
+"""What NVIDIA's management library (NVML) reads from a GPU, by its C interface: the library comes
+with the driver, so that no Python package is needed.
+"""
+
+import ctypes
+from typing import Any
+
+import torch
+
+_LIBRARY = "libnvidia-ml.so.1"
+_SM_CLOCK = 1  # NVML_CLOCK_SM
+_ON_DIE = 0  # NVML_TEMPERATURE_GPU
+
+
+class NvmlError(Exception):
+    """NVML is not there, or refuses; the message says what it said."""
+
+
+class Gpu:
+    """The GPU of ``index``, as torch counts; raises :class:`NvmlError` if it cannot be read."""
+
+    def __init__(self, index: int) -> None:
+        try:
+            self._nvml: Any = ctypes.CDLL(_LIBRARY)
+        except OSError as error:
+            raise NvmlError(f"NVML cannot be opened: {error}") from None
+        self._call("nvmlInit_v2")
+        # by its UUID: NVML's own index knows nothing of CUDA_VISIBLE_DEVICES
+        uuid = f"GPU-{torch.cuda.get_device_properties(index).uuid}"
+        self._handle = ctypes.c_void_p()
+        self._call("nvmlDeviceGetHandleByUUID", uuid.encode(), ctypes.byref(self._handle))
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        code = getattr(self._nvml, name)(*arguments)
+        if code:
+            raise NvmlError(f"{name} gives error {code}")
+
+    def _read(self, name: str, kind: type, *which: int) -> int:
+        value = kind()
+        self._call(name, self._handle, *which, ctypes.byref(value))
+        return value.value
+
+    def energy(self) -> float:
+        """Joules since the driver was loaded."""
+        return self._read("nvmlDeviceGetTotalEnergyConsumption", ctypes.c_ulonglong) / 1e3
+
+    def clock(self) -> float:
+        """Frequency of the multiprocessors in Hz."""
+        return self._read("nvmlDeviceGetClockInfo", ctypes.c_uint, _SM_CLOCK) * 1e6
+
+    def power(self) -> float:
+        """Watts now."""
+        return self._read("nvmlDeviceGetPowerUsage", ctypes.c_uint) / 1e3
+
+    def power_limit(self) -> float:
+        """Watts that the driver lets it take."""
+        return self._read("nvmlDeviceGetEnforcedPowerLimit", ctypes.c_uint) / 1e3
+
+    def temperature(self) -> int:
+        """Degrees Celsius."""
+        return self._read("nvmlDeviceGetTemperature", ctypes.c_uint, _ON_DIE)
+
+    def driver(self) -> str:
+        """Version of the driver."""
+        version = ctypes.create_string_buffer(80)
+        self._call("nvmlSystemGetDriverVersion", version, ctypes.c_uint(80))
+        return version.value.decode()

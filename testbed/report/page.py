@@ -1,0 +1,254 @@
+"""The report of a run: one self-contained HTML file that is understood in a minute.
+
+It is made from the files of the run folder alone, so it can be made on another machine from a copy.
+What the run has not done yet is left out and named, and a value that was not measured is shown as
+such.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+
+from calibration.comparison import Total
+from calibration.profiles.profile import Metrics, Profiles
+from calibration.records.record import Record
+from calibration.records.task import POINTS
+from calibration.scenario.problem import Units, sites, units
+from calibration.scenario.scenario import Scenario
+from calibration.validation.validation import Validation
+from solver import Allocation, InputError, Problem
+from solver.inputs import write_atomic
+from testbed.report import mlperf, setup
+from testbed.report.agreement import AGREEMENT, AgreementPanel, agreement
+from testbed.report.allocation import (
+    AllocatedUser,
+    AllocationPanel,
+    ComparedBaseline,
+    allocated_users,
+    allocation_panels,
+    compared_baselines,
+)
+from testbed.report.curves import fits as fit_tables
+from testbed.report.curves import sweeps
+from testbed.report.curves.batching import BatchPanel, batching
+from testbed.report.curves.panels import Curves, curves
+from testbed.report.curves.quantities import PLACES, cells, shown_quantities
+from testbed.report.format import Table, number, percent, quantity, toml
+from testbed.report.gallery import Strip, generated, strips
+from testbed.report.judgements import Judgements
+from testbed.runs.folder import Baseline, RunFolder
+from testbed.tables import write_csv
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder holds, each None or empty where the run has not come to it."""
+
+    folder: RunFolder
+    config: Mapping[str, Any] | None
+    profiles: Profiles | None
+    scenario: Scenario | None
+    problem: Problem | None
+    allocation: Allocation | None
+    validation: Validation | None
+    baselines: Sequence[Baseline]
+    calibration: Sequence[Record]
+    execution: Sequence[Record]
+    missing: Sequence[str]
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Run":
+        """Read a run folder; raises :class:`InputError` for one of another kind, and for files
+        that do not belong together.
+        """
+        folder = RunFolder.read(path)
+        config, scenario, allocation = folder.config(), folder.scenario(), folder.allocation()
+        if scenario and allocation and len(scenario.users) != len(allocation.offload):
+            raise InputError(
+                f"{folder.path / 'scenario.json'}: users: found {len(scenario.users)}; "
+                f"allowed: {len(allocation.offload)}, as in allocation.json"
+            )
+        return cls(
+            folder,
+            config.to_dict() if config else None,
+            folder.profiles(),
+            scenario,
+            folder.problem(),
+            allocation,
+            folder.validation(),
+            folder.baselines(),
+            folder.records("calibration"),
+            folder.records("execution"),
+            folder.missing(),
+        )
+
+    def classes(self) -> list[str]:
+        """The prompt classes, in the order in which they are swept."""
+        names = [record.task.prompt_class for record in self.calibration]
+        for place in self.profiles.places if self.profiles else ():
+            names += [profile.prompt_class for profile in place.classes]
+        names += [user.prompt_class for user in self.scenario.users] if self.scenario else []
+        return list(dict.fromkeys(names)) or ["all users"]
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything that the templates show, by the names that they use."""
+
+    name: str
+    missing: Sequence[str]
+    places: Mapping[str, str]
+    verdicts: Judgements | None
+    samples: Sequence[setup.SampleRow]
+    samples_table: Table
+    models: Sequence[setup.ModelRow]
+    calibration_images: int
+    execution_images: int
+    other_images: int
+    bases: Sequence[setup.BasisRow]
+    devices: Sequence[setup.DeviceRow]
+    scenario: Scenario | None
+    units: Units | None
+    metrics: Metrics | None
+    curves: Sequence[Curves]
+    fits: Sequence[fit_tables.FitRow]
+    families: Sequence[fit_tables.FamilyRow]
+    energy: Sequence[fit_tables.EnergyRow]
+    batching: Sequence[BatchPanel]
+    sweep: sweeps.Sweep | None
+    class_differences: Sequence[sweeps.PlaceDifference]
+    frechet_notes: Sequence[str]
+    mlperf_notes: Sequence[str]
+    users: Sequence[AllocatedUser]
+    problem: Problem | None
+    allocation: Allocation | None
+    allocation_panels: Sequence[AllocationPanel]
+    baselines: Sequence[ComparedBaseline]
+    validation: Validation | None
+    totals: Sequence[Total]
+    worst_first: Sequence[Total]
+    agreement: Sequence[AgreementPanel]
+    agreement_names: Mapping[str, tuple[str, str]]
+    strips: Sequence[Strip]
+    environment: Mapping[str, Any]
+    config: str | None
+
+    def tables(self) -> list[Table]:
+        """The tables that become CSV files."""
+        panels = [
+            *(panel for row in self.curves for panel in row.panels),
+            *self.batching,
+            *self.allocation_panels,
+            *self.agreement,
+        ]
+        tables = [*(panel.table for panel in panels), self.samples_table]
+        return [table for table in tables if table.rows]
+
+
+def write_report(run_folder: str | Path) -> Path:
+    """Write ``report.html`` into a run folder, complete or not; return its path.
+
+    Beside it, ``report/*.csv`` hold the numbers of each plot and ``report/run.toml`` the
+    configuration, from which to run it again. Raises :class:`InputError` where the folder is not a
+    run folder or a file in it is not what it should be.
+    """
+    run = Run.read(run_folder)
+    page, folder = view(run), run.folder.path
+    for table in page.tables():
+        write_csv(folder / "report" / f"{table.name}.csv", table.rows)
+    if page.config:
+        write_atomic(folder / "report" / "run.toml", page.config)
+    write_atomic(folder / "report.html", render(page))
+    return folder / "report.html"
+
+
+def render(page: View) -> str:
+    """The HTML of a page."""
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        lstrip_blocks=True,
+    )
+    templates.filters.update(number=number, quantity=quantity, percent=percent)
+    return templates.get_template("report.html").render(vars(page))
+
+
+def view(run: Run) -> View:
+    """What the page of a run shows."""
+    profiles, scenario, validation = run.profiles, run.scenario, run.validation
+    classes = run.classes()
+    measured = cells(profiles, classes)
+    on_edge = [cell.profile for cell in measured if cell.place == "edge"]
+    served = sites(profiles, scenario) if profiles and scenario else []
+    users = _users(run, classes)
+    totals = validation.totals if validation else ()
+    samples, samples_table = setup.samples(measured, run.calibration)
+    of_users = [record for record in run.execution if record.task.purpose == "user"]
+    shown = sum(len(user.images) for user in users)
+    return View(
+        name=run.folder.path.name,
+        missing=run.missing,
+        places=PLACES,
+        verdicts=Judgements.of(validation, profiles),
+        samples=samples,
+        samples_table=samples_table,
+        models=setup.models(run.calibration, run.execution),
+        calibration_images=sum(record.task.purpose in POINTS for record in run.calibration),
+        execution_images=shown,
+        other_images=len(of_users) - shown,
+        bases=setup.bases(served, measured),
+        devices=setup.devices(served, users, scenario),
+        scenario=scenario,
+        units=units(profiles, scenario) if profiles and scenario else None,
+        metrics=profiles.metrics if profiles else None,
+        curves=[curves(measured, quantity) for quantity in shown_quantities(measured)],
+        fits=fit_tables.fits(measured),
+        families=fit_tables.families(measured),
+        energy=fit_tables.energy(measured),
+        batching=batching(profiles) if profiles else [],
+        sweep=sweeps.sweep(profiles) if profiles else None,
+        class_differences=sweeps.class_differences(profiles) if profiles else [],
+        frechet_notes=setup.frechet_notes(measured, totals),
+        mlperf_notes=mlperf.notes(run.calibration, on_edge, profiles.metrics) if profiles else [],
+        users=users,
+        problem=run.problem,
+        allocation=run.allocation,
+        allocation_panels=allocation_panels(users),
+        baselines=compared_baselines(run.allocation, run.baselines) if run.allocation else [],
+        validation=validation,
+        totals=totals,
+        worst_first=sorted(totals, key=lambda total: -abs(total.relative_error or 0.0)),
+        agreement=agreement(validation) if validation else [],
+        agreement_names=AGREEMENT,
+        strips=strips(
+            run.folder,
+            run.calibration,
+            {(cell.place, cell.prompt_class): cell.profile.scales.error for cell in measured},
+        ),
+        environment=_environment(run),
+        config=toml(run.config) if run.config else None,
+    )
+
+
+def _users(run: Run, classes: Sequence[str]) -> list[AllocatedUser]:
+    """The users with the images generated for them."""
+    if run.allocation is None:
+        return []
+    users = allocated_users(
+        run.allocation, run.problem, run.scenario, run.validation, run.execution, classes
+    )
+    return [
+        replace(
+            user, images=[generated(run.folder, "execution", record) for record in user.records]
+        )
+        for user in users
+    ]
+
+
+def _environment(run: Run) -> Mapping[str, Any]:
+    if run.profiles:
+        return run.profiles.environment
+    return next((record.environment for record in (*run.calibration, *run.execution)), {})

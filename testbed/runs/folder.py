@@ -1,0 +1,305 @@
+"""A run folder: which file holds what, each read and written by its type.
+
+::
+
+    config.json  profiles.json  scenario.json  problem.json  allocation.json  baselines.json
+    serving.json  validation.json  report.html  report/  threads-PLACE.json
+    calibration/  records.jsonl  images/  batches.json  features.npz
+    execution/    records.jsonl  images/  tasks.json
+
+A stage reads what earlier ones left here and writes its own files, so a killed run goes on where it
+was.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self, TypeVar
+
+from calibration.profiles import store as profiles_store
+from calibration.profiles.profile import Profiles
+from calibration.records.record import Record, as_of
+from calibration.records.task import Task
+from calibration.scenario.scenario import Scenario
+from calibration.schema import Schema, plain
+from calibration.serving.serving import Serving
+from calibration.validation.validation import Validation
+from solver.allocation import Allocation
+from solver.certificate import certify
+from solver.inputs import InputError, read_json, write_json
+from solver.problem import Problem
+from testbed.config import Config, from_dict
+from testbed.runs import guard
+from testbed.runs.features import SweepFeatures
+from testbed.runs.lock import FolderLock, lock
+from testbed.runs.store import Pixels, RecordStore, read_image, read_records
+
+Stage = Literal["calibration", "execution"]
+Product = Profiles | Scenario | Problem | Allocation | Serving | Validation
+T = TypeVar("T")
+S = TypeVar("S", bound=Schema)
+
+
+class _File(NamedTuple):
+    name: str
+    load: Callable[[Path], Any]
+    what: str
+    verb: str  # that writes it
+
+
+def _config(path: Path) -> Config:
+    return from_dict(guard.read_config(path.parent), str(path))
+
+
+def _schema(kind: type[Schema]) -> Callable[[Path], Schema]:
+    return lambda path: kind.from_dict(read_json(path), str(path))
+
+
+_FILES: dict[type, _File] = {
+    Config: _File(guard.CONFIG, _config, "configuration", "calibrate"),
+    Profiles: _File("profiles.json", profiles_store.load, "fitted profiles", "calibrate"),
+    Scenario: _File("scenario.json", Scenario.load, "scenario", "allocate"),
+    Problem: _File("problem.json", Problem.load, "problem", "allocate"),
+    Allocation: _File("allocation.json", Allocation.load, "allocation", "allocate"),
+    Serving: _File("serving.json", _schema(Serving), "users served in batches", "batch"),
+    Validation: _File(
+        "validation.json",
+        _schema(Validation),
+        "predictions held against measurements",
+        "validate",
+    ),
+}
+#: What a report shows, beside records.
+_SHOWN = (Profiles, Scenario, Problem, Allocation, Validation)
+
+
+@dataclass(frozen=True)
+class Baseline(Schema):
+    """What a method comes to on the run's problem.
+
+    ``time`` in s and ``energy`` in J are sums, ``error`` and ``utility`` means over the users.
+    """
+
+    solver: str
+    objective: float
+    time: float
+    energy: float
+    error: float
+    utility: float
+    edge_steps_used: int
+
+    @classmethod
+    def of(cls, allocation: Allocation) -> Self:
+        """What an allocation comes to."""
+        return cls(**{name: getattr(allocation, name) for name in cls.__dataclass_fields__})
+
+
+class RunFolder:
+    """The files of one run in the folder ``path``; each is None where the run has none yet.
+
+    :meth:`open` gives a folder to write in, :meth:`read` one to read from.
+    """
+
+    def __init__(self, path: str | Path, held: FolderLock | None = None) -> None:
+        self.path = Path(path)
+        self._held = held
+
+    @classmethod
+    def open(cls, config: Config, path: str | Path) -> Self:
+        """Make or reopen the folder of a run of ``config``, and lock it for this process.
+
+        Raises :class:`InputError` for what :func:`testbed.runs.guard.check` refuses, and where
+        another process runs in it.
+        """
+        guard.check(config, Path(path))
+        folder = cls(path, lock(Path(path)))
+        guard.check(config, folder.path)  # another run may have begun between the two lines above
+        if folder._held:
+            guard.sweep_parts(folder.path)
+            write_json(folder.path / guard.CONFIG, plain(config.to_dict()))
+        return folder
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """The folder of a run, finished or not, to read from.
+
+        Raises :class:`InputError` for a folder of another kind, and for a problem and an allocation
+        of two different runs.
+        """
+        folder = cls(Path(path).resolve())
+        if not folder.path.is_dir():
+            raise InputError(f"{folder.path}: no such folder")
+        names = (guard.CONFIG, *(_FILES[kind].name for kind in _SHOWN), *guard.RECORDS)
+        if not any((folder.path / name).exists() for name in names):
+            raise InputError(f"{folder.path}: not a run folder: it has none of {', '.join(names)}")
+        problem, allocation = folder.problem(), folder.allocation()
+        if problem and allocation:
+            certify(problem, allocation)
+        return folder
+
+    def lock(self) -> Self:
+        """This folder, locked for this process; raises :class:`InputError` where another has it."""
+        self._held = lock(self.path)
+        return self
+
+    @property
+    def report_path(self) -> Path:
+        """Where the report is written."""
+        return self.path.resolve() / "report.html"
+
+    def config(self) -> Config | None:
+        """The configuration."""
+        return self._load(Config)
+
+    def profiles(self) -> Profiles | None:
+        """What was measured of each place, and the curves fitted to it."""
+        return self._load(Profiles)
+
+    def scenario(self) -> Scenario | None:
+        """Who asks for what, and what counts."""
+        return self._load(Scenario)
+
+    def problem(self) -> Problem | None:
+        """The allocation problem."""
+        return self._load(Problem)
+
+    def allocation(self) -> Allocation | None:
+        """Where each user is served, and with how many steps."""
+        return self._load(Allocation)
+
+    def serving(self) -> Serving | None:
+        """How the offloaded users were served in batches."""
+        return self._load(Serving)
+
+    def validation(self) -> Validation | None:
+        """The predictions held against what was measured."""
+        return self._load(Validation)
+
+    def need(self, kind: type[T]) -> T:
+        """What the file of a ``kind`` of product holds.
+
+        Raises :class:`InputError` where there is none, and says which verb makes it.
+        """
+        product = self._load(kind)
+        if product is None:
+            file = _FILES[kind]
+            raise InputError(
+                f"{self.path}: {file.name} ({file.what}) is missing; `testbed {file.verb}` makes it"
+            )
+        return product
+
+    def baselines(self) -> tuple[Baseline, ...]:
+        """What each method comes to on the problem."""
+        path = self.path / "baselines.json"
+        rows = read_json(path) if path.exists() else []
+        if not isinstance(rows, list):
+            raise InputError(
+                f"{path}: found {type(rows).__name__}; allowed: a list, one entry for each solver"
+            )
+        return tuple(Baseline.from_dict(row, f"{path}: [{i}]") for i, row in enumerate(rows))
+
+    def features(self) -> SweepFeatures | None:
+        """What the calibration extracted of its images and of the reference."""
+        path = self.path / "calibration" / "features.npz"
+        return SweepFeatures.load(path) if path.exists() else None
+
+    def save(self, product: Product) -> None:
+        """Write a product's file, in place of an earlier one."""
+        path = self._path(type(product))
+        if isinstance(product, (Problem, Allocation)):
+            product.save(path)
+        else:
+            write_json(path, product.to_dict())
+
+    def adopt(self, problem: Problem, allocation: Allocation) -> None:
+        """Write an allocation from elsewhere; a validation of another one is removed."""
+        old_problem, old = self.problem(), self.allocation()
+        same = (
+            old_problem is not None
+            and old is not None
+            and old_problem.to_dict() == problem.to_dict()
+            and (old.offload, old.steps) == (allocation.offload, allocation.steps)
+        )
+        if not same:
+            self._path(Validation).unlink(missing_ok=True)
+        self.save(problem)
+        self.save(allocation)
+
+    def save_baselines(self, baselines: Iterable[Baseline]) -> None:
+        """Write ``baselines.json``."""
+        write_json(self.path / "baselines.json", [baseline.to_dict() for baseline in baselines])
+
+    def save_features(self, features: SweepFeatures) -> None:
+        """Write ``calibration/features.npz``."""
+        features.save(self.path / "calibration" / "features.npz")
+
+    def once(self, name: str, kind: type[S], asked: Mapping[str, Any], make: Callable[[], S]) -> S:
+        """What the file ``name`` holds; made by ``make`` unless it was made of ``asked`` before.
+
+        ``kind`` has a field ``asked``.
+        """
+        path = self.path / name
+        if not path.exists() or read_json(path).get("asked") != plain(asked):
+            write_json(path, make().to_dict())
+        return kind.from_dict(read_json(path), str(path))
+
+    def records(self, stage: Stage) -> list[Record]:
+        """The records of a stage; nothing is locked or cut."""
+        return read_records(self.path / stage / "records.jsonl")
+
+    def store(self, stage: Stage) -> RecordStore:
+        """The records of a stage, to add to."""
+        return RecordStore(self.path / stage)
+
+    def image_path(self, stage: Stage, record: Record) -> Path:
+        """Where the image of a stage's record lies."""
+        return self.path / stage / str(record.image)
+
+    def image(self, stage: Stage, record: Record) -> Pixels:
+        """The image of a stage's record, shape (height, width, 3)."""
+        return read_image(self.image_path(stage, record))
+
+    def save_tasks(self, tasks: Iterable[Task]) -> None:
+        """Write ``execution/tasks.json``: which tasks carry out the allocation."""
+        write_json(self._tasks_path, {"tasks": [task.id for task in tasks]})
+
+    def executed(self) -> list[Record]:
+        """The records of the allocation's execution, in the order of its tasks.
+
+        Raises :class:`InputError` where it was not executed, or not to its end.
+        """
+        again = "`testbed execute` makes what is missing"
+        if not self._tasks_path.exists():
+            raise InputError(f"{self._tasks_path}: no such file; {again}")
+        ids = read_json(self._tasks_path)["tasks"]
+        records = {record.id: record for record in self.records("execution")}
+        if missing := sum(key not in records for key in ids):
+            raise InputError(
+                f"{self.path}: {missing} of {len(ids)} images are not executed; {again}"
+            )
+        made = [records[key] for key in ids]
+        return as_of([record.task for record in made], made)
+
+    def missing(self) -> list[str]:
+        """What a report shows and the run has not produced yet, in words."""
+        stages: tuple[Stage, ...] = ("calibration", "execution")
+        missing = [
+            f"{stage} records ({stage}/records.jsonl)"
+            for stage in stages
+            if not self.records(stage)
+        ]
+        files = [_FILES[kind] for kind in _SHOWN]
+        return missing + [
+            f"{file.what} ({file.name})" for file in files if not (self.path / file.name).exists()
+        ]
+
+    @property
+    def _tasks_path(self) -> Path:
+        return self.path / "execution" / "tasks.json"
+
+    def _load(self, kind: type[T]) -> T | None:
+        path = self._path(kind)
+        return _FILES[kind].load(path) if path.exists() else None
+
+    def _path(self, kind: type) -> Path:
+        return self.path / _FILES[kind].name

@@ -1,0 +1,88 @@
+"""What may become a run's folder, and whether a configuration belongs to what was measured."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from calibration.schema import plain
+from solver.inputs import InputError, read_json
+from testbed.config import Config, from_dict
+from testbed.runs.lock import NAME as LOCK
+
+CONFIG = "config.json"
+RECORDS = ("calibration/records.jsonl", "execution/records.jsonl")
+#: Settings of a sweep of which more can be added to a finished one.
+EXTENT = ("steps", "prompts_per_class", "half_width", "most_prompts", "seeds", "batches")
+#: What :func:`solver.inputs.write_atomic` leaves behind when its process is killed.
+_PART = re.compile(r"\.[\w.-]+\.(json|npz|png)\.[a-z0-9_]{8}")
+
+
+def check(config: Config, folder: Path) -> None:
+    """Raise :class:`InputError` for a folder of something else, or of another configuration.
+
+    Of a run that has measured something the sweep's extent, the execution and the scenario may
+    change: what was measured is kept, and more is measured where it is asked for.
+    """
+    if not (folder / CONFIG).exists():
+        if folder.exists() and not all(_counts_for_nothing(entry) for entry in folder.iterdir()):
+            raise InputError(f"{folder}: not empty and not a run folder; choose another --out")
+        return
+    values = read_config(folder)
+    if any(_holds_a_line(folder / name) for name in RECORDS):
+        _compare(folder / CONFIG, values, plain(config.to_dict()))
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The configuration as ``config.json`` has it, with defaults that older versions did not write.
+
+    Raises :class:`InputError` for another kind of file.
+    """
+    values = read_json(folder / CONFIG)
+    schema = values.get("schema") if isinstance(values, dict) else type(values).__name__
+    if schema != "run/1":
+        raise InputError(f"{folder / CONFIG}: schema: found {schema!r}; allowed: 'run/1'")
+    sweep = values.get("sweep", {})
+    return {**values, "sweep": {"noise": "shared", **sweep}} if isinstance(sweep, dict) else values
+
+
+def sweep_parts(folder: Path) -> None:
+    """Remove what writers that were killed left behind; only for the process with the lock."""
+    for name in (".", "calibration", "calibration/images", "execution", "execution/images"):
+        if (folder / name).is_dir():
+            for entry in (folder / name).iterdir():
+                if _PART.fullmatch(entry.name):
+                    entry.unlink(missing_ok=True)
+
+
+def _counts_for_nothing(entry: Path) -> bool:
+    """Whether a file is no sign of other use: a lock, a part of a file, a file system's own."""
+    return entry.name in (LOCK, "lost+found") or bool(_PART.fullmatch(entry.name))
+
+
+def _holds_a_line(path: Path) -> bool:
+    """Whether something was measured: the first record is finished."""
+    if not path.exists():
+        return False
+    with open(path, "rb") as file:
+        return file.readline().endswith(b"\n")
+
+
+def _compare(path: Path, before: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raise :class:`InputError` unless both configurations measure the same."""
+    if isinstance(sweep := before.get("sweep"), dict) and "timed" not in sweep:
+        raise InputError(
+            f"{path}: sweep.timed is missing: an earlier version made this run folder and timed "
+            "every image, so nothing can be added to it; choose another --out"
+        )
+    found = plain(from_dict(before, str(path)).to_dict())
+    for key in sorted((set(wanted) | set(found)) - {"execute", "scenario"}):
+        if _fixed(key, wanted) != _fixed(key, found):
+            raise InputError(
+                f"{path}: {key}: this run folder was made with {found.get(key)!r}, not "
+                f"{wanted.get(key)!r}; choose another --out or the same configuration"
+            )
+
+
+def _fixed(key: str, config: dict[str, Any]) -> Any:
+    """The part of a configuration's ``key`` that must stay the same."""
+    return config[key] | dict.fromkeys(EXTENT) if key == "sweep" else config.get(key)

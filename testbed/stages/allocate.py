@@ -1,0 +1,32 @@
+"""The allocation: the problem of profiles and a scenario, its optimum, and other methods."""
+
+import solver
+from calibration.profiles.profile import Profiles
+from calibration.scenario.problem import to_problem
+from solver.inputs import InputError
+from testbed.config import Config
+from testbed.data.prompts import open_prompts
+from testbed.runs.folder import Baseline, RunFolder
+from testbed.stages.tasks import run_scenario
+
+
+def allocate(config: Config, folder: RunFolder) -> None:
+    """Make the problem of the folder's profiles and the configuration's scenario, and solve it.
+
+    Writes ``scenario.json``, ``problem.json``, ``allocation.json`` and ``baselines.json``.
+    """
+    scenario = run_scenario(config, open_prompts(config.prompts))
+    problem = to_problem(folder.need(Profiles), scenario)
+    allocation = solver.solve(problem, "exact")
+    folder.save(scenario)
+    folder.save(problem)
+    folder.save(allocation)
+    methods = [allocation]
+    for name in solver.METHODS:
+        # milp is the exact solver's oracle in the tests; many identical users make it slow
+        if name not in ("exact", "milp"):
+            try:
+                methods.append(solver.solve(problem, name))
+            except InputError:  # e.g. all_local where only the edge can serve some users
+                continue
+    folder.save_baselines(map(Baseline.of, methods))

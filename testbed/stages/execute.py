@@ -1,0 +1,17 @@
+"""The execution of an allocation: every user's images at its place with its steps."""
+
+from solver.allocation import Allocation
+from solver.problem import Problem
+from testbed.processes import on_first_process
+from testbed.runs.folder import RunFolder
+from testbed.stages.rig import Rig
+from testbed.stages.tasks import prompt_classes, user_tasks
+
+
+def execute(rig: Rig, folder: RunFolder) -> None:
+    """Generate the images of the folder's allocation; writes records, images and their list."""
+    allocation, classes = folder.need(Allocation), prompt_classes(folder.need(Problem))
+    tasks = user_tasks(rig.config, rig.prompts, rig.specs, allocation, classes)
+    on_first_process(lambda: folder.save_tasks(tasks))
+    rig.choose_threads(folder)
+    rig.executor.run(tasks, folder.store("execution"), "execute")

@@ -1,0 +1,94 @@
+"""The Fréchet distance of all executed images, predicted from the calibration's images."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from calibration.comparison import Total
+from calibration.records.record import Record
+from calibration.records.task import POINTS, Task
+from calibration.statistics import Z95
+from testbed.metrics.distances import ReferenceDistances, frechet, shortage
+from testbed.metrics.extractor import Features
+
+DRAWS = 200
+
+#: (prompt, seed) -> features of the image with a step count at a place.
+Cell = dict[tuple[str, int], Features]
+
+
+def frechet_total(
+    executed: Sequence[Record],
+    executed_features: Features,
+    sweep: Sequence[Record],
+    sweep_features: Mapping[str, Features],
+    reference: Features,
+) -> Total:
+    """Fréchet distance of the executed images, against calibration images of the same number and
+    mixture.
+
+    ``executed_features``: one row for each of the ``executed`` records; ``sweep_features``: by
+    record id; ``reference``: shape (m, width).
+
+    Each draw takes, for every executed image, a calibration image of the same place and class at
+    the nearest calibrated step count, of a prompt not yet drawn for the class while there are any.
+    Drawing n of N without repetition varies less, by 1 - n/N, than n new prompts would, and the N
+    are a sample themselves: the 95 % interval of the draws is widened by sqrt((1 + n/N) /
+    (1 - n/N)). With n >= N there is no interval.
+    """
+    cells = _cells(sweep, sweep_features)
+    wanted = [(record.task.prompt_class, _nearest(cells, record.task)) for record in executed]
+    decks = {}
+    share = 0.0
+    for name in dict.fromkeys(name for name, _ in wanted):
+        alike = [cell for other, cell in wanted if other == name]
+        decks[name] = [key for key in alike[0] if all(key in cell for cell in alike)]
+        share = max(share, len(alike) / len(decks[name]))
+    distances, rng = ReferenceDistances(reference), np.random.default_rng(0)
+    draws = []
+    for _ in range(DRAWS):
+        left: dict[str, list[tuple[str, int]]] = {name: [] for name in decks}
+        drawn = []
+        for name, cell in wanted:
+            if not left[name]:
+                left[name] = [decks[name][i] for i in rng.permutation(len(decks[name]))]
+            drawn.append(cell[left[name].pop()])
+        draws.append(distances.plain_frechet(np.stack(drawn).astype(float)))
+    half = None
+    if share < 1:
+        half = Z95 * float(np.std(draws, ddof=1) * np.sqrt((1 + share) / (1 - share)))
+    return Total.of(
+        float(np.median(draws)),
+        frechet(executed_features, reference),
+        half,
+        positive=True,
+        quantity=f"Fréchet distance ({len(executed)} images)",
+        unit="",
+        basis="measured",
+        note=shortage(len(executed), len(reference), reference.shape[1]),
+    )
+
+
+def _cells(
+    sweep: Sequence[Record], features: Mapping[str, Features]
+) -> dict[tuple[str, str], dict[int, Cell]]:
+    """The calibration images by (place, class) and step count."""
+    cells: dict[tuple[str, str], dict[int, Cell]] = {}
+    for record in sweep:
+        task = record.task
+        if task.purpose in POINTS:
+            by_steps = cells.setdefault((task.place, task.prompt_class), {})
+            by_steps.setdefault(task.steps, {})[task.prompt, task.seed] = features[record.id]
+    return cells
+
+
+def _nearest(cells: Mapping[tuple[str, str], Mapping[int, Cell]], task: Task) -> Cell:
+    """The images at the step count nearest to the task's that has about as many as any."""
+    by_steps = cells[task.place, task.prompt_class]
+    # an adaptive sweep leaves some step counts with its pilot's few images
+    enough = max(map(len, by_steps.values())) / 2
+    nearest = min(
+        (steps for steps, cell in by_steps.items() if len(cell) >= enough),
+        key=lambda steps: (abs(np.log(steps / task.steps)), steps),
+    )
+    return by_steps[nearest]

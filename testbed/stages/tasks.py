@@ -1,0 +1,202 @@
+"""The tasks of a run: its calibration sweep, and the images that an allocation gives its users.
+
+Nothing here loads torch, so that a configuration is refused before a model is opened.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from calibration.records.record import Record
+from calibration.records.task import ModelSpec, Task
+from calibration.scenario.scenario import Scenario
+from calibration.sweep import grid
+from calibration.sweep.adaptive import AdaptiveSweep
+from solver.allocation import Allocation
+from solver.inputs import InputError, check_keys
+from solver.problem import PLACES, Problem
+from testbed.config import Config
+from testbed.data.captioned import CaptionedImages
+from testbed.data.prompts import FilePrompts, ScenePrompts, open_prompts
+
+Prompts = ScenePrompts | FilePrompts
+
+#: The seeds of executed images start here; those of a sweep are below.
+EXECUTION_SEED = grid.SEEDS
+#: Users after whose images a control image is made at each place.
+ANCHOR_EVERY = 3
+#: Stands for a model before it is opened.
+_ANY = ModelSpec("any", device="any", dtype="any", scheduler="any", guidance=1.0)
+
+
+def check_calibration(config: Config, places: Sequence[str] = PLACES) -> None:
+    """Raise :class:`InputError` for what would stop a calibration after hours, or make no sense."""
+    reference, prompts = config.quality.reference, open_prompts(config.prompts)
+    if reference == "converged" and "edge" not in places:
+        raise InputError(
+            "--place: found local with quality.reference = 'converged', the edge's images; "
+            "allowed with local: 'scenes', a folder of captioned images"
+        )
+    if reference == "scenes" and not isinstance(prompts, ScenePrompts):
+        raise InputError(
+            "quality.reference: 'scenes' needs prompts = \"scenes\"; allowed with other prompts: "
+            "'converged', or a folder of captioned images"
+        )
+    if reference not in ("scenes", "converged"):
+        CaptionedImages(reference).reference(config.quality.reference_size)
+    specs = dict.fromkeys(places, _ANY)
+    sweep_tasks(config, prompts, specs)
+    if config.sweep.half_width is not None:
+        adaptive_sweep(config, prompts, specs)
+
+
+def check_scenario(config: Config) -> None:
+    """Raise :class:`InputError` for a scenario that the sweep's step counts or the prompts do not
+    allow.
+    """
+    prompts = open_prompts(config.prompts)
+    scenario, measured = run_scenario(config, prompts), max(config.sweep.steps)
+    for place, limit in (("local", scenario.local), ("edge", scenario.edge)):
+        if limit.max_steps > measured:
+            raise InputError(
+                f"scenario: {place}.max_steps: found {limit.max_steps}; "
+                f"allowed: at most {measured}, the largest of sweep.steps"
+            )
+    _prompts_of_users(prompts, [user.prompt_class for user in scenario.users])
+
+
+def check_execution(config: Config, problem: Problem, allocation: Allocation) -> None:
+    """Raise :class:`InputError` for users that ask for other prompts than there are."""
+    specs, classes = dict.fromkeys(PLACES, _ANY), prompt_classes(problem)
+    user_tasks(config, open_prompts(config.prompts), specs, allocation, classes)
+
+
+def prompt_classes(problem: Problem) -> list[str]:
+    """Each user's prompt class; raises :class:`InputError` where the problem names none."""
+    classes = (problem.labels or {}).get("prompt_class")
+    if classes is None:
+        raise InputError(
+            f"{problem.where}: labels.prompt_class is missing; it names each user's prompt class, "
+            "as `testbed problem` writes it"
+        )
+    return classes
+
+
+def run_scenario(config: Config, prompts: Prompts) -> Scenario:
+    """The scenario of a configuration; by default equally many users ask for each prompt class."""
+    shares = dict.fromkeys(prompts.classes, 1)
+    return Scenario.from_dict({"prompt_classes": shares, **config.scenario}, "scenario")
+
+
+def sweep_tasks(config: Config, prompts: Prompts, specs: Mapping[str, ModelSpec]) -> list[Task]:
+    """The fixed calibration sweep of the models ``specs``, by place."""
+    sweep = config.sweep
+    chosen = {name: prompts.calibration(name, sweep.prompts_per_class) for name in prompts.classes}
+    return grid.sweep(
+        specs,
+        chosen,
+        list(sweep.seeds),
+        list(sweep.steps),
+        sweep.converged_steps,
+        sweep.noise,
+        sweep.timed,
+    )
+
+
+def adaptive_sweep(
+    config: Config, prompts: Prompts, specs: Mapping[str, ModelSpec]
+) -> AdaptiveSweep:
+    """The sweep that grows until its intervals are narrow enough."""
+    sweep = config.sweep
+    assert sweep.half_width is not None, "without it the sweep is a fixed one"
+    chosen = {
+        name: prompts.calibration(name, min(sweep.most_prompts, prompts.available(name)))
+        for name in prompts.classes
+    }
+    return AdaptiveSweep(
+        specs,
+        chosen,
+        list(sweep.seeds),
+        list(sweep.steps),
+        sweep.converged_steps,
+        sweep.prompts_per_class,
+        sweep.half_width,
+        sweep.noise,
+        sweep.timed,
+    )
+
+
+def sweep_records(records: Sequence[Record], specs: Mapping[str, ModelSpec]) -> list[Record]:
+    """The calibration records of these models, by place, without those of executions."""
+    return [
+        record
+        for record in records
+        if record.task.seed < EXECUTION_SEED and specs.get(record.task.place) == record.task.spec
+    ]
+
+
+def user_tasks(
+    config: Config,
+    prompts: Prompts,
+    specs: Mapping[str, ModelSpec],
+    allocation: Allocation,
+    classes: Sequence[str],
+) -> list[Task]:
+    """The tasks that carry out an allocation: each user's images, and their converged images.
+
+    ``classes``: each user's prompt class. After every few users come control images
+    (:mod:`calibration.costs.drift`) at each place, like images of the middle of the sweep's grid.
+    """
+    steps, control_class = sorted(config.sweep.steps), prompts.classes[0]
+    control_prompt = prompts.calibration(control_class, 1)[0]
+    pools = {name: iter(pool) for name, pool in _prompts_of_users(prompts, classes).items()}
+    tasks = []
+    for user, (name, offload, allocated) in enumerate(
+        zip(classes, allocation.offload, allocation.steps)
+    ):
+        place, prompt = PLACES[offload], next(pools[name])
+        for image in range(config.execute.images_per_user):
+            seed = execution_seed(prompt, image, config.sweep.noise)
+            for count, purpose in (
+                (config.sweep.converged_steps, "converged"),
+                (int(allocated), "user"),
+            ):
+                tasks.append(
+                    specs[place].task(
+                        place=place,
+                        prompt=prompt,
+                        prompt_class=name,
+                        seed=seed,
+                        steps=count,
+                        purpose=purpose,
+                        user=user,
+                    )
+                )
+        if user % ANCHOR_EVERY == 0:
+            tasks += [
+                specs[place].task(
+                    place=place,
+                    prompt=control_prompt,
+                    prompt_class=control_class,
+                    seed=EXECUTION_SEED + user,
+                    steps=steps[len(steps) // 2],
+                    purpose="anchor",
+                )
+                for place in PLACES
+            ]
+    return tasks
+
+
+def offloaded(tasks: Sequence[Task]) -> list[Task]:
+    """The tasks of users' images that the edge makes."""
+    return [task for task in tasks if task.purpose == "user" and task.place == "edge"]
+
+
+def execution_seed(prompt: str, image: int, noise: str) -> int:
+    """The seed of a prompt's image number ``image``, none that a sweep uses."""
+    return EXECUTION_SEED + grid.noise_seed(prompt, image, noise)
+
+
+def _prompts_of_users(prompts: Prompts, classes: Sequence[str]) -> dict[str, list[str]]:
+    """For each prompt class that users ask for, as many prompts as there are such users."""
+    for name in classes:
+        check_keys("scenario: prompt_classes", [name], prompts.classes)
+    return {name: prompts.execution(name, classes.count(name)) for name in dict.fromkeys(classes)}

@@ -1,0 +1,27 @@
+"""The package's public face: names are loaded when they are used, and its example runs."""
+
+import subprocess
+import sys
+
+import calibration
+from calibration import save_profiles
+from tests.calibration.world import World
+from tests.calibration.world import profiles as profiles_of
+
+
+def test_every_public_name_is_there_and_none_is_loaded_before():
+    assert all(getattr(calibration, name) for name in calibration.__all__)
+    code = "import sys, calibration; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_documented_example_runs(tmp_path, monkeypatch):
+    save_profiles(
+        tmp_path / "profiles.json",
+        profiles_of(World(seed=1).calibrate(prompts=5, steps=[1, 3, 8, 16, 32])),
+    )
+    monkeypatch.chdir(tmp_path)
+    lines = [line for line in calibration.__doc__.splitlines() if line.startswith(">>> ")]
+    names = {}
+    exec("\n".join(line.removeprefix(">>> ") for line in lines), names)
+    assert len(lines) <= 10 and names["allocation"].status == "optimal"

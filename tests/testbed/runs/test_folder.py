@@ -1,0 +1,203 @@
+"""A run folder: what it takes for its own, and what it holds."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from solver.inputs import InputError
+from testbed import config
+from testbed.runs.folder import RunFolder
+from tests.conftest import ROOT
+from tests.testbed.runs.world import IMAGE, filled, record
+
+
+@pytest.fixture
+def settings(small_config):
+    return config.load(small_config)
+
+
+def changed(path, old, new):
+    """The configuration in ``path`` with a change."""
+    path.write_text(path.read_text().replace(old, new))
+    return config.load(path)
+
+
+def killed_while_writing(path, small_config):
+    """Leave what kill -9 leaves, in the moment before ``config.json`` is there."""
+    code = (
+        "import os, signal, sys, solver.inputs\n"
+        "from testbed import config\n"
+        "from testbed.runs.folder import RunFolder\n"
+        "solver.inputs.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "RunFolder.open(config.load(sys.argv[1]), sys.argv[2])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, small_config, path], cwd=ROOT)
+    assert done.returncode == -9
+    assert [name for name in map(str, path.iterdir()) if ".config.json." in name]
+
+
+def test_kill_9_while_the_configuration_is_first_written_does_not_pin_the_folder(
+    tmp_path, small_config, settings
+):
+    killed_while_writing(tmp_path / "run", small_config)
+    folder = RunFolder.open(settings, tmp_path / "run")
+    assert folder.config() == settings
+    assert sorted(path.name for path in folder.path.iterdir()) == [".lock", "config.json"]
+
+
+def test_parts_of_files_that_killed_writers_left_are_swept_and_nothing_else(tmp_path, settings):
+    folder = RunFolder.open(settings, tmp_path / "run")
+    filled(folder.path / "calibration")
+    parts = [
+        folder.path / ".problem.json.abcd_123",
+        folder.path / "calibration" / ".batches.json.abcd_123",
+        folder.path / "calibration" / "images" / ".id0.png.abcd_123",
+    ]
+    others = [folder.path / ".notes.txt.abcd_123", folder.path / ".problem.json.backup-of-mine"]
+    for path in parts + others:
+        path.write_bytes(b"")
+    RunFolder.open(settings, folder.path)
+    assert not any(path.exists() for path in parts) and all(path.exists() for path in others)
+    assert len(list((folder.path / "calibration" / "images").iterdir())) == 3
+
+
+def test_the_root_of_a_disk_of_its_own_is_a_folder_for_a_run(tmp_path, settings):
+    (tmp_path / "disk" / "lost+found").mkdir(parents=True)
+    assert RunFolder.open(settings, tmp_path / "disk").config() == settings
+    assert (tmp_path / "disk" / "lost+found").is_dir()
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("thesis.txt", "mine", "not empty and not a run folder; choose another --out"),
+        ("config.json", '{"mine": 1}', "config.json: schema: found None; allowed: 'run/1'"),
+        ("config.json", "mine", "config.json: not valid JSON"),
+    ],
+)
+def test_a_folder_of_something_else_is_left_alone(tmp_path, settings, name, content, message):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / name).write_text(content)
+    with pytest.raises(InputError, match=message):
+        RunFolder.open(settings, folder)
+    assert [path.name for path in folder.iterdir()] == [name]
+    assert (folder / name).read_text() == content
+
+
+def test_a_configuration_is_compared_only_if_something_was_measured(
+    tmp_path, small_config, settings
+):
+    folder = RunFolder.open(settings, tmp_path / "run")
+    other = changed(small_config, "converged_steps = 12", "converged_steps = 20")
+    assert RunFolder.open(other, folder.path).config() == other
+    filled(folder.path / "calibration", count=1)
+    with pytest.raises(InputError, match="sweep: this run folder was made with .*20.*not .*12"):
+        RunFolder.open(settings, folder.path)
+    assert folder.config() == other
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("prompts_per_class = 3", "prompts_per_class = 5"),
+        ("steps = [1, 2, 3, 6]", "steps = [1, 2, 3, 6, 9]"),
+        ("images_per_user = 1", "images_per_user = 2"),
+        ("users = 6", "users = 7"),
+    ],
+)
+def test_a_measured_sweep_may_grow_and_its_scenario_change(
+    tmp_path, small_config, settings, old, new
+):
+    folder = RunFolder.open(settings, tmp_path / "run")
+    filled(folder.path / "execution", count=1)
+    other = changed(small_config, old, new)
+    assert RunFolder.open(other, folder.path).config() == other
+
+
+def test_a_run_folder_of_before_prompts_had_noises_of_their_own_is_not_mixed_with_them(
+    tmp_path, small_config, settings
+):
+    folder = RunFolder.open(settings, tmp_path / "run")
+    filled(folder.path / "calibration", count=1)
+    before = json.loads((folder.path / "config.json").read_text())
+    del before["sweep"]["noise"]
+    (folder.path / "config.json").write_text(json.dumps(before))
+    with pytest.raises(
+        InputError, match="sweep: this run folder was made with .*'noise': 'shared'"
+    ):
+        RunFolder.open(settings, folder.path)
+    shared = 'converged_steps = 12\nnoise = "shared"'
+    again = changed(small_config, "converged_steps = 12", shared)
+    assert RunFolder.open(again, folder.path).config() == again
+
+
+def test_a_run_folder_of_before_sweeps_were_timed_in_part_is_refused_and_can_still_be_read(
+    tmp_path, settings
+):
+    folder = RunFolder.open(settings, tmp_path / "run")
+    filled(folder.path / "calibration", count=1)
+    before = json.loads((folder.path / "config.json").read_text())
+    del before["sweep"]["timed"]
+    (folder.path / "config.json").write_text(json.dumps(before))
+    with pytest.raises(InputError, match="sweep.timed is missing: .*choose another --out"):
+        RunFolder.open(settings, folder.path)
+    assert json.loads((folder.path / "config.json").read_text()) == before
+    assert RunFolder.read(folder.path).config().sweep.steps == settings.sweep.steps
+
+
+def test_what_is_missing_is_named_with_the_verb_that_makes_it(tmp_path, settings):
+    folder = RunFolder.open(settings, tmp_path / "run")
+    assert folder.profiles() is None and folder.records("calibration") == []
+    assert folder.missing() == [
+        "calibration records (calibration/records.jsonl)",
+        "execution records (execution/records.jsonl)",
+        "fitted profiles (profiles.json)",
+        "scenario (scenario.json)",
+        "problem (problem.json)",
+        "allocation (allocation.json)",
+        "predictions held against measurements (validation.json)",
+    ]
+    from calibration.profiles.profile import Profiles
+
+    with pytest.raises(
+        InputError, match="profiles.json .* is missing; `testbed calibrate` makes it"
+    ):
+        folder.need(Profiles)
+    with pytest.raises(InputError, match="tasks.json: no such file; `testbed execute`"):
+        folder.executed()
+
+
+def test_the_images_of_records_are_read_without_touching_the_folder(tmp_path, settings):
+    folder = RunFolder.open(settings, tmp_path / "run")
+    folder.store("execution").add(record("a"), IMAGE)
+    (made,) = folder.records("execution")
+    assert (folder.image("execution", made) == IMAGE).all()
+    assert folder.image_path("execution", made) == folder.path / "execution/images/a.png"
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        (None, None, "no such folder"),
+        ("notes.txt", "hello", "not a run folder: it has none of config.json, profiles.json"),
+        ("config.json", '{"schema": "run/2"}', "schema: found 'run/2'; allowed: 'run/1'"),
+        ("allocation.json", "{", "allocation.json: not valid JSON"),
+    ],
+)
+def test_a_folder_that_cannot_be_read_is_one_line(tmp_path, name, content, message):
+    path = tmp_path / "run"
+    if name:
+        path.mkdir()
+        (path / name).write_text(content)
+    with pytest.raises(InputError, match=message):
+        RunFolder.read(path).config()
+
+
+def test_baselines_are_a_list(tmp_path, settings):
+    folder = RunFolder.open(settings, tmp_path / "run")
+    (folder.path / "baselines.json").write_text("{}")
+    with pytest.raises(InputError, match="baselines.json: found dict; allowed: a list"):
+        folder.baselines()

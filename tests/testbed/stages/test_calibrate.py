@@ -1,0 +1,180 @@
+"""Calibrations: grown, adaptive, of one place at a time, and of prompts of one's own."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from testbed.cli import main
+from testbed.runs.folder import RunFolder
+from tests.testbed.stages.world import records
+
+
+def cells(profiles):
+    """The places and prompt classes of profiles, in order."""
+    return [(place.place, each.prompt_class) for place in profiles.places for each in place.classes]
+
+
+def test_more_samples_are_added_to_a_finished_sweep_without_losing_any(small_run, tmp_path, capsys):
+    run = Path(shutil.copytree(small_run.folder, tmp_path / "run"))
+    path, config = run / "calibration" / "records.jsonl", tmp_path / "more.toml"
+    before, text = path.read_bytes(), small_run.config.read_text()
+    config.write_text(
+        text.replace("prompts_per_class = 3", "prompts_per_class = 4").replace(
+            "[1, 2, 3, 6]", "[1, 2, 6, 9]"
+        )
+    )
+    assert main(["calibrate", str(config), "--out", str(run)]) == 0
+    assert path.read_bytes().startswith(before)
+    first = RunFolder.read(run).profiles().places[0].classes[0]
+    points = {point.steps: point.n for point in first.error.points}
+    assert points == {1: 4, 2: 4, 3: 3, 6: 4, 9: 4}
+    # the old distances would not belong to it
+    config.write_text(text.replace("converged_steps = 12", "converged_steps = 24"))
+    assert main(["calibrate", str(config), "--out", str(run)]) == 2
+    assert "sweep: this run folder was made with" in capsys.readouterr().err
+
+
+def test_an_adaptive_sweep_goes_on_until_its_intervals_are_narrow_enough(tmp_path, small_config):
+    small_config.write_text(
+        small_config.read_text().replace(
+            "converged_steps = 12", "converged_steps = 12\nhalf_width = 0.8"
+        )
+    )
+    assert main(["calibrate", str(small_config), "--out", str(tmp_path / "run")]) == 0
+    folder = RunFolder.read(tmp_path / "run")
+    made = folder.records("calibration")
+    for place in folder.profiles().places:
+        sweep = place.sweep
+        assert sweep.target == 0.8 and len(sweep.rounds) > 1
+        assert all(width.reached for width in sweep.widths)
+        assert sweep.evaluations == sum(
+            record.task.steps for record in made if record.task.place == place.place
+        )
+    assert {record.task.purpose for record in made} == {"sweep", "converged", "untimed"}
+
+
+def test_each_place_is_calibrated_alone_where_the_other_models_weights_are_not_and_the_profiles_joined(
+    small_run, tmp_path, small_config
+):
+    files = []
+    for place, other in (("local", "edge"), ("edge", "local")):
+        command = ["calibrate", str(small_config), "--place", place, f"--{other}", "not/here"]
+        assert main([*command, "--out", str(tmp_path / place)]) == 0
+        files += ["--profiles", f"{place}={tmp_path / place / 'profiles.json'}"]
+    (tmp_path / "s.toml").write_text(
+        "users = 4\nedge_budget = 9\nlocal = { max_steps = 3 }\nedge = { max_steps = 5 }\n"
+    )
+    joined_file = tmp_path / "profiles.json"
+    outputs = ["-o", str(tmp_path / "p.json"), "--save-profiles", str(joined_file)]
+    assert main(["problem", *files, "--scenario", str(tmp_path / "s.toml"), *outputs]) == 0
+    joined, whole = (RunFolder(folder).profiles() for folder in (tmp_path, small_run.folder))
+    assert cells(joined) == cells(whole)
+    for place, name in cells(whole):
+        ours, theirs = (profiles.find(place, name) for profiles in (joined, whole))
+        for mine, other in (
+            (ours.error.points, theirs.error.points),
+            (ours.utility.points, theirs.utility.points),
+            (ours.frechet, theirs.frechet),
+        ):
+            assert [point.value for point in mine] == pytest.approx(
+                [point.value for point in other], rel=1e-4
+            )
+    assert joined.get("edge").batch is not None and joined.get("local").batch is None
+
+
+def test_a_place_calibrated_alone_before_stays_with_all_that_its_sweep_came_to(
+    small_run, tmp_path, small_config
+):
+    """The second place once dropped the first one's sweep, so a width that was not reached
+    vanished.
+    """
+    command = ["calibrate", str(small_config), "--out", str(tmp_path / "both")]
+    assert main([*command, "--place", "edge"]) == 0
+    folder = RunFolder(tmp_path / "both")
+    edge = folder.profiles().places[0]
+    sweep = {
+        "target": 0.1,
+        "rounds": [{"images": 9, "evaluations": 99}],
+        "evaluations": 99,
+        "uniform_evaluations": 999,
+        "widths": [
+            {
+                "prompt_class": "object",
+                "quantity": "error",
+                "parameter": "decay",
+                "value": 0.2,
+                "half_width": 0.5,
+                "reached": False,
+            }
+        ],
+    }
+    values = folder.profiles().to_dict()
+    values["places"][0]["sweep"] = sweep
+    (folder.path / "profiles.json").write_text(json.dumps(values))
+    kept = replace(edge, sweep=folder.profiles().places[0].sweep)
+    assert main([*command, "--place", "local"]) == 0
+    both = folder.profiles()
+    assert cells(both) == cells(RunFolder(small_run.folder).profiles())
+    assert replace(both.get("edge"), environment=None) == replace(kept, environment=None)
+    assert not both.get("edge").sweep.widths[0].reached
+
+
+def test_a_place_of_another_metric_is_not_joined_with_one_calibrated_before(
+    tmp_path, small_config, capsys
+):
+    command = ["calibrate", str(small_config), "--out", str(tmp_path / "both")]
+    assert main([*command, "--place", "edge"]) == 0
+    path = tmp_path / "both" / "profiles.json"
+    path.write_text(path.read_text().replace("rescaled CLIP score", "another score"))
+    before = path.read_bytes()
+    assert main([*command, "--place", "local"]) == 2
+    assert "metrics.utility.name: found" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+def test_the_local_place_alone_has_no_converged_images_of_the_edge(tmp_path, small_config, capsys):
+    small_config.write_text(
+        small_config.read_text().replace("[quality]", '[quality]\nreference = "converged"')
+    )
+    out = tmp_path / "refused"
+    command = ["calibrate", str(small_config), "--place", "local", "--out", str(out)]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert "--place: found local with quality.reference = 'converged'" in said
+    assert not out.exists()
+
+
+def test_prompts_of_ones_own_with_the_edge_models_converged_images_as_reference(
+    tmp_path, small_config, capsys
+):
+    words = [
+        f"a big {colour} {thing} in the middle"
+        for colour in ("red", "blue", "green")
+        for thing in ("ball", "house", "tree", "car")
+    ]
+    (tmp_path / "prompts.jsonl").write_text(
+        "".join(json.dumps({"prompt": p, "class": "mine"}) + "\n" for p in words)
+    )
+    text = f'prompts = "{tmp_path / "prompts.jsonl"}"\n' + small_config.read_text().replace(
+        "[quality]", '[quality]\nreference = "converged"'
+    )
+    small_config.write_text(
+        text.replace("[1, 2, 3, 6]", "[1, 2, 4]").replace(
+            "converged_steps = 12", "converged_steps = 8"
+        )
+    )
+    assert main(["calibrate", str(small_config), "--out", str(tmp_path / "run")]) == 0
+    profiles = RunFolder(tmp_path / "run").profiles()
+    assert cells(profiles) == [("local", "mine"), ("edge", "mine")]
+    frechet = profiles.metrics.frechet
+    assert frechet.reference == "converged" and frechet.reference_size == 3
+    used = {
+        record["asked"]["prompt"] for record in records(tmp_path / "run/calibration/records.jsonl")
+    }
+    assert used == set(words[:3])
+    (tmp_path / "prompts.jsonl").write_text(json.dumps({"prompt": words[0]}) + "\n")
+    assert main(["calibrate", str(small_config), "--out", str(tmp_path / "other")]) == 2
+    assert "allowed: at most 0, half of those in" in capsys.readouterr().err

@@ -1,0 +1,115 @@
+"""Runs that were killed, shared by two processes, or begun a second time."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from testbed.cli import main
+from testbed.runs.folder import RunFolder
+from tests.conftest import ROOT
+from tests.testbed.stages.world import (
+    first_attempts,
+    kill_when,
+    pixels,
+    records,
+    start,
+    wait_for,
+)
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_images_and_values(small_run, tmp_path):
+    out = tmp_path / "run"
+    calibration = out / "calibration" / "records.jsonl"
+    execution = out / "execution" / "records.jsonl"
+    kept = {}
+    for path, count in ((calibration, 20), (execution, 5)):
+        kill_when(start("run", small_run.config, "--out", out), path, count)
+        kept[path] = path.read_bytes()[: path.read_bytes().rfind(b"\n") + 1]
+    allocation = (out / "allocation.json").read_bytes()
+    assert main(["run", str(small_run.config), "--out", str(out)]) == 0
+    # what had been finished was not done again, in either stage
+    assert all(path.read_bytes().startswith(lines) for path, lines in kept.items())
+    ids = [record["id"] for path in kept for record in first_attempts(records(path))]
+    assert len(ids) == len(set(ids))
+    # nothing that was decided changed by being interrupted
+    old, new = json.loads(allocation), json.loads((out / "allocation.json").read_bytes())
+    assert {**old, "seconds": 0} == {**new, "seconds": 0}
+    # the images and their values are those of the undisturbed run
+    by_id = {
+        record["id"]: record for record in records(small_run.folder / "calibration/records.jsonl")
+    }
+    mine = records(calibration)
+    assert {record["id"] for record in mine} == set(by_id)
+    for record in mine:
+        other = by_id[record["id"]]
+        ours = pixels(out / "calibration" / record["image"])
+        theirs = pixels(small_run.folder / "calibration" / other["image"])
+        assert np.abs(ours - theirs).max() == 0, record["asked"]
+        for value in ("clip_score", "distance"):
+            assert record["measured"][value] == other["measured"][value]
+
+
+def test_two_processes_make_what_one_makes_and_one_that_dies_costs_only_what_it_had_not_finished(
+    small_run, tmp_path
+):
+    run, out = small_run.folder, tmp_path / "run"
+    path = out / "calibration" / "records.jsonl"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    launch += ["--nproc-per-node", "2", "-m", "testbed.cli"]
+    command = [*launch, "run", str(small_run.config), "--out", str(out)]
+    first = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    wait_for(first, path, 20)
+    children = psutil.Process(first.pid).children()
+    workers = [child for child in children if "testbed.cli" in child.cmdline()]
+    assert len(workers) == 2
+    workers[1].kill()
+    first.communicate(timeout=120)
+    assert first.returncode != 0
+    kept = path.read_bytes()[: path.read_bytes().rfind(b"\n") + 1]
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.splitlines()[-1] == str(out / "report.html")
+    assert again.stdout.count("report.html") == 1
+    assert path.read_bytes().startswith(kept)
+    mine, theirs = (
+        {record["id"]: record for record in records(folder / "calibration" / "records.jsonl")}
+        for folder in (out, run)
+    )
+    assert mine.keys() == theirs.keys() and len(mine) == len(first_attempts(records(path)))
+    for key, record in mine.items():
+        ours, other = (pixels(folder / "calibration" / record["image"]) for folder in (out, run))
+        # torchrun gives each process one thread: sums round otherwise
+        assert np.abs(ours - other).max() <= 1, record["asked"]
+        assert record["measured"]["clip_score"] == pytest.approx(
+            theirs[key]["measured"]["clip_score"], abs=0.5
+        )
+    made = first_attempts(records(out / "execution" / "records.jsonl"))
+    assert len({record["id"] for record in made}) == len(made)
+    ours, other = (_frechet(folder) for folder in (out, run))
+    assert ours == pytest.approx(other, rel=0.01)
+
+
+def _frechet(run):
+    """The Fréchet distances of a run's sweep, in order."""
+    return [
+        point.value
+        for place in RunFolder.read(run).profiles().places
+        for profile in place.classes
+        for point in profile.frechet
+    ]
+
+
+def test_a_finished_run_does_nothing_again(small_run, tmp_path, capsys):
+    run = Path(shutil.copytree(small_run.folder, tmp_path / "run"))
+    before = {path: path.read_bytes() for path in run.glob("*/records.jsonl")}
+    assert main(["run", str(small_run.config), "--out", str(run)]) == 0
+    assert {path: path.read_bytes() for path in run.glob("*/records.jsonl")} == before
+    assert capsys.readouterr().out.strip() == str(run / "report.html")

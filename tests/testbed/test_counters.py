@@ -1,0 +1,225 @@
+"""Which counters a meter reads: made-up devices stand for the hardware."""
+
+import ctypes
+import sys
+from time import perf_counter
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from testbed import counters, meters, nvml
+from testbed.meters import NoMeter, open_meter
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda:1")
+
+
+def use(monkeypatch, gpus=None, cpus=None, soc=None):
+    """Stand in for Zeus; what is None raises, as Zeus does."""
+
+    def find(what):
+        def found():
+            if what is None:
+                raise RuntimeError("none here")
+            return what
+
+        return found
+
+    monkeypatch.setitem(sys.modules, "zeus", SimpleNamespace())
+    monkeypatch.setitem(
+        sys.modules,
+        "zeus.device",
+        SimpleNamespace(get_gpus=find(gpus), get_cpus=find(cpus), get_soc=find(soc)),
+    )
+    monkeypatch.setattr(
+        meters,
+        "Meter",
+        lambda name, counters, _clock: SimpleNamespace(
+            name=name, period=1.0, joules={c.name: c.read() for c in counters}, all=counters
+        ),
+    )
+
+
+def gpus(counter=True):
+    return SimpleNamespace(
+        supports_get_total_energy_consumption=lambda _: counter,
+        get_total_energy_consumption=lambda index: 7000 * (1 + index),
+    )
+
+
+@pytest.fixture
+def rapl(tmp_path):
+    """A package with memory, and the whole platform, as the kernel lists them."""
+
+    def zone(folder, name, microjoules):
+        path = tmp_path / folder
+        path.mkdir(parents=True)
+        (path / "name").write_text(f"{name}\n")
+        (path / "energy_uj").write_text(f"{microjoules}\n")
+        return SimpleNamespace(
+            energy_uj_path=str(path / "energy_uj"), max_energy_range_uj=262143328850.0
+        )
+
+    package = SimpleNamespace(
+        cpu_index=0,
+        rapl_file=zone("intel-rapl:0", "package-0", 5_000_000),
+        dram=zone("intel-rapl:0/dram", "dram", 2_000_000),
+    )
+    platform = SimpleNamespace(
+        cpu_index=1, rapl_file=zone("intel-rapl:1", "psys", 90_000_000), dram=None
+    )
+    return SimpleNamespace(rapl_dir=str(tmp_path), cpus=[package, platform])
+
+
+def test_packages_and_memory_count_and_the_platform_that_holds_them_does_not(monkeypatch, rapl):
+    use(monkeypatch, gpus(), rapl)
+    meter = open_meter(CPU)
+    assert meter.name == "rapl" and meter.joules == {"cpu0": 5.0, "dram0": 2.0}
+    assert meter.all[0].wraps_at == pytest.approx(262143.32885)
+
+
+def test_only_the_gpu_that_computes_counts(monkeypatch, rapl):
+    use(monkeypatch, gpus(), rapl)
+    meter = open_meter(GPU)
+    assert meter.name == "nvml+rapl" and meter.joules == {"gpu1": 14.0, "cpu0": 5.0, "dram0": 2.0}
+
+
+def test_through_the_daemon(monkeypatch, rapl):
+    cpu = SimpleNamespace(
+        cpu_index=0,
+        supports_get_dram_energy_consumption=lambda: True,
+        get_total_energy_consumption=lambda: SimpleNamespace(cpu_mj=3000.0, dram_mj=500.0),
+    )
+    use(monkeypatch, cpus=SimpleNamespace(rapl_dir=rapl.rapl_dir, cpus=[cpu]))
+    assert open_meter(CPU).joules == {"cpu0": 3.0, "dram0": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("measured", "joules"),
+    [
+        ({"cpu_energy_mj": 1000.0, "gpu_energy_mj": 4000.0, "total_energy_mj": 9000.0}, 9.0),
+        ({"cpu_energy_mj": 1000.0, "gpu_energy_mj": 4000.0, "total_energy_mj": None}, 5.0),
+        (
+            {
+                "cpu_total_mj": 2000,
+                "efficiency_cores_mj": [500, 500],
+                "gpu_mj": 3000,
+                "gpu_sram_mj": 100,
+                "ane_mj": None,
+                "dram_mj": 400,
+            },
+            5.5,
+        ),
+    ],
+)
+def test_a_system_on_a_chip_counts_once(monkeypatch, rapl, measured, joules):
+    use(
+        monkeypatch,
+        gpus(),
+        rapl,
+        SimpleNamespace(get_total_energy_consumption=lambda: SimpleNamespace(**measured)),
+    )
+    meter = open_meter(GPU)
+    assert meter.name == "soc" and meter.joules == pytest.approx({"soc": joules})
+
+
+def test_without_zeus_there_is_no_meter_and_a_warning(monkeypatch):
+    monkeypatch.setitem(sys.modules, "zeus", None)
+    monkeypatch.setitem(sys.modules, "zeus.device", None)
+    with pytest.warns(UserWarning, match="zeus is not installed; energy is not measured"):
+        meter = open_meter(CPU)
+    assert isinstance(meter, NoMeter) and meter.name is None
+    meter.start()
+    assert meter.stop() is None and meter.idle() is None and meter.parts_j is None
+
+
+def test_without_counters_there_is_no_meter_either(monkeypatch):
+    use(monkeypatch)
+    with pytest.warns(UserWarning, match="RAPL .*cannot be read"):
+        assert isinstance(open_meter(CPU), NoMeter)
+
+
+def test_a_gpu_without_a_counter_is_not_metered_by_its_cpu(monkeypatch, rapl):
+    use(monkeypatch, gpus(counter=False), rapl)
+    with pytest.warns(UserWarning, match="the GPU's energy counter"):
+        assert isinstance(open_meter(GPU), NoMeter)
+
+
+class Library:
+    """Stands for NVML's C library, with one GPU, at 1.98 GHz."""
+
+    def __init__(self, joules=7.0, refuses=None):
+        self.joules, self.refuses, self.asked = joules, refuses, []
+
+    def __getattr__(self, name):
+        values = {
+            "nvmlDeviceGetTotalEnergyConsumption": int(1000 * self.joules),
+            "nvmlDeviceGetClockInfo": 1980,
+            "nvmlDeviceGetPowerUsage": 312_500,
+            "nvmlDeviceGetEnforcedPowerLimit": 700_000,
+            "nvmlDeviceGetTemperature": 41,
+        }
+
+        def function(*arguments):
+            self.asked.append((name, *arguments))
+            if name == self.refuses:
+                return 3
+            if name == "nvmlSystemGetDriverVersion":
+                arguments[0].value = b"580.1"
+            elif name in values:
+                arguments[-1]._obj.value = values[name]
+            return 0
+
+        return function
+
+
+@pytest.fixture
+def library(monkeypatch):
+    """Makes NVML a :class:`Library`, and Zeus absent."""
+
+    def installed(**settings):
+        library = Library(**settings)
+        monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
+        monkeypatch.setattr(
+            torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid=f"a-{index}")
+        )
+        monkeypatch.setitem(sys.modules, "zeus", None)
+        monkeypatch.setitem(sys.modules, "zeus.device", None)
+        return library
+
+    return installed
+
+
+def test_without_zeus_nvml_itself_is_read(library):
+    asked = library().asked
+    counted = counters.find_counters(GPU)
+    assert {name: [c.name for c in parts] for name, parts in counted.items()} == {"nvml": ["gpu1"]}
+    assert counted["nvml"][0].read() == 7.0
+    assert counters.find_clock(GPU)() == 1.98e9
+    assert ("nvmlDeviceGetHandleByUUID", b"GPU-a-1") in [call[:2] for call in asked]
+    gpu = nvml.Gpu(1)
+    assert (gpu.power(), gpu.power_limit(), gpu.temperature()) == (312.5, 700.0, 41)
+    assert gpu.driver() == "580.1"
+
+
+@pytest.mark.parametrize("refuses", ["nvmlInit_v2", "nvmlDeviceGetTotalEnergyConsumption"])
+def test_an_nvml_that_refuses_is_said(library, refuses):
+    library(refuses=refuses)
+    with pytest.warns(UserWarning, match=f"zeus is not installed, and {refuses} gives error 3"):
+        assert isinstance(open_meter(GPU), NoMeter)
+
+
+@pytest.mark.gpu
+def test_a_gpus_counter_grows_while_it_computes():
+    meter = open_meter(torch.device("cuda"))
+    assert meter.name and meter.period < 0.5 and meter.clock_hz is None
+    factor = torch.randn(4096, 4096, device="cuda", dtype=torch.float16)
+    idle = meter.idle(seconds=1.0, pause=0.5)
+    meter.start()
+    end = perf_counter() + 1.0
+    while perf_counter() < end:
+        for _ in range(100):
+            factor @ factor
+        torch.cuda.synchronize()
+    joules = meter.stop()
+    assert joules > 0 < idle and meter.clock_hz > 1e8

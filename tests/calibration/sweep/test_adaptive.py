@@ -180,8 +180,8 @@ def test_cheap_converged_images_buy_more_prompts_at_fewer_step_counts():
             pass
         assert all(row.reached for row in widths(sweep))
         spent[cost] = Counter()
-        for record in records:
-            spent[cost][record.task.purpose == "converged"] += record.task.steps
+        for made in records:
+            spent[cost][made.task.purpose == "converged"] += made.task.steps
     assert spent[0.1][False] < spent[10.0][False] and spent[0.1][True] >= spent[10.0][True]
 
 

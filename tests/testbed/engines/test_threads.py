@@ -58,7 +58,9 @@ def test_waiting_threads_do_not_keep_their_cores_busy_for_long(given, spin):
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))
     }
-    code = "import os, sys, testbed; print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
+    code = (
+        "import os, sys, testbed; print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,

@@ -172,6 +172,7 @@ def test_a_disturbed_image_is_timed_again_at_most_twice_and_the_least_disturbed_
 
 def test_a_process_that_takes_part_of_the_machine_is_named_once(pipeline, tmp_path, monkeypatch):
     monkeypatch.setattr(execution, "machine_load", lambda: 99.0)
+    monkeypatch.setattr(execution, "SETTLED", -1.0)
     quick = Executor({"local": pipeline}, Unscored(), CPU, 4)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -1,8 +1,8 @@
 """How fast the exact solver is, and what it proves of instances that are made to be hard.
 
-``python benchmarks/exact_solver.py [--out benchmarks/results/solver.json]`` compares it with HiGHS,
+``python -m benchmarks.exact_solver -o benchmarks/results/solver.json`` compares it with HiGHS,
 with one evaluation of the cost table and with one reading of it, in about two minutes.
-``python benchmarks/exact_solver.py --hard [--out benchmarks/results/pisinger.json]`` solves
+``python -m benchmarks.exact_solver --hard -o benchmarks/results/pisinger.json`` solves
 Pisinger's classes of instances, in about three minutes. The last line is JSON.
 """
 

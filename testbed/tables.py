@@ -51,7 +51,7 @@ def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
     write_atomic(path, buffer.getvalue().encode("utf-8", "replace"))
 
 
-def _no_formula(value: float | str | None) -> float | str | None:
+def _no_formula(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+import testbed
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach a network
 
-ROOT = Path(__file__).parent.parent
+# where it lies; it must be imported before torch, which then reads how long threads wait
+ROOT = Path(testbed.__file__).parent.parent
 SMALL = """
 [local]
 model = "embedded:light"

@@ -100,11 +100,11 @@ def search(
     """The best changes to ``start``, which is optimal at ``price`` and leaves ``spare`` edge steps.
 
     ``row``, ``start`` and ``copies`` have shape (groups,). A gap of at most ``negligible`` is not
-    closed, but told. Dynamic programming over a few users,
-    those that lose least by taking fewer steps and those that lose least by taking more, gives a
-    choice that closes most options. This is repeated with more users, until all that are open fit
-    in, or a program would take more than :data:`~solver.limits.SEARCH_ADDITIONS` in all or
-    :data:`~solver.limits.SEARCH_BYTES`; then ``proven`` is what the relaxation proves.
+    closed, but counts as unproven. Dynamic programming over a few users, those that lose least by
+    taking fewer steps and those that lose least by taking more, gives a choice that closes most
+    options. This is repeated with more users, until all that are open fit in, or the programs would
+    take more than :data:`~solver.limits.SEARCH_ADDITIONS` or :data:`~solver.limits.SEARCH_BYTES`;
+    then ``proven`` is what the relaxation proves.
     """
     members = np.flatnonzero(copies > 0)
     groups, copies = Groups(cost, price, row[members], start[members]), copies[members]
@@ -114,8 +114,10 @@ def search(
     deficit = float((copies * np.maximum(-nearest, 0)).sum())
     none = np.empty(0, dtype=np.int64)
     best = Changes(none, none, price * spare + deficit, 0.0)
-    margin = 16 * EPS * price * cost.shape[1]  # rounding of a loss
-    rounding = 1e-12 * (np.abs(cost[groups.row, groups.start]) + price * cost.shape[1])
+    width = cost.shape[1]
+    margin = 16 * EPS * price * width  # rounding of a loss
+    most_groups = limits.SEARCH_BYTES // (40 * width)  # five tables of their options
+    rounding = 1e-12 * (np.abs(cost[groups.row, groups.start]) + price * width)
     additions, size = limits.SEARCH_ADDITIONS, 32
     while True:
         noise = margin * (1 + len(best.shift))
@@ -125,13 +127,15 @@ def search(
             divisor, step = groups.divisors(core, best.gap + margin)
             floor = price * (spare % divisor if divisor else spare)
             if best.gap - floor + 4 * noise < step * (1 - 1e-6):
-                return best._replace(proven=2 * noise)
-        if best.gap - floor <= max(noise, negligible) or not len(core):
+                # a better choice has fewer than 2 x width + spare changes, each off by rounding
+                return best._replace(proven=2 * noise + margin * (2 * width + spare))
+        enough = max(noise, negligible)
+        if best.gap - floor <= enough or not len(core) or size > most_groups:
             return best._replace(proven=max(best.gap - floor, 0.0) + 2 * noise)
         order = _alternating(down[core], up[core])
         if len(core) <= size:  # all fit in: by least loss alone
             order = (nearest[core] - rounding[core]).argsort(kind="stable")
-        pool = core[order[: 4 * size]]
+        pool = core[order[: min(4 * size, most_groups)]]
         moves, changes, losses, open_options = groups.open_options(pool, best.gap + margin)
         # Of the optima take one that differs from the start in the fewest users. No set of its
         # changes sums to 0 steps, as undoing them would cost nothing. So, ordered to alternate
@@ -160,7 +164,7 @@ def search(
             spare,
             price,
             limit=best.gap - deficit,
-            enough=max(noise, negligible) - deficit,
+            enough=enough - deficit,
             slack=deficit + margin,
             reach=reach,
             allowance=allowance,
@@ -177,7 +181,7 @@ def search(
                 best = Changes(group, shift[moved], gap, 0.0)
         if allowance.spent:
             return best._replace(proven=best.gap - floor + 2 * noise)
-        if whole:
+        if whole and best.gap > enough:
             error = EPS * (len(classes) + 2) * (best.gap + 2 * price * min(reach, far * size))
             error += alike + margin * (1 + len(best.shift))
             return best._replace(proven=min(error, best.gap + noise))

@@ -4,6 +4,7 @@ Started by ``accelerate launch``, several processes share the tasks.
 """
 
 import os
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -36,6 +37,8 @@ from testbed.runs.store import Pixels, RecordStore
 WARM_UP_STEPS = 3
 #: How often an image is timed at most, where other processes disturb it.
 ATTEMPTS = 3
+#: Seconds after which the load, a mean of the last minute, is not that of an installation before.
+SETTLED = 90.0
 
 
 class Scorer(Protocol):
@@ -75,7 +78,7 @@ class Executor:
             for place, pipeline in pipelines.items()
             if unsupported_reason(pipeline) is None and self._setups[place]["memory"] != "offload"
         }
-        self._contention_named = False
+        self._contention_named, self._opened = False, time.monotonic()
 
     def run(self, tasks: Sequence[Task], store: RecordStore, title: str) -> list[Record]:
         """Execute the tasks that ``store`` does not hold yet, and record each when it is finished.
@@ -238,7 +241,8 @@ class Executor:
             return
         used = [max(of_place.single, of_place.batched) for of_place in self.threads.values()]
         threads = self.processes.num_processes * max(used, default=torch.get_num_threads())
-        load = machine_load() if self.device.type == "cpu" else None
+        own_minutes = time.monotonic() - self._opened > SETTLED
+        load = machine_load() if self.device.type == "cpu" and own_minutes else None
         if said := contention(disturbances.scatter(), load, threads, os.cpu_count()):
             self._contention_named = True
             warnings.warn(said, stacklevel=2)

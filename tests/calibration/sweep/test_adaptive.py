@@ -176,12 +176,12 @@ def test_cheap_converged_images_buy_more_prompts_at_fewer_step_counts():
     for cost in (0.1, 10.0):
         sweep, store, world = begin(width=0.07), {}, World(seed=3)
         costs = dict.fromkeys(MODELS, EvaluationCosts(1.0, cost))
-        while sweep.grow(records := answer(sweep.tasks(), world, store), scales(), costs):
+        while sweep.grow(answer(sweep.tasks(), world, store), scales(), costs):
             pass
         assert all(row.reached for row in widths(sweep))
         spent[cost] = Counter()
-        for record in records:
-            spent[cost][record.task.purpose == "converged"] += record.task.steps
+        for task in sweep.tasks():
+            spent[cost][task.purpose == "converged"] += task.steps
     assert spent[0.1][False] < spent[10.0][False] and spent[0.1][True] >= spent[10.0][True]
 
 

@@ -46,7 +46,8 @@ def test_batches_may_take_another_number_than_images_alone(two, monkeypatch):
     assert choose(stable_diffusion(), 4, {"a": 1}) == Threads(1, 2, {"a": 1})
 
 
-def test_real_pipelines_are_measured(two):
+def test_real_pipelines_are_measured(two, monkeypatch):
+    monkeypatch.setattr(threads, "_ROUNDS", 2)
     chosen = choose(stable_diffusion(), 2, {})
     assert {chosen.single, chosen.batched} <= {1, 2} and torch.get_num_threads() == 2
 
@@ -58,7 +59,9 @@ def test_waiting_threads_do_not_keep_their_cores_busy_for_long(given, spin):
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))
     }
-    code = "import os, sys, testbed; print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
+    code = (
+        "import os, sys, testbed; print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,

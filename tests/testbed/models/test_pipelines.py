@@ -165,7 +165,8 @@ def test_pickled_weights_open_only_where_they_are_allowed(folder):
     weights.unlink()
     with pytest.raises(
         InputError,
-        match="no .safetensors weights; .* allow_pickle = true opens pickled ones, which can run any code",
+        match="no .safetensors weights; .* allow_pickle = true opens pickled ones, "
+        "which can run any code",
     ):
         open_folder(folder)
     again, revision = open_pipeline(ModelConfig(str(folder), allow_pickle=True), CPU)
@@ -274,7 +275,8 @@ def test_memory_is_saved_only_where_there_is_too_little(available, strategy):
 def test_a_model_that_does_not_fit():
     with pytest.raises(
         InputError,
-        match="4.0 GB are free on the device, its unet alone needs about 5.0 GB; allowed: a smaller dtype",
+        match="4.0 GB are free on the device, its unet alone needs about 5.0 GB; "
+        "allowed: a smaller dtype",
     ):
         memory.choose({"unet": 4e9, "text_encoder": 2e9}, 1e9, 4e9, "some/model")
 

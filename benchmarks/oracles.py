@@ -4,6 +4,7 @@ They share nothing with the solver but the file format: Clarabel for P2, and dyn
 over every user, option and budget for P1.
 """
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -130,3 +131,93 @@ def plain_dp(cost: FloatArray, budget: int) -> float:
             new[step:] = np.minimum(new[step:], value[: budget + 1 - step] + row[step])
         value = new
     return float(value[budget])
+
+
+def exact_optimum(cost: FloatArray, budget: int) -> Fraction:
+    """The optimum of a multiple-choice knapsack of floats, without any rounding.
+
+    ``cost``, shape (users, 1 + steps), holds what s edge steps cost in column s; inf: not allowed.
+    """
+    best: dict[int, Fraction] = {0: Fraction(0)}
+    for row in cost:
+        options = [(step, Fraction(value)) for step, value in enumerate(row) if np.isfinite(value)]
+        new: dict[int, Fraction] = {}
+        for used, total in best.items():
+            for step, value in options:
+                if used + step <= budget:
+                    new_total = total + value
+                    if used + step not in new or new_total < new[used + step]:
+                        new[used + step] = new_total
+        best = new
+    return min(best.values())
+
+
+#: Pisinger's classes of instances, hard in different ways (Pisinger 1995; Kellerer, Pferschy and
+#: Pisinger 2004, section 11.5).
+HARD = (
+    "uncorrelated",
+    "weakly correlated",
+    "strongly correlated",
+    "inverse strongly correlated",
+    "subset sum",
+    "zig-zag",
+    "even-odd",
+    "profit ceiling",
+    "0-1",
+)
+
+
+def hard_instance(
+    kind: str, users: int, options: int = 10, most: int = 200, seed: int = 0
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Steps and profits, shape (users, options), and a budget of half of what all could use.
+
+    Steps are integers in 1..``most`` and profits integers > 0; an item is one edge option, and the
+    local option has neither.
+    """
+    rng = np.random.default_rng(seed)
+    shape = (users, 1 if kind == "0-1" else options)
+    steps, profit = rng.integers(1, most + 1, shape), rng.integers(1, most + 1, shape)
+    if kind == "weakly correlated":
+        profit = np.maximum(1, steps + rng.integers(-10, 11, shape))
+    elif kind in ("strongly correlated", "inverse strongly correlated"):
+        # sums of the small items of a knapsack problem with profit = steps + 10, or the reverse
+        small = np.sort(rng.integers(1, most // options + 1, shape), axis=1).cumsum(axis=1)
+        large = small + 10 * np.arange(1, options + 1)
+        steps, profit = (small, large) if kind == "strongly correlated" else (large, small)
+    elif kind == "subset sum":
+        profit = steps.copy()
+    elif kind == "zig-zag":
+        steps, profit = np.sort(steps, axis=1), np.sort(profit, axis=1)
+    elif kind == "even-odd":
+        steps = 2 * rng.integers(1, most // 2 + 1, shape)
+        profit = steps + 10
+    elif kind == "profit ceiling":
+        profit = 3 * -(-steps // 3)
+    elif kind == "0-1":
+        profit = steps + 10
+    budget = int(steps.max(axis=1).sum()) // 2
+    return steps, profit, budget | 1 if kind == "even-odd" else budget
+
+
+def hard_table(steps: NDArray[np.int64], profit: NDArray[np.int64]) -> FloatArray:
+    """Costs of :func:`hard_instance`, shape (users, 1 + steps): the largest profit less one's own.
+
+    Column 0 is the local option; inf: no item. Of items with equal steps the best counts.
+    """
+    table = np.full((len(steps), 1 + steps.max()), np.inf)
+    table[:, 0] = profit.max()
+    np.minimum.at(table, (np.arange(len(steps))[:, None], steps), profit.max() - profit)
+    return table
+
+
+def table_problem(cost: FloatArray, budget: int) -> Problem:
+    """The Problem of ``cost``, shape (users, 1 + steps), all >= 0; inf: not allowed."""
+    largest = cost[np.isfinite(cost)].max()
+    data = example(users=len(cost), edge_budget=budget, max_error=largest)
+    data["weights"] = {"cost": 1.0, "utility": 0.0, "time": 0.0, "error": 1.0, "energy": 0.0}
+    values = np.where(np.isfinite(cost), cost, 2 * largest + 1)
+    for place, table in (("local", values[:, :1]), ("edge", values[:, 1:])):
+        data[place]["max_steps"] = table.shape[1]
+        data[place]["error"] = {"family": "table", "values": table}
+    return Problem.from_dict(data)

@@ -4,6 +4,7 @@ The file format is ``allocation/1``.
 """
 
 import json
+import math
 import os
 from dataclasses import dataclass, replace
 from dataclasses import fields as columns
@@ -12,14 +13,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from solver.columnar import column, fault, fields, whole, word
+from solver.columnar import FloatArray, column, fault, fields, whole, word
 from solver.inputs import InputError, read_json, write_atomic
 from solver.problem import MAX_OPTIONS, PLACES, Problem
 
 SCHEMA = "allocation/1"
 STATUSES = ("optimal", "feasible")
-# times max(1, |objective|): the largest difference to the lower bound that is called optimal
+#: The largest gap that is called optimal.
 OPTIMAL = 1e-9
+#: The largest gap that is taken for rounding, and for 0.
+ROUNDING = 1e-12
+EPS = float(np.finfo(np.float64).eps)
 QUANTITIES = ("cost", "time", "energy", "error", "utility")  # methods of a Problem
 
 
@@ -29,11 +33,12 @@ class Allocation:
 
     ``offload``, a_n in {0 local, 1 edge}, and ``steps``, s_n >= 1, have one integer for each user.
     ``objective`` is eq. (8), un-shifted. ``lower_bound`` is a proven lower bound of it and ``gap``
-    is (objective - lower_bound) / max(|objective|, |lower_bound|); both are None where a method
-    proves nothing. ``edge_steps_used`` is the left side of (1). ``edge_price``, delta >= 0, is what
-    one more edge step is worth (:func:`solver.knapsack.relax`), or None. ``time``, in s, and
-    ``energy``, in J, are sums over users; ``error`` and ``utility`` are means. ``seconds`` is the
-    wall time that the method took.
+    is (objective - lower_bound) / max(|objective|, |lower_bound|), 0 where that is below 1e-12;
+    both are None where a method proves nothing. ``status`` is "optimal" if the gap is at most 1e-9,
+    and "feasible" otherwise. ``edge_steps_used`` is the left side of (1). ``edge_price``, delta
+    >= 0, is what one more edge step is worth (:func:`solver.knapsack.relax`), or None. ``time``, in
+    s, and ``energy``, in J, are sums over users; ``error`` and ``utility`` are means. ``seconds``
+    is the wall time that the method took.
     """
 
     solver: str
@@ -90,11 +95,11 @@ class Allocation:
 
     def bounded(self, lower_bound: float) -> "Allocation":
         """The same with a proven lower bound, and the gap and the status that follow from it."""
-        bound, scale = float(lower_bound), max(abs(self.objective), abs(lower_bound))
+        bound, size = float(lower_bound), max(abs(self.objective), abs(lower_bound))
+        excess = self.objective - bound
         # a negative gap says that the bound is none
-        gap = 0.0 if self.objective == bound else (self.objective - bound) / scale
-        optimal = 0 <= self.objective - bound <= OPTIMAL * max(1.0, abs(self.objective))
-        return replace(self, lower_bound=bound, gap=gap, status=STATUSES[not optimal])
+        gap = 0.0 if 0 <= excess <= ROUNDING * size else excess / size
+        return replace(self, lower_bound=bound, gap=gap, status=STATUSES[not 0 <= gap <= OPTIMAL])
 
     def to_dict(self) -> dict[str, Any]:
         """The ``allocation/1`` object."""
@@ -118,12 +123,18 @@ def evaluate(
     edge_price: float | None = None,
     seconds: float = 0.0,
     where: str = "allocation",
+    *,
+    excess: float | None = None,
 ) -> Allocation:
     """The :class:`Allocation` of a choice: ``offload`` 0 or 1 and ``steps`` >= 1 for each user.
 
-    Raises InputError, one line that starts with ``where``, if the choice has the wrong form or
-    breaks (1), (2), ``min_steps``, ``deadline`` or ``max_error``.
+    ``lower_bound`` is a proven bound, or ``excess`` what the choice costs at most more than the
+    optimum, proven; the bound is then rounded down by what the sum of the costs may be off. Raises
+    InputError, one line that starts with ``where``, if the choice has the wrong form or breaks (1),
+    (2), ``min_steps``, ``deadline`` or ``max_error``, or ``edge_price`` is negative or not finite.
     """
+    if edge_price is not None:
+        column(f"{where}: edge_price", edge_price)
     places = _integers(f"{where}: offload", offload, problem.users, least=0, most=1)
     counts = _integers(f"{where}: steps", steps, problem.users, least=1, most=MAX_OPTIONS)
     used = int(counts[places == 1].sum())
@@ -147,12 +158,13 @@ def evaluate(
             f"{where}: steps: found {used} steps on the edge; "
             f"allowed: edge_budget of {problem.where}, {problem.edge_budget}"
         )
+    objective, rounding = _total(cost)
     allocation = Allocation(
         solver=solver,
         status="feasible",
         offload=places.tolist(),
         steps=counts.tolist(),
-        objective=float(cost.sum()),
+        objective=objective,
         lower_bound=None,
         gap=None,
         edge_steps_used=used,
@@ -163,7 +175,21 @@ def evaluate(
         utility=float(utility.mean()),
         seconds=float(seconds),
     )
+    if excess is not None:
+        below = excess + rounding
+        lower_bound = math.nextafter(objective - below, -math.inf) if below else objective
     return allocation if lower_bound is None else allocation.bounded(lower_bound)
+
+
+def _total(cost: FloatArray) -> tuple[float, float]:
+    """The sum of the costs, and how far it may be off: exactly rounded where costs cancel."""
+    total = float(cost.sum())
+    # numpy sums blocks of 128 in 8 columns, and the blocks pairwise
+    rounding = EPS * (20 + math.log2(len(cost))) * float(np.abs(cost).sum())
+    if rounding <= ROUNDING * abs(total):
+        return total, rounding
+    total = math.fsum(cost)
+    return total, EPS * abs(total)
 
 
 def _integers(

@@ -2,91 +2,179 @@
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
-from solver.allocation import OPTIMAL, Allocation, evaluate
-from solver.columnar import FloatArray
+from solver import limits
+from solver.allocation import EPS, OPTIMAL, Allocation, evaluate
+from solver.columnar import FloatArray, IntArray
+from solver.exact.lattice import common_divisor, quantum
 from solver.inputs import InputError
+from solver.knapsack import usable_budget
 from solver.problem import PLACES, Problem
 
-#: Additions that the dynamic program of the proof may take: a few seconds.
-MOST_WORK = 1_000_000_000
+CHECKED = ("status", "objective", "gap", "edge_steps_used", "time", "error", "energy", "utility")
 
 
 def certify(problem: Problem, allocation: Allocation) -> float:
-    """How far, at most, the objective is from the optimum: a proven bound.
+    """How far, at most, the objective is above the optimum: a proven bound >= 0.
 
-    Everything in ``allocation`` is computed again from ``problem``, ``offload`` and ``steps``;
-    InputError if the choice is not feasible or a number differs. First weak duality, for any delta
-    >= 0: optimum >= sum_n min_{r,s} [R~_{n,r}(s) + delta s (r = edge)] - delta S_e^max. Where that
-    leaves a gap, a better choice can only use options that lose less than it, and leave less budget
-    unused; dynamic programming over these options tries them all. Infinite without an
-    ``edge_price`` delta. Where there are too many such options (thousands of equal users and no
-    even share), the gap of weak duality is what is proven.
+    Everything in ``allocation`` is computed again from ``problem``, ``offload`` and ``steps``.
+    Raises InputError if the choice is not feasible, a number differs, ``edge_price`` is no dual
+    price of (1), or ``lower_bound`` exceeds what this proof reaches. Infinite without an
+    ``edge_price``.
+
+    First weak duality, for any delta >= 0: optimum >= sum_n min_{r,s} [R~_{n,r}(s) + delta s (r =
+    edge)] - delta S_e^max. Where that leaves a gap, a better choice can only use options that lose
+    less than it, and leave less budget unused: either no sum of such options differs by less
+    (:mod:`solver.exact.lattice`), or dynamic programming tries them all. Where that takes more than
+    :data:`solver.limits.PROOF_ADDITIONS`, the gap of weak duality is what is proven, and no
+    ``lower_bound`` is refused.
     """
     again = evaluate(
-        problem, allocation.offload, allocation.steps, lower_bound=allocation.lower_bound
+        problem,
+        allocation.offload,
+        allocation.steps,
+        lower_bound=allocation.lower_bound,
+        edge_price=allocation.edge_price,
     )
-    for name in ("objective", "gap", "edge_steps_used", "time", "error", "energy", "utility"):
+    for name in CHECKED:
         claimed, value = getattr(allocation, name), getattr(again, name)
         if claimed != value and not (
-            claimed is not None and value is not None and math.isclose(claimed, value, rel_tol=1e-9)
+            isinstance(claimed, (int, float))
+            and isinstance(value, (int, float))
+            and math.isclose(claimed, value, rel_tol=1e-9)
         ):
             raise InputError(
                 f"allocation: {name}: found {claimed}; allowed: {value}, which the choices give"
             )
-    price = allocation.edge_price
-    if price is None:
+    if again.edge_price is None:
         return math.inf
-    best = np.concatenate([losses.min(axis=1) for losses in _priced(problem, price)])
-    gap = again.objective - float(best.sum() - price * problem.edge_budget)
-    if gap <= OPTIMAL * abs(again.objective):
-        return gap
-    return gap - _least_excess(problem, price, best, gap)
+    proof = prove(problem, again)
+    if again.lower_bound is not None:
+        highest = again.objective - (proof.excess if proof.complete else 0.0)
+        size = max(abs(again.objective), abs(again.lower_bound))
+        if again.lower_bound > highest + OPTIMAL * size:
+            raise InputError(
+                f"allocation: lower_bound: found {again.lower_bound}; "
+                f"allowed: at most {highest}, which can be proven"
+            )
+    return proof.excess
 
 
-def _priced(problem: Problem, price: float, size: int = 10_000) -> Iterator[FloatArray]:
-    """R~ + delta s of ``size`` users at a time, shape (size, 1 + steps).
+class Proof(NamedTuple):
+    """``excess`` >= 0 is what the choice costs at most more than the optimum.
 
-    The first column is the best local option, then come s = 1, 2, ... on the edge.
+    ``complete``: it is no more than that, up to rounding, or within :data:`OPTIMAL`.
     """
-    for at in range(0, problem.users, size):
-        part = problem.part(slice(at, at + size))
-        local, edge = (part.cost(place, problem.steps(place)) for place in PLACES)
-        yield np.column_stack(
-            [local.min(axis=1, initial=np.inf), edge + price * problem.steps("edge")]
+
+    excess: float
+    complete: bool
+
+
+def prove(problem: Problem, allocation: Allocation) -> Proof:
+    """The proof for ``offload``, ``steps`` and ``edge_price`` of an allocation of the problem.
+
+    Raises InputError if ``edge_price`` is no dual price of (1).
+    """
+    price, budget = allocation.edge_price, usable_budget(problem)
+    assert price is not None
+    width = len(problem.steps("edge"))
+    # an option's loss is off by this much for its step price, and each user's least by its own size
+    margin = 4 * EPS * price * width
+    unused = budget - allocation.edge_steps_used
+    fewest, most, least = 0, 0, []
+    for priced, _, own in _priced(problem, allocation):
+        lowest = priced.min(axis=1)
+        # a price is only as exact as the costs that it was computed from
+        near = priced <= (lowest + 1e-9 * price * width + 16 * EPS * np.abs(own))[:, None]
+        fewest += int(near.argmax(axis=1).sum())
+        most += int((width - near[:, ::-1].argmax(axis=1)).sum())
+        least.append(lowest)
+    if fewest > budget or (price > 0 and most < budget):
+        raise InputError(
+            f"allocation: edge_price: found {price}; allowed: one at which the steps that users "
+            f"choose for themselves, here {fewest} to {most}, meet the budget, {budget}"
         )
+    best = np.concatenate(least)
+    loss = math.fsum(-best)
+    gap = loss + price * unused + len(best) * margin + 4 * EPS * (loss + price * unused)
+    gap = max(gap, 0.0)
+    if gap <= OPTIMAL * abs(allocation.objective):
+        return Proof(gap, True)
+    return _beyond_duality(problem, allocation, best, gap, margin)
 
 
-def _least_excess(problem: Problem, price: float, best: FloatArray, gap: float) -> float:
-    """The least distance of any choice from the bound, at most ``gap``.
+def _priced(
+    problem: Problem, allocation: Allocation, size: int = 10_000
+) -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
+    """Of ``size`` users at a time: what each option costs more than the allocation, priced and not.
 
-    0 if it would take too long to try them all.
+    Shape (size, 1 + steps): the first column is the best local option, then come s = 1, 2, ... on
+    the edge. Last the allocation's own cost, shape (size,). Differences are taken before the price
+    is added, so that a large cost that all options share rounds nothing away.
     """
-    options, fixed, at = [], 0, 0  # options: (steps, losses) of each user that has several
-    for priced in _priced(problem, price):
-        loss = priced - best[at : at + len(priced), None]
-        at, kept = at + len(priced), loss <= gap
-        single = kept.sum(axis=1) == 1
-        fixed += int(kept[single].argmax(axis=1).sum())
-        options += [
-            (np.flatnonzero(row), losses[row])
-            for row, losses in zip(kept[~single], loss[~single], strict=True)
+    price = allocation.edge_price
+    offload, chosen = np.array(allocation.offload), np.array(allocation.steps)[:, None]
+    steps = np.arange(1 + len(problem.steps("edge")))
+    for at in range(0, problem.users, size):
+        rows = slice(at, at + size)
+        part = problem.part(rows)
+        local, edge = (part.cost(place, problem.steps(place)) for place in PLACES)
+        costs = [
+            np.take_along_axis(cost, np.minimum(chosen[rows], max(1, cost.shape[1])) - 1, axis=1)
+            if cost.shape[1]
+            else np.zeros((part.users, 1))
+            for cost in (local, edge)
         ]
-        if (
-            sum(steps[-1] for steps, _ in options) * sum(len(steps) for steps, _ in options)
-            > MOST_WORK
-        ):
-            return 0.0
-    left = problem.edge_budget - fixed
+        own = np.where(offload[rows, None] == 1, costs[1], costs[0])
+        change = np.column_stack([local.min(axis=1, initial=np.inf), edge]) - own
+        yield change + price * (steps - offload[rows, None] * chosen[rows]), change, own[:, 0]
+
+
+def _beyond_duality(
+    problem: Problem, allocation: Allocation, best: FloatArray, gap: float, margin: float
+) -> Proof:
+    """The proof where weak duality leaves ``gap``.
+
+    ``best``, shape (users,), is the least that each user's options cost more than its own.
+    """
+    price = allocation.edge_price
+    assert price is not None
+    options: list[tuple[IntArray, FloatArray]] = []  # steps beyond the fewest, losses
+    fixed, at, reach, additions, divisor, costs = 0, 0, 0, 0, 0, []
+    steps = np.arange(1 + len(problem.steps("edge")))
+    for priced, change, _ in _priced(problem, allocation):
+        loss = priced - best[at : at + len(priced), None]
+        at, kept = at + len(priced), loss <= gap + margin
+        costs.append(quantum(change[kept]))
+        fewest = kept.argmax(axis=1)
+        fixed += int(fewest.sum())
+        divisor = math.gcd(divisor, common_divisor((steps - fewest[:, None])[kept]))
+        for user in np.flatnonzero(kept.sum(axis=1) > 1):
+            if additions > limits.PROOF_ADDITIONS:
+                break
+            more = np.flatnonzero(kept[user])
+            options.append((more - fewest[user], loss[user, more]))
+            reach = min(reach + int(more[-1] - fewest[user]), problem.edge_budget)
+            additions += len(more) * reach
+    left = usable_budget(problem) - fixed
     if left < 0:
-        return gap  # the options that lose less than the gap do not fit at all
+        return Proof(0.0, True)  # the options that lose less than the gap do not fit at all
+    # the least that any choice loses: the steps that no sum of the options can use
+    floor = price * (left % divisor if divisor else left)
+    finite = np.array([value for value in costs if value < np.inf])
+    if gap - floor + 4 * margin < (quantum(finite) if finite.all() else 0.0) * (1 - 1e-6):
+        return Proof(0.0, True)
+    if additions > limits.PROOF_ADDITIONS:
+        return Proof(max(gap - floor, 0.0), gap - floor <= OPTIMAL * abs(allocation.objective))
     least = np.zeros(1)  # the least loss for each number of steps used
     for steps, losses in options:
         new = np.full(min(len(least) + int(steps[-1]), left + 1), np.inf)
-        for step, loss in zip(steps, losses, strict=True):
+        for step, loss in zip(steps.tolist(), losses.tolist()):
             here = least[: max(0, len(new) - step)] + loss
             np.minimum(new[step : step + len(here)], here, out=new[step : step + len(here)])
         least = new
-    return min(gap, float((least + price * (left - np.arange(len(least)))).min()))
+    reached = float((least + price * (left - np.arange(len(least)))).min())
+    return Proof(max(gap - reached, 0.0) + 2 * EPS * len(options) * gap, True)

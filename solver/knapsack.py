@@ -12,8 +12,10 @@ from numpy.typing import ArrayLike
 from solver.allocation import Allocation, evaluate
 from solver.columnar import BoolArray, FloatArray, IntArray
 from solver.inputs import InputError
+from solver.limits import check_memory
 from solver.problem import PLACES, Problem
 from solver.problem.curves import Rows
+from solver.problem.problem import is_met
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +34,16 @@ class Knapsack:
 
     @classmethod
     def of(cls, problem: Problem) -> "Knapsack":
-        """Raises InputError if no choice is feasible: which limit fails, and by how much."""
+        """The table of all users.
+
+        Raises InputError if no choice is feasible: which limit fails, and by how much; and if the
+        table needs more memory than there is.
+        """
+        steps = sum(len(problem.steps(place)) for place in PLACES)
+        check_memory(problem.where, problem.users * (1 + steps))
         cost, local_steps = cost_table(problem)
         check_feasible(problem, *fewest_steps(cost))
-        return cls(problem, cost, local_steps, min(problem.edge_budget, cost.size))
+        return cls(problem, cost, local_steps, usable_budget(problem))
 
     def allocation(
         self,
@@ -56,6 +64,11 @@ class Knapsack:
         steps = np.where(weight > 0, weight, local_steps)
         offload = (weight > 0).astype(int)
         return evaluate(self.problem, offload, steps, solver, edge_price=edge_price)
+
+
+def usable_budget(problem: Problem) -> int:
+    """S_e^max of (1), cut to what all users could use together."""
+    return min(problem.edge_budget, problem.users * len(problem.steps("edge")))
 
 
 def cost_table(problem: Problem, rows: Rows = slice(None)) -> tuple[FloatArray, IntArray]:
@@ -188,7 +201,7 @@ def _refuse(problem: Problem, index: int, more: int) -> NoReturn:
         ("max_error", "", error, user.max_error),
     ]
     for name, unit, values, limit in limits:
-        if limit is not None and values.min() > (most := limit.max()):
+        if limit is not None and not is_met(values.min(), most := limit.max()):
             raise InputError(
                 f"{problem.where}: {name}: {who}: no step count satisfies {name} {most:g}{unit}: "
                 f"at least {values.min():g}{unit} is needed, {values.min() - most:.3g}{unit} more"
@@ -196,7 +209,7 @@ def _refuse(problem: Problem, index: int, more: int) -> NoReturn:
     assert user.deadline is not None and user.max_error is not None
     # each limit can be met alone, but not both together
     deadline, largest = user.deadline.max(), user.max_error.max()
-    reach = error[time <= deadline].min()
+    reach = error[is_met(time, deadline)].min()
     raise InputError(
         f"{problem.where}: max_error: {who}: no step count satisfies max_error {largest:g} "
         f"within deadline {deadline:g} s: "

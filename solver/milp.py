@@ -5,18 +5,20 @@ An exact method that shares nothing with :mod:`solver.exact`.
 
 import numpy as np
 
-from solver.allocation import Allocation
+from solver.allocation import Allocation, evaluate
+from solver.certificate import prove
 from solver.inputs import InputError
 from solver.knapsack import Knapsack
 from solver.problem import Problem
 
 
 def milp(problem: Problem, time_limit: float | None = None) -> Allocation:
-    """The allocation that HiGHS proves optimal, to its tolerance of about 1e-7 of the cost range.
+    """The allocation that HiGHS calls optimal, to its tolerance of about 1e-7 of the cost range.
 
-    ``lower_bound`` is HiGHS's own. After ``time_limit`` seconds it stops with its best choice so
-    far, as ``feasible``. Raises InputError if the problem is infeasible or HiGHS has no choice in
-    time, RuntimeError if HiGHS gives up.
+    HiGHS is not believed: ``lower_bound`` is what our own certificate proves of its choice, and the
+    choice is "feasible" if that is not enough. After ``time_limit`` seconds it stops with its best
+    choice so far, and with its own bound if that is the lower. Raises InputError if the problem is
+    infeasible or HiGHS has no choice in time, RuntimeError if HiGHS gives up.
     """
     from scipy import optimize, sparse  # half a second to import: only when asked for
 
@@ -25,12 +27,12 @@ def milp(problem: Problem, time_limit: float | None = None) -> Allocation:
     cost = knapsack.cost[user, step]
     # HiGHS's tolerances are absolute: costs are taken above each user's least, in a common unit
     base = np.minimum.reduceat(cost, np.flatnonzero(np.diff(user, prepend=-1)))
-    excess = cost - base[user]
-    unit = excess.max() / 1e4 or 1.0
+    above = cost - base[user]
+    unit = above.max() / 1e4 or 1.0
     one_option_each = sparse.csr_array((np.ones(len(user)), (user, np.arange(len(user)))))
     edge_steps = sparse.csr_array(step[None].astype(float))
     result = optimize.milp(
-        excess / unit,
+        above / unit,
         integrality=np.ones(len(user)),
         bounds=optimize.Bounds(0, 1),
         constraints=[
@@ -50,4 +52,10 @@ def milp(problem: Problem, time_limit: float | None = None) -> Allocation:
     weight = np.zeros(problem.users, dtype=np.int64)
     weight[user[taken]] = step[taken]
     allocation = knapsack.allocation(weight, "milp")
-    return allocation.bounded(min(allocation.objective, result.mip_dual_bound * unit + base.sum()))
+    excess = prove(problem, allocation).excess
+    choice = allocation.offload, allocation.steps
+    price = allocation.edge_price
+    proven = evaluate(problem, *choice, "milp", edge_price=price, excess=excess)
+    if not out_of_time or proven.lower_bound is None:
+        return proven
+    return proven.bounded(min(proven.lower_bound, result.mip_dual_bound * unit + base.sum()))

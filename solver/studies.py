@@ -7,11 +7,11 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from solver.allocation import Allocation
+from solver.allocation import ROUNDING, Allocation
 from solver.inputs import InputError, check_keys
 from solver.knapsack import Knapsack
 from solver.methods import METHODS, solve
@@ -28,6 +28,72 @@ MILP_OPTIONS = 1_000_000
 COST_WEIGHTS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
+class Runs(NamedTuple):
+    """The runs of one method in a comparison; none where it cannot solve the problem."""
+
+    solver: str
+    allocations: list[Allocation]
+    note: str = ""
+
+    @property
+    def objective(self) -> float:
+        """The best objective."""
+        return min((run.objective for run in self.allocations), default=np.inf)
+
+    def rows(self, optimum: float) -> Iterator[Row]:
+        """One row, or for ``random`` two, with gaps to ``optimum``."""
+        rows = [_compared(run, optimum) for run in self.allocations]
+        if self.solver != "random":
+            columns = rows[0] if rows else dict.fromkeys(COMPARED)
+            yield {"solver": self.solver, "runs": len(rows), **columns, "note": self.note}
+            return
+        for label, function in (("mean", np.mean), ("deviation", np.std)):
+            values = {name: float(function([row[name] for row in rows])) for name in COMPARED}
+            note = self.note if label == "mean" else ""
+            yield {"solver": f"random, {label}", "runs": len(rows), **values, "note": note}
+
+
+def _compared(allocation: Allocation, optimum: float) -> Row:
+    excess, size = allocation.objective - optimum, max(abs(allocation.objective), abs(optimum))
+    # below lies rounding, by the order of summation
+    gap = 0.0 if abs(excess) <= ROUNDING * size else excess / size
+    return {name: gap if name == "gap" else getattr(allocation, name) for name in COMPARED}
+
+
+def _runs(
+    problem: Problem,
+    exact: Allocation,
+    others: Iterable[str | Callable[..., Any]],
+    seeds: int,
+    first_seed: int,
+    time_limit: float,
+) -> Iterator[Runs]:
+    """The runs of every method; those of ``others`` early, as someone's own may be wrong."""
+    yield Runs("exact", [exact])
+    for other in others:
+        allocation = solve(problem, other)
+        yield Runs(allocation.solver, [allocation])
+    for name in [name for name in METHODS if name not in ("exact", "random")]:
+        limited = {"time_limit": time_limit} if name == "milp" else {}
+        try:
+            options = problem.users * len(problem.steps("edge"))
+            if limited and options > MILP_OPTIONS:
+                raise InputError(f"not tried on {options:,} options; at most {MILP_OPTIONS:,}")
+            allocation = solve(problem, name, **limited)
+        except (InputError, RuntimeError) as error:
+            yield Runs(name, [], str(error))
+            continue
+        stopped = limited and allocation.status == "feasible" and allocation.seconds >= time_limit
+        yield Runs(name, [allocation], f"stopped after {time_limit:g} s" if stopped else "")
+    draws: list[Allocation] = []
+    start = time.perf_counter()
+    for seed in range(first_seed, first_seed + seeds):
+        if draws and time.perf_counter() - start > time_limit:
+            break
+        draws.append(solve(problem, "random", seed=seed))
+    yield Runs("random", draws)
+
+
 def compare(
     problem: Problem,
     others: Iterable[str | Callable[..., Any]] = (),
@@ -39,44 +105,25 @@ def compare(
 
     ``others`` are methods that :func:`~solver.methods.solve` takes. A row has ``solver``, ``runs``,
     :data:`COMPARED` and ``note``. ``gap`` is (objective - optimum) / max(|objective|, |optimum|) to
-    the proven optimum. ``random`` has two rows, mean and standard deviation over ``seeds`` runs
-    from ``first_seed`` on, or over the runs begun in ``time_limit`` seconds, which is HiGHS's limit
-    too. A method that cannot solve the problem has None and a ``note``. Raises InputError if the
-    problem is infeasible or one of ``others`` is wrong.
+    the proven optimum, and the exact method comes first. Where it proves none, the best objective
+    comes first and stands for the optimum, and the note says how far off it is at most. ``random``
+    has two rows, mean and standard deviation over ``seeds`` runs from ``first_seed`` on, or over
+    the runs begun in ``time_limit`` seconds, which is HiGHS's limit too. A method that cannot solve
+    the problem has None and a ``note``. Raises InputError if the problem is infeasible or one of
+    ``others`` is wrong.
     """
-    best, limits = solve(problem), {"milp": {"time_limit": time_limit}}
-
-    def row(allocation: Allocation) -> Row:
-        excess = allocation.objective - best.objective
-        size = max(abs(allocation.objective), abs(best.objective))
-        # below lies rounding, by the order of summation
-        gap = 0.0 if abs(excess) <= 1e-12 * size else excess / size
-        return {name: gap if name == "gap" else getattr(allocation, name) for name in COMPARED}
-
-    yield {"solver": "exact", "runs": 1, **row(best), "note": ""}
-    for other in others:  # early, as someone's own may be wrong
-        allocation = solve(problem, other)
-        yield {"solver": allocation.solver, "runs": 1, **row(allocation), "note": ""}
-    for name in [name for name in METHODS if name not in ("exact", "random")]:
-        try:
-            options = problem.users * len(problem.steps("edge"))
-            if name == "milp" and options > MILP_OPTIONS:
-                raise InputError(f"not tried on {options:,} options; at most {MILP_OPTIONS:,}")
-            allocation = solve(problem, name, **limits.get(name, {}))
-            stopped = name in limits and allocation.status == "feasible"
-            note = f"stopped after {time_limit:g} s" if stopped else ""
-            yield {"solver": name, "runs": 1, **row(allocation), "note": note}
-        except (InputError, RuntimeError) as error:
-            yield {"solver": name, "runs": 0, **dict.fromkeys(COMPARED), "note": str(error)}
-    runs: list[Row] = []
-    start = time.perf_counter()
-    for seed in range(first_seed, first_seed + seeds):
-        if runs and time.perf_counter() - start > time_limit:
-            break
-        runs.append(row(solve(problem, "random", seed=seed)))
-    for label, function in (("mean", np.mean), ("deviation", np.std)):
-        values = {name: float(function([run[name] for run in runs])) for name in COMPARED}
-        yield {"solver": f"random, {label}", "runs": len(runs), **values, "note": ""}
+    exact = solve(problem)
+    runs = _runs(problem, exact, others, seeds, first_seed, time_limit)
+    best = exact.objective
+    if exact.status != "optimal":
+        every = list(runs)
+        best = min(run.objective for entry in every for run in entry.allocations)
+        every.sort(key=lambda entry: entry.objective > best)
+        bound = f"the optimum is at least {exact.lower_bound:.10g}, proven"
+        every[0] = every[0]._replace(note="; ".join(filter(None, [every[0].note, bound])))
+        runs = iter(every)
+    for entry in runs:
+        yield from entry.rows(best)
 
 
 def sweep(

@@ -26,6 +26,10 @@ __all__ = ["Config", "RunFolder", "__version__", "load_config", "run", "write_re
 # transformers and diffusers give advice while they are imported; what matters is raised as an error
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+# Waiting threads of libgomp, torch's on Linux, keep their cores busy: beside another process a step
+# of a small network then takes up to a hundred times as long. It is read when torch is loaded.
+if not any(name.startswith(("OMP_", "GOMP_")) for name in os.environ):
+    os.environ["GOMP_SPINCOUNT"] = "1000"
 
 _HOMES = {
     "Config": ("testbed.config", "Config"),

@@ -79,16 +79,18 @@ class QualityConfig(Schema):
 class SweepConfig(Schema):
     """The calibration sweep.
 
-    ``half_width`` (relative, of 95 % intervals; e.g. 0.1) makes the sweep adaptive: it begins with
-    ``prompts_per_class`` prompts, and takes as many more of each class, up to ``most_prompts``, at
-    those of ``steps``, as the intervals need. ``noise``: of each prompt and seed its own;
-    "shared": the same for all prompts of a seed, as MLPerf has it. ``converged_batch``: converged
-    images made by one call, whose time is not used. ``batches``: batch sizes that continuous
-    batching is timed at on the edge.
+    ``timed``: the first prompts of each class, whose images are made alone and timed; the others
+    are made in batches. ``half_width`` (relative, of 95 % intervals; e.g. 0.1) makes the sweep
+    adaptive: it begins with ``prompts_per_class`` prompts, and takes as many more of each class, up
+    to ``most_prompts``, at those of ``steps``, as the intervals need. ``noise``: of each prompt and
+    seed its own; "shared": the same for all prompts of a seed, as MLPerf has it.
+    ``converged_batch``: images in a batch, of those that are not timed. ``batches``: batch sizes
+    that continuous batching is timed at on the edge.
     """
 
     steps: tuple[int, ...] = limits(empty=False, default=(1, 2, 3, 4, 6, 8, 12, 16, 32))
     prompts_per_class: int = limits(least=2, default=12)
+    timed: int = limits(least=2, default=6)
     half_width: float | None = limits(least=0.001, default=None)
     most_prompts: int = limits(least=3, default=200)
     seeds: tuple[int, ...] = limits(empty=False, default=(0,))

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+import testbed
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach a network
 
-ROOT = Path(__file__).parent.parent
+# where it lies; it must be imported before torch, which then reads how long threads wait
+ROOT = Path(testbed.__file__).parent.parent
 SMALL = """
 [local]
 model = "embedded:light"
@@ -21,6 +24,7 @@ reference_size = 40
 [sweep]
 steps = [1, 2, 3, 6]
 prompts_per_class = 3
+timed = 2
 converged_steps = 12
 [execute]
 images_per_user = 1

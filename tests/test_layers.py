@@ -1,4 +1,4 @@
-"""solver <- calibration <- testbed <- scripts: nothing points back, and the solver stays light."""
+"""Imports run downwards, between packages and between the rooms of a package, and are light."""
 
 import ast
 import subprocess
@@ -8,27 +8,40 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+HEAVY = {"torch", "diffusers", "transformers", "torchmetrics"}
 FORBIDDEN = {
-    "solver": {
-        "torch",
-        "diffusers",
-        "transformers",
-        "torchmetrics",
-        "calibration",
-        "testbed",
-        "scripts",
-    },
-    "calibration": {"torch", "diffusers", "transformers", "torchmetrics", "testbed", "scripts"},
-    "testbed": {"scripts", "tests"},
+    "solver": HEAVY | {"calibration", "testbed", "scripts", "benchmarks", "tests"},
+    "calibration": HEAVY | {"testbed", "scripts", "benchmarks", "tests"},
+    "testbed": {"scripts", "benchmarks", "tests"},
+    "scripts": {"benchmarks", "tests"},
+    "benchmarks": {"scripts", "tests"},
+    "tests": {"scripts"},
+}
+#: The rooms of a package from the ground up; those of one floor do not know each other.
+FLOORS = {
+    "calibration": [
+        {"checks", "statistics"},
+        {"fault"},
+        {"readers"},
+        {"schema"},
+        {"comparison", "fitting"},
+        {"records"},
+        {"costs"},
+        {"sweep", "serving"},
+        {"profiles"},
+        {"scenario"},
+        {"validation"},
+    ],
 }
 
 
 def imported(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+    """The dotted names of the modules that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module.split(".")[0]
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)
@@ -36,16 +49,33 @@ def test_no_package_imports_what_lies_above_it(package):
     files = list((ROOT / package).rglob("*.py"))
     assert files
     for path in files:
-        assert not FORBIDDEN[package] & set(imported(path)), path
+        assert not FORBIDDEN[package] & {name.split(".")[0] for name in imported(path)}, path
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_the_rooms_of_a_package_import_downwards_only(package):
+    floor = {room: level for level, rooms in enumerate(FLOORS[package]) for room in rooms}
+    rooms = {path.stem for path in (ROOT / package).iterdir() if path.stem[0] not in "._"}
+    assert rooms == set(floor)
+    for path in (ROOT / package).rglob("*.py"):
+        room = path.relative_to(ROOT / package).parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        for name in imported(path):
+            if name.startswith(f"{package}.") and (other := name.split(".")[1]) != room:
+                assert floor[other] < floor[room], f"{path}: {name}"
 
 
 @pytest.mark.parametrize(
     "module",
     [
         "solver",
+        "calibration",
         "calibration.scenario.scenario",
         "calibration.validation.validate",
+        "testbed",
         "testbed.cli",
+        "testbed.config",
         "testbed.report",
     ],
 )

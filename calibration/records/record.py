@@ -3,7 +3,7 @@
 A record is one line of ``records.jsonl``. Version history of the format, of which every version is
 read: at first the times, ``energy_j``, ``meter``, ``clip_score`` and ``distance`` of an image; then
 ``energy_parts_j``, ``clock_hz`` and ``batch``; then negative prompts, and the times of served
-requests.
+requests; then ``attempts``.
 """
 
 import dataclasses
@@ -23,6 +23,8 @@ class Measured(Schema):
     number of requests that shared its calls). ``energy_parts_j`` are each counter's joules,
     ``clock_hz`` the mean clock of the processor. A served request also has its ``engine``, its
     ``arrival``, and its seconds in the queue, in service, and from arrival until finished.
+    ``attempts``: how often the image was measured because of disturbances; this is the least
+    disturbed measurement.
     """
 
     text_time: float = limits(least=0)
@@ -42,10 +44,15 @@ class Measured(Schema):
     service_time: float | None = limits(omit_none=True, default=None)
     end_to_end_time: float | None = limits(omit_none=True, default=None)
     engine_note: str | None = limits(omit_none=True, default=None)
+    attempts: int = limits(least=1, default=1)
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON object; a served request has no quality values, not even null."""
+        """The JSON object; a served request has no quality values, not even null, and a single
+        attempt is not told.
+        """
         values = super().to_dict()
+        if self.attempts == 1:
+            del values["attempts"]
         if self.engine is not None and self.clip_score is None:
             del values["clip_score"], values["distance"]
         return values

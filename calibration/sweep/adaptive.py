@@ -6,12 +6,14 @@ Prompts differ much more than images of one prompt do, so images are spent on ne
 further seeds only when no prompt is left. A pilot of a few prompts at step counts spread over the
 grid shows how prompts vary and how their errors are correlated. Then, for each place and prompt
 class, the sweep takes the step counts and the number of prompts that are expected to narrow the
-intervals enough at the fewest network evaluations, at most three times as many prompts as it has,
-and looks again. The pilot's images are timed one by one; later ones are made in batches.
+intervals enough at the least cost (the time that evaluations of the network take), at most three
+times as many prompts as it has, and looks again. Images of the pilot's first prompts, and those
+that the time needs, are timed one by one; the others are made in batches.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from math import ceil
 from warnings import warn
 
@@ -21,7 +23,8 @@ from calibration.records.record import Record
 from calibration.records.scale import Scales
 from calibration.records.task import ModelSpec, Task
 from calibration.sweep.cells import UNSEEN, Cell, cells
-from calibration.sweep.grid import check_sweep, draws, full_grid, in_turns
+from calibration.sweep.costs import EvaluationCosts
+from calibration.sweep.grid import check_sweep, draws, grids, in_turns
 from calibration.sweep.outcome import SweepOutcome, SweepRound, SweepWidth
 from solver.inputs import InputError
 
@@ -36,8 +39,9 @@ class AdaptiveSweep:
 
     ``models``, ``steps``, ``converged_steps``, ``noise``: as :func:`calibration.sweep.grid.sweep`
     takes them; ``prompts`` and ``seeds``: all that may be used; ``pilot``: with how many prompts of
-    a class it begins. The next tasks follow from the records of the rounds before alone, so a sweep
-    that was killed goes on with the same tasks. Raises :class:`InputError` for what is not allowed.
+    a class it begins; ``timed``: see :func:`calibration.sweep.grid.grids`. The next tasks follow
+    from the records of the rounds before alone, so a sweep that was killed goes on with the same
+    tasks. Raises :class:`InputError` for what is not allowed.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class AdaptiveSweep:
         pilot: int,
         width: float,
         noise: str = "own",
+        timed: int | None = None,
     ) -> None:
         check_sweep(models, prompts, seeds, steps, converged_steps)
         if pilot < 3:
@@ -69,10 +74,15 @@ class AdaptiveSweep:
         self.steps = spread_out(steps)
         self.prompts = {name: len(texts) for name, texts in prompts.items()}
         self.draws = draws(prompts, seeds, noise)
-        counts = full_grid(models, self.steps, converged_steps)
         #: by class, for each draw so far: {place: {step count: purpose}}
         self.wanted = {
-            name: [dict(counts) for _ in of_class[:pilot]] for name, of_class in self.draws.items()
+            name: list(
+                islice(
+                    grids(models, self.steps, converged_steps, prompts[name], timed),
+                    min(pilot, len(of_class)),
+                )
+            )
+            for name, of_class in self.draws.items()
         }
         self._cells: list[Cell] = []
         self._rounds: dict[str, list[SweepRound]] = {place: [] for place in models}
@@ -88,19 +98,30 @@ class AdaptiveSweep:
             self._tasks.setdefault(task.id, task)
         return list(self._tasks.values())
 
-    def grow(self, records: Sequence[Record], scales: Mapping[tuple[str, str], Scales]) -> bool:
+    def grow(
+        self,
+        records: Sequence[Record],
+        scales: Mapping[tuple[str, str], Scales],
+        costs: Mapping[str, EvaluationCosts] | None = None,
+    ) -> bool:
         """Add a round to the tasks; False if there is none to add.
 
-        ``records``: of all tasks so far; ``scales``: by place and prompt class.
+        ``records``: of all tasks so far; ``scales``: by place and prompt class; ``costs``: by
+        place, by default every evaluation costs the same.
         """
         for place, rounds in self._rounds.items():
             steps = [record.task.steps for record in records if record.task.place == place]
             rounds.append(SweepRound(len(steps), sum(steps)))
         self._cells = list(cells(records, scales))
-        grown = [self._extend(cell) for cell in self._cells if cell.half_width() > self.width]
+        every = costs or {}
+        grown = [
+            self._extend(cell, every.get(cell.place, EvaluationCosts()))
+            for cell in self._cells
+            if cell.half_width() > self.width
+        ]
         return any(grown)
 
-    def _extend(self, cell: Cell) -> bool:
+    def _extend(self, cell: Cell, costs: EvaluationCosts) -> bool:
         """Add to the tasks what narrows ``cell`` enough; False if there is nothing to add."""
         name, place = cell.prompt_class, cell.place
         wanted = self.wanted[name]
@@ -113,7 +134,7 @@ class AdaptiveSweep:
         if left <= 0 and not seeds_help:
             return False
         most = min(left, int(have * (MOST_GROWTH - 1)))
-        steps, extra = cell.cheapest(self.width, sum(target), most)
+        steps, extra = cell.cheapest(self.width, sum(target) * costs.of_converged, most)
         extra = min(left, max(extra, ceil(have * LEAST_GROWTH)))
         purpose, grown = "sweep" if cell.quantity == "time" else "untimed", False
         for index in range(have + extra):

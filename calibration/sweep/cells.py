@@ -49,12 +49,13 @@ class Cell(ABC):
         """The largest half-width, without what the prompts so far may not have shown."""
 
     @abstractmethod
-    def cheapest(self, width: float, target_steps: int, most: int) -> tuple[list[int], int]:
+    def cheapest(self, width: float, target_cost: float, most: int) -> tuple[list[int], int]:
         """(step counts, further prompts, at most ``most``) expected to reach the half-width
-        ``width`` at the fewest evaluations of the denoiser.
+        ``width`` at the least cost.
 
-        ``target_steps``: evaluations of a further prompt beside those of its step counts. If no
-        choice suffices: all step counts and ``most`` prompts.
+        The unit of cost is an evaluation of the denoiser for an image at a step count;
+        ``target_cost``: of a further prompt beside its step counts. If no choice suffices: all
+        step counts and ``most`` prompts.
         """
 
     @abstractmethod
@@ -80,7 +81,7 @@ class TimeCell(Cell):
         """All of the half-width."""
         return self.half_width()
 
-    def cheapest(self, width: float, target_steps: int, most: int) -> tuple[list[int], int]:
+    def cheapest(self, width: float, target_cost: float, most: int) -> tuple[list[int], int]:
         """The smallest and the largest step count, which say most of a slope; its error falls with
         the square root of the number of images.
         """
@@ -144,7 +145,7 @@ class CurveCell(Cell):
             for name, value, width in zip(self.family.parameters, self.p, half, strict=True)
         }
 
-    def cheapest(self, width: float, target_steps: int, most: int) -> tuple[list[int], int]:
+    def cheapest(self, width: float, target_cost: float, most: int) -> tuple[list[int], int]:
         """The cheapest choice of at least ``LEAST_STEPS`` step counts, the ends included."""
         every = range(len(self.steps))
         if not self.known or most <= 0:
@@ -156,11 +157,11 @@ class CurveCell(Cell):
         ]
         least, choice = np.inf, (list(every), most)
         for chosen in sorted(designs, key=lambda design: self.steps[design].sum()):
-            if target_steps + self.steps[chosen].sum() > least:
+            if target_cost + self.steps[chosen].sum() > least:
                 break  # one prompt of it costs more than all of the best
             low, high = 0, most
             if (
-                self._cost(chosen, low, target_steps) >= least
+                self._cost(chosen, low, target_cost) >= least
                 or self._expected(chosen, high) > width
             ):
                 continue
@@ -170,14 +171,14 @@ class CurveCell(Cell):
                     high = middle
                 else:
                     low = middle + 1
-            if (cost := self._cost(chosen, low, target_steps)) < least:
+            if (cost := self._cost(chosen, low, target_cost)) < least:
                 least, choice = cost, (chosen, low)
         return self.steps[choice[0]].astype(int).tolist(), choice[1]
 
-    def _cost(self, chosen: list[int], extra: int, target_steps: int) -> float:
-        """Evaluations that bring the ``chosen`` step counts to ``extra`` more prompts."""
+    def _cost(self, chosen: list[int], extra: int, target_cost: float) -> float:
+        """What it costs to bring the ``chosen`` step counts to ``extra`` more prompts."""
         missing = self.counts.max() + extra - self.counts[chosen]
-        return extra * target_steps + float(missing @ self.steps[chosen])
+        return extra * target_cost + float(missing @ self.steps[chosen])
 
     def _expected(self, chosen: list[int], extra: int) -> float:
         """The half-width expected of ``extra`` more prompts at the ``chosen`` step counts."""

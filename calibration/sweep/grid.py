@@ -4,8 +4,8 @@
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from itertools import zip_longest
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count, zip_longest
 from typing import Any
 
 from calibration.checks import is_whole, shown, table
@@ -51,33 +51,41 @@ def sweep(
     steps: Sequence[int],
     converged_steps: int = 120,
     noise: str = "own",
+    timed: int | None = None,
 ) -> list[Task]:
     """Tasks of a fixed sweep: every prompt with every seed and every step count, in the order in
     which they should run.
 
     ``models``: by place (``local``, ``edge``); ``prompts``: by prompt class; ``steps``: the grid;
     ``converged_steps``: the steps of the reference image, more than the grid's largest; ``noise``:
-    see :func:`noise_seed`. Raises :class:`InputError` for an empty list, a duplicate, or a value
-    that is not allowed.
+    see :func:`noise_seed`; ``timed``: see :func:`grids`. Raises :class:`InputError` for an empty
+    list, a duplicate, or a value that is not allowed.
     """
     check_sweep(models, prompts, seeds, steps, converged_steps)
-    counts = full_grid(models, steps, converged_steps)
     wanted = {
-        name: [(draw, counts) for draw in of_class]
+        name: list(zip(of_class, grids(models, steps, converged_steps, prompts[name], timed)))
         for name, of_class in draws(prompts, seeds, noise).items()
     }
     return in_turns(models, wanted)
 
 
-def full_grid(
-    places: Mapping[str, object], steps: Sequence[int], converged_steps: int
-) -> dict[str, dict[int, str]]:
-    """All of ``steps`` and the converged image at every place, as :func:`in_turns` takes them for
-    one draw.
+def grids(
+    places: Mapping[str, object],
+    steps: Sequence[int],
+    converged_steps: int,
+    prompts: Sequence[str],
+    timed: int | None = None,
+) -> Iterator[dict[str, dict[int, str]]]:
+    """All of ``steps`` and the converged image at every place, as :func:`in_turns` takes them, for
+    each draw of a class with these ``prompts``.
+
+    Its first ``timed`` prompts (None: all draws) are timed with the first seed, whatever prompts
+    and seeds follow: a sweep that grows measures nothing twice.
     """
-    return {
-        place: {converged_steps: "converged", **dict.fromkeys(steps, "sweep")} for place in places
-    }
+    for index in count():
+        alone = timed is None or index < min(timed, len(prompts))
+        points = dict.fromkeys(steps, "sweep" if alone else "untimed")
+        yield {place: {converged_steps: "converged", **points} for place in places}
 
 
 def in_turns(
@@ -145,7 +153,7 @@ def check_sweep(
     _check_distinct(
         "steps",
         steps,
-        lambda count: is_whole(count) and count >= 1,
+        lambda value: is_whole(value) and value >= 1,
         "different whole numbers of at least 1",
     )
     if not is_whole(converged_steps) or converged_steps <= max(steps):

@@ -2,27 +2,32 @@
 
 Pisinger's expanding core, for curves of any shape. ``cost``, shape (rows, 1 + steps), is R~ with s
 edge steps in column s; a *group* is a number of users that share a row of it and start with the
-same choice.
+same choice. What an option costs at the price of an edge step beyond the user's start is its
+*loss*: it is lost for good, and an unused step loses the price. So no option that alone loses more
+than some known choice does in all can be part of a better one.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from solver.columnar import FloatArray, IntArray
+from solver import limits
+from solver.columnar import BoolArray, FloatArray, IntArray
 from solver.exact.duplicates import hashes
+from solver.exact.dynamic_program import Allowance, ItemClass, Rest, best_changes
+from solver.exact.lattice import common_divisor, quantum
 
-#: The options of one item class: (shift in steps, change of the cost).
-Options = Sequence[tuple[int, float]]
+EPS = float(np.finfo(np.float64).eps)
+#: Groups that are looked at together: about what a cache holds.
+CHUNK = 2048
 
 
 class Changes(NamedTuple):
     """One user of ``group[i]`` takes ``shift[i]`` steps more than at the start, for every i.
 
     ``gap`` is the distance of that choice from the relaxation, and ``proven`` the largest distance
-    that it can have from the optimum.
+    that it can have from the optimum, rounding included.
     """
 
     group: IntArray
@@ -31,8 +36,56 @@ class Changes(NamedTuple):
     proven: float
 
 
-#: Additions that one dynamic program may take: about ten seconds.
-MOST_WORK = 2_000_000_000
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """The groups of the core at a price; arrays of shape (groups,) but for ``cost``."""
+
+    cost: FloatArray
+    price: float
+    row: IntArray
+    start: IntArray
+
+    def options(self, index: IntArray) -> tuple[IntArray, FloatArray, FloatArray]:
+        """Move in steps, change of the cost, and loss of every option of the groups ``index``.
+
+        Shape (index, 1 + steps). Differences are taken first, so that a large cost that all
+        options share rounds nothing away.
+        """
+        row, start = self.row[index], self.start[index]
+        move = np.arange(self.cost.shape[1]) - start[:, None]
+        change = self.cost[row] - self.cost[row, start][:, None]
+        return move, change, change + self.price * move
+
+    def least_losses(self) -> tuple[FloatArray, FloatArray]:
+        """The least loss of fewer and of more steps than at the start; inf where there are none."""
+        down, up = np.full((2, len(self.row)), np.inf)
+        for at in range(0, len(self.row), CHUNK):
+            here = np.arange(at, min(at + CHUNK, len(self.row)))
+            move, _, loss = self.options(here)
+            down[here] = np.where(move < 0, loss, np.inf).min(axis=1)
+            up[here] = np.where(move > 0, loss, np.inf).min(axis=1)
+        return down, up
+
+    def open_options(
+        self, index: IntArray, within: float
+    ) -> tuple[IntArray, FloatArray, FloatArray, BoolArray]:
+        """As :meth:`options`, and which of them lose at most ``within`` and are not dominated."""
+        move, change, loss = self.options(index)
+        kept = (move != 0) & (loss <= within)
+        # more steps only for less cost
+        kept[:, 1:] &= change[:, 1:] < np.minimum.accumulate(change, axis=1)[:, :-1]
+        return move, change, loss, kept
+
+    def divisors(self, index: IntArray, within: float) -> tuple[int, float]:
+        """Of the options that lose at most ``within``: common divisor of moves, and of changes."""
+        steps, costs = [0], [np.inf]
+        for at in range(0, len(index), CHUNK):
+            move, change, loss = self.options(index[at : at + CHUNK])
+            kept = (loss <= within) & (move != 0)
+            steps.append(common_divisor(move[kept]))
+            costs.append(quantum(change[kept]))
+        finite = np.array([value for value in costs if value < np.inf])
+        return common_divisor(np.array(steps)), quantum(finite) if finite.all() else 0.0
 
 
 def search(
@@ -42,96 +95,129 @@ def search(
     start: IntArray,
     copies: IntArray,
     spare: int,
+    negligible: float,
 ) -> Changes:
     """The best changes to ``start``, which is optimal at ``price`` and leaves ``spare`` edge steps.
 
-    ``row``, ``start`` and ``copies`` have shape (groups,). ``proven`` is 0 unless the proof would
-    take more than :data:`MOST_WORK` additions.
-
-    What an option costs at ``price`` beyond the user's best is lost for good, and an unused step
-    loses ``price``: no option that alone loses more than some known choice does in all can be part
-    of a better one. So dynamic programming over a few users, those whose next options lose least,
-    gives a choice that closes most options, until all that are open fit in.
+    ``row``, ``start`` and ``copies`` have shape (groups,). A gap of at most ``negligible`` is not
+    closed, but counts as unproven. Dynamic programming over a few users, those that lose least by
+    taking fewer steps and those that lose least by taking more, gives a choice that closes most
+    options. This is repeated with more users, until all that are open fit in, or the programs would
+    take more than :data:`~solver.limits.SEARCH_ADDITIONS` or :data:`~solver.limits.SEARCH_BYTES`;
+    then ``proven`` is what the relaxation proves.
     """
-    group, shift, gap = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), price * spare
-    current = cost[row, start]
-    rounding = 1e-12 * (np.abs(current) + price * cost.shape[1])
-    nearest = np.where(copies > 0, _least_loss(cost, price, row, start) - rounding, np.inf)
-    size = 32
-    while gap > 1e-15 * (copies * np.abs(current)).sum():
-        core = np.flatnonzero(nearest <= gap * (1 + 1e-9))
-        if not len(core):
-            return Changes(group, shift, gap, 0.0)
-        pool = core[np.argsort(nearest[core], kind="stable")[: 4 * size]]
-        move = np.arange(cost.shape[1]) - start[pool, None]
-        change = cost[row[pool]] - current[pool, None]
-        loss = change + price * move
-        # while there are more, only the options that lose about as little as the best of those that
-        # are looked at
-        within = gap if len(pool) == len(core) else min(gap, 2 * (nearest + rounding)[pool[size]])
-        free = (move != 0) & (loss <= within * (1 + 1e-9) + rounding[pool, None])
-        # more steps only for less cost
-        free[:, 1:] &= change[:, 1:] < np.minimum.accumulate(change, axis=1)[:, :-1]
-        # Of the optima take one that differs from `start` in the fewest users. No set of its
+    members = np.flatnonzero(copies > 0)
+    groups, copies = Groups(cost, price, row[members], start[members]), copies[members]
+    down, up = groups.least_losses()
+    nearest = np.minimum(down, up)
+    # what the start loses itself, as it is optimal only up to rounding
+    deficit = float((copies * np.maximum(-nearest, 0)).sum())
+    none = np.empty(0, dtype=np.int64)
+    best = Changes(none, none, price * spare + deficit, 0.0)
+    width = cost.shape[1]
+    margin = 16 * EPS * price * width  # rounding of a loss
+    most_groups = limits.SEARCH_BYTES // (40 * width)  # five tables of their options
+    rounding = 1e-12 * (np.abs(cost[groups.row, groups.start]) + price * width)
+    additions, size = limits.SEARCH_ADDITIONS, 32
+    while True:
+        noise = margin * (1 + len(best.shift))
+        core = np.flatnonzero(nearest <= best.gap + margin)
+        floor = 0.0  # the least gap that any choice can have
+        if size > 32:
+            divisor, step = groups.divisors(core, best.gap + margin)
+            floor = price * (spare % divisor if divisor else spare)
+            if best.gap - floor + 4 * noise < step * (1 - 1e-6):
+                # a better choice has fewer than 2 x width + spare changes, each off by rounding
+                return best._replace(proven=2 * noise + margin * (2 * width + spare))
+        enough = max(noise, negligible)
+        if best.gap - floor <= enough or not len(core) or size > most_groups:
+            return best._replace(proven=max(best.gap - floor, 0.0) + 2 * noise)
+        order = _alternating(down[core], up[core])
+        if len(core) <= size:  # all fit in: by least loss alone
+            order = (nearest[core] - rounding[core]).argsort(kind="stable")
+        pool = core[order[: min(4 * size, most_groups)]]
+        moves, changes, losses, open_options = groups.open_options(pool, best.gap + margin)
+        # Of the optima take one that differs from the start in the fewest users. No set of its
         # changes sums to 0 steps, as undoing them would cost nothing. So, ordered to alternate
         # around 0 (Steinitz), the running sums of the changes all differ, and
         # -far < sum <= max(far, spare): there are fewer than `most` changes, and of equal users no
         # more matter. The increases and the decreases sum to less than most x far, and nearly
         # cancel: either is below `reach`.
-        far = int(np.abs(move[free]).max(initial=0))
+        far = int(np.abs(moves[open_options]).max(initial=0))
         most = far + max(far, spare)
+        number = np.where(open_options.any(axis=1), np.minimum(copies[pool], most), 0)
+        tolerance = margin + float(rounding[pool].max())
+        in_order, cut = np.sort(nearest[pool]), number
+        if (in_order[most:] - in_order[:-most] <= 4 * tolerance).any():
+            # equal users lose equally: only now can more than `most` be alike
+            cut = _at_most_alike(moves, changes, open_options, number, most, tolerance)
+        alike = 2 * tolerance * most if (cut < number).any() else 0.0
+        member = np.repeat(np.arange(len(pool)), cut)
+        whole = len(pool) == len(core) and len(member) <= size
+        per_user = _item_classes(moves, changes, open_options)
+        classes = [per_user[index] for index in member[:size]]
         reach = (most * far + spare) // 2 + 1
-        number, sorted_loss = np.where(free.any(axis=1), copies[pool], 0), nearest[pool]
-        # equal users lose equally: if there are no more than `most` of these, there is nothing to
-        # look for
-        if (
-            number.max() > 1
-            or (sorted_loss[most:] - sorted_loss[:-most] <= 4 * rounding[pool].max()).any()
-        ):
-            unit = np.exp2(np.ceil(np.log2(rounding[pool, None])))
-            number = _at_most_alike(
-                hashes([start[pool], np.where(free, np.rint(change / unit) * unit, np.inf)]),
-                number,
-                most,
-            )
-        of = np.repeat(np.arange(len(pool)), number)
-        whole = len(pool) == len(core) and len(of) <= size
-        of = of[:size]
-        options = [
-            [(move[index, s], change[index, s]) for s in np.flatnonzero(free[index])]
-            for index in of
-        ]
-        below, above = (
-            min(reach, int(ends.max(axis=1, initial=0)[of].sum()))
-            for ends in (-move * free, move * free)
+        allowance = Allowance(additions, limits.SEARCH_BYTES)
+        taken = best_changes(
+            classes,
+            Rest.of(moves, losses, open_options, member[:size]),
+            spare,
+            price,
+            limit=best.gap - deficit,
+            enough=enough - deficit,
+            slack=deficit + margin,
+            reach=reach,
+            allowance=allowance,
         )
-        if sum(map(len, options)) * (below + above) > MOST_WORK:
-            return Changes(group, shift, gap, gap)
-        taken = knapsack(options, spare, below, above)
-        gap = float(loss[of, start[pool[of]] + taken].sum() + price * (spare - taken.sum()))
-        group, shift = pool[of[taken != 0]], taken[taken != 0]
-        if whole:
-            break
-        size *= 4
-    return Changes(group, shift, gap, 0.0)
+        additions, improved = allowance.additions, False
+        if taken is not None:
+            shift = np.array([item.moves[index] for item, index in zip(classes, taken)])
+            loss = sum(item.losses(price)[index] for item, index in zip(classes, taken))
+            gap = float(loss + price * (spare - shift.sum())) + deficit
+            improved = gap < best.gap - noise
+            if gap < best.gap:
+                moved = shift != 0
+                group = members[pool[member[: len(shift)][moved]]]
+                best = Changes(group, shift[moved], gap, 0.0)
+        if allowance.spent:
+            return best._replace(proven=best.gap - floor + 2 * noise)
+        if whole and best.gap > enough:
+            error = EPS * (len(classes) + 2) * (best.gap + 2 * price * min(reach, far * size))
+            error += alike + margin * (1 + len(best.shift))
+            return best._replace(proven=min(error, best.gap + noise))
+        size *= 4 if improved else 16
 
 
-def _least_loss(
-    cost: FloatArray, price: float, row: IntArray, start: IntArray, size: int = 2048
-) -> FloatArray:
-    """What the best other option of each group costs more than ``start`` at ``price``."""
-    least = np.empty(len(row))
-    for at in range(0, len(row), size):  # so many at once as a cache holds
-        here = slice(at, at + size)
-        priced, each = cost[row[here]] + price * np.arange(cost.shape[1]), np.arange(len(row[here]))
-        now = priced[each, start[here]]
-        priced[each, start[here]] = np.inf
-        least[here] = priced.min(axis=1) - now
-    return least
+def _alternating(down: FloatArray, up: FloatArray) -> IntArray:
+    """The order in which groups join: by least loss, one that goes up, then one that goes down."""
+    pairs = np.column_stack([up.argsort(kind="stable"), down.argsort(kind="stable")]).ravel()
+    first = np.sort(np.unique(pairs, return_index=True)[1])
+    return pairs[first]
 
 
-def _at_most_alike(alike: NDArray[np.uint64], copies: IntArray, most: int) -> IntArray:
-    """``copies``, cut so that those of equal ``alike`` are ``most`` in all."""
+def _item_classes(moves: IntArray, changes: FloatArray, kept: BoolArray) -> list[ItemClass]:
+    """The ``kept`` options of each user, after one of no change."""
+    row, column = np.nonzero(kept)
+    at = np.arange(len(row)) + row + 1
+    all_moves, all_changes = np.zeros((2, len(row) + len(kept)))
+    all_moves[at], all_changes[at] = moves[row, column], changes[row, column]
+    last = np.cumsum(kept.sum(axis=1) + 1)[:-1]
+    pairs = zip(np.split(all_moves.astype(np.int64), last), np.split(all_changes, last))
+    return [ItemClass(*pair) for pair in pairs]
+
+
+def _at_most_alike(
+    moves: IntArray,
+    changes: FloatArray,
+    kept: BoolArray,
+    copies: IntArray,
+    most: int,
+    tolerance: float,
+) -> IntArray:
+    """``copies``, cut so that those with the same open options, up to rounding, are ``most``."""
+    unit = np.exp2(np.ceil(np.log2(max(tolerance, 1e-300))))
+    table = np.where(kept, np.rint(changes / unit) * unit, np.inf)
+    alike = hashes([(moves == 0).argmax(axis=1), table])
     order = np.argsort(alike, kind="stable")
     before = np.cumsum(copies[order]) - copies[order]
     first = np.flatnonzero(np.diff(alike[order], prepend=alike[order][:1] + 1))
@@ -139,32 +225,3 @@ def _at_most_alike(alike: NDArray[np.uint64], copies: IntArray, most: int) -> In
     cut = np.empty_like(copies)
     cut[order] = np.clip(most - before, 0, copies[order])
     return cut
-
-
-def knapsack(options: Sequence[Options], spare: int, below: int, above: int) -> IntArray:
-    """Which option (shift, change) each class takes, if any, for the least sum of changes with the
-    sum of shifts <= spare.
-
-    Returns the shifts taken, integers of either sign, 0 for none. Only sums from ``-below`` to
-    ``above`` are looked at.
-    """
-    value = np.full(below + 1 + above, np.inf)  # the least change for each sum of shifts
-    value[below] = 0.0
-    furthest = max((abs(shift) for choices in options for shift, _ in choices), default=0)
-    picks = np.zeros((len(options), len(value)), dtype=np.min_scalar_type(-furthest - 1))
-    for pick, choices in zip(picks, options):
-        best = value.copy()
-        for shift, change in choices:
-            source = slice(max(0, -shift), len(value) - max(0, shift))
-            target = slice(max(0, shift), len(value) + min(0, shift))
-            other = value[source] + change
-            better = other < best[target]
-            best[target][better] = other[better]
-            pick[target][better] = shift
-        value = best
-    taken = np.zeros(len(options), dtype=np.int64)
-    at = int(value[: below + 1 + min(above, spare)].argmin())
-    for index in reversed(range(len(options))):
-        taken[index] = picks[index, at]
-        at -= taken[index]
-    return taken

@@ -8,28 +8,31 @@ import numpy as np
 
 from solver.allocation import Allocation, evaluate
 from solver.columnar import IntArray
-from solver.exact.core import search
+from solver.exact.core import EPS, search
 from solver.exact.duplicates import DistinctUsers
 from solver.exact.scan import Scan
 from solver.inputs import InputError
-from solver.knapsack import check_feasible, relax
+from solver.knapsack import check_feasible, relax, usable_budget
+from solver.limits import check_memory
 from solver.problem import PLACES, Problem
 
 
 def exact(problem: Problem) -> Allocation:
     """The optimal allocation, with a proven ``lower_bound``.
 
-    Time and memory are linear in users x steps. Should the dynamic programming be too large
-    (:data:`solver.exact.core.MOST_WORK`), the bound is that of the relaxation, and ``status`` may
-    be "feasible". Raises InputError if the problem is infeasible.
+    Time is linear in users x steps, and memory in users, for the few whose choice is open in users
+    x steps. Should the dynamic programming be too large (:mod:`solver.limits`), the bound is that
+    of the relaxation, and ``status`` may be "feasible". Raises InputError if the problem is
+    infeasible or needs more memory than there is.
     """
     # glibc gives freed memory back above a threshold, and clearing it again takes as long as the
     # arithmetic here; freeing one large block, never touched, raises that threshold for good
     np.empty(2_000_000)
     distinct = DistinctUsers.of(problem)
     try:
-        allocation = _solve(problem, distinct, *_bracket(distinct, problem.edge_budget))
+        allocation = _solve(problem, distinct, *_bracket(distinct, usable_budget(problem)))
         if allocation is None:  # the sample misled
+            check_memory(problem.where, len(distinct.count) * (1 + len(problem.steps("edge"))))
             allocation = _solve(problem, distinct, 0.0, np.inf)
     except InputError:
         for place in PLACES:
@@ -51,7 +54,7 @@ def _bracket(distinct: DistinctUsers, budget: int) -> tuple[float, float]:
     still = scan.few < scan.many
     share = budget * len(count) / len(distinct.count) - int(count[~still] @ scan.few[~still])
     few, many, count = scan.few[still], scan.many[still], count[still]
-    if share <= count @ few:
+    if not len(count) or share <= count @ few:
         return 0.0, np.inf
     chosen = relax(scan.cost, share, few, many, count).few
     # what these users take varies by chance from sample to sample
@@ -70,7 +73,7 @@ def _solve(problem: Problem, distinct: DistinctUsers, low: float, high: float) -
 
     None otherwise.
     """
-    scan, budget = Scan.of(distinct.problem, low, high), problem.edge_budget
+    scan, budget = Scan.of(distinct.problem, low, high), usable_budget(problem)
     check_feasible(problem, distinct.repeated(scan.fewest), distinct.repeated(scan.served))
     if distinct.count @ scan.few > budget or (low > 0 and distinct.count @ scan.many <= budget):
         return None
@@ -83,11 +86,16 @@ def _solve(problem: Problem, distinct: DistinctUsers, low: float, high: float) -
         np.concatenate(pair)
         for pair in ([np.arange(len(count))] * 2, (few, many), (count - moved, moved))
     )
+    chosen = np.delete(distinct.count * scan.chosen, open_users).sum()
+    objective = float(chosen + copies @ scan.cost[row, start])
     group, shift, gap, proven = search(
-        scan.cost, price, row, start, copies, left - int(copies @ start)
+        scan.cost, price, row, start, copies, left - int(copies @ start), 1e-15 * abs(objective)
     )
-    if (low > 0 and price - gap < low) or price + gap > high:
-        return None  # what lies outside may be part of a better choice
+    # of a user that chooses alike at both prices, what it does not choose may be part of a better
+    # choice, unless it loses more than the gap; costs compare only up to their rounding
+    room = gap + 8 * EPS * (float(np.abs(scan.chosen).max()) + price * scan.cost.shape[1])
+    if (low > 0 and price - room < low) or price + room > high:
+        return None
 
     last = np.cumsum(distinct.count)
     # of each group, in distinct.order
@@ -99,8 +107,8 @@ def _solve(problem: Problem, distinct: DistinctUsers, low: float, high: float) -
     weight[changed] += shift[np.argsort(group, kind="stable")]
     weight = distinct.in_problem_order(weight)
     steps = np.where(weight > 0, weight, distinct.repeated(scan.local_steps))
-    allocation = evaluate(problem, (weight > 0).astype(int), steps, "exact", edge_price=price)
-    return allocation.bounded(allocation.objective - proven)
+    offload = (weight > 0).astype(int)
+    return evaluate(problem, offload, steps, "exact", excess=proven, edge_price=price)
 
 
 def _runs(first: IntArray, length: IntArray) -> IntArray:

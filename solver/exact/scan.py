@@ -21,8 +21,9 @@ class Scan:
     ``few`` and ``many`` edge steps are the choices at the higher and at the lower price: a user
     with ``few`` = ``many`` has that one choice at every price between. ``fewest`` edge steps serve
     the user, ``served`` says whether any option does, and ``local_steps`` is the best local step
-    count. ``cost`` has one row for each user with ``few`` < ``many``: R~ with s edge steps in
-    column s, as in :class:`solver.knapsack.Knapsack`.
+    count. ``chosen`` is the cost at ``few`` steps. ``cost`` has one row for each
+    user with ``few`` < ``many``: R~ with s edge steps in column s, as in
+    :class:`solver.knapsack.Knapsack`.
     """
 
     few: IntArray
@@ -30,6 +31,7 @@ class Scan:
     fewest: IntArray
     served: BoolArray
     local_steps: IntArray
+    chosen: FloatArray
     cost: FloatArray
 
     @classmethod
@@ -42,9 +44,10 @@ class Scan:
             cost, local_steps = cost_table(problem, slice(at, at + size))
             fewest, served = fewest_steps(cost)
             few, many = fewest if high == np.inf else cheapest(cost, high), cheapest(cost, low)
-            return few, many, fewest, served, local_steps, cost[few < many]
+            chosen = np.where(served, cost[np.arange(len(cost)), few], 0.0)
+            return few, many, fewest, served, local_steps, chosen, cost[few < many]
 
         # threads help, as numpy works outside the interpreter's lock
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            pieces = threads.map(scan, range(0, problem.users, size))
-            return cls(*map(np.concatenate, zip(*pieces)))
+            pieces = zip(*threads.map(scan, range(0, problem.users, size)))
+            return cls(*map(np.concatenate, pieces))

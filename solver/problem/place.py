@@ -9,8 +9,9 @@ import numpy as np
 from solver.columnar import FloatArray, IntArray, column, fields
 from solver.problem.curves import ERROR_FAMILIES, UTILITY_FAMILIES, Curve, Rows
 
-#: Largest users x max_steps: a cost table of 0.4 GB.
-MAX_OPTIONS = 50_000_000
+#: Largest users x max_steps. The exact method needs no table of them all; a method that does says
+#: how much memory it lacks (:func:`solver.limits.check_memory`).
+MAX_OPTIONS = 1_000_000_000
 
 Column = FloatArray | IntArray
 

@@ -116,7 +116,7 @@ class Problem:
         """The problem of the users ``rows`` alone, under the whole ``edge_budget``, unlabelled."""
         return replace(
             self,
-            users=len(np.arange(self.users)[rows]),
+            users=_count(rows, self.users),
             weights={name: part(value, rows) for name, value in self.weights.items()},
             local=self.local.part(rows),
             edge=self.edge.part(rows),
@@ -164,8 +164,8 @@ class Problem:
         """R~_{n,r}(s) = w1 (c1 T + c2 eps + c3 E) - w2 U, the summand of eq. (8), un-shifted.
 
         Shapes as of :meth:`time`. +inf marks an option that is not allowed: outside
-        min_steps..max_steps (2), past the deadline, or above max_error. Raises InputError if the
-        cost of an allowed option is so large that the sum over users may overflow.
+        min_steps..max_steps (2), past the deadline, or above max_error (:func:`is_met`). Raises
+        InputError if an allowed option costs so much that the sum over users may overflow.
         """
         here, steps = self.place(place), self.steps(place) if steps is None else steps
         if not steps.size:
@@ -201,9 +201,9 @@ class Problem:
         if steps.min() < here.min_steps.max() or steps.max() > here.max_steps.min():
             masks += [steps >= here.min_steps[..., None], steps <= here.max_steps[..., None]]
         if self.deadline is not None:
-            masks.append(self.time(place, steps) <= self.deadline[..., None])
+            masks.append(is_met(self.time(place, steps), self.deadline[..., None]))
         if self.max_error is not None:
-            masks.append(error <= self.max_error[..., None])
+            masks.append(is_met(error, self.max_error[..., None]))
         if not masks:
             return None
         allowed = masks[0]
@@ -213,6 +213,19 @@ class Problem:
 
     def _full(self, array: FloatArray, like: np.ndarray) -> FloatArray:
         return np.broadcast_to(array, (self.users, like.shape[-1]))
+
+
+def is_met(values: FloatArray, limit: FloatArray) -> BoolArray:
+    """Whether ``values`` keep a limit, up to rounding: 3 steps of 0.1 s keep one of 0.3 s."""
+    return values <= limit * (1 + 1e-12)
+
+
+def _count(rows: Rows, users: int) -> int:
+    """How many users ``rows`` are, which may be a mask too."""
+    if isinstance(rows, slice):
+        return len(range(*rows.indices(users)))
+    index = np.asarray(rows)
+    return int(index.sum()) if index.dtype == bool else len(index)
 
 
 def _limit(data: dict[str, object], name: str, users: int, where: str) -> FloatArray | None:

@@ -1,20 +1,25 @@
 """``testbed doctor``: what this machine has, in plain words."""
 
+import os
 import shutil
 import sys
 import warnings
 
 import torch
+from diffusers import DiffusionPipeline
 from huggingface_hub import CacheNotFound, scan_cache_dir
 
 from calibration.costs.batch import fit_batching
-from testbed.config import ModelConfig
+from testbed.config import ModelConfig, SweepConfig
+from testbed.engines import threads
+from testbed.engines.threads import Threads, using
 from testbed.engines.timing import time_batches
 from testbed.environment import environment
 from testbed.meters import AnyMeter, open_meter
 from testbed.models import memory
 from testbed.models.pipelines import WEIGHTS, open_pipeline, pick_device
 
+_MODEL = "embedded:edge"
 SIZES = (1, 2, 4, 8, 16)  # of the batches that are timed
 _ROUNDS = 4
 
@@ -41,8 +46,16 @@ def print_report() -> None:
     for folder in sorted(path for path in WEIGHTS.glob("*") if path.is_dir()):
         size = sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
         _print("weights", f"embedded:{folder.name}, {size / 1e6:.1f} MB")
-    _tell(f"timing batches of up to {max(SIZES)} on embedded:edge, a few seconds")
-    _print("batching", f"embedded:edge: {about_batches(device)}")
+    pipeline, _ = open_pipeline(ModelConfig(_MODEL), device)
+    chosen = Threads.current()
+    if device.type == "cpu":
+        if not threads.asked_for():
+            _tell(f"timing steps of {_MODEL} on one thread and on all")
+            chosen = threads.choose(pipeline, SweepConfig().converged_batch, {})
+        _print("threads", about_threads(chosen))
+    _tell(f"timing batches of up to {max(SIZES)} on {_MODEL}, a few seconds")
+    with using(chosen.batched):
+        _print("batching", f"{_MODEL}: {about_batches(pipeline)}")
     _print(
         "emulated",
         "a user's device class scales time measured here by a published ratio "
@@ -71,9 +84,19 @@ def cached_models() -> list[tuple[str, int]]:
     )
 
 
-def about_batches(device: torch.device, model: str = "embedded:edge") -> str:
-    """Whether batching helps on this machine, for ``model``; takes a few seconds."""
-    pipeline, _ = open_pipeline(ModelConfig(model), device)
+def about_threads(chosen: Threads) -> str:
+    """How many threads compute on this CPU, and why."""
+    waiting = os.environ.get("GOMP_SPINCOUNT")
+    why = "the environment asks for them" if threads.asked_for() else "the quicker ones now"
+    spin = f"; waiting ones spin {waiting} times" if waiting else ""
+    return (
+        f"{_MODEL}: {chosen.single} for an image alone, {chosen.batched} for batches, of "
+        f"{torch.get_num_threads()}: {why}{spin}"
+    )
+
+
+def about_batches(pipeline: DiffusionPipeline) -> str:
+    """Whether batching helps on this machine; takes a few seconds."""
     timings = time_batches(pipeline, ["a big red ball in the middle"], 3.0, SIZES, _ROUNDS)
     return fit_batching(timings.tick, timings.text, timings.decode, timings.memory).verdict
 
@@ -85,7 +108,7 @@ def about_meter(meter: AnyMeter) -> list[str]:
             "in records null; in results modelled (stated watts x time), and labelled so, from "
             "the scenario's watts"
         ]
-    watts = meter.idle(seconds=max(0.5, 4 * meter.period), pause=0.0)
+    watts = meter.idle(seconds=max(0.5, 4 * (meter.period or 0.0)), pause=0.0)
     clock = "no clock frequency can be read: the law power = k f^3 is not tested"
     if meter.clock_hz:
         clock = f"the clock frequency is read, {meter.clock_hz / 1e9:.2f} GHz now"

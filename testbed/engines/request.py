@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.records.record import Measured
 from testbed.engines.stock import to_uint8
 
 
@@ -59,6 +60,26 @@ class Finished:
     def end_to_end_time(self) -> float:
         """Seconds from arrival until finished."""
         return self.finished - self.arrival
+
+    def measured(self) -> Measured:
+        """What was measured of the request, as a record holds it.
+
+        Its seconds of text, steps and decoding are those of calls that it shared; ``time`` is all
+        of its service. No meter can tell its energy from that of the others.
+        """
+        return Measured(
+            text_time=self.text_time,
+            step_times=tuple(self.tick_times),
+            decode_time=self.decode_time,
+            time=self.service_time,
+            energy_j=None,
+            batch=self.batch,
+            engine="batched",
+            arrival=self.arrival,
+            queue_time=self.queue_time,
+            service_time=self.service_time,
+            end_to_end_time=self.end_to_end_time,
+        )
 
 
 @dataclass

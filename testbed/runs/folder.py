@@ -3,7 +3,7 @@
 ::
 
     config.json  profiles.json  scenario.json  problem.json  allocation.json  baselines.json
-    serving.json  validation.json  report.html  report/
+    serving.json  validation.json  report.html  report/  threads-PLACE.json
     calibration/  records.jsonl  images/  batches.json  features.npz
     execution/    records.jsonl  images/  tasks.json
 

@@ -69,6 +69,11 @@ def _holds_a_line(path: Path) -> bool:
 
 def _compare(path: Path, before: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Raise :class:`InputError` unless both configurations measure the same."""
+    if isinstance(sweep := before.get("sweep"), dict) and "timed" not in sweep:
+        raise InputError(
+            f"{path}: sweep.timed is missing: an earlier version made this run folder and timed "
+            "every image, so nothing can be added to it; choose another --out"
+        )
     found = plain(from_dict(before, str(path)).to_dict())
     for key in sorted((set(wanted) | set(found)) - {"execute", "scenario"}):
         if _fixed(key, wanted) != _fixed(key, found):

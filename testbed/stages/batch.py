@@ -17,6 +17,7 @@ from calibration.serving.serving import ImageDifferences, Serving, ServingReques
 from calibration.serving.simulator import poisson
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.request import Request
+from testbed.engines.threads import using
 from testbed.engines.timing import time_batches
 from testbed.processes import processes
 from testbed.runs.folder import RunFolder
@@ -41,7 +42,8 @@ def batch(rig: Rig, folder: RunFolder) -> Serving | None:
         return None
     cost, drift = edge.batch, drift_expected(edge.speed_sd, parts=1)
     asked = ServingRequest(tuple(task.id for task in tasks), settings.order, settings.arrival_rate)
-    with processes().main_process_first():
+    rig.choose_threads(folder)
+    with processes().main_process_first(), using(rig.threads["edge"].batched):
         return folder.once(
             "serving.json",
             Serving,

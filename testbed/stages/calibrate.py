@@ -13,11 +13,12 @@ from calibration.profiles.profile import Distances, Profiles
 from calibration.records.record import Record
 from calibration.records.task import POINTS
 from calibration.schema import Schema
+from calibration.sweep.costs import measured_costs
 from calibration.sweep.outcome import SweepOutcome
 from testbed.data.captioned import LazyImages
 from testbed.engines.networks import unsupported_reason
+from testbed.engines.threads import using
 from testbed.engines.timing import BatchTimings, time_batches
-from testbed.environment import environment
 from testbed.metrics.definitions import metrics
 from testbed.metrics.distances import ReferenceDistances
 from testbed.metrics.extractor import Extractor, Features
@@ -51,6 +52,7 @@ def calibrate(rig: Rig, folder: RunFolder) -> None:
     ``calibration/features.npz``.
     """
     config, store = rig.config, folder.store("calibration")
+    rig.choose_threads(folder)
     # first: what is wrong with the reference should not show after hours of generation
     given = given_reference(config.quality, rig.prompts, rig.quality)
     sweeps = _measure(rig, store, given)
@@ -78,7 +80,7 @@ def calibrate(rig: Rig, folder: RunFolder) -> None:
     definitions = metrics(config, rig.prompts, rig.quality, references, rig.specs.get("edge"))
     batch, note = _edge_batches(rig, folder) if "edge" in rig.specs else (None, None)
     profiles = build(
-        records, scales, distances, definitions, environment(rig.device), batch, note, sweeps
+        records, scales, distances, definitions, rig.environment(), batch, note, sweeps
     )
     joined = _with_other_places(profiles, folder)
     on_first_process(lambda: folder.save_features(features))
@@ -110,7 +112,7 @@ def _measure(
         records = rig.executor.run(sweep.tasks(), store, "calibrate")
         references = given or _converged(rig, records, store)
         scales = error_and_utility_scales(records, specs, references, store.image, rig.quality.clip)
-        if not sweep.grow(records, scales):
+        if not sweep.grow(records, scales, measured_costs(records)):
             return sweep.outcome()
         print(sweep.forecast(), flush=True)
 
@@ -145,7 +147,9 @@ def _edge_batches(rig: Rig, folder: RunFolder) -> tuple[BatchCost | None, str | 
         prompts = rig.prompts.calibration(rig.prompts.classes[0], config.sweep.prompts_per_class)
         sizes = config.sweep.batches
         print(f"batches: up to {max(sizes)} at a time on the edge's model", flush=True)
-        return TimedBatches(asked, time_batches(pipeline, prompts, config.edge.guidance, sizes))
+        with using(rig.threads["edge"].batched):
+            timings = time_batches(pipeline, prompts, config.edge.guidance, sizes)
+        return TimedBatches(asked, timings)
 
     with processes().main_process_first():
         kept = folder.once("calibration/batches.json", TimedBatches, asked, time)

@@ -13,4 +13,5 @@ def execute(rig: Rig, folder: RunFolder) -> None:
     allocation, classes = folder.need(Allocation), prompt_classes(folder.need(Problem))
     tasks = user_tasks(rig.config, rig.prompts, rig.specs, allocation, classes)
     on_first_process(lambda: folder.save_tasks(tasks))
+    rig.choose_threads(folder)
     rig.executor.run(tasks, folder.store("execution"), "execute")

@@ -123,32 +123,11 @@ def _write_beside(
     with ThreadPoolExecutor(1) as writer:
         writes: deque[Future[None]] = deque()
         for done in finished:
-            writes.append(writer.submit(add, done.index, done.image, _shared(done)))
+            writes.append(writer.submit(add, done.index, done.image, done.measured()))
             while writes and writes[0].done():
                 writes.popleft().result()
         for write in writes:
             write.result()
-
-
-def _shared(done: Finished) -> Measured:
-    """What was measured of a request that was served among others.
-
-    Its seconds of text, steps and decoding are those of calls that it shared with ``batch``
-    requests on average; ``time`` is all of its service. No meter can tell its energy from theirs.
-    """
-    return Measured(
-        text_time=done.text_time,
-        step_times=tuple(done.tick_times),
-        decode_time=done.decode_time,
-        time=done.service_time,
-        energy_j=None,
-        batch=done.batch,
-        engine="batched",
-        arrival=done.arrival,
-        queue_time=done.queue_time,
-        service_time=done.service_time,
-        end_to_end_time=done.end_to_end_time,
-    )
 
 
 def _one_by_one(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
@@ -10,6 +11,9 @@ from calibration.records.task import ModelSpec
 from solver.problem import PLACES
 from testbed.config import Config, ModelConfig
 from testbed.data.prompts import open_prompts
+from testbed.engines import threads
+from testbed.engines.threads import Threads
+from testbed.environment import environment
 from testbed.metrics.quality import QualityModels
 from testbed.models.pipelines import open_pipeline, pick_device
 from testbed.processes import processes
@@ -31,10 +35,48 @@ class Rig:
         for place in places:
             model = config.local if place == "local" else config.edge
             self.pipelines[place], self.specs[place] = open_model(model, self.device)
+        self.threads = {place: Threads.current() for place in places}
         self.quality = QualityModels.open(config.quality, self.device)
         self.executor = Executor(
-            self.pipelines, self.quality.clip, self.device, config.sweep.converged_batch
+            self.pipelines,
+            self.quality.clip,
+            self.device,
+            config.sweep.converged_batch,
+            threads=self.threads,
         )
+
+    def choose_threads(self, folder: RunFolder) -> None:
+        """Take the numbers of threads that the folder's images are made with.
+
+        They are chosen once, by what is quicker; a number that the environment asks for is obeyed.
+        """
+        if self.device.type != "cpu" or threads.asked_for():
+            return
+        for place in self.pipelines:
+            with processes().main_process_first():
+                self.threads[place] = self._threads_of(place, folder)
+
+    def _threads_of(self, place: str, folder: RunFolder) -> Threads:
+        batch = self.config.sweep.converged_batch
+        asked = {
+            "model": self.specs[place].to_dict(),
+            "batch": batch,
+            "threads": torch.get_num_threads(),
+        }
+        return folder.once(
+            f"threads-{place}.json",
+            Threads,
+            asked,
+            lambda: threads.choose(self.pipelines[place], batch, asked),
+        )
+
+    def environment(self) -> dict[str, Any]:
+        """The machine, and the threads of images that are made alone and of batches."""
+        told: dict[str, Any] = dict(environment(self.device))
+        if self.device.type == "cpu":
+            told["threads"] = _told({p: t.single for p, t in self.threads.items()})
+            told["batch_threads"] = _told({p: t.batched for p, t in self.threads.items()})
+        return told
 
 
 def open_device(config: Config) -> torch.device:
@@ -61,3 +103,10 @@ def open_model(config: ModelConfig, device: torch.device) -> tuple[DiffusionPipe
         revision=revision,
         negative_prompt=config.negative_prompt,
     )
+
+
+def _told(numbers: dict[str, int]) -> int | str:
+    """A number of each place in one cell: once if they are alike."""
+    if len(set(numbers.values())) == 1:
+        return next(iter(numbers.values()))
+    return ", ".join(f"{number} ({place})" for place, number in numbers.items())

@@ -91,7 +91,13 @@ def sweep_tasks(config: Config, prompts: Prompts, specs: Mapping[str, ModelSpec]
     sweep = config.sweep
     chosen = {name: prompts.calibration(name, sweep.prompts_per_class) for name in prompts.classes}
     return grid.sweep(
-        specs, chosen, list(sweep.seeds), list(sweep.steps), sweep.converged_steps, sweep.noise
+        specs,
+        chosen,
+        list(sweep.seeds),
+        list(sweep.steps),
+        sweep.converged_steps,
+        sweep.noise,
+        sweep.timed,
     )
 
 
@@ -114,6 +120,7 @@ def adaptive_sweep(
         sweep.prompts_per_class,
         sweep.half_width,
         sweep.noise,
+        sweep.timed,
     )
 
 

@@ -2,6 +2,8 @@
 again.
 """
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,14 +11,15 @@ from hypothesis import strategies as st
 from calibration.records.record import as_of
 from calibration.sweep.adaptive import AdaptiveSweep, spread_out
 from calibration.sweep.cells import UNSEEN
+from calibration.sweep.costs import EvaluationCosts, measured_costs
 from calibration.sweep.outcome import SweepRound
 from solver.inputs import InputError
-from tests.calibration.world import CLASSES, GRID, MODELS, World, scales
+from tests.calibration.world import CLASSES, GRID, MODELS, World, record, scales
 
 
-def begin(width=0.1, supply=400, pilot=6, seeds=(0,)):
+def begin(width=0.1, supply=400, pilot=6, seeds=(0,), timed=None):
     prompts = {name: [f"{name} {index}" for index in range(supply)] for name in CLASSES}
-    return AdaptiveSweep(MODELS, prompts, list(seeds), GRID, 96, pilot, width)
+    return AdaptiveSweep(MODELS, prompts, list(seeds), GRID, 96, pilot, width, timed=timed)
 
 
 def measure(sweep, world, store):
@@ -146,6 +149,51 @@ def test_the_pilot_spreads_over_the_grid(steps):
         and chosen == sorted(set(chosen))
     )
     assert {min(steps), max(steps)} <= set(chosen)
+
+
+def test_only_the_first_prompts_of_a_pilot_are_timed_and_the_time_still_reaches_its_width():
+    sweep = begin(timed=2)
+    assert Counter(task.purpose for task in sweep.tasks()) == {
+        "sweep": 2 * 2 * len(CLASSES) * len(GRID),
+        "untimed": 4 * 2 * len(CLASSES) * len(GRID),
+        "converged": 6 * 2 * len(CLASSES),
+    }
+    measure(sweep, World(seed=3), {})
+    assert all(row.reached for row in widths(sweep))
+
+
+def test_costs_that_are_all_alike_decide_what_no_costs_decide(finished):
+    alike = dict.fromkeys(MODELS, EvaluationCosts(0.02, 0.02))
+    sweep, store = begin(), {record.id: record for record in finished[1]}
+    while sweep.grow(answer(sweep.tasks(), None, store), scales(), alike):
+        pass
+    assert sweep.outcome() == finished[0].outcome()
+
+
+def test_cheap_converged_images_buy_more_prompts_at_fewer_step_counts():
+    """Converged images in batches once counted as much as four times what they take."""
+    spent = {}
+    for cost in (0.1, 10.0):
+        sweep, store, world = begin(width=0.07), {}, World(seed=3)
+        costs = dict.fromkeys(MODELS, EvaluationCosts(1.0, cost))
+        while sweep.grow(answer(sweep.tasks(), world, store), scales(), costs):
+            pass
+        assert all(row.reached for row in widths(sweep))
+        spent[cost] = Counter()
+        for task in sweep.tasks():
+            spent[cost][task.purpose == "converged"] += task.steps
+    assert spent[0.1][False] < spent[10.0][False] and spent[0.1][True] >= spent[10.0][True]
+
+
+def test_costs_are_seconds_of_an_evaluation_in_whatever_batch():
+    records = [
+        record(purpose=purpose, seed=seed, steps=2, step_times=(each, each), batch=batch)
+        for seed in range(3)
+        for purpose, each, batch in (("sweep", 9.0, 1), ("untimed", 0.6, 6.0), ("converged", 2, 8))
+    ]
+    assert measured_costs(records) == {"edge": EvaluationCosts(pytest.approx(0.1), 0.25)}
+    assert measured_costs(records)["edge"].of_converged == pytest.approx(2.5)
+    assert measured_costs([r for r in records if r.task.purpose != "untimed"]) == {}
 
 
 def test_a_pilot_too_small_to_vary_is_refused():

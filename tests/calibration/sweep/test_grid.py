@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from calibration.sweep.grid import SEEDS, sweep
+from calibration.sweep.grid import SEEDS, noise_seed, sweep
 from solver.inputs import InputError
 from tests.calibration.world import MODELS
 
@@ -65,6 +65,21 @@ def test_every_second_grid_runs_backwards():
         if task.place == "edge"
     ]
     assert [task.steps for task in tasks[:8]] == [50, 1, 4, 16, 50, 16, 4, 1]
+
+
+def test_the_first_prompts_are_timed_and_a_sweep_that_grows_keeps_every_task():
+    """With more prompts or seeds an image must not change its purpose: it would be made twice."""
+    wider = {"object": [*PROMPTS["object"], "e"], "scene": ["d", "f"]}
+    small, more = (
+        sweep(MODELS, prompts, seeds, [1, 4, 16], 50, timed=2)
+        for prompts, seeds in ((PROMPTS, [5]), (wider, [5, 6]))
+    )
+    timed = {(task.prompt_class, task.prompt) for task in small if task.purpose == "sweep"}
+    assert timed == {("object", "a"), ("object", "b"), ("scene", "d")}
+    assert {task.id for task in small} < {task.id for task in more}
+    first = {noise_seed(text, 5) for text in ("a", "b", "d", "f")}
+    assert {task.seed for task in more if task.purpose == "sweep"} == first
+    assert Counter(task.purpose for task in small) == {"converged": 8, "sweep": 18, "untimed": 6}
 
 
 @pytest.mark.parametrize(

@@ -38,11 +38,10 @@ def test_exact_is_the_least_of_all_choices(drawn):
         return
     allocation = solve(problem)
     assert allocation.objective == pytest.approx(min(within), rel=1e-12, abs=1e-13 * scale)
-    assert (allocation.status, allocation.lower_bound, allocation.gap) == (
-        "optimal",
-        allocation.objective,
-        0.0,
-    )
+    assert (allocation.status, allocation.gap) == ("optimal", 0.0)
+    # below the objective by the rounding of the sum
+    assert allocation.lower_bound <= allocation.objective
+    assert allocation.lower_bound == pytest.approx(allocation.objective, rel=1e-12)
     assert (
         allocation.edge_steps_used
         == sum(s for a, s in zip(allocation.offload, allocation.steps) if a)

@@ -1,11 +1,13 @@
 """Many users: all different, or of a few kinds."""
 
+import time
+
 import numpy as np
 import pytest
 
 import solver.exact.exact as exact
 from benchmarks.oracles import plain_dp
-from solver import InputError, Problem, certify, solve
+from solver import InputError, Problem, certify, limits, solve
 from solver.exact.duplicates import DistinctUsers
 from tests.solver.problems import crowd, edited, example, tabled
 
@@ -117,3 +119,38 @@ def test_kinds_are_the_different_users():
             2,
             3,
         ]
+
+
+def test_a_part_of_many_users_counts_no_rows():
+    """Each chunk counted all users: solving 10^7 of them took quadratic time."""
+    problem = Problem.from_dict(example(users=5_000_000, local__max_steps=5, edge__max_steps=5))
+    start = time.perf_counter()
+    sizes = {problem.part(slice(at, at + 7)).users for at in range(0, 3500, 7)}
+    assert sizes == {7} and time.perf_counter() - start < 1.0
+    assert problem.part(slice(4_999_999, None)).users == 1
+    small = Problem.from_dict(example(users=5))
+    assert [small.part(rows).users for rows in ([1, 3], np.array([2]), np.arange(5) > 1)] == [
+        2,
+        1,
+        3,
+    ]
+
+
+def test_an_edge_that_helps_nobody(recwarn):
+    """The sample of users whose choice is open is empty: no warning, and no second pass."""
+    data = crowd(70_000, edge__overhead=1e3)
+    allocation = solve(Problem.from_dict(data))
+    assert (sum(allocation.offload), allocation.edge_price) == (0, 0.0)
+    assert allocation.status == "optimal" and not recwarn.list
+
+
+def test_many_users_are_a_matter_of_memory(monkeypatch):
+    """10^7 users were refused by a limit on users x steps, not by need."""
+    assert Problem.from_dict(example(users=10**7)).users == 10**7
+    problem = Problem.from_dict(example(users=1_500_000, edge_budget=10**7))
+    allocation = solve(problem)
+    assert allocation.status == "optimal" and allocation.edge_steps_used == 10**7
+    monkeypatch.setattr(limits, "available_bytes", lambda: 10**9)
+    line = "^problem: users x max_steps: found a table of 1.7 GB; allowed: at most 1 GB, the memory"
+    with pytest.raises(InputError, match=line):
+        solve(problem, "uniform")

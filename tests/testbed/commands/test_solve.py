@@ -146,7 +146,8 @@ def test_solve_pareto(problem_file, tmp_path, capsys):
     [
         (
             [],
-            "-o: is missing; allowed: a file for the allocation, or one of --compare, --sweep, --pareto",
+            "-o: is missing; allowed: a file for the allocation, "
+            "or one of --compare, --sweep, --pareto",
         ),
         (
             ["--sweep", "edge_budget=1:2:1", "-o", "a.json"],

@@ -108,7 +108,7 @@ def table(rows, header="id\timage_id\tcaption\theight\twidth\tfile_name\tcoco_ur
     "name", ["captions/captions.tsv", "captions/captions_source.tsv", "captions_source.tsv"]
 )
 def test_mlperfs_table_of_captions(tmp_path, name):
-    """As its own tools write it: one caption for each image, the images elsewhere, quotes doubled."""
+    """As its own tools write it: one caption an image, the images elsewhere, quotes doubled."""
     folder(tmp_path, below="validation/data")
     (tmp_path / "annotations" / "captions_val2017.json").unlink()
     (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -134,6 +134,20 @@ def test_a_run_folder_of_before_prompts_had_noises_of_their_own_is_not_mixed_wit
     assert RunFolder.open(again, folder.path).config() == again
 
 
+def test_a_run_folder_of_before_sweeps_were_timed_in_part_is_refused_and_can_still_be_read(
+    tmp_path, settings
+):
+    folder = RunFolder.open(settings, tmp_path / "run")
+    filled(folder.path / "calibration", count=1)
+    before = json.loads((folder.path / "config.json").read_text())
+    del before["sweep"]["timed"]
+    (folder.path / "config.json").write_text(json.dumps(before))
+    with pytest.raises(InputError, match="sweep.timed is missing: .*choose another --out"):
+        RunFolder.open(settings, folder.path)
+    assert json.loads((folder.path / "config.json").read_text()) == before
+    assert RunFolder.read(folder.path).config().sweep.steps == settings.sweep.steps
+
+
 def test_what_is_missing_is_named_with_the_verb_that_makes_it(tmp_path, settings):
     folder = RunFolder.open(settings, tmp_path / "run")
     assert folder.profiles() is None and folder.records("calibration") == []

@@ -31,7 +31,7 @@ def cost(pipeline):
 
 
 @pytest.mark.parametrize("order, rate", [("first_come", None), ("shortest", 20.0)])
-def test_users_are_served_with_the_images_of_the_stock_pipeline_and_times_that_follow_from_the_batches(
+def test_users_get_the_stock_pipelines_images_and_times_that_follow_from_the_batches(
     pipeline, cost, tmp_path, order, rate
 ):
     tasks = [

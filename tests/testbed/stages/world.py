@@ -37,6 +37,11 @@ def records(path):
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def first_attempts(lines):
+    """Lines of records without those of further attempts to time an image."""
+    return [record for record in lines if "attempts" not in record["measured"]]
+
+
 def pixels(path):
     """An image, as integers that can be subtracted."""
     return np.asarray(Image.open(path), int)

@@ -1,0 +1,32 @@
+"""What the solver may take: bytes of memory, and additions, which take 2 to 10 ns each."""
+
+import os
+
+from solver.inputs import InputError
+
+#: Additions of the exact method's dynamic programs, all together: about ten seconds.
+SEARCH_ADDITIONS = 1_000_000_000
+#: Bytes of the choices that one of them remembers.
+SEARCH_BYTES = 500_000_000
+#: Additions of the certificate's dynamic program: a few seconds.
+PROOF_ADDITIONS = 1_000_000_000
+
+
+def available_bytes() -> int:
+    """Memory that is free, or that the system can free; physical memory where it does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            sizes = dict(line.split(":", 1) for line in file)
+        return 1024 * int(sizes["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError, IndexError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def check_memory(where: str, numbers: int) -> None:
+    """Raise InputError if a table of so many 8-byte numbers, and a copy, exceeds the memory."""
+    need, limit = 16 * numbers, available_bytes()
+    if need > limit:
+        raise InputError(
+            f"{where}: users x max_steps: found a table of {need / 1e9:.3g} GB; "
+            f"allowed: at most {limit / 1e9:.3g} GB, the memory that is available"
+        )

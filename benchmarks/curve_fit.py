@@ -20,11 +20,14 @@ from benchmarks import nist
 from calibration.fitting.curve_fit import CurvePoint
 from calibration.fitting.families import FAMILIES
 from calibration.fitting.fit import fit_curve, fit_report
+from calibration.fitting.prediction import predict
 from calibration.statistics import Array
 from solver.inputs import write_json
 
 DATA = Path(__file__).parent / "data"
 PUBLISHED = ("fid_vs_steps.json", "fid_vs_steps_more.json")
+LONG = ("published_learn.json", "published_judge.json")
+LEAST_POINTS = 4  # from which later points are predicted
 
 
 class Split(NamedTuple):
@@ -95,6 +98,29 @@ def published(file: str) -> tuple[dict[str, dict[str, list[float]]], dict[str, f
     return errors, inside
 
 
+def leave_out(file: str) -> dict[str, list[tuple[float, bool]]]:
+    """Points of the curves in ``file`` predicted from others: {which: [(percent off, is inside its
+    95 % interval)]}.
+
+    ``inner``: each point but the ends, from all others; ``up to twice as far`` and ``farther``: all
+    later points, from the first :data:`LEAST_POINTS` and more.
+    """
+    rows = defaultdict(list)
+    for curve in json.loads((DATA / file).read_text())["curves"].values():
+        points = list(zip(curve["steps"], curve["values"], strict=True))
+        splits = [(points[:i] + points[i + 1 :], [points[i]]) for i in range(1, len(points) - 1)]
+        splits += [(points[:m], points[m:]) for m in range(LEAST_POINTS, len(points))]
+        for known, left_out in splits:
+            steps, values = zip(*known, strict=True)
+            rows_of_split = predict(fit_curve(steps, values), [s for s, _ in left_out])
+            for row, (s, value) in zip(rows_of_split, left_out, strict=True):
+                far = "up to twice as far" if s <= 2 * steps[-1] else "farther"
+                which = far if row.extrapolated else "inner"
+                off = 100 * abs(row.value / value - 1)
+                rows[which].append((off, row.low <= value <= row.high))
+    return dict(rows)
+
+
 def coverage(name: str, sweeps: int, seed: int = 0) -> dict[str, float]:
     """How often the 95 % intervals hold the truth over so many synthetic sweeps of one family:
     {parameter or prediction: share}.
@@ -145,6 +171,7 @@ def main() -> None:
         "cores": os.cpu_count(),
         "sweeps": args.sweeps,
         "published": _published(),
+        "left_out": _left_out(),
         "fit_seconds": _fit_seconds(),
         "coverage": _coverage(args.sweeps),
         "nist": _nist(),
@@ -174,6 +201,31 @@ def _published() -> dict[str, dict[str, float]]:
             print(
                 f"  {file:24} fit {split.known} -> {split.predicted}: {median:.2f} % "
                 f"(<= {split.goal} %) [{mean:.2f} %], {inside[name]:.0%}"
+            )
+    return rows
+
+
+def _left_out() -> dict[str, dict[str, float]]:
+    print(
+        "Points left out of published curves: median, 90th percentile and worst error in percent, "
+        "and the share inside the 95 % intervals"
+    )
+    rows = {}
+    for file in LONG:
+        for which, predicted in leave_out(file).items():
+            off, inside = np.array(predicted, float).T
+            summary = {
+                "median_percent": float(np.median(off)),
+                "p90_percent": float(np.quantile(off, 0.9)),
+                "worst_percent": float(off.max()),
+                "inside": float(inside.mean()),
+                "predictions": len(off),
+            }
+            rows[f"{file}: {which}"] = summary
+            print(
+                f"  {file:22}{which:20}{len(off):4} predictions: {summary['median_percent']:.1f} "
+                f"{summary['p90_percent']:.1f} {summary['worst_percent']:.0f}, "
+                f"{summary['inside']:.0%}"
             )
     return rows
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "gpu_box"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "gpu_box"
 STAND_IN = """#!/bin/sh
 echo "testbed $*"
 case "$*" in

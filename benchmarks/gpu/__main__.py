@@ -44,7 +44,7 @@ def main() -> int:
     # diffusers asks for a GPU when it is imported: through NVML, which a forked process survives
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     start = time.monotonic()
-    with tempfile.TemporaryDirectory() as caches:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as caches:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", f"{caches}/inductor")
         os.environ.setdefault("TRITON_CACHE_DIR", f"{caches}/triton")
         return _run(args, start)

@@ -246,9 +246,7 @@ def _use_scheduler(pipeline: DiffusionPipeline, name: str) -> None:
 
 
 def _use_resolution(pipeline: DiffusionPipeline, pixels: int, model: str) -> None:
-    """Make images of ``pixels`` a side by default, so that neither calls nor the step engine have
-    to be told.
-    """
+    """Make images of ``pixels`` a side by default, so that no call has to be told."""
     if pixels == resolution(pipeline):
         return
     if not hasattr(pipeline, "unet") and not hasattr(pipeline, "default_sample_size"):

@@ -73,6 +73,9 @@ def small_run(tmp_path_factory):
 def pytest_collection_modifyitems(items):
     import torch
 
+    # files are dealt to the processes in this order: the long ones of whole runs come first
+    items.sort(key=lambda item: not {"stages", "scripts"} & set(item.path.parts))
+
     if not torch.cuda.is_available():
         for item in items:
             if "gpu" in item.keywords:

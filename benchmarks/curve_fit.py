@@ -1,7 +1,8 @@
 """Fitted curves against published curves, known truths and NIST's certified values.
 
-Run from the repository's root: ``python -m benchmarks.curve_fit [--sweeps 2000] [--out
-benchmarks/results/fit.json]``, about four minutes. The last line is JSON.
+    python -m benchmarks.curve_fit --sweeps 2000 -o benchmarks/results/fit.json
+
+It takes about four minutes. The last line is JSON.
 """
 
 import argparse
@@ -136,7 +137,7 @@ def main() -> None:
         default=2000,
         help="synthetic sweeps per family (default: %(default)s)",
     )
-    options.add_argument("--out", type=Path)
+    options.add_argument("-o", "--out", type=Path)
     args = options.parse_args()
     started = time.perf_counter()
     result = {

@@ -1,13 +1,13 @@
-#!/usr/bin/env python3
 """Throughput of continuous batching, paired with its ceiling and the stock pipeline: same requests,
-seeds, precision, threads, in turns.
+seeds, precision and threads, in turns.
 
-    benchmarks/engine.py --requests 64 --repeats 3 -o benchmarks/results/engine.json
+    python -m benchmarks.engine --requests 64 --repeats 3 -o benchmarks/results/engine.json
 
-networks: the network calls that the engine makes, at the same batch sizes, with nothing around them
-(the ceiling; denoiser: those of the denoiser alone). batched: the engine. stock: the pipeline's own
-call, one request after another. grouped: the same with all requests of equal steps in calls of up
-to --batch. The last line is JSON; times are medians over the repeats, in seconds.
+``networks``: the network calls that the engine makes, at the same batch sizes, with nothing around
+them (the ceiling); ``denoiser``: those of the denoiser alone. ``batched``: the engine. ``stock``:
+the pipeline's own call, one request after another. ``grouped``: the same with all requests of equal
+steps in calls of up to ``--batch``. The last line is JSON; times are medians over the repeats, in
+seconds.
 """
 
 import argparse
@@ -251,7 +251,7 @@ def main() -> None:
     pipeline = open_model(args.model, args.dtype, device)
     if reason := unsupported_reason(pipeline):
         raise InputError(f"model: {args.model}: {reason}")
-    requests = make_requests(args.requests, *args.steps, args.guidance)
+    requests = make_requests(args.requests, args.steps[0], args.steps[1], args.guidance)
     engine = BatchedEngine(pipeline, args.batch)
 
     def say(way: str, seconds: float) -> None:

@@ -185,7 +185,6 @@ def hard_instance(
         small = np.sort(rng.integers(1, most // options + 1, shape), axis=1).cumsum(axis=1)
         large = small + 10 * np.arange(1, options + 1)
         steps, profit = (small, large) if kind == "strongly correlated" else (large, small)
-        steps, profit = (np.minimum(values, 10 * most) for values in (steps, profit))
     elif kind == "subset sum":
         profit = steps.copy()
     elif kind == "zig-zag":
@@ -213,7 +212,7 @@ def hard_table(steps: NDArray[np.int64], profit: NDArray[np.int64]) -> FloatArra
 
 
 def table_problem(cost: FloatArray, budget: int) -> Problem:
-    """The Problem whose costs are ``cost``, shape (users, 1 + steps), all >= 0; inf: not allowed."""
+    """The Problem of ``cost``, shape (users, 1 + steps), all >= 0; inf: not allowed."""
     largest = cost[np.isfinite(cost)].max()
     data = example(users=len(cost), edge_budget=budget, max_error=largest)
     data["weights"] = {"cost": 1.0, "utility": 0.0, "time": 0.0, "error": 1.0, "energy": 0.0}

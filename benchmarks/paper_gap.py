@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """What the paper's method costs: its gap to the optimum, where that comes from, the time of P2.
 
-    benchmarks/paper_gap.py --out benchmarks/results/paper_gap.json
+    python -m benchmarks.paper_gap -o benchmarks/results/paper_gap.json
 
 ``--plot docs/paper_convergence.svg`` draws the convergence as well. The last line printed is the
 result as JSON. Gaps are (objective - optimum) / |optimum|, in percent.
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import convergence, oracles
 from solver import Problem, solve
 from solver.inputs import write_json
 from solver.paper import paper_instance
@@ -24,12 +24,6 @@ from solver.paper.algorithms import algorithm_1, algorithm_3
 from solver.paper.p2 import algorithm_2
 from solver.paper.relaxation import Relaxation
 from solver.problem import PLACES
-
-try:
-    from benchmarks import convergence, oracles
-except ModuleNotFoundError:  # run as a script: this folder is the path
-    import convergence
-    import oracles
 
 SEEDS = 3
 #: line -> (method, its settings, one run for each)
@@ -226,7 +220,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, help="JSON result")
+    parser.add_argument("-o", "--out", type=Path, help="JSON result")
     parser.add_argument("--plot", type=Path, help="SVG of convergence")
     args = parser.parse_args()
     begin = time.perf_counter()

@@ -1,188 +1,226 @@
 """Do predictions hold? Calibrates the embedded models, then predicts and measures prompts, seeds
-and step counts not calibrated on.
+and step counts that were not calibrated on.
 
-The calibration is adaptive: as many prompts of each class as its intervals need; as many are held
-out. Where time is measured, both kinds of images are generated in turns, so that a drift of the
-machine falls on both alike. Run: ``python benchmarks/predictions.py [--run FOLDER] [--out
-benchmarks/results/predictions.json]``, an hour on two cores; started again on the same folder it
-goes on. The last line is JSON.
+    python -m benchmarks.predictions --run FOLDER -o benchmarks/results/predictions.json
+
+The calibration is adaptive: it takes as many prompts of each class as its intervals need, and as
+many are held out. Where time is measured, both kinds of images are generated in turns, so that a
+drift of the machine falls on both alike. It takes an hour on two cores; started again on the same
+folder it goes on. The last line is JSON.
 """
 
 import argparse
 import json
 import tempfile
 from collections import defaultdict
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from calibration.fitting.prediction import curve, degrees, t_quantile
-from calibration.profiles import build as profile
-from calibration.records.prompt_means import sample
-from calibration.sweep import grid as plan
+from calibration.fitting.prediction import degrees_of_freedom, evaluate
+from calibration.profiles.profile import ClassProfile, Profiles
+from calibration.records.prompt_means import prompt_means
+from calibration.records.record import Record
+from calibration.records.scale import Scale
+from calibration.records.task import Task
+from calibration.schema import Schema, frozen
+from calibration.statistics import t_quantile
+from calibration.sweep import grid
 from solver.inputs import write_json
 from testbed import config
-from testbed.environment import environment
-from testbed.runs.store import RecordStore
-from testbed.stages import run as chain
+from testbed.data.prompts import ScenePrompts
+from testbed.runs.folder import RunFolder
+from testbed.stages.calibrate import calibrate
+from testbed.stages.rig import Rig, open_folder
+from testbed.stages.tasks import adaptive_sweep, execution_seed, sweep_records
 
 HELD_OUT_STEPS = (5, 10, 20)
-PILOT = 16
+#: The median relative error that each quantity's predictions should not exceed.
 GOALS = {"time": 0.03, "error": 0.05, "utility": 0.05}
+SECONDS = Scale("time", 0.0, 1.0)
 
 
-def in_turns(first, second):
-    """The items of both lists, each in its order, evenly mixed."""
+@dataclass(frozen=True)
+class Expected:
+    """A predicted mean, its standard error ``se``, an image's ``sd`` about it, the quantile of
+    their 95 % intervals, and what the paper's form predicts.
+    """
+
+    value: float
+    se: float
+    sd: float
+    quantile: float
+    paper: float
+
+    def covers(self, measured: float, sd: float) -> bool:
+        """Whether the interval of a value with this ``sd`` of its own holds what was measured."""
+        return bool(abs(measured - self.value) <= self.quantile * np.hypot(self.se, sd))
+
+
+@frozen
+class Row(Schema):
+    """A mean predicted and measured, with its standard error; ``inside``: its interval holds it.
+
+    ``images_inside``: the share of single images inside theirs.
+    """
+
+    place: str
+    prompt_class: str
+    steps: int
+    quantity: str
+    images: int
+    prompts: int | None
+    predicted: float
+    measured: float
+    measured_se: float | None
+    paper: float
+    inside: bool
+    images_inside: float
+
+
+@frozen
+class Summary(Schema):
+    """Relative errors of one quantity over all rows, ``goal`` for their median, and coverage."""
+
+    median_error: float
+    largest_error: float
+    total_error: float
+    paper_median_error: float
+    goal: float
+    met: bool
+    means_inside: float
+    images_inside: float
+
+
+def in_turns(first: Sequence[Task], second: Sequence[Task]) -> list[Task]:
+    """The tasks of both lists, each in its order, evenly mixed."""
     keyed = [
-        ((index + 0.5) / len(some), which, item)
-        for which, some in enumerate((first, second))
-        for index, item in enumerate(some)
+        ((index + 0.5) / len(tasks), which, task)
+        for which, tasks in enumerate((first, second))
+        for index, task in enumerate(tasks)
     ]
-    return [item for _, _, item in sorted(keyed, key=lambda one: one[:2])]
+    return [task for _, _, task in sorted(keyed, key=lambda entry: entry[:2])]
 
 
-def held_out(testbed, counts, purpose):
-    """Tasks of ``counts`` {class: number} samples that calibration does not see, at the held-out
-    steps; prompts first, then further seeds.
+def held_out(rig: Rig, counts: Mapping[str, int], purpose: str) -> list[Task]:
+    """Tasks at the held-out steps of as many draws of each class, prompts first, then further
+    seeds, that calibration does not see.
     """
-    wanted, converged = {}, {testbed.config.sweep.converged_steps: "converged"}
+    sweep, source = rig.config.sweep, rig.prompts
+    assert isinstance(source, ScenePrompts), "the embedded preset's prompts are scenes"
+    asked = {sweep.converged_steps: "converged", **dict.fromkeys(HELD_OUT_STEPS, purpose)}
+    wanted = {}
     for name, count in counts.items():
-        pool = testbed.data.prompts.held_out(name)
-        samples = [
-            (pool[i % len(pool)], testbed.execution_seed(pool[i % len(pool)], i // len(pool)))
-            for i in range(count)
-        ]
+        pool = source.held_out(name)
+        prompts = [(pool[i % len(pool)], i // len(pool)) for i in range(count)]
         wanted[name] = [
-            (
-                *one,
-                dict.fromkeys(testbed.models, converged | dict.fromkeys(HELD_OUT_STEPS, purpose)),
-            )
-            for one in samples
+            ((prompt, execution_seed(prompt, image, sweep.noise)), dict.fromkeys(rig.specs, asked))
+            for prompt, image in prompts
         ]
-    return plan.in_turns(testbed.models, wanted)
+    return grid.in_turns(rig.specs, wanted)
 
 
-def run(testbed, out):
-    """Generate both sets, fit on the one; (profiles, records of the other)."""
-    store, timed = (
-        RecordStore(out / "calibration"),
-        dict.fromkeys(testbed.data.prompts.classes, testbed.config.sweep.prompts_per_class),
-    )
-    first = held_out(testbed, timed, "sweep")
-    testbed.executor.run(in_turns(testbed.adaptive_sweep().tasks(), first), store, "bench")
-    profiles, sweep = chain.calibrate(testbed, out)
-    used = {
-        name: {
-            (r["asked"]["prompt"], r["asked"]["seed"])
-            for r in sweep["records"]
-            if r["asked"]["prompt_class"] == name
-        }
-        for name in timed
-    }
-    tasks = held_out(testbed, {name: len(some) for name, some in used.items()}, "untimed")
-    testbed.executor.run(tasks, store, "bench")
-    return profiles, [store[task.id] for task in first + tasks if task.purpose != "converged"]
+def measure(rig: Rig, folder: RunFolder) -> tuple[Profiles, list[Record]]:
+    """Generate both sets and calibrate on the one; returns the profiles and the other's records."""
+    rig.choose_threads(folder)
+    store, classes = folder.store("calibration"), rig.prompts.classes
+    timed = held_out(rig, dict.fromkeys(classes, rig.config.sweep.prompts_per_class), "sweep")
+    pilot = adaptive_sweep(rig.config, rig.prompts, rig.specs).tasks()
+    rig.executor.run(in_turns(pilot, timed), store, "bench")
+    calibrate(rig, folder)
+    draws: dict[str, set[tuple[str, int]]] = {name: set() for name in classes}
+    for record in sweep_records(folder.records("calibration"), rig.specs):
+        draws[record.task.prompt_class].add((record.task.prompt, record.task.seed))
+    untimed = held_out(rig, {name: len(used) for name, used in draws.items()}, "untimed")
+    store = folder.store("calibration")  # what calibrate() added is in it
+    rig.executor.run(untimed, store, "bench")
+    tasks = [task for task in timed + untimed if task.purpose != "converged"]
+    return folder.need(Profiles), [store[task.id] for task in tasks]
 
 
-def predicted(entry, quantity, steps):
-    """(value, its sd, an image's sd, t quantile, the paper's value) of a profile's ``quantity`` at
-    ``steps``.
-    """
+def predict(profile: ClassProfile, quantity: str, steps: int) -> Expected:
+    """What a profile says of a quantity at ``steps`` steps."""
     if quantity == "time":
-        fit = entry["time"]
-        value = fit["overhead"] + fit["step_time"] * steps
-        design = np.array([1.0, steps])
-        own = fit["relative_sd"] * value
-        return (
-            value,
-            np.sqrt(design @ np.array(fit["covariance"]) @ design),
-            own,
-            t_quantile(fit["freedom"]),
-            fit["paper"]["step_time"] * steps,
+        time, design = profile.time, np.array([1.0, steps])
+        seconds = time.seconds(steps)
+        return Expected(
+            value=seconds,
+            se=float(np.sqrt(design @ np.array(time.covariance) @ design)),
+            sd=time.relative_sd * seconds,
+            quantile=t_quantile(time.dof),
+            paper=time.paper.step_time * steps,
         )
-    fit = entry[quantity]
-    value, covariance = curve(fit, [steps])
-    own = np.interp(
-        steps, [point["steps"] for point in fit["points"]], [point["sd"] for point in fit["points"]]
+    fit = profile.error if quantity == "error" else profile.utility
+    value, covariance = evaluate(fit, [steps])
+    sd = np.array([point.sd for point in fit.points], float)
+    return Expected(
+        value=float(value[0]),
+        se=float(np.sqrt(covariance[0, 0])),
+        sd=float(np.interp(steps, [point.steps for point in fit.points], sd)),
+        quantile=t_quantile(degrees_of_freedom(fit)),
+        paper=float(evaluate(fit, [steps], fit.paper)[0][0]),
     )
-    paper = curve(fit, [steps], fit["paper"])[0][0]
-    return value[0], np.sqrt(covariance[0, 0]), own, t_quantile(degrees(fit)), paper
 
 
-def compare(profiles, records):
-    """One row for each place, class, step count and quantity: predicted, measured, and what share
-    of images lies inside.
-    """
-    groups = defaultdict(list)
+def compare(profiles: Profiles, records: Sequence[Record]) -> Iterator[Row]:
+    """A row for each place, class, step count and quantity."""
+    groups: dict[tuple[str, str, int, str], list[Record]] = defaultdict(list)
     for record in records:
-        asked = record["asked"]
-        for quantity in ("time",) if asked["purpose"] == "sweep" else ("error", "utility"):
-            groups[asked["place"], asked["prompt_class"], asked["steps"], quantity].append(record)
-    for (place, name, steps, quantity), some in groups.items():
-        entry = profile.find(profiles, place, name)
-        floor, span = (
-            entry["utility"]["floor"],
-            entry["utility"]["ceiling"] - entry["utility"]["floor"],
-        )
-        field, zero, unit = {
-            "time": ("time", 0.0, 1.0),
-            "error": ("distance", 0.0, entry["error"]["unit"]),
-            "utility": ("clip_score", floor, span),
-        }[quantity]
-        found = (np.array([record["measured"][field] for record in some]) - zero) / unit
-        (point,) = sample(some, field, zero, unit).points
-        measured = float(np.median(found)) if quantity == "time" else point["value"]
-        value, sd, own, t, paper = predicted(entry, quantity, steps)
-        yield {
-            "place": place,
-            "prompt_class": name,
-            "steps": steps,
-            "quantity": quantity,
-            "images": len(found),
-            "prompts": point["prompts"],
-            "predicted": float(value),
-            "measured": measured,
-            "measured_se": point["se"],
-            "paper": float(paper),
-            "inside": bool(abs(measured - value) <= t * np.hypot(sd, point["se"])),
-            "images_inside": float(np.mean(np.abs(found - value) <= t * np.hypot(sd, own))),
-        }
-
-
-def summary(rows):
-    """Per quantity: median and largest relative error, the paper's, the coverage, and whether the
-    goal is met.
-    """
-    for quantity, goal in GOALS.items():
-        some = [row for row in rows if row["quantity"] == quantity]
-        errors, paper = (
-            np.array([abs(row[name] / row["measured"] - 1) for row in some])
-            for name in ("predicted", "paper")
-        )
-        measured, total = (sum(row[name] for row in some) for name in ("measured", "predicted"))
-        yield (
-            quantity,
-            {
-                "median_error": float(np.median(errors)),
-                "largest_error": float(errors.max()),
-                "total_error": float(total / measured - 1),
-                "paper_median_error": float(np.median(paper)),
-                "goal": goal,
-                "met": bool(np.median(errors) <= goal),
-                "means_inside": float(np.mean([row["inside"] for row in some])),
-                "images_inside": float(
-                    np.average(
-                        [row["images_inside"] for row in some],
-                        weights=[row["images"] for row in some],
-                    )
-                ),
-            },
+        task = record.task
+        for quantity in ("time",) if task.purpose == "sweep" else ("error", "utility"):
+            groups[task.place, task.prompt_class, task.steps, quantity].append(record)
+    for (place, name, steps, quantity), group in groups.items():
+        profile = profiles.find(place, name)
+        scales = {"time": SECONDS, "error": profile.scales.error, "utility": profile.scales.utility}
+        scale = scales[quantity]
+        values = [scale.of(getattr(record.measured, scale.field)) for record in group]
+        (point,) = prompt_means(group, scale).points
+        measured = float(np.median(values)) if quantity == "time" else point.value
+        expected = predict(profile, quantity, steps)
+        yield Row(
+            place=place,
+            prompt_class=name,
+            steps=steps,
+            quantity=quantity,
+            images=len(values),
+            prompts=point.prompts,
+            predicted=expected.value,
+            measured=measured,
+            measured_se=point.se,
+            paper=expected.paper,
+            inside=expected.covers(measured, point.se or 0.0),
+            images_inside=float(np.mean([expected.covers(value, expected.sd) for value in values])),
         )
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+def summarise(rows: Sequence[Row], goal: float) -> Summary:
+    """What the rows of one quantity say together."""
+    measured, predicted, paper = (
+        np.array([getattr(row, name) for row in rows])
+        for name in ("measured", "predicted", "paper")
+    )
+    errors = np.abs(predicted / measured - 1)
+    return Summary(
+        median_error=float(np.median(errors)),
+        largest_error=float(errors.max()),
+        total_error=float(sum(predicted.tolist()) / sum(measured.tolist()) - 1),
+        paper_median_error=float(np.median(np.abs(paper / measured - 1))),
+        goal=goal,
+        met=bool(np.median(errors) <= goal),
+        means_inside=float(np.mean([row.inside for row in rows])),
+        images_inside=float(
+            np.average([row.images_inside for row in rows], weights=[row.images for row in rows])
+        ),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--run", type=Path, help="folder of the images and records (default: a temporary one)"
     )
@@ -193,37 +231,48 @@ def main():
         help="of the calibration's intervals, relative (default: %(default)s)",
     )
     parser.add_argument(
+        "--pilot",
+        type=int,
+        default=16,
+        help="prompts of a class that the calibration begins with (default: %(default)s)",
+    )
+    parser.add_argument(
         "--most-prompts", type=int, default=300, help="of a class (default: %(default)s)"
     )
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("-o", "--out", type=Path, help="JSON result")
     args = parser.parse_args()
-    settings = config.load("embedded")
-    extent = {
-        "prompts_per_class": PILOT,
-        "half_width": args.half_width,
-        "most_prompts": args.most_prompts,
-        "seeds": (0, 1, 2),
-    }
-    settings = replace(settings, sweep=replace(settings.sweep, **extent))
-    testbed = chain.Testbed(settings)
+    preset = config.load("embedded")
+    extent = replace(
+        preset.sweep,
+        prompts_per_class=args.pilot,
+        half_width=args.half_width,
+        most_prompts=args.most_prompts,
+        seeds=(0, 1, 2),
+    )
+    settings = replace(preset, sweep=extent)
+    rig = Rig(settings)
     with tempfile.TemporaryDirectory() as scratch:
-        profiles, records = run(
-            testbed, chain.open_run(settings, args.run or Path(scratch) / "run")
-        )
+        folder = open_folder(settings, args.run or Path(scratch) / "run")
+        profiles, records = measure(rig, folder)
     rows = list(compare(profiles, records))
-    result = {
-        "machine": environment(testbed.device),
-        "held_out_steps": HELD_OUT_STEPS,
-        "plan": profiles["plan"],
+    of_quantity = {
+        quantity: [row for row in rows if row.quantity == quantity] for quantity in GOALS
     }
-    result |= {"summary": dict(summary(rows)), "rows": rows}
-    for quantity, one in result["summary"].items():
+    summary = {name: summarise(of_quantity[name], goal) for name, goal in GOALS.items()}
+    for quantity, said in summary.items():
         print(
-            "{}: median error {median_error:.1%} (goal {goal:.0%}), in total {total_error:+.1%}, the paper's form {paper_median_error:.1%}; "
-            "inside their intervals {images_inside:.1%} of the images, {means_inside:.0%} of the means".format(
-                quantity, **one
-            )
+            f"{quantity}: median error {said.median_error:.1%} (goal {said.goal:.0%}), "
+            f"in total {said.total_error:+.1%}, the paper's form {said.paper_median_error:.1%}; "
+            f"inside their intervals {said.images_inside:.1%} of the images, "
+            f"{said.means_inside:.0%} of the means"
         )
+    result: dict[str, Any] = {
+        "machine": rig.environment(),
+        "held_out_steps": HELD_OUT_STEPS,
+        "sweeps": {place.place: place.to_dict()["sweep"] for place in profiles.places},
+        "summary": {name: said.to_dict() for name, said in summary.items()},
+        "rows": [row.to_dict() for row in rows],
+    }
     if args.out:
         write_json(args.out, result)
     print(json.dumps(result["summary"]))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from calibration.schema import Schema, frozen, limits
+from calibration.statistics import Z95
 
 
 @frozen
@@ -34,12 +35,11 @@ class Comparison(Schema):
         measured: float | None,
         half: float | None,
         paper: float | None = None,
-        least: float = -math.inf,
+        positive: bool = False,
         **about: Any,
     ) -> Self:
-        """A comparison with the interval ``predicted`` ± ``half``, cut off at ``least``.
-
-        ``about``: the fields that do not follow from these numbers.
+        """A comparison with an interval of half-width ``half``; of a ``positive`` quantity
+        :func:`positive_interval` has the formula. ``about``: the other fields.
         """
 
         def error(value: float | None) -> float | None:
@@ -49,8 +49,11 @@ class Comparison(Schema):
                 else None
             )
 
-        low = None if half is None else max(least, float(predicted - half))
-        high = None if half is None else float(predicted + half)
+        low, high = None, None
+        if half is not None:
+            low, high = float(predicted - half), float(predicted + half)
+            if positive:
+                low, high = positive_interval(float(predicted), float(half))
         return cls(
             predicted=float(predicted),
             low=low,
@@ -63,12 +66,33 @@ class Comparison(Schema):
             **about,
         )
 
+    @property
+    def half(self) -> float | None:
+        """Half of the interval, of its longer side where it is cut off."""
+        if self.low is None or self.high is None:
+            return None
+        return max(self.high - self.predicted, self.predicted - self.low)
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON object; without an error of the paper's where it predicts nothing."""
         values = super().to_dict()
         if self.paper is None:
             del values["paper_relative_error"]
         return values
+
+
+def positive_interval(mean: float, half: float) -> tuple[float, float]:
+    """The 95 % interval of a positive quantity with mean ``mean`` and standard error
+    ``half`` / 1.96: that of the log-normal distribution with these moments.
+
+    Times and errors are skewed to the right. A symmetric interval of a mean of them would reach
+    below 0, and would be missed above much more often than below.
+    """
+    if not mean > 0:
+        return max(0.0, mean - half), max(0.0, mean + half)
+    variance = math.log1p((half / Z95 / mean) ** 2)
+    middle, reach = mean * math.exp(-variance / 2), math.exp(Z95 * math.sqrt(variance))
+    return middle / reach, middle * reach
 
 
 def _inside(low: float | None, measured: float | None, high: float | None) -> bool | None:

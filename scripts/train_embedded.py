@@ -376,12 +376,25 @@ def export(args, tok):
 
 MODEL_CARD = """# Embedded models
 
-Two text-to-image latent diffusion pipelines (`light`, `edge`) and a CLIP, for 64×64 picture-book scenes.
+Two text-to-image latent diffusion pipelines (`light`, `edge`) and a CLIP, for scenes of 64×64 pixels.
 They were trained from scratch on {scenes} captioned scenes drawn by `testbed/embedded/scenes.py` (seed {seed});
 no other data and no pretrained weight went into them. Calibration and held-out captions were not trained on.
 
 They exist so that the whole testbed runs on real diffusion models anywhere. They draw eight kinds of objects
 and nothing else; captions outside the grammar of `scenes.py` give nonsense.
+
+diffusers opens them from the repository's root. The weights are stored in half precision, so
+`dtype=torch.float32` is needed. Without it the text encoder stays in half precision, the denoiser
+does not, and the call fails. `testbed` passes it by itself.
+
+```python
+import torch
+from diffusers import DiffusionPipeline
+
+pipeline = DiffusionPipeline.from_pretrained("testbed/embedded/weights/edge", dtype=torch.float32)
+prompt = "a small red tree at the bottom"
+image = pipeline(prompt, num_inference_steps=8, guidance_scale=3.0).images[0]
+```
 
 Made by `scripts/train_embedded.py`; weights are fp16 averages (EMA) of the training weights:
 
@@ -394,7 +407,8 @@ known (`docs/log.md`); a fresh run of the script follows the lengths above from 
 
 Architectures: `testbed/embedded/models.py`. Sampler: DDIM, η = 0, velocity prediction, zero terminal SNR,
 trailing spacing. Classifier-free guidance was trained in (10 % empty captions); the presets use guidance 3.
-What they show, measured: `benchmarks/embedded_quality.py` and `benchmarks/results/`.
+What they show, measured: `python -m benchmarks.embedded_quality`, with its results in
+`benchmarks/results/embedded_quality.json`.
 """
 
 

@@ -1,4 +1,4 @@
-"""Imports run downwards, between packages and between the rooms of a package; importing is light."""
+"""Imports run downwards, between packages and between the rooms of a package, and are light."""
 
 import ast
 import subprocess

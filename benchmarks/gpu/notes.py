@@ -20,15 +20,19 @@ class Notes:
     def __init__(self, out: Path, part: str, job: str) -> None:
         self.path, self.part, self.job = out / f"{part}.json", part, job
 
+    def begin(self, **values: Any) -> None:
+        """Begin the job's notes, without those of an earlier run."""
+        notes = read_part(self.path, self.part)
+        notes["jobs"][self.job] = _json(values)
+        write_json(self.path, notes)
+
     def add(self, **values: Any) -> None:
         """Add to the job's notes; a later value takes an earlier one's place."""
-        notes = read_part(self.path, self.part)
-        notes["jobs"].setdefault(self.job, {}).update(_json(values))
-        write_json(self.path, notes)
+        self.begin(**{**self.read(), **values})
 
     def read(self) -> dict[str, Any]:
         """What was noted so far."""
-        return read_part(self.path, self.part)["jobs"][self.job]
+        return read_part(self.path, self.part)["jobs"].get(self.job, {})
 
     def attempt(self, name: str, measure: Callable[[], Any]) -> Any:
         """Note what ``measure`` gives under ``name``. Where it fails, note the error instead, and

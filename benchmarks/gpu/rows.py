@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.gpu.jobs.serving import CEILING, OVER_STOCK
-from benchmarks.gpu.jobs.speed import STEPS
-from testbed.commands.bench import BatchRow, BenchReport, best_rate
+from benchmarks.gpu.goals import CEILING, OVER_STOCK, STEPS
+from testbed.commands.bench_report import BatchRow, BenchReport, best_rate
 
 Row = tuple[str, str, str]
 

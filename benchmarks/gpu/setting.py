@@ -1,12 +1,14 @@
-"""What all jobs of a check have in common: the device, the size of the networks, and the time."""
+"""What all jobs of a check have in common: the device, the size of the networks, and the time.
+
+Nothing here imports torch before it is needed: where torch cannot be imported, that is a result.
+"""
 
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-
-from testbed import meters
-from testbed.counters import Counter
+if TYPE_CHECKING:
+    import torch
 
 SHRINK = 8  # by which a trial on a CPU divides the networks' widths
 STAND_IN_WATTS = 300.0
@@ -23,8 +25,10 @@ class Setting:
     ends: float = float("inf")
 
     @property
-    def where(self) -> torch.device:
+    def where(self) -> "torch.device":
         """The device; a GPU with its index, as the pipelines name it."""
+        import torch
+
         return torch.device(self.device, 0) if self.device == "cuda" else torch.device(self.device)
 
     @property
@@ -51,11 +55,8 @@ class Setting:
         It grows by 300 W, so that whatever is derived from it is known.
         """
         if self.small:
+            from testbed import meters
+            from testbed.counters import Counter
+
             counter = Counter("gpu0", lambda: STAND_IN_WATTS * time.perf_counter())
             meters.find_counters = lambda _: {"stand-in": [counter]}
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait for the device."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from calibration.comparison import Comparison, Total
 from calibration.schema import Schema, frozen
+from solver.inputs import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,3 +81,10 @@ class Serving(MeasuredCompletion):
     users: tuple[int, ...]
     runs: tuple[tuple[float, ...], ...]
     images: ImageDifferences
+
+    def __post_init__(self) -> None:
+        if len(self.users) != len(self.requests):
+            raise InputError(
+                f"users: found {len(self.users)}; "
+                f"allowed: {len(self.requests)}, one for each request"
+            )

@@ -73,7 +73,7 @@ def compare_user(user: UserEstimates, name: str) -> Comparison:
         estimate.measured,
         half,
         estimate.paper,
-        _least(name),
+        _positive(name),
         basis=estimate.basis,
     )
 
@@ -91,7 +91,7 @@ def totals(users: Sequence[UserEstimates]) -> list[Total]:
                 None if total.measured is None else total.measured / count,
                 total.half / count,
                 total.paper / count,
-                _least(name),
+                _positive(name),
                 quantity=f"{name} ({form})",
                 unit=unit,
                 basis=_basis(terms),
@@ -118,6 +118,7 @@ def time_without_drift(users: Sequence[UserEstimates], drift: Mapping[str, Drift
         total.measured,
         float(np.linalg.norm([total.half, *errors])),
         total.paper,
+        positive=True,
         quantity="time (sum), drift removed",
         unit="s",
         basis=_basis(terms),
@@ -200,9 +201,9 @@ def _words(*bases: str | None) -> str:
     return " and ".join(sorted(words))
 
 
-def _least(name: str) -> float:
-    """An error is a distance: its interval does not reach below 0."""
-    return 0.0 if name == "error" else -np.inf
+def _positive(name: str) -> bool:
+    """Times, energies and distances are; a utility or a CLIP score is bounded above as well."""
+    return name in ("time", "energy", "error")
 
 
 def _drift_half(name: str, service: Service, predicted: float) -> float:

@@ -3,7 +3,7 @@
 """
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from calibration.comparison import Comparison, Total
 from calibration.costs.drift import Drift
@@ -45,6 +45,7 @@ class Validation(Schema):
     By quantity: the medians over the users of the absolute relative errors, of the prediction and
     of the paper's forms, and ``coverage``, the share of users inside their interval; None where
     nothing was measured. ``drift``: by place. ``serving``: None where nobody was served in batches.
+    The first files of the format had neither the paper's forms nor the drift.
     """
 
     SCHEMA: ClassVar[str] = "validation/1"
@@ -57,3 +58,10 @@ class Validation(Schema):
     drift: Mapping[str, Drift]
     notes: tuple[str, ...]
     serving: Serving | None = None
+
+    @classmethod
+    def from_dict(cls, values: object, where: str | None = None) -> Self:
+        """The inverse of ``to_dict``; raises :class:`InputError` for anything else."""
+        if isinstance(values, dict):
+            values = {"paper_median_absolute_error": {}, "drift": {}, **values}
+        return super().from_dict(values, where)

@@ -15,7 +15,7 @@ import numpy as np
 from solver import limits
 from solver.columnar import BoolArray, FloatArray, IntArray
 from solver.exact.duplicates import hashes
-from solver.exact.dynamic_program import Allowance, ItemClass, best_changes
+from solver.exact.dynamic_program import Allowance, ItemClass, Rest, best_changes
 from solver.exact.lattice import common_divisor, quantum
 
 EPS = float(np.finfo(np.float64).eps)
@@ -66,19 +66,15 @@ class Groups:
             up[here] = np.where(move > 0, loss, np.inf).min(axis=1)
         return down, up
 
-    def current(self, index: IntArray) -> FloatArray:
-        """The cost at the start of the groups ``index``."""
-        return self.cost[self.row[index], self.start[index]]
-
     def open_options(
         self, index: IntArray, within: float
-    ) -> tuple[IntArray, FloatArray, BoolArray]:
-        """Move, change, and which options lose at most ``within`` and are not dominated."""
+    ) -> tuple[IntArray, FloatArray, FloatArray, BoolArray]:
+        """As :meth:`options`, and which of them lose at most ``within`` and are not dominated."""
         move, change, loss = self.options(index)
         kept = (move != 0) & (loss <= within)
         # more steps only for less cost
         kept[:, 1:] &= change[:, 1:] < np.minimum.accumulate(change, axis=1)[:, :-1]
-        return move, change, kept
+        return move, change, loss, kept
 
     def divisors(self, index: IntArray, within: float) -> tuple[int, float]:
         """Of the options that lose at most ``within``: common divisor of moves, and of changes."""
@@ -99,14 +95,16 @@ def search(
     start: IntArray,
     copies: IntArray,
     spare: int,
+    negligible: float,
 ) -> Changes:
     """The best changes to ``start``, which is optimal at ``price`` and leaves ``spare`` edge steps.
 
-    ``row``, ``start`` and ``copies`` have shape (groups,). Dynamic programming over a few users,
-    those that lose least by taking fewer steps and those that lose least by taking more, gives a
-    choice that closes most options. This is repeated with more users, until all that are open fit
-    in, or a program would take more than :data:`~solver.limits.SEARCH_ADDITIONS` in all or
-    :data:`~solver.limits.SEARCH_BYTES`; then ``proven`` is what the relaxation proves.
+    ``row``, ``start`` and ``copies`` have shape (groups,). A gap of at most ``negligible`` is not
+    closed, but counts as unproven. Dynamic programming over a few users, those that lose least by
+    taking fewer steps and those that lose least by taking more, gives a choice that closes most
+    options. This is repeated with more users, until all that are open fit in, or the programs would
+    take more than :data:`~solver.limits.SEARCH_ADDITIONS` or :data:`~solver.limits.SEARCH_BYTES`;
+    then ``proven`` is what the relaxation proves.
     """
     members = np.flatnonzero(copies > 0)
     groups, copies = Groups(cost, price, row[members], start[members]), copies[members]
@@ -116,7 +114,10 @@ def search(
     deficit = float((copies * np.maximum(-nearest, 0)).sum())
     none = np.empty(0, dtype=np.int64)
     best = Changes(none, none, price * spare + deficit, 0.0)
-    margin = 16 * EPS * price * cost.shape[1]  # rounding of a loss
+    width = cost.shape[1]
+    margin = 16 * EPS * price * width  # rounding of a loss
+    most_groups = limits.SEARCH_BYTES // (40 * width)  # five tables of their options
+    rounding = 1e-12 * (np.abs(cost[groups.row, groups.start]) + price * width)
     additions, size = limits.SEARCH_ADDITIONS, 32
     while True:
         noise = margin * (1 + len(best.shift))
@@ -126,11 +127,16 @@ def search(
             divisor, step = groups.divisors(core, best.gap + margin)
             floor = price * (spare % divisor if divisor else spare)
             if best.gap - floor + 4 * noise < step * (1 - 1e-6):
-                return best._replace(proven=2 * noise)
-        if best.gap - floor <= noise or not len(core):
+                # a better choice has fewer than 2 x width + spare changes, each off by rounding
+                return best._replace(proven=2 * noise + margin * (2 * width + spare))
+        enough = max(noise, negligible)
+        if best.gap - floor <= enough or not len(core) or size > most_groups:
             return best._replace(proven=max(best.gap - floor, 0.0) + 2 * noise)
-        pool = core[_alternating(down[core], up[core])[: 4 * size]]
-        moves, changes, open_options = groups.open_options(pool, best.gap + margin)
+        order = _alternating(down[core], up[core])
+        if len(core) <= size:  # all fit in: by least loss alone
+            order = (nearest[core] - rounding[core]).argsort(kind="stable")
+        pool = core[order[: min(4 * size, most_groups)]]
+        moves, changes, losses, open_options = groups.open_options(pool, best.gap + margin)
         # Of the optima take one that differs from the start in the fewest users. No set of its
         # changes sums to 0 steps, as undoing them would cost nothing. So, ordered to alternate
         # around 0 (Steinitz), the running sums of the changes all differ, and
@@ -140,40 +146,46 @@ def search(
         far = int(np.abs(moves[open_options]).max(initial=0))
         most = far + max(far, spare)
         number = np.where(open_options.any(axis=1), np.minimum(copies[pool], most), 0)
-        tolerance = margin + 1e-12 * float(np.abs(groups.current(pool)).max())
-        losses = np.sort(nearest[pool])
-        cut = number
-        if (losses[most:] - losses[:-most] <= 4 * tolerance).any():
+        tolerance = margin + float(rounding[pool].max())
+        in_order, cut = np.sort(nearest[pool]), number
+        if (in_order[most:] - in_order[:-most] <= 4 * tolerance).any():
             # equal users lose equally: only now can more than `most` be alike
             cut = _at_most_alike(moves, changes, open_options, number, most, tolerance)
         alike = 2 * tolerance * most if (cut < number).any() else 0.0
         member = np.repeat(np.arange(len(pool)), cut)
         whole = len(pool) == len(core) and len(member) <= size
-        classes = [
-            _item_class(moves[index], changes[index], open_options[index])
-            for index in member[:size]
-        ]
+        per_user = _item_classes(moves, changes, open_options)
+        classes = [per_user[index] for index in member[:size]]
         reach = (most * far + spare) // 2 + 1
         allowance = Allowance(additions, limits.SEARCH_BYTES)
         taken = best_changes(
-            classes, spare, price, best.gap - deficit, deficit + margin, reach, allowance
+            classes,
+            Rest.of(moves, losses, open_options, member[:size]),
+            spare,
+            price,
+            limit=best.gap - deficit,
+            enough=enough - deficit,
+            slack=deficit + margin,
+            reach=reach,
+            allowance=allowance,
         )
-        additions = allowance.additions
+        additions, improved = allowance.additions, False
         if taken is not None:
             shift = np.array([item.moves[index] for item, index in zip(classes, taken)])
             loss = sum(item.losses(price)[index] for item, index in zip(classes, taken))
             gap = float(loss + price * (spare - shift.sum())) + deficit
+            improved = gap < best.gap - noise
             if gap < best.gap:
                 moved = shift != 0
                 group = members[pool[member[: len(shift)][moved]]]
                 best = Changes(group, shift[moved], gap, 0.0)
         if allowance.spent:
             return best._replace(proven=best.gap - floor + 2 * noise)
-        if whole:
-            rounding = EPS * (len(classes) + 2) * (best.gap + 2 * price * min(reach, far * size))
-            rounding += alike + margin * (1 + len(best.shift))
-            return best._replace(proven=min(rounding, best.gap + noise))
-        size *= 4
+        if whole and best.gap > enough:
+            error = EPS * (len(classes) + 2) * (best.gap + 2 * price * min(reach, far * size))
+            error += alike + margin * (1 + len(best.shift))
+            return best._replace(proven=min(error, best.gap + noise))
+        size *= 4 if improved else 16
 
 
 def _alternating(down: FloatArray, up: FloatArray) -> IntArray:
@@ -183,8 +195,15 @@ def _alternating(down: FloatArray, up: FloatArray) -> IntArray:
     return pairs[first]
 
 
-def _item_class(moves: IntArray, changes: FloatArray, kept: BoolArray) -> ItemClass:
-    return ItemClass(np.append(0, moves[kept]), np.append(0.0, changes[kept]))
+def _item_classes(moves: IntArray, changes: FloatArray, kept: BoolArray) -> list[ItemClass]:
+    """The ``kept`` options of each user, after one of no change."""
+    row, column = np.nonzero(kept)
+    at = np.arange(len(row)) + row + 1
+    all_moves, all_changes = np.zeros((2, len(row) + len(kept)))
+    all_moves[at], all_changes[at] = moves[row, column], changes[row, column]
+    last = np.cumsum(kept.sum(axis=1) + 1)[:-1]
+    pairs = zip(np.split(all_moves.astype(np.int64), last), np.split(all_changes, last))
+    return [ItemClass(*pair) for pair in pairs]
 
 
 def _at_most_alike(

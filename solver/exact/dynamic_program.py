@@ -4,8 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from solver.columnar import FloatArray, IntArray
+from solver.columnar import BoolArray, FloatArray, IntArray
+
+#: States x options that are looked at in one piece.
+SMALL = 20_000
+#: States of which none is dropped.
+FEW_STATES = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +41,7 @@ class Allowance:
 
 @dataclass(frozen=True, eq=False)
 class Rest:
-    """What the classes after each one can still do; shape (classes,), from the suffixes.
+    """What the classes after each one can still do; shape (classes,).
 
     ``down`` and ``up`` are the most steps that they can give back and take, ``give`` and ``take``
     the least loss for each step of it, and ``nearest`` the least loss of any of their options.
@@ -48,25 +54,67 @@ class Rest:
     nearest: FloatArray
 
     @classmethod
-    def of(cls, classes: Sequence[ItemClass], price: float) -> "Rest":
-        down, up = np.zeros((2, len(classes)), dtype=np.int64)
-        give, take, nearest = np.full((3, len(classes)), np.inf)
-        for k in range(len(classes) - 1, 0, -1):
-            moves, losses = classes[k].moves, classes[k].losses(price)
-            rates = losses[1:] / np.abs(moves[1:])
-            down[k - 1] = down[k] + max(0, -int(moves.min()))
-            up[k - 1] = up[k] + max(0, int(moves.max()))
-            give[k - 1] = min(give[k], rates[moves[1:] < 0].min(initial=np.inf))
-            take[k - 1] = min(take[k], rates[moves[1:] > 0].min(initial=np.inf))
-            nearest[k - 1] = min(nearest[k], losses[1:].min(initial=np.inf))
-        return cls(down, up, give, take, nearest)
+    def of(cls, moves: IntArray, losses: FloatArray, kept: BoolArray, member: IntArray) -> "Rest":
+        """``moves``, ``losses`` and ``kept`` options of users, shape (users, options).
+
+        ``member``, shape (classes,), is the user of each class.
+        """
+        losses = np.where(kept, losses, np.inf)
+        rates = losses / np.maximum(np.abs(moves), 1)
+        return cls(
+            down=_sum_after(np.where(kept, -moves, 0).max(axis=1, initial=0)[member]),
+            up=_sum_after(np.where(kept, moves, 0).max(axis=1, initial=0)[member]),
+            give=_least_after(np.where(moves < 0, rates, np.inf).min(axis=1)[member]),
+            take=_least_after(np.where(moves > 0, rates, np.inf).min(axis=1)[member]),
+            nearest=_least_after(losses.min(axis=1)[member]),
+        )
+
+
+def _sum_after(values: IntArray) -> IntArray:
+    return values.sum() - np.cumsum(values)
+
+
+def _least_after(values: FloatArray) -> FloatArray:
+    return np.append(np.minimum.accumulate(values[:0:-1])[::-1], np.inf)
+
+
+def _with_class(
+    value: FloatArray, low: int, item: ItemClass, new_low: int, new_high: int
+) -> tuple[FloatArray, NDArray[np.unsignedinteger]]:
+    """The least change for ``new_low`` to ``new_high`` steps more, and the option that gives it.
+
+    ``value`` holds that from ``low`` on, without the class; of equally good options the first.
+    """
+    width, kind = new_high - new_low + 1, np.min_scalar_type(len(item.moves) - 1)
+    if (
+        width * len(item.moves) <= SMALL
+    ):  # all options at once, as a call takes longer than the sums
+        source = np.arange(new_low - low, new_high - low + 1) - item.moves[:, None]
+        before, after = max(0, -int(source.min())), max(0, int(source.max()) + 1 - len(value))
+        padded = np.full(before + len(value) + after, np.inf)
+        padded[before : before + len(value)] = value
+        total = padded[source + before] + item.changes[:, None]
+        best = total.argmin(axis=0)
+        return total[best, np.arange(width)], best.astype(kind)
+    new, pick = np.full(width, np.inf), np.zeros(width, dtype=kind)
+    for option, (move, change) in enumerate(zip(item.moves.tolist(), item.changes.tolist())):
+        first, last = max(low + move, new_low), min(low + len(value) - 1 + move, new_high)
+        if first <= last:
+            total = value[first - move - low : last - move - low + 1] + change
+            target = slice(first - new_low, last - new_low + 1)
+            better = total < new[target]
+            np.copyto(new[target], total, where=better)
+            np.copyto(pick[target], option, where=better)
+    return new, pick
 
 
 def best_changes(
     classes: Sequence[ItemClass],
+    rest: Rest,
     spare: int,
     price: float,
     limit: float,
+    enough: float,
     slack: float,
     reach: int,
     allowance: Allowance,
@@ -76,12 +124,16 @@ def best_changes(
     A choice loses the losses of its options, and ``price`` for each of the ``spare`` steps that it
     leaves unused. Only choices that lose less than ``limit`` matter, and only sums of moves from
     -``reach`` to ``reach``. A state is dropped if, with the least that the classes after it must
-    lose, it exceeds the best choice so far by more than ``slack``, the rounding. Returns the index
+    lose, it exceeds the best choice so far by more than ``slack``, the rounding; and a choice that
+    loses ``enough`` or less is not improved. Returns the index
     of each class's option, or None if no choice loses less than ``limit``. When ``allowance`` is
     spent the answer is the best so far.
     """
-    rest, best = Rest.of(classes, price), limit
-    low, value = 0, np.zeros(1)  # value[t - low]: the least change of the cost with t steps more
+    best, low, value = (
+        limit,
+        0,
+        np.zeros(1),
+    )  # value[t - low]: the least change of the cost with t steps more
     lows, picks, answer = [], [], None
     for k, item in enumerate(classes):
         high = low + len(value) - 1
@@ -93,38 +145,28 @@ def best_changes(
             break
         width = new_high - new_low + 1
         allowance.additions -= width * (len(item.moves) + 3)
-        allowance.bytes -= width * (1 if len(item.moves) <= 255 else 2)
+        allowance.bytes -= width * np.min_scalar_type(len(item.moves) - 1).itemsize
         if allowance.spent:
             break
-        new = np.full(width, np.inf)
-        pick = np.zeros(width, dtype=np.uint8 if len(item.moves) <= 255 else np.uint16)
-        for option, (move, change) in enumerate(zip(item.moves.tolist(), item.changes.tolist())):
-            first, last = max(low + move, new_low), min(high + move, new_high)
-            if first > last:
-                continue
-            source = value[first - move - low : last - move - low + 1]
-            target = slice(first - new_low, last - new_low + 1)
-            total = source + change
-            better = total < new[target]
-            np.copyto(new[target], total, where=better)
-            np.copyto(pick[target], option, where=better)
-        over = np.arange(new_low - spare, new_high - spare + 1, dtype=np.float64)
-        bound = new + price * over + price * spare  # the losses so far
-        within = len(over) - max(0, new_high - spare)  # states that keep the budget
-        if within > 0:
-            index = int(new[:within].argmin())
-            if (loss := float(new[index] + price * spare)) < best:
-                best, answer = loss, (k, new_low + index)
-        cheapest_unused = min(price, float(rest.take[k]))
-        with np.errstate(invalid="ignore"):
-            bound[:within] -= cheapest_unused * over[:within]
-            bound[within:] += float(min(rest.give[k], 1e300)) * over[within:]
-        alive = np.flatnonzero(bound <= best + slack)
+        new, pick = _with_class(value, low, item, new_low, new_high)
         lows.append(new_low)
         picks.append(pick)
-        if not len(alive) or rest.nearest[k] > best + slack:
+        low, value = new_low, new
+        if width < FEW_STATES and k < len(classes) - 1:
+            continue  # looking for states to drop takes longer than keeping them
+        over = np.arange(low - spare, low + width - spare, dtype=np.float64)
+        bound = value + price * over + price * spare  # the losses so far
+        within = width - min(width, max(0, low + width - 1 - spare))  # states that keep the budget
+        if within > 0:
+            index = int(value[:within].argmin())
+            if (loss := float(value[index] + price * spare)) < best:
+                best, answer = loss, (k, low + index)
+        bound[:within] -= min(price, float(rest.take[k])) * over[:within]
+        bound[within:] += min(float(rest.give[k]), 1e300) * over[within:]
+        alive = np.flatnonzero(bound <= best + slack)
+        if not len(alive) or rest.nearest[k] > best + slack or best <= enough:
             break
-        low, value = new_low + int(alive[0]), new[alive[0] : alive[-1] + 1]
+        low, value = low + int(alive[0]), value[alive[0] : alive[-1] + 1]
     if answer is None:
         return None
     last_class, t = answer

@@ -13,6 +13,7 @@ from solver.exact.duplicates import DistinctUsers
 from solver.exact.scan import Scan
 from solver.inputs import InputError
 from solver.knapsack import check_feasible, relax, usable_budget
+from solver.limits import check_memory
 from solver.problem import PLACES, Problem
 
 
@@ -31,6 +32,7 @@ def exact(problem: Problem) -> Allocation:
     try:
         allocation = _solve(problem, distinct, *_bracket(distinct, usable_budget(problem)))
         if allocation is None:  # the sample misled
+            check_memory(problem.where, len(distinct.count) * (1 + len(problem.steps("edge"))))
             allocation = _solve(problem, distinct, 0.0, np.inf)
     except InputError:
         for place in PLACES:
@@ -84,12 +86,14 @@ def _solve(problem: Problem, distinct: DistinctUsers, low: float, high: float) -
         np.concatenate(pair)
         for pair in ([np.arange(len(count))] * 2, (few, many), (count - moved, moved))
     )
+    chosen = np.delete(distinct.count * scan.chosen, open_users).sum()
+    objective = float(chosen + copies @ scan.cost[row, start])
     group, shift, gap, proven = search(
-        scan.cost, price, row, start, copies, left - int(copies @ start)
+        scan.cost, price, row, start, copies, left - int(copies @ start), 1e-15 * abs(objective)
     )
     # of a user that chooses alike at both prices, what it does not choose may be part of a better
     # choice, unless it loses more than the gap; costs compare only up to their rounding
-    room = gap + 8 * EPS * (scan.largest + price * scan.cost.shape[1])
+    room = gap + 8 * EPS * (float(np.abs(scan.chosen).max()) + price * scan.cost.shape[1])
     if (low > 0 and price - room < low) or price + room > high:
         return None
 

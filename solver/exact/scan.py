@@ -21,7 +21,7 @@ class Scan:
     ``few`` and ``many`` edge steps are the choices at the higher and at the lower price: a user
     with ``few`` = ``many`` has that one choice at every price between. ``fewest`` edge steps serve
     the user, ``served`` says whether any option does, and ``local_steps`` is the best local step
-    count. ``largest`` is the largest size of a cost at ``few`` steps. ``cost`` has one row for each
+    count. ``chosen`` is the cost at ``few`` steps. ``cost`` has one row for each
     user with ``few`` < ``many``: R~ with s edge steps in column s, as in
     :class:`solver.knapsack.Knapsack`.
     """
@@ -31,8 +31,8 @@ class Scan:
     fewest: IntArray
     served: BoolArray
     local_steps: IntArray
+    chosen: FloatArray
     cost: FloatArray
-    largest: float
 
     @classmethod
     def of(cls, problem: Problem, low: float, high: float) -> "Scan":
@@ -45,10 +45,9 @@ class Scan:
             fewest, served = fewest_steps(cost)
             few, many = fewest if high == np.inf else cheapest(cost, high), cheapest(cost, low)
             chosen = np.where(served, cost[np.arange(len(cost)), few], 0.0)
-            return few, many, fewest, served, local_steps, cost[few < many], np.abs(chosen)
+            return few, many, fewest, served, local_steps, chosen, cost[few < many]
 
         # threads help, as numpy works outside the interpreter's lock
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             pieces = zip(*threads.map(scan, range(0, problem.users, size)))
-            few, many, fewest, served, local_steps, costs, sizes = map(np.concatenate, pieces)
-            return cls(few, many, fewest, served, local_steps, costs, float(sizes.max()))
+            return cls(*map(np.concatenate, pieces))

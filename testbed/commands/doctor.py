@@ -1,9 +1,9 @@
-"""What this machine has, in plain words."""
+"""``testbed doctor``: what this machine has, in plain words."""
 
 import os
 import shutil
+import sys
 import warnings
-from collections.abc import Iterator
 
 import torch
 from diffusers import DiffusionPipeline
@@ -20,54 +20,68 @@ from testbed.models import memory
 from testbed.models.pipelines import WEIGHTS, open_pipeline, pick_device
 
 _MODEL = "embedded:edge"
+SIZES = (1, 2, 4, 8, 16)  # of the batches that are timed
+_ROUNDS = 4
 
 
 def print_report() -> None:
-    """Print device, libraries, meters, disk and weights, and what is emulated or modelled."""
-    for name, value in _lines():
-        print(f"{name + ':':12} {value}", flush=True)
+    """Print device, libraries, meters, disk and weights, and what will be emulated or modelled.
 
-
-def _lines() -> Iterator[tuple[str, object]]:
+    What takes seconds is told on stderr when it begins.
+    """
     device = pick_device()
-    yield "device", device
-    yield from environment(device).items()
+    for key, value in {"device": device, **environment(device)}.items():
+        _print(key, str(value))
+    _tell("watching the energy counters for a second")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        meter = open_meter(device)
-        about = about_meter(meter)
-    for line in [*(str(warning.message) for warning in caught), *about]:
-        yield "energy", line
-    yield "free disk", f"{shutil.disk_usage('.').free / 1e9:.0f} GB"
+        lines = about_meter(open_meter(device))
+    for line in [*(str(warning.message) for warning in caught), *lines]:
+        _print("energy", line)
+    _print("free disk", f"{shutil.disk_usage('.').free / 1e9:.0f} GB")
     if (room := memory.free(device)) is not None:
-        yield "free memory", f"{room / 1e9:.0f} GB on the device"
+        _print("free memory", f"{room / 1e9:.0f} GB on the device")
     for name, size in cached_models():
-        yield "weights", f"{name}, {size / 1e9:.1f} GB in the hub's cache"
+        _print("weights", f"{name}, {size / 1e9:.1f} GB in the hub's cache")
     for folder in sorted(path for path in WEIGHTS.glob("*") if path.is_dir()):
-        megabytes = sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / 1e6
-        yield "weights", f"embedded:{folder.name}, {megabytes:.1f} MB"
+        size = sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
+        _print("weights", f"embedded:{folder.name}, {size / 1e6:.1f} MB")
     pipeline, _ = open_pipeline(ModelConfig(_MODEL), device)
     chosen = Threads.current()
     if device.type == "cpu":
         if not threads.asked_for():
-            chosen = threads.choose(pipeline, SweepConfig.converged_batch, {})
-        yield "threads", about_threads(chosen)
+            _tell(f"timing steps of {_MODEL} on one thread and on all")
+            chosen = threads.choose(pipeline, SweepConfig().converged_batch, {})
+        _print("threads", about_threads(chosen))
+    _tell(f"timing batches of up to {max(SIZES)} on {_MODEL}, a few seconds")
     with using(chosen.batched):
-        yield "batching", f"{_MODEL}: {about_batches(pipeline)}"
-    yield (
+        _print("batching", f"{_MODEL}: {about_batches(pipeline)}")
+    _print(
         "emulated",
         "a user's device class scales time measured here by a published ratio "
         "(calibration/scenario/devices.py)",
     )
 
 
+def _print(key: str, text: str) -> None:
+    print(f"{key + ':':12} {text}", flush=True)
+
+
+def _tell(text: str) -> None:
+    print(f"... {text}", file=sys.stderr, flush=True)
+
+
 def cached_models() -> list[tuple[str, int]]:
-    """Hub id and bytes of each model in the hub's cache."""
+    """Hub ids and bytes of the models in the hub's cache."""
     try:
-        repos = scan_cache_dir().repos
+        repositories = scan_cache_dir().repos
     except CacheNotFound:
         return []
-    return sorted((repo.repo_id, repo.size_on_disk) for repo in repos if repo.repo_type == "model")
+    return sorted(
+        (repository.repo_id, repository.size_on_disk)
+        for repository in repositories
+        if repository.repo_type == "model"
+    )
 
 
 def about_threads(chosen: Threads) -> str:
@@ -83,26 +97,25 @@ def about_threads(chosen: Threads) -> str:
 
 def about_batches(pipeline: DiffusionPipeline) -> str:
     """Whether batching helps on this machine; takes a few seconds."""
-    timings = time_batches(
-        pipeline, ["a big red ball in the middle"], 3.0, [1, 2, 4, 8, 16], rounds=4
-    )
+    timings = time_batches(pipeline, ["a big red ball in the middle"], 3.0, SIZES, _ROUNDS)
     return fit_batching(timings.tick, timings.text, timings.decode, timings.memory).verdict
 
 
 def about_meter(meter: AnyMeter) -> list[str]:
     """Lines that say what ``meter`` reads, and what follows for energy; takes half a second."""
-    if meter.name is None:
+    if meter.name is None or meter.period is None:
         return [
-            "in records null; in results modelled (stated watts x time), and labelled so, from the "
-            "scenario's watts"
+            "in records null; in results modelled (stated watts x time), and labelled so, from "
+            "the scenario's watts"
         ]
     watts = meter.idle(seconds=max(0.5, 4 * (meter.period or 0.0)), pause=0.0)
     clock = "no clock frequency can be read: the law power = k f^3 is not tested"
     if meter.clock_hz:
         clock = f"the clock frequency is read, {meter.clock_hz / 1e9:.2f} GHz now"
-    updates = (
+    return [
+        f"measured by {meter.name} ({', '.join(meter.counters())})",
         f"the counters are updated every {meter.period:.2g} s; single shorter images are null, "
-        "their mean is measured"
-    )
-    idle = "idling: too short to tell" if watts is None else f"idling: {watts:.3g} W"
-    return [f"measured by {meter.name} ({', '.join(meter.counters())})", updates, idle, clock]
+        "their mean is measured",
+        "idling: too short to tell" if watts is None else f"idling: {watts:.3g} W",
+        clock,
+    ]

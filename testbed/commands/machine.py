@@ -1,6 +1,7 @@
 """``testbed bench`` and ``testbed doctor``: what this machine can do."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,11 +63,16 @@ def _add_bench(verbs: "Verbs") -> None:
 
 
 def _bench(args: argparse.Namespace) -> None:
-    from testbed.commands import bench
+    from testbed.commands.bench_report import parse_batches, table
+    from testbed.models import catalogue
+
+    catalogue.find(args.architecture)
+    batches = parse_batches(args.batch)
+    from testbed.commands import bench  # brings torch: only for what can be measured
 
     report = bench.run(
         args.architecture,
-        bench.parse_batches(args.batch),
+        batches,
         args.dtype,
         args.steps,
         args.device,
@@ -75,10 +81,11 @@ def _bench(args: argparse.Namespace) -> None:
         args.channels_last,
         args.output,
     )
-    print(*bench.table(report), sep="\n")
+    print(*table(report), sep="\n")
 
 
 def _doctor(args: argparse.Namespace) -> None:
+    print("... loading torch and diffusers", file=sys.stderr, flush=True)
     from testbed.commands import doctor
 
     doctor.print_report()

@@ -75,8 +75,8 @@ def _add_strict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strict",
         action="store_true",
-        help="exit 1 if a prediction fails: a total outside its 95 %% interval, or too many users "
-        "outside theirs",
+        help="exit 1 if a prediction fails: a total further off, or more users outside their 95 %% "
+        "intervals, than chance explains",
     )
 
 
@@ -141,7 +141,7 @@ def _run(args: argparse.Namespace) -> int:
     from testbed.stages.run import run
 
     report = run(settings, args.out)
-    failed = _say_failures(RunFolder(args.out))
+    failed = _say_verdicts(RunFolder(args.out))
     print(report)
     return int(failed and args.strict)
 
@@ -232,7 +232,7 @@ def _validate(args: argparse.Namespace) -> int:
     from testbed.stages.validate import validate
 
     validate(settings, QualityModels.open(settings.quality, open_device(settings)), folder)
-    failed = _say_failures(folder)
+    failed = _say_verdicts(folder)
     print(folder.path / "validation.json")
     return int(failed and args.strict)
 
@@ -252,12 +252,14 @@ def _open(path: Path) -> "tuple[RunFolder, config.Config]":
     return folder.lock(), settings
 
 
-def _say_failures(folder: "RunFolder") -> bool:
-    """Name the predictions that failed, on stderr; whether there are any."""
+def _say_verdicts(folder: "RunFolder") -> bool:
+    """Say on stderr whether the predictions hold, and which fail; whether any does."""
     from calibration.validation.validation import Validation
-    from calibration.validation.verdicts import failures
+    from calibration.validation.verdicts import failures, headline, verdicts
 
-    failed = failures(folder.need(Validation))
+    validation = folder.need(Validation)
+    failed = failures(validation)
+    print(headline(verdicts(validation)), file=sys.stderr)
     for line in failed:
         print(f"FAIL: {line}", file=sys.stderr)
     return bool(failed)

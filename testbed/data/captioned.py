@@ -3,21 +3,26 @@ reference of the distances.
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from solver.inputs import InputError, read_json
 
-ALONE = (
+Item = TypeVar("Item")
+
+#: The files that hold a folder's captions; the first that is there counts.
+CAPTION_FILES = (
     "captions.json",
     "captions/captions.tsv",
     "captions/captions_source.tsv",
     "captions_source.tsv",
-)  # the first of them counts
+)
 
 
 class CaptionedImages:
@@ -31,47 +36,56 @@ class CaptionedImages:
     naming file and field for what is missing or malformed.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.source = self._annotations()
         values = read_json(self.source) if self.source.suffix == ".json" else _read_tsv(self.source)
-        images = self._rows(values, "images", "file_name")
-        annotations = self._rows(values, "annotations", "caption")
-        captions, files = {}, {}
-        for index, image in enumerate(images):
-            if self._id(image, "images", index, "id") in files:
-                raise InputError(
-                    f"{self.source}: images[{index}].id: found {image['id']!r} twice; allowed: different ids"
-                )
-            files[image["id"]], captions[image["id"]] = image["file_name"], []
-        for index, one in enumerate(annotations):
-            key = self._id(one, "annotations", index, "image_id")
+        files = self._files(self._rows(values, "images", "file_name"))
+        captions: dict[int | str, list[str]] = {key: [] for key in files}
+        for index, row in enumerate(self._rows(values, "annotations", "caption")):
+            key = self._id(row, "annotations", index, "image_id")
             if key not in captions:
                 raise InputError(
-                    f"{self.source}: annotations[{index}].image_id: found {key!r}, which no image has as its id"
+                    f"{self.source}: annotations[{index}].image_id: found {key!r}, "
+                    "which no image has as its id"
                 )
-            captions[key].append(" ".join(one["caption"].split()))
-        for index, (key, found) in enumerate(captions.items()):
-            if not found:
+            captions[key].append(" ".join(row["caption"].split()))
+        for index, (key, texts) in enumerate(captions.items()):
+            if not texts:
                 raise InputError(
-                    f"{self.source}: images[{index}]: image {key!r} ({files[key]}) has no caption among the annotations"
+                    f"{self.source}: images[{index}]: image {key!r} ({files[key]}) has no caption "
+                    "among the annotations"
                 )
         self.captions = list(captions.values())
         self.paths = [self._image(name, index) for index, name in enumerate(files.values())]
 
-    def _annotations(self):
-        for name in ALONE:
+    def _files(self, images: list[dict[str, Any]]) -> dict[int | str, str]:
+        """File names by image id."""
+        files: dict[int | str, str] = {}
+        for index, image in enumerate(images):
+            key = self._id(image, "images", index, "id")
+            if key in files:
+                raise InputError(
+                    f"{self.source}: images[{index}].id: found {key!r} twice; "
+                    "allowed: different ids"
+                )
+            files[key] = image["file_name"]
+        return files
+
+    def _annotations(self) -> Path:
+        for name in CAPTION_FILES:
             if (self.folder / name).is_file():
                 return self.folder / name
-        found = sorted(self.folder.glob("annotations/captions_*.json"))
-        if len(found) != 1:
-            what = ", ".join(path.name for path in found) or "no annotations/captions_*.json"
+        files = sorted(self.folder.glob("annotations/captions_*.json"))
+        if len(files) != 1:
+            what = ", ".join(path.name for path in files) or "no annotations/captions_*.json"
             raise InputError(
-                f"{self.folder}: found {what}; allowed: one such file, or {', '.join(ALONE)}"
+                f"{self.folder}: found {what}; allowed: one such file, or "
+                f"{', '.join(CAPTION_FILES)}"
             )
-        return found[0]
+        return files[0]
 
-    def _rows(self, values, name, text):
+    def _rows(self, values: Any, name: str, text: str) -> list[dict[str, Any]]:
         """The table's rows, each with a non-empty string under ``text``."""
         rows = values.get(name) if isinstance(values, dict) else None
         if not isinstance(rows, list) or not rows:
@@ -79,33 +93,36 @@ class CaptionedImages:
                 f"{self.source}: {name}: found {rows!r:.80}; allowed: a list of at least one"
             )
         for index, row in enumerate(rows):
-            found = row.get(text) if isinstance(row, dict) else None
-            if not isinstance(found, str) or not found.strip():
+            value = row.get(text) if isinstance(row, dict) else None
+            if not isinstance(value, str) or not value.strip():
                 raise InputError(
-                    f"{self.source}: {name}[{index}].{text}: found {found!r:.80}; allowed: a non-empty string"
+                    f"{self.source}: {name}[{index}].{text}: found {value!r:.80}; "
+                    "allowed: a non-empty string"
                 )
         return rows
 
-    def _id(self, row, name, index, field):
-        found = row.get(field)
-        if not isinstance(found, (int, str)) or isinstance(found, bool):
+    def _id(self, row: dict[str, Any], name: str, index: int, field: str) -> int | str:
+        value = row.get(field)
+        if not isinstance(value, (int, str)) or isinstance(value, bool):
             raise InputError(
-                f"{self.source}: {name}[{index}].{field}: found {found!r:.80}; allowed: a whole number or a string"
+                f"{self.source}: {name}[{index}].{field}: found {value!r:.80}; "
+                "allowed: a whole number or a string"
             )
-        return found
+        return value
 
-    def _image(self, name, index):
+    def _image(self, name: str, index: int) -> Path:
         path = self.folder / name
         if path.is_file():
             return path
         if name not in self._below:
             raise InputError(
-                f"{self.source}: images[{index}].file_name: found {name!r}; no such image in {self.folder} or below it"
+                f"{self.source}: images[{index}].file_name: found {name!r}; "
+                f"no such image in {self.folder} or below it"
             )
         return self._below[name]
 
     @cached_property
-    def _below(self):
+    def _below(self) -> dict[str, Path]:
         """File name -> path of the files in all subfolders."""
         return {
             path.name: path
@@ -113,38 +130,41 @@ class CaptionedImages:
             if path.is_file()
         }
 
-    def reference(self, count):
-        """The first ``count`` images, or all there are, as ``(images, captions)``: read when they
-        are asked for, first captions.
+    def reference(self, count: int) -> "tuple[LazyImages[Path], list[str]]":
+        """The first ``count`` images, or all, read when they are asked for, and their first
+        captions.
         """
-        captions = [found[0] for found in self.captions[:count]]
+        captions = [texts[0] for texts in self.captions[:count]]
         if len(set(captions)) < 2:
             raise InputError(
-                f"{self.source}: annotations: found {len(set(captions))} different caption in the reference; allowed: at least 2"
+                f"{self.source}: annotations: found {len(set(captions))} different caption in the "
+                "reference; allowed: at least 2"
             )
-        return Pictures(self.paths[:count], _read), captions
+        return LazyImages(self.paths[:count], _read), captions
 
 
-class Pictures(Sequence):
+class LazyImages(Sequence[NDArray[np.uint8]], Generic[Item]):
     """The images that ``read`` gives of ``items``, read only when one is asked for: thousands do
     not fit into memory together.
     """
 
-    def __init__(self, items, read):
+    def __init__(self, items: Sequence[Item], read: Callable[[Item], NDArray[np.uint8]]) -> None:
         self.items, self.read = items, read
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index):
-        return (
-            Pictures(self.items[index], self.read)
-            if isinstance(index, slice)
-            else self.read(self.items[index])
-        )
+    @overload
+    def __getitem__(self, index: int) -> NDArray[np.uint8]: ...
+    @overload
+    def __getitem__(self, index: slice) -> "LazyImages[Item]": ...
+    def __getitem__(self, index: int | slice) -> "NDArray[np.uint8] | LazyImages[Item]":
+        if isinstance(index, slice):
+            return LazyImages(self.items[index], self.read)
+        return self.read(self.items[index])
 
 
-def _read_tsv(path):
+def _read_tsv(path: Path) -> dict[str, list[dict[str, Any]]]:
     """A TSV of one caption for each image, as COCO's annotations."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
@@ -160,15 +180,11 @@ def _read_tsv(path):
     }
 
 
-def _read(path):
-    """An image file as uint8 (H, W, 3)."""
+def _read(path: Path) -> NDArray[np.uint8]:
+    """An image file as (height, width, 3)."""
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        Image.DecompressionBombError,
-    ) as error:  # SyntaxError: a broken PNG
+    # SyntaxError: a broken PNG
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: not a readable image: {' '.join(str(error).split())}") from None

@@ -1,15 +1,21 @@
 """Where prompts come from: the embedded scene grammar, a user's JSONL file, or the captions of a
 folder of images.
 
-Calibration and execution take disjoint captions: for scenes from splits that were not trained on,
-for a file or a folder from its beginning and from its end.
+Calibration and execution take disjoint captions: of scenes from splits that were not trained on, of
+a file or a folder from its beginning and from its end.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+
+from PIL import Image
 
 from solver.inputs import InputError, read_lines
 from testbed.data.captioned import CaptionedImages
 from testbed.embedded import scenes
+
+#: The settings that ask for prompts, as messages name them.
+_CALIBRATION, _EXECUTION = "sweep.prompts_per_class", "scenario.users"
 
 
 class ScenePrompts:
@@ -17,30 +23,27 @@ class ScenePrompts:
 
     classes = scenes.CLASSES
 
-    def available(self, prompt_class):
+    def available(self, prompt_class: str) -> int:
         """How many captions of a class there are for calibration."""
         return len(scenes.captions(prompt_class, "calibration"))
 
-    def calibration(self, prompt_class, count):
-        return _take(
-            scenes.captions(prompt_class, "calibration"),
-            count,
-            prompt_class,
-            "sweep.prompts_per_class",
-        )
+    def calibration(self, prompt_class: str, count: int) -> list[str]:
+        """``count`` captions of a class; raises :class:`InputError` if there are fewer."""
+        pool = scenes.captions(prompt_class, "calibration")
+        return _take(pool, count, prompt_class, _CALIBRATION)
 
-    def held_out(self, prompt_class):
+    def held_out(self, prompt_class: str) -> list[str]:
         """All captions of a class that are not for calibration."""
         return [caption.text for caption in scenes.captions(prompt_class, "held-out")]
 
-    def execution(self, prompt_class, count):
-        return _take(
-            scenes.captions(prompt_class, "held-out"), count, prompt_class, "scenario.users"
-        )
+    def execution(self, prompt_class: str, count: int) -> list[str]:
+        """``count`` held-out captions of a class; raises :class:`InputError` if there are fewer."""
+        pool = scenes.captions(prompt_class, "held-out")
+        return _take(pool, count, prompt_class, _EXECUTION)
 
-    def reference(self, prompt_class, count):
-        """``count`` held-out scenes as ``(images, captions)``; captions repeat with other seeds
-        when they run out.
+    def reference(self, prompt_class: str, count: int) -> tuple[list[Image.Image], list[str]]:
+        """``count`` held-out scenes and their captions, which repeat with other seeds when they run
+        out.
         """
         pool = scenes.captions(prompt_class, "held-out")
         chosen = [pool[i % len(pool)] for i in range(count)]
@@ -48,21 +51,23 @@ class ScenePrompts:
         return images, [caption.text for caption in chosen]
 
 
-def _take(pool, count, prompt_class, spot):
+def _take(pool: Sequence[scenes.Caption], count: int, prompt_class: str, setting: str) -> list[str]:
     if count > len(pool):
         raise InputError(
-            f"{spot}: {count} prompts of class '{prompt_class}' are asked for; allowed: at most {len(pool)}, the captions there are"
+            f"{setting}: {count} prompts of class '{prompt_class}' are asked for; "
+            f"allowed: at most {len(pool)}, the captions there are"
         )
     return [caption.text for caption in pool[:count]]
 
 
 class FilePrompts:
-    """Prompts of a JSONL file, one ``{"prompt": "...", "class": "..."}`` a line (class optional)."""
+    """Prompts of a JSONL file: ``{"prompt": "...", "class": "..."}`` lines (class optional)."""
 
-    def __init__(self, path):
-        self.path, self._pools = Path(path), {}
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._pools: dict[str, list[str]] = {}
         for where, value in read_lines(path, ["prompt", "class"]):
-            prompt, prompt_class = value.get("prompt"), value.get("class", "all")
+            prompt, prompt_class = value.get("prompt", ""), value.get("class", "all")
             for name, text in (("prompt", prompt), ("class", prompt_class)):
                 if not isinstance(text, str) or not text.strip():
                     raise InputError(
@@ -73,23 +78,30 @@ class FilePrompts:
             raise InputError(f"prompts: {path}: no prompt in it")
         self.classes = tuple(self._pools)
 
-    def available(self, prompt_class):
+    def available(self, prompt_class: str) -> int:
         """How many prompts of a class there are for calibration: half of the different ones."""
         return len(set(self._pools[prompt_class])) // 2
 
-    def _pool(self, prompt_class, count, spot):
-        pool, half = list(dict.fromkeys(self._pools[prompt_class])), self.available(prompt_class)
+    def calibration(self, prompt_class: str, count: int) -> list[str]:
+        """The first ``count`` prompts of a class; raises :class:`InputError` if half of them are
+        fewer.
+        """
+        return self._pool(prompt_class, count, _CALIBRATION)[:count]
+
+    def execution(self, prompt_class: str, count: int) -> list[str]:
+        """The last ``count`` prompts of a class, the last first; raises :class:`InputError` if half
+        of them are fewer.
+        """
+        return self._pool(prompt_class, count, _EXECUTION)[::-1][:count]
+
+    def _pool(self, prompt_class: str, count: int, setting: str) -> list[str]:
+        half = self.available(prompt_class)
         if count > half:
             raise InputError(
-                f"{spot}: {count} prompts of class '{prompt_class}' are asked for; allowed: at most {half}, half of those in {self.path}"
+                f"{setting}: {count} prompts of class '{prompt_class}' are asked for; "
+                f"allowed: at most {half}, half of those in {self.path}"
             )
-        return pool
-
-    def calibration(self, prompt_class, count):
-        return self._pool(prompt_class, count, "sweep.prompts_per_class")[:count]
-
-    def execution(self, prompt_class, count):
-        return self._pool(prompt_class, count, "scenario.users")[::-1][:count]
+        return list(dict.fromkeys(self._pools[prompt_class]))
 
 
 class FolderPrompts(FilePrompts):
@@ -97,14 +109,13 @@ class FolderPrompts(FilePrompts):
     all of one class.
     """
 
-    classes = ("all",)
-
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path) -> None:
         self.path = Path(folder)
         self._pools = {"all": [captions[0] for captions in CaptionedImages(folder).captions]}
+        self.classes = tuple(self._pools)
 
 
-def open_prompts(source):
+def open_prompts(source: str) -> ScenePrompts | FilePrompts:
     """``"scenes"``, the path of a JSONL file, or of a folder of images with captions."""
     if source == "scenes":
         return ScenePrompts()

@@ -1,6 +1,7 @@
 """Architectures of the embedded models, in diffusers' and transformers' own classes, untrained."""
 
 import tempfile
+from dataclasses import dataclass
 
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from tokenizers import Tokenizer
@@ -24,7 +25,7 @@ LATENT_SIZE = SIZE // 8
 MAX_TOKENS = 16  # the longest caption has 12 tokens with its two markers
 
 
-def tokenizer():
+def tokenizer() -> CLIPTokenizer:
     """A CLIP tokenizer in which every word of the scene grammar is one token."""
     bpe = Tokenizer(BPE(end_of_word_suffix="</w>"))
     bpe.pre_tokenizer = WhitespaceSplit()
@@ -45,7 +46,7 @@ def tokenizer():
         return CLIPTokenizer.from_pretrained(folder, model_max_length=MAX_TOKENS)
 
 
-def _text_config(tok, width, layers):
+def _text_config(tok: CLIPTokenizer, width: int, layers: int) -> CLIPTextConfig:
     return CLIPTextConfig(
         vocab_size=len(tok),
         hidden_size=width,
@@ -60,7 +61,7 @@ def _text_config(tok, width, layers):
     )
 
 
-def vae(norm_groups=2):
+def vae(norm_groups: int = 2) -> AutoencoderKL:
     """Autoencoder between 64×64 RGB and 8×8 latents, 8 times smaller on a side."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -74,30 +75,39 @@ def vae(norm_groups=2):
     )
 
 
-def first_vae():
+def first_vae() -> AutoencoderKL:
     """The autoencoder whose encoder fixes the latent space, so that the denoisers can train at
     once.
 
-    With 8 groups its last level normalises each channel over the whole picture, which costs it flat
+    With 8 groups its last level normalises each channel over the whole image, which costs it flat
     colours; :func:`vae` learns to decode the same latents afterwards.
     """
     return vae(norm_groups=8)
 
 
-# The edge's network is the larger one; the light one is to be visibly weaker, not broken.
+@dataclass(frozen=True)
+class Shape:
+    """Widths of a denoiser's levels (``channels``), width and layers of its text encoder."""
+
+    channels: tuple[int, int]
+    text_width: int
+    text_layers: int
+
+
+#: The edge's network is the larger one; the light one is to be visibly weaker, not broken.
 PIPELINES = {
-    "edge": {"channels": (64, 128), "text_width": 128, "text_layers": 3},
-    "light": {"channels": (32, 48), "text_width": 64, "text_layers": 2},
+    "edge": Shape((64, 128), text_width=128, text_layers=3),
+    "light": Shape((32, 48), text_width=64, text_layers=2),
 }
 
 
-def text_encoder(which, tok):
+def text_encoder(which: str, tok: CLIPTokenizer) -> CLIPTextModel:
     """Text encoder of pipeline ``which`` (``"edge"`` or ``"light"``)."""
     shape = PIPELINES[which]
-    return CLIPTextModel(_text_config(tok, shape["text_width"], shape["text_layers"]))
+    return CLIPTextModel(_text_config(tok, shape.text_width, shape.text_layers))
 
 
-def unet(which):
+def unet(which: str) -> UNet2DConditionModel:
     """Denoiser of pipeline ``which``; the pooled caption joins the time embedding, its words by
     attention.
     """
@@ -106,11 +116,11 @@ def unet(which):
         sample_size=LATENT_SIZE,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
-        block_out_channels=shape["channels"],
+        block_out_channels=shape.channels,
         layers_per_block=1,
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=shape["text_width"],
+        cross_attention_dim=shape.text_width,
         attention_head_dim=4,
         norm_num_groups=16,
         resnet_time_scale_shift="scale_shift",
@@ -119,7 +129,7 @@ def unet(which):
     )
 
 
-def scheduler():
+def scheduler() -> DDIMScheduler:
     """Deterministic DDIM from pure noise, velocity prediction.
 
     5040 training timesteps are divisible by nearly every small step count: with trailing spacing,
@@ -138,7 +148,7 @@ def scheduler():
     )
 
 
-def clip(tok):
+def clip(tok: CLIPTokenizer) -> CLIPModel:
     """Contrastive image-text model for scores and features."""
     text = _text_config(tok, 128, 3)
     vision = dict(
@@ -155,7 +165,7 @@ def clip(tok):
     )
 
 
-def clip_processor(tok):
+def clip_processor(tok: CLIPTokenizer) -> CLIPProcessor:
     """What turns images and captions into the inputs of :func:`clip`."""
     images = CLIPImageProcessor(
         size={"shortest_edge": SIZE},

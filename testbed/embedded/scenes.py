@@ -13,6 +13,7 @@ so that the same caption and seed give the same scene everywhere.
 import hashlib
 import itertools
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -21,8 +22,11 @@ from PIL import Image, ImageDraw
 SIZE = 64  # pixels; scenes are square
 _SUPERSAMPLE = 4  # drawn at 256×256, box-filtered down: this is the anti-aliasing
 
+Colour = tuple[int, int, int]
+Point = tuple[float, float]  # x, y in pixels
+
 OBJECTS = ("ball", "house", "tree", "car", "star", "heart", "mushroom", "boat")
-COLOURS = {
+COLOURS: dict[str, Colour] = {
     "red": (214, 40, 40),
     "orange": (245, 135, 30),
     "yellow": (250, 214, 50),
@@ -32,20 +36,22 @@ COLOURS = {
     "pink": (245, 130, 180),
 }
 SIZES = {"small": 11.0, "big": 19.0}  # half-extent in pixels
-PLACES = {  # centre in pixels
+PLACES: dict[str, Point] = {  # centres
     "in the middle": (32, 32),
     "on the left": (19, 32),
     "on the right": (45, 32),
     "at the top": (32, 20),
     "at the bottom": (32, 44),
 }
-LANDSCAPES = {  # phrase -> ground colour by day
+LANDSCAPES: dict[str, Colour] = {  # phrase -> ground colour by day
     "on a meadow": (120, 190, 90),
     "on the beach": (235, 215, 160),
     "in the snow": (240, 244, 250),
     "in the desert": (225, 150, 90),
 }
-TIMES = {  # phrase -> (sky at the top, sky at the horizon, light on the ground 0..1)
+TIMES: dict[
+    str, tuple[Colour, Colour, float]
+] = {  # phrase -> (sky at the top, sky at the horizon, light on the ground 0..1)
     "in the morning": ((170, 205, 240), (255, 215, 190), 0.95),
     "at noon": ((90, 165, 235), (170, 215, 245), 1.0),
     "in the evening": ((110, 80, 150), (250, 140, 80), 0.80),
@@ -62,17 +68,17 @@ class Caption:
 
     prompt_class: str
     text: str
-    facts: tuple
+    facts: tuple[str, ...]
 
 
-def _split_of(text):
+def _split_of(text: str) -> str:
     """Assign a caption to a split by a hash of its words, so that the splits never overlap."""
     bucket = hashlib.sha256(text.encode()).digest()[0]  # 0..255
     return "train" if bucket < 180 else "calibration" if bucket < 218 else "held-out"
 
 
 @cache
-def captions(prompt_class, split):
+def captions(prompt_class: str, split: str) -> tuple[Caption, ...]:
     """All captions of a class in a split, in a fixed shuffled order.
 
     Raises ``ValueError`` for an unknown class or split.
@@ -111,14 +117,14 @@ def captions(prompt_class, split):
     return tuple(chosen)
 
 
-def vocabulary():
+def vocabulary() -> list[str]:
     """Every word of the grammar, sorted."""
     phrases = [*OBJECTS, *COLOURS, *SIZES, *PLACES, *LANDSCAPES, *TIMES, *RELATIONS, "a"]
     return sorted({word for phrase in phrases for word in phrase.split()})
 
 
-def render(caption, seed, objects=True):
-    """Draw ``caption`` (a :class:`Caption`) with the jitter of ``seed``: a 64×64 RGB ``PIL.Image``.
+def render(caption: Caption, seed: int | str, objects: bool = True) -> Image.Image:
+    """Draw ``caption`` with the jitter of ``seed``: 64×64, RGB.
 
     With ``objects=False`` the same background is drawn without the objects on it.
     """
@@ -154,18 +160,26 @@ def render(caption, seed, objects=True):
     return image.resize((SIZE, SIZE), Image.Resampling.BOX)
 
 
-def _shade(colour, factor):
-    return tuple(min(255, int(channel * factor)) for channel in colour)
+def _shade(colour: Colour, factor: float) -> Colour:
+    red, green, blue = (min(255, int(channel * factor)) for channel in colour)
+    return red, green, blue
 
 
-def _paper(draw, rng):
+def _pale(colour: Colour) -> Colour:
+    red, green, blue = (int(255 - (255 - channel) * 0.45) for channel in colour)
+    return red, green, blue
+
+
+def _paper(draw: ImageDraw.ImageDraw, rng: random.Random) -> None:
     tone = rng.uniform(0.97, 1.0)
     draw.rectangle(
         (0, 0, SIZE * _SUPERSAMPLE, SIZE * _SUPERSAMPLE), fill=_shade((246, 240, 226), tone)
     )
 
 
-def _landscape(draw, rng, land, time, horizon):
+def _landscape(
+    draw: ImageDraw.ImageDraw, rng: random.Random, land: str, time: str, horizon: float
+) -> None:
     top, low, light = TIMES[time]
     side, edge = SIZE * _SUPERSAMPLE, int(horizon * _SUPERSAMPLE)
     for row in range(edge):
@@ -190,16 +204,18 @@ def _landscape(draw, rng, land, time, horizon):
         _ellipse(draw, (x, horizon), 18, 6, ground)
 
 
-def _ellipse(draw, centre, rx, ry, fill):
+def _ellipse(draw: ImageDraw.ImageDraw, centre: Point, rx: float, ry: float, fill: Colour) -> None:
     x, y = centre
     draw.ellipse([int(v * _SUPERSAMPLE) for v in (x - rx, y - ry, x + rx, y + ry)], fill=fill)
 
 
-def _disc(draw, centre, radius, fill):
+def _disc(draw: ImageDraw.ImageDraw, centre: Point, radius: float, fill: Colour) -> None:
     _ellipse(draw, centre, radius, radius, fill)
 
 
-def _polygon(draw, centre, points, scale, fill):
+def _polygon(
+    draw: ImageDraw.ImageDraw, centre: Point, points: Sequence[Point], scale: float, fill: Colour
+) -> None:
     x, y = centre
     draw.polygon(
         [
@@ -210,7 +226,7 @@ def _polygon(draw, centre, points, scale, fill):
     )
 
 
-_STAR = [
+_STAR: list[Point] = [
     (0, -1),
     (0.25, -0.33),
     (0.95, -0.31),
@@ -224,13 +240,15 @@ _STAR = [
 ]
 
 
-def _draw_object(draw, thing, colour, centre, r):
+def _draw_object(
+    draw: ImageDraw.ImageDraw, thing: str, colour: Colour, centre: Point, r: float
+) -> None:
     """Draw one object within the square of half-extent ``r`` pixels around ``centre``."""
     x, y = centre
-    dark, pale = _shade(colour, 0.68), tuple(int(255 - (255 - c) * 0.45) for c in colour)
+    dark, pale = _shade(colour, 0.68), _pale(colour)
     wood, cream, black = (110, 75, 50), (232, 205, 165), (45, 45, 55)
 
-    def poly(points, fill):
+    def poly(points: Sequence[Point], fill: Colour) -> None:
         _polygon(draw, centre, points, r, fill)
 
     if thing == "ball":

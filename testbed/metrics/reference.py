@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from calibration.records.record import Record
 from testbed.config import QualityConfig
-from testbed.data.captioned import CaptionedImages, Pictures
+from testbed.data.captioned import CaptionedImages, LazyImages
 from testbed.data.prompts import FilePrompts, ScenePrompts
 from testbed.metrics.extractor import Features, Images
 from testbed.metrics.quality import QualityModels
@@ -72,7 +72,7 @@ def converged_reference(
         ]
         references[name] = ReferenceFeatures.of(
             quality,
-            Pictures([record.id for record in converged], image),
+            LazyImages([record.id for record in converged], image),
             [record.task.prompt for record in converged],
         )
     return references

@@ -1,273 +1,24 @@
-"""True-size networks of published text-to-image models, from their configurations, with random
-weights.
+"""Networks of published architectures at their true size, with random weights.
 
-What the weights are changes neither time nor energy, so these stand for the models where their
-weights cannot be had. Shrunk, they are folders of a model's true architecture for tests. Each
-configuration is that of the named repository on huggingface.co (``unet/config.json`` and so on),
-less the values that are the libraries' defaults.
+What the weights are changes neither time nor memory, so these stand for the models where their
+weights cannot be had. Shrunk, they are folders of a model's true architecture for tests.
 """
 
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import Any
 
 import diffusers
 import torch
 import transformers
+from diffusers import DiffusionPipeline
 
-from solver.inputs import check_keys
+from testbed.models.catalogue import find
 from testbed.models.pipelines import WEIGHTS
 
 SHRUNK_GROUPS = 8  # of normalisation; 32 do not divide shrunk widths
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """``parts``: name in the pipeline -> (class, configuration); ``parameters``: as published, by
-    part; ``resolution``: pixels a side.
-    """
-
-    source: str
-    pipeline: str
-    resolution: int
-    guidance: float
-    parts: dict
-    scheduler: tuple
-    parameters: dict
-
-
-def _clip(width, layers, heads, projection, act="gelu"):
-    return {
-        "hidden_size": width,
-        "intermediate_size": 4 * width,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "projection_dim": projection,
-        "hidden_act": act,
-        "vocab_size": 49408,
-        "max_position_embeddings": 77,
-    }
-
-
-def _unet(channels, **config):
-    return ("UNet2DConditionModel", {"sample_size": 64, "block_out_channels": channels, **config})
-
-
-def _vae(**config):
-    blocks = {
-        "down_block_types": ["DownEncoderBlock2D"] * 4,
-        "up_block_types": ["UpDecoderBlock2D"] * 4,
-        "layers_per_block": 2,
-    }
-    return (
-        "AutoencoderKL",
-        {**blocks, "block_out_channels": [128, 256, 512, 512], "sample_size": 512, **config},
-    )
-
-
-_CLIP_L = _clip(768, 12, 12, 768, "quick_gelu")
-_CLIP_BIGG = _clip(1280, 32, 20, 1280)
-_T5_XXL = (
-    "T5EncoderModel",
-    {
-        "d_model": 4096,
-        "d_ff": 10240,
-        "d_kv": 64,
-        "num_layers": 24,
-        "num_heads": 64,
-        "vocab_size": 32128,
-        "feed_forward_proj": "gated-gelu",
-        "tie_word_embeddings": False,
-    },
-)
-_BETAS = {
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "steps_offset": 1,
-}
-_PNDM = ("PNDMScheduler", {**_BETAS, "skip_prk_steps": True})
-_EULER = ("EulerDiscreteScheduler", {**_BETAS, "timestep_spacing": "leading"})
-_TURBO = {**_BETAS, "timestep_spacing": "trailing"}
-
-_SD1 = {"cross_attention_dim": 768, "attention_head_dim": 8}
-_SD1_PARTS = {"text_encoder": ("CLIPTextModel", _CLIP_L), "vae": _vae()}
-_SD1_COUNTS = {"text_encoder": 123_060_480, "vae": 83_653_863}
-_CROSS, _CROSS_UP = "CrossAttnDownBlock2D", "CrossAttnUpBlock2D"
-_SDXL_UNET = _unet(
-    [320, 640, 1280],
-    sample_size=128,
-    cross_attention_dim=2048,
-    attention_head_dim=[5, 10, 20],
-    transformer_layers_per_block=[1, 2, 10],
-    down_block_types=["DownBlock2D", _CROSS, _CROSS],
-    up_block_types=[_CROSS_UP, _CROSS_UP, "UpBlock2D"],
-    use_linear_projection=True,
-    addition_embed_type="text_time",
-    addition_time_embed_dim=256,
-    projection_class_embeddings_input_dim=2816,
-)
-_SDXL = {
-    "text_encoder": ("CLIPTextModel", _CLIP_L),
-    "text_encoder_2": ("CLIPTextModelWithProjection", _CLIP_BIGG),
-    "vae": _vae(sample_size=1024, scaling_factor=0.13025),
-}
-_SDXL_COUNTS = {
-    "unet": 2_567_463_684,
-    "text_encoder": 123_060_480,
-    "text_encoder_2": 694_659_840,
-    "vae": 83_653_863,
-}
-
-ARCHITECTURES = {
-    "tiny-sd": Architecture(
-        "segmind/tiny-sd",
-        "StableDiffusionPipeline",
-        512,
-        7.5,
-        {
-            "unet": _unet(
-                [320, 640, 1280],
-                **_SD1,
-                layers_per_block=1,
-                mid_block_type=None,
-                down_block_types=[_CROSS] * 3,
-                up_block_types=[_CROSS_UP] * 3,
-            ),
-            **_SD1_PARTS,
-        },
-        _PNDM,
-        {"unet": 323_384_964, **_SD1_COUNTS},
-    ),
-    "bk-sdm-small": Architecture(
-        "nota-ai/bk-sdm-small",
-        "StableDiffusionPipeline",
-        512,
-        7.5,
-        {
-            "unet": _unet([320, 640, 1280, 1280], **_SD1, layers_per_block=1, mid_block_type=None),
-            **_SD1_PARTS,
-        },
-        _PNDM,
-        {"unet": 482_346_884, **_SD1_COUNTS},
-    ),
-    "sd15": Architecture(
-        "stable-diffusion-v1-5/stable-diffusion-v1-5",
-        "StableDiffusionPipeline",
-        512,
-        7.5,
-        {"unet": _unet([320, 640, 1280, 1280], **_SD1), **_SD1_PARTS},
-        _PNDM,
-        {"unet": 859_520_964, **_SD1_COUNTS},
-    ),
-    "sd-turbo": Architecture(
-        "stabilityai/sd-turbo",
-        "StableDiffusionPipeline",
-        512,
-        0.0,
-        {
-            "unet": _unet(
-                [320, 640, 1280, 1280],
-                cross_attention_dim=1024,
-                attention_head_dim=[5, 10, 20, 20],
-                use_linear_projection=True,
-            ),
-            "text_encoder": ("CLIPTextModel", _clip(1024, 23, 16, 512)),
-            "vae": _vae(),
-        },
-        ("EulerDiscreteScheduler", _TURBO),
-        {"unet": 865_910_724, "text_encoder": 340_387_840, "vae": 83_653_863},
-    ),
-    "sdxl": Architecture(
-        "stabilityai/stable-diffusion-xl-base-1.0",
-        "StableDiffusionXLPipeline",
-        1024,
-        5.0,
-        {"unet": _SDXL_UNET, **_SDXL},
-        _EULER,
-        _SDXL_COUNTS,
-    ),
-    "sdxl-turbo": Architecture(
-        "stabilityai/sdxl-turbo",
-        "StableDiffusionXLPipeline",
-        512,
-        0.0,
-        {"unet": (_SDXL_UNET[0], {**_SDXL_UNET[1], "sample_size": 64}), **_SDXL},
-        ("EulerAncestralDiscreteScheduler", _TURBO),
-        _SDXL_COUNTS,
-    ),
-    "pixart": Architecture(
-        "PixArt-alpha/PixArt-Sigma-XL-2-1024-MS",
-        "PixArtSigmaPipeline",
-        1024,
-        4.5,
-        {
-            "transformer": (
-                "PixArtTransformer2DModel",
-                {
-                    "sample_size": 128,
-                    "num_layers": 28,
-                    "num_attention_heads": 16,
-                    "attention_head_dim": 72,
-                    "cross_attention_dim": 1152,
-                    "in_channels": 4,
-                    "out_channels": 8,
-                    "caption_channels": 4096,
-                    "interpolation_scale": 2,
-                    "use_additional_conditions": False,
-                },
-            ),
-            "text_encoder": _T5_XXL,
-            "vae": _vae(sample_size=1024, scaling_factor=0.13025),
-        },
-        (
-            "DPMSolverMultistepScheduler",
-            {"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear"},
-        ),
-        {"transformer": 610_856_096, "text_encoder": 4_762_310_656, "vae": 83_653_863},
-    ),
-    "sd3": Architecture(
-        "stabilityai/stable-diffusion-3-medium-diffusers",
-        "StableDiffusion3Pipeline",
-        1024,
-        7.0,
-        {
-            "transformer": (
-                "SD3Transformer2DModel",
-                {
-                    "sample_size": 128,
-                    "num_layers": 24,
-                    "num_attention_heads": 24,
-                    "attention_head_dim": 64,
-                    "joint_attention_dim": 4096,
-                    "caption_projection_dim": 1536,
-                    "pooled_projection_dim": 2048,
-                    "in_channels": 16,
-                    "out_channels": 16,
-                    "pos_embed_max_size": 192,
-                },
-            ),
-            "text_encoder": ("CLIPTextModelWithProjection", _CLIP_L),
-            "text_encoder_2": ("CLIPTextModelWithProjection", _CLIP_BIGG),
-            "text_encoder_3": _T5_XXL,
-            "vae": _vae(
-                sample_size=1024,
-                latent_channels=16,
-                scaling_factor=1.5305,
-                shift_factor=0.0609,
-                use_quant_conv=False,
-                use_post_quant_conv=False,
-            ),
-        },
-        ("FlowMatchEulerDiscreteScheduler", {"shift": 3.0}),
-        {
-            "transformer": 2_028_328_000,
-            "text_encoder": 123_650_304,
-            "text_encoder_2": 694_659_840,
-            "text_encoder_3": 4_762_310_656,
-            "vae": 83_819_683,
-        },
-    ),
-}
+_SHRUNK_LATENTS = 8  # a side
+_LEAST_PIXART_LATENTS = 32  # the least that PixArt's table of aspect ratios has
 
 _WIDTHS = (
     "block_out_channels",
@@ -287,20 +38,24 @@ _WIDTHS = (
 )
 
 
-def find(name):
-    """The :class:`Architecture` called ``name``; raises :class:`InputError` for an unknown one."""
-    check_keys("--architecture", [name], ARCHITECTURES)
-    return ARCHITECTURES[name]
-
-
-def build(name, device, dtype=torch.float32, shrink=1, parts=None):
+def build(
+    name: str,
+    device: str | torch.device,
+    dtype: torch.dtype = torch.float32,
+    shrink: int = 1,
+    parts: Collection[str] | None = None,
+) -> dict[str, torch.nn.Module]:
     """Networks of the architecture ``name``, ``{part: module}``, made on ``device`` in ``dtype`` at
     once, weights drawn from seed 0.
 
     ``shrink`` divides all widths (2, 4 or 8) and takes two layers where there are many; ``parts``:
     only these. On ``"meta"`` nothing is allocated.
     """
-    chosen = {part: one for part, one in find(name).parts.items() if parts is None or part in parts}
+    chosen = {
+        part: component
+        for part, component in find(name).parts.items()
+        if parts is None or part in parts
+    }
     with torch.random.fork_rng(), _made_in(dtype), torch.device(device):
         torch.manual_seed(0)
         return {
@@ -309,33 +64,35 @@ def build(name, device, dtype=torch.float32, shrink=1, parts=None):
         }
 
 
-def assemble(name, device, dtype=torch.float32, shrink=1):
-    """The whole pipeline of the architecture ``name``, as diffusers itself makes it, random
-    weights, the embedded models' tokenizer.
+def assemble(
+    name: str, device: str | torch.device, dtype: torch.dtype = torch.float32, shrink: int = 1
+) -> DiffusionPipeline:
+    """The whole pipeline of the architecture ``name``, as diffusers itself makes it, with random
+    weights and the embedded models' tokenizer.
     """
     architecture = find(name)
     networks = build(name, device, dtype, shrink)
-    tokens = {
+    tokenizers = {
         part.replace("text_encoder", "tokenizer"): _tokenizer()
         for part in networks
         if part.startswith("text_encoder")
     }
     kind, config = architecture.scheduler
-    extra = (
-        dict.fromkeys(("safety_checker", "feature_extractor"))
-        if architecture.pipeline == "StableDiffusionPipeline"
-        else {}
-    )
-    if extra:
-        extra["requires_safety_checker"] = False
+    extra: dict[str, Any] = {}
+    if architecture.pipeline == "StableDiffusionPipeline":
+        extra = {
+            "safety_checker": None,
+            "feature_extractor": None,
+            "requires_safety_checker": False,
+        }
     pipeline = getattr(diffusers, architecture.pipeline)(
-        **networks, **tokens, scheduler=getattr(diffusers, kind)(**config), **extra
+        **networks, **tokenizers, scheduler=getattr(diffusers, kind)(**config), **extra
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
-def _network(kind, config):
+def _network(kind: str, config: dict[str, Any]) -> torch.nn.Module:
     if kind.startswith("CLIP"):
         tokenizer = _tokenizer()
         ends = {
@@ -349,7 +106,7 @@ def _network(kind, config):
     return getattr(diffusers, kind)(**config)
 
 
-def _shrunk(kind, config, shrink):
+def _shrunk(kind: str, config: dict[str, Any], shrink: int) -> dict[str, Any]:
     """The same kinds of blocks, narrower and fewer."""
     if shrink == 1:
         return config
@@ -370,22 +127,21 @@ def _shrunk(kind, config, shrink):
     if "vocab_size" in small:
         small["vocab_size"] = len(_tokenizer())
     if "sample_size" in small:
-        small["sample_size"] = (
-            32 if kind.startswith("PixArt") else 8
-        )  # the least that PixArt's table of aspect ratios has
+        pixart = kind.startswith("PixArt")
+        small["sample_size"] = _LEAST_PIXART_LATENTS if pixart else _SHRUNK_LATENTS
     if kind in ("UNet2DConditionModel", "AutoencoderKL"):
         small["norm_num_groups"] = SHRUNK_GROUPS
     return small
 
 
-def _tokenizer():
+def _tokenizer() -> transformers.CLIPTokenizer:
     return transformers.CLIPTokenizer.from_pretrained(
         WEIGHTS / "light" / "tokenizer", model_max_length=77
     )
 
 
 @contextmanager
-def _made_in(dtype):
+def _made_in(dtype: torch.dtype) -> Iterator[None]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:

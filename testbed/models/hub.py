@@ -5,7 +5,9 @@ HF_HOME, HF_ENDPOINT, HF_TOKEN.
 """
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from diffusers import DiffusionPipeline
 from huggingface_hub import constants
@@ -21,7 +23,13 @@ from huggingface_hub.errors import (
 from solver.inputs import InputError
 
 
-def fetch(model, revision=None, variant=None, allow_pickle=False, **passed):
+def fetch(
+    model: str,
+    revision: str | None = None,
+    variant: str | None = None,
+    allow_pickle: bool = False,
+    **passed: Any,
+) -> Path:
     """The folder in the hub's cache that holds what a text-to-image pipeline of ``model`` needs,
     fetched if it is missing.
 
@@ -43,33 +51,33 @@ def fetch(model, revision=None, variant=None, allow_pickle=False, **passed):
         raise InputError(f"model: {model}: {_advice(error, model, revision, variant)}") from None
 
 
-def _advice(error, model, revision, variant):
-    """What to do about ``error``; diffusers wraps the client's own in others, so its causes are
-    looked through.
+def _advice(error: BaseException, model: str, revision: str | None, variant: str | None) -> str:
+    """What to do about ``error``. Diffusers wraps the client's own in others, so that its causes
+    are looked through.
     """
     causes = [error]
     while nested := causes[-1].__cause__ or causes[-1].__context__:
         causes.append(nested)
 
-    def found(kind):
-        return next((one for one in reversed(causes) if isinstance(one, kind)), None)
+    def caused(kind: type[BaseException]) -> bool:
+        return any(isinstance(cause, kind) for cause in causes)
 
     page = f"{constants.ENDPOINT}/{model}"
-    if found(GatedRepoError):
+    if caused(GatedRepoError):
         return (
             f"gated: accept its conditions at {page}, and set HF_TOKEN to a token of that account"
         )
-    if found(RevisionNotFoundError):
-        return f"revision '{revision}' does not exist; allowed: a branch, tag or commit of {page}/commits"
-    if found(RepositoryNotFoundError):
-        return "no such model on the hub, or a private one: correct the id, or set HF_TOKEN to a token that may read it"
-    failed = found(HfHubHTTPError)
-    if (
-        failed is not None
-        and not isinstance(failed, EntryNotFoundError)
-        and failed.response is not None
-    ):
-        status = failed.response.status_code
+    if caused(RevisionNotFoundError):
+        return (
+            f"revision '{revision}' does not exist; "
+            f"allowed: a branch, tag or commit of {page}/commits"
+        )
+    if caused(RepositoryNotFoundError):
+        return (
+            "no such model on the hub, or a private one: correct the id, or set HF_TOKEN to a "
+            "token that may read it"
+        )
+    if status := _status(causes):
         return (
             "the hub does not accept the token in HF_TOKEN"
             if status == 401
@@ -77,22 +85,39 @@ def _advice(error, model, revision, variant):
         )
     if constants.HF_HUB_OFFLINE:
         fetching = f"hf download {model}" + (f" --revision {revision}" if revision else "")
-        return f"not wholly in {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE is set: unset it, or run `{fetching}` where there is a network"
-    if found(LocalEntryNotFoundError) or _unreachable(causes):
-        return f"{constants.ENDPOINT} cannot be reached, and the cache does not hold it all: check the network, or give a folder"
-    if found(EntryNotFoundError):
+        return (
+            f"not wholly in {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE is set: unset it, or run "
+            f"`{fetching}` where there is a network"
+        )
+    if caused(LocalEntryNotFoundError) or _unreachable(causes):
+        return (
+            f"{constants.ENDPOINT} cannot be reached, and the cache does not hold it all: check "
+            "the network, or give a folder"
+        )
+    if caused(EntryNotFoundError):
         return "no model_index.json in it; allowed: a text-to-image model in diffusers' format"
     reason = " ".join(str(error).split())
     if variant and "variant" in reason:
         return f"no weights of variant '{variant}': leave variant out, or choose another"
     if "safetensors" in reason:
-        return "no safetensors weights; allow_pickle = true opens pickled ones, which can run any code: only for a source that you trust"
+        return (
+            "no safetensors weights; allow_pickle = true opens pickled ones, which can run any "
+            "code: only for a source that you trust"
+        )
     return f"cannot be fetched: {reason[:300]}"
 
 
-def _unreachable(causes):
+def _status(causes: Sequence[BaseException]) -> int | None:
+    """The status that the hub answered with; None where it is no matter of one request."""
+    failed = next((cause for cause in reversed(causes) if isinstance(cause, HfHubHTTPError)), None)
+    if failed is None or isinstance(failed, EntryNotFoundError) or failed.response is None:
+        return None
+    return failed.response.status_code
+
+
+def _unreachable(causes: Sequence[BaseException]) -> bool:
     kinds = ("ConnectError", "ConnectTimeout")  # of the client's HTTP library
     return any(
-        isinstance(one, (ConnectionError, TimeoutError)) or type(one).__name__ in kinds
-        for one in causes
+        isinstance(cause, (ConnectionError, TimeoutError)) or type(cause).__name__ in kinds
+        for cause in causes
     )

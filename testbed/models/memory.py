@@ -1,68 +1,75 @@
 """Fit a pipeline into the memory that there is, and decode where half precision overflows. What is
-chosen changes times: it is recorded.
+chosen changes times, so it is recorded.
 """
 
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from diffusers import StableDiffusionXLPipeline
+from diffusers import DiffusionPipeline, StableDiffusionXLPipeline
 
 from solver.inputs import InputError
 
-STRATEGIES = ("whole", "sliced", "offload")
 _ROOM = 4  # images whose decoding fits beside the weights where nothing is done to save memory
 
 
-def place(pipeline, device, wanted, resolution, model):
-    """Move ``pipeline`` to ``device`` by the strategy ``wanted``, or by :func:`choose` for
-    ``"auto"``; ``pipeline.memory`` holds its name.
+def place(
+    pipeline: DiffusionPipeline,
+    device: torch.device,
+    strategy: str,
+    resolution: int,
+    model: str,
+) -> None:
+    """Move ``pipeline`` to ``device`` by ``strategy``, or by :func:`choose` for ``"auto"``;
+    ``pipeline.memory`` holds the strategy's name.
 
     ``whole``: all parts stay there. ``sliced``: images of a batch are decoded one by one, and
-    attention is computed in slices where torch has no fused one (MPS; where it has, slices would
+    attention is computed in slices where torch has no fused one (on MPS; elsewhere slices would
     slow it). ``offload``: each part is moved there only while it computes.
     """
-    if wanted == "auto":
+    if strategy == "auto":
         sizes = {
             name: _size(part)
             for name, part in pipeline.components.items()
             if isinstance(part, torch.nn.Module)
         }
-        wanted = choose(
-            sizes, resolution**2 * 1024 * pipeline.vae.dtype.itemsize, free(device), model
-        )
-    if wanted == "sliced":
+        decoding = resolution**2 * 1024 * pipeline.vae.dtype.itemsize
+        strategy = choose(sizes, decoding, free(device), model)
+    if strategy == "sliced":
         pipeline.vae.enable_slicing()
         if device.type == "mps":
             pipeline.enable_attention_slicing()
-    if wanted == "offload" and device.type != "cpu":
+    if strategy == "offload" and device.type != "cpu":
         pipeline.enable_model_cpu_offload(device=device)
     else:
         pipeline.to(device)
-    pipeline.memory = wanted
+    pipeline.memory = strategy
 
 
-def choose(sizes, working, available, model):
-    """The quickest strategy that fits. Bytes: ``sizes`` of the parts' weights; ``working``: to
-    decode an image, whose widest layers have 256 channels at full size, four tensors at a time;
-    ``available``: on the device, None where it is the machine's own.
+def choose(sizes: Mapping[str, float], decoding: float, available: float | None, model: str) -> str:
+    """The quickest strategy that fits. Bytes: ``sizes`` of the parts' weights; ``decoding`` an
+    image, whose widest layers have 256 channels at full size, four tensors at a time; ``available``
+    on the device, None where it is the machine's own memory.
 
     Raises :class:`InputError` if not even the largest part fits.
     """
     weights, largest = sum(sizes.values()), max(sizes.values())
-    if available is None or available >= weights + _ROOM * working:
+    if available is None or available >= weights + _ROOM * decoding:
         return "whole"
-    if available >= weights + working:
+    if available >= weights + decoding:
         return "sliced"
-    if available >= largest + working:
+    if available >= largest + decoding:
         return "offload"
-    part = max(sizes, key=sizes.get)
+    part = max(sizes, key=lambda name: sizes[name])
     raise InputError(
-        f"model: {model}: {available / 1e9:.1f} GB are free on the device, its {part} alone needs about {(largest + working) / 1e9:.1f} GB; "
-        'allowed: a smaller dtype or resolution, a smaller model, or device = "cpu"'
+        f"model: {model}: {available / 1e9:.1f} GB are free on the device, its {part} alone needs "
+        f"about {(largest + decoding) / 1e9:.1f} GB; allowed: a smaller dtype or resolution, a "
+        'smaller model, or device = "cpu"'
     )
 
 
-def free(device):
+def free(device: torch.device) -> int | None:
     """Bytes free on ``device``; None on a CPU."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
@@ -71,12 +78,12 @@ def free(device):
     return None
 
 
-def guard_decoder(pipeline):
+def guard_decoder(pipeline: DiffusionPipeline) -> None:
     """Decode in the VAE's own dtype, and in float32 from the first image on whose decoding in half
     precision is not finite.
 
-    SDXL's overflows always, which its config says: its pipelines convert it to float32 and back for
-    each image, here it stays so.
+    SDXL's overflows always, which its config says. Its pipelines convert it to float32 and back for
+    each image; here it stays so.
     """
     vae = pipeline.vae
     if (
@@ -87,11 +94,12 @@ def guard_decoder(pipeline):
         vae.to(torch.float32)
     decode = vae.decode
 
-    def guarded(latents, *args, **kwargs):
+    def guarded(latents: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         decoded = decode(latents.to(vae.dtype), *args, **kwargs)
         if vae.dtype != torch.float32 and not decoded[0].isfinite().all():
             warnings.warn(
-                f"the decoder overflows in {vae.dtype}: it goes on in float32, as vae_dtype = 'float32' begins",
+                f"the decoder overflows in {vae.dtype}: it goes on in float32, as "
+                "vae_dtype = 'float32' begins",
                 stacklevel=2,
             )
             vae.to(torch.float32)
@@ -101,7 +109,7 @@ def guard_decoder(pipeline):
     vae.decode = guarded
 
 
-def _size(part):
+def _size(part: torch.nn.Module) -> int:
     return sum(
         tensor.numel() * tensor.element_size() for tensor in (*part.parameters(), *part.buffers())
     )

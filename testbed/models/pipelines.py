@@ -5,7 +5,9 @@ code.
 import hashlib
 import inspect
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import torch
@@ -13,7 +15,9 @@ import transformers
 from diffusers import DiffusionPipeline
 from safetensors import SafetensorError, safe_open
 
+from calibration.schema import Schema, frozen
 from solver.inputs import InputError, check_keys
+from testbed.config import ModelConfig
 from testbed.models import hub, memory
 
 WEIGHTS = Path(__file__).parent.parent / "embedded" / "weights"
@@ -21,7 +25,18 @@ WEIGHTS = Path(__file__).parent.parent / "embedded" / "weights"
 _UNUSED = "safety_checker"
 
 
-def resolve(model):
+@frozen
+class Setup(Schema):
+    """What changes an opened pipeline's times beside model, dtype and scheduler: ``resolution``
+    (pixels a side), the dtype of the decoding, and the memory strategy (:mod:`.memory`).
+    """
+
+    resolution: int
+    vae_dtype: str
+    memory: str
+
+
+def resolve(model: str) -> str:
     """Turn ``embedded:NAME`` into its folder; leave a folder or hub id as it is."""
     if not model.startswith("embedded:"):
         return model
@@ -32,29 +47,25 @@ def resolve(model):
     return str(WEIGHTS / name)
 
 
-def pick_device(name="auto"):
+def pick_device(name: str = "auto") -> torch.device:
     """A ``torch.device`` from ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``."""
     if name == "auto":
-        name = (
-            "cuda"
-            if torch.cuda.is_available()
-            else "mps"
-            if torch.backends.mps.is_available()
-            else "cpu"
-        )
+        here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        name = next((kind for kind, usable in here.items() if usable), "cpu")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
         raise InputError(
-            f"device: '{name}' is not usable here ({str(error).splitlines()[0]}); allowed: auto, cpu, cuda, cuda:N, mps"
+            f"device: '{name}' is not usable here ({reason}); allowed: auto, cpu, cuda, cuda:N, mps"
         ) from None
     return device
 
 
-def check_folder(folder, index, allow_pickle=False):
-    """Raise :class:`InputError` unless ``folder`` holds ``index`` and whole weights, safetensors
-    unless others are allowed.
+def check_folder(folder: str | Path, index: str, allow_pickle: bool = False) -> dict[str, Any]:
+    """The model's configuration, which ``index`` of ``folder`` holds. Raises :class:`InputError`
+    where it or whole weights are missing: safetensors, unless others are allowed.
     """
     folder = Path(folder)
     if not (folder / index).is_file():
@@ -63,32 +74,17 @@ def check_folder(folder, index, allow_pickle=False):
         config = json.loads((folder / index).read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{folder / index}: not valid JSON: {error}") from None
-    if index == "model_index.json":  # every part that it names has a folder of its own
-        parts = [
-            name
-            for name, kind in config.items()
-            if isinstance(kind, list) and kind[0] is not None and name != _UNUSED
-        ]
-        missing = [name for name in parts if not (folder / name).is_dir()]
-        if missing:
-            raise InputError(f"{folder}: half-written model folder: '{missing[0]}' is missing")
-        weighty = [
-            folder / name
-            for name in parts
-            if name.startswith(("unet", "vae", "text_encoder", "transformer"))
-        ]
-    else:
-        weighty = [folder]
-    kinds = ("*.safetensors", "*.bin") if allow_pickle else ("*.safetensors",)
-    for place in weighty:
-        if not any(any(place.glob(kind)) for kind in kinds):
+    for part in _weighty(folder, index, config):
+        kinds = ("*.safetensors", "*.bin") if allow_pickle else ("*.safetensors",)
+        if not any(any(part.glob(kind)) for kind in kinds):
             pickled = (
                 "; allow_pickle = true opens pickled ones, which can run any code"
-                if any(place.glob("*.bin"))
+                if any(part.glob("*.bin"))
                 else ""
             )
             raise InputError(
-                f"{place}: no .safetensors weights; allowed: a folder as save_pretrained writes it{pickled}"
+                f"{part}: no .safetensors weights; "
+                f"allowed: a folder as save_pretrained writes it{pickled}"
             )
     for weights in sorted(folder.rglob("*.safetensors")):
         try:
@@ -99,7 +95,20 @@ def check_folder(folder, index, allow_pickle=False):
     return config
 
 
-def fingerprint(folder):
+def _weighty(folder: Path, index: str, config: dict[str, Any]) -> Iterator[Path]:
+    """The folders that must hold weights: those of a pipeline's networks, or the model's own."""
+    if index != "model_index.json":
+        yield folder
+        return
+    for name, kind in config.items():
+        if isinstance(kind, list) and kind[0] is not None and name != _UNUSED:
+            if not (folder / name).is_dir():
+                raise InputError(f"{folder}: half-written model folder: '{name}' is missing")
+            if name.startswith(("unet", "vae", "text_encoder", "transformer")):
+                yield folder / name
+
+
+def fingerprint(folder: str | Path) -> str:
     """Twelve hex digits that change when the weights of a local folder do (file sizes, first and
     last MiB).
     """
@@ -116,11 +125,11 @@ def fingerprint(folder):
     return digest.hexdigest()[:12]
 
 
-def open_pipeline(config, device):
-    """Open a :class:`testbed.config.ModelConfig` on ``device``.
+def open_pipeline(config: ModelConfig, device: torch.device) -> tuple[DiffusionPipeline, str]:
+    """Open the model that ``config`` names on ``device``.
 
-    Returns ``(pipeline, revision)``; the revision of a folder is its fingerprint, so that records
-    of other weights are never mistaken for these, that of a hub id its commit. How the pipeline was
+    Returns ``(pipeline, revision)``. The revision of a hub id is its commit, that of a folder its
+    fingerprint, so that records of other weights are never mistaken for these. How the pipeline was
     set up beside that: :func:`setup`. Raises :class:`InputError` in one line for what cannot be
     opened.
     """
@@ -132,16 +141,37 @@ def open_pipeline(config, device):
     if not local:
         if config.model.count("/") != 1 or config.model.startswith((".", "/", "~")):
             raise InputError(
-                f"model: {config.model}: no such folder; allowed: embedded:NAME, a folder, or a hub id OWNER/NAME"
+                f"model: {config.model}: no such folder; "
+                "allowed: embedded:NAME, a folder, or a hub id OWNER/NAME"
             )
         folder = hub.fetch(
             config.model, config.revision, config.variant, config.allow_pickle, **{_UNUSED: None}
         )
+    pipeline = _from_folder(folder, config)
+    _check_call(pipeline, config)
+    tell_steps(pipeline)
+    pipeline.set_progress_bar_config(disable=True)
+    if config.scheduler:
+        _use_scheduler(pipeline, config.scheduler)
+    if config.resolution:
+        _use_resolution(pipeline, config.resolution, config.model)
+    if config.vae_dtype:
+        pipeline.vae.to(getattr(torch, config.vae_dtype))
+    memory.guard_decoder(pipeline)
+    memory.place(pipeline, device, config.memory, resolution(pipeline), config.model)
+    return pipeline, fingerprint(folder) if local else folder.name
+
+
+def _from_folder(folder: Path, config: ModelConfig) -> DiffusionPipeline:
     index = check_folder(folder, "model_index.json", config.allow_pickle)
-    options = {_UNUSED: None, "requires_safety_checker": False} if _UNUSED in index else {}
-    options |= {"variant": config.variant, "use_safetensors": None if config.allow_pickle else True}
+    options: dict[str, Any] = {
+        "variant": config.variant,
+        "use_safetensors": None if config.allow_pickle else True,
+    }
+    if _UNUSED in index:
+        options |= {_UNUSED: None, "requires_safety_checker": False}
     try:
-        pipeline = DiffusionPipeline.from_pretrained(
+        return DiffusionPipeline.from_pretrained(
             folder, dtype=getattr(torch, config.dtype), **options
         )
     except (
@@ -157,33 +187,22 @@ def open_pipeline(config, device):
         raise InputError(
             f"model: {config.model}: diffusers cannot open it as a text-to-image pipeline: {reason}"
         ) from None
-    asked = set(inspect.signature(pipeline.__call__).parameters)
-    if (
-        "prompt" not in asked
-        or "image" in asked
-        or not asked & {"callback_on_step_end", "callback"}
-    ):
-        raise InputError(
-            f"model: {config.model}: a {type(pipeline).__name__} is not a text-to-image pipeline with a per-step callback"
-        )
-    if config.negative_prompt and "negative_prompt" not in asked:
-        raise InputError(
-            f"negative_prompt: {config.model}: a {type(pipeline).__name__} takes none; leave it out"
-        )
-    tell_steps(pipeline)
-    pipeline.set_progress_bar_config(disable=True)
-    if config.scheduler:
-        _use_scheduler(pipeline, config.scheduler)
-    if config.resolution:
-        _use_resolution(pipeline, config.resolution, config.model)
-    if config.vae_dtype:
-        pipeline.vae.to(getattr(torch, config.vae_dtype))
-    memory.guard_decoder(pipeline)
-    memory.place(pipeline, device, config.memory, resolution(pipeline), config.model)
-    return pipeline, fingerprint(folder) if local else folder.name
 
 
-def tell_steps(pipeline):
+def _check_call(pipeline: DiffusionPipeline, config: ModelConfig) -> None:
+    """Refuse a pipeline that is not called with a prompt alone, or does not tell its steps."""
+    taken, kind = set(inspect.signature(pipeline.__call__).parameters), type(pipeline).__name__
+    callbacks = {"callback_on_step_end", "callback"}
+    if "prompt" not in taken or "image" in taken or not taken & callbacks:
+        raise InputError(
+            f"model: {config.model}: a {kind} is not a text-to-image pipeline with a per-step "
+            "callback"
+        )
+    if config.negative_prompt and "negative_prompt" not in taken:
+        raise InputError(f"negative_prompt: {config.model}: a {kind} takes none; leave it out")
+
+
+def tell_steps(pipeline: DiffusionPipeline) -> None:
     """Let a pipeline that has only the older ``callback(step, timestep, latents)``, as PixArt's,
     take ``callback_on_step_end`` too.
     """
@@ -191,8 +210,8 @@ def tell_steps(pipeline):
     if "callback_on_step_end" in inspect.signature(kind.__call__).parameters:
         return
 
-    def call(self, *args, callback_on_step_end, **kwargs):
-        def callback(step, timestep, latents):
+    def call(self: Any, *args: Any, callback_on_step_end: Any, **kwargs: Any) -> Any:
+        def callback(step: int, timestep: Any, latents: torch.Tensor) -> None:
             callback_on_step_end(self, step, timestep, {"latents": latents})
 
         return kind.__call__(self, *args, callback=callback, callback_steps=1, **kwargs)
@@ -200,26 +219,24 @@ def tell_steps(pipeline):
     pipeline.__class__ = type(kind.__name__, (kind,), {"__call__": call})
 
 
-def denoiser(pipeline):
+def denoiser(pipeline: DiffusionPipeline) -> torch.nn.Module:
     """The network that is called once a step."""
     return getattr(pipeline, "unet", None) or pipeline.transformer
 
 
-def resolution(pipeline):
+def resolution(pipeline: DiffusionPipeline) -> int:
     """Pixels a side of the images that ``pipeline`` makes when it is not told otherwise."""
     size = getattr(pipeline, "default_sample_size", None) or denoiser(pipeline).config.sample_size
     return (size if isinstance(size, int) else size[0]) * pipeline.vae_scale_factor
 
 
-def setup(pipeline):
-    """What changes an opened pipeline's times beside model, dtype and scheduler: ``{"resolution",
-    "vae_dtype", "memory"}``.
-    """
+def setup(pipeline: DiffusionPipeline) -> Setup:
+    """How an opened pipeline was set up."""
     vae_dtype = str(pipeline.vae.dtype).removeprefix("torch.")
-    return {"resolution": resolution(pipeline), "vae_dtype": vae_dtype, "memory": pipeline.memory}
+    return Setup(resolution(pipeline), vae_dtype, pipeline.memory)
 
 
-def _use_scheduler(pipeline, name):
+def _use_scheduler(pipeline: DiffusionPipeline, name: str) -> None:
     known = sorted(
         {kind.__name__ for kind in pipeline.scheduler.compatibles}
         | {type(pipeline.scheduler).__name__}
@@ -228,7 +245,7 @@ def _use_scheduler(pipeline, name):
     pipeline.scheduler = getattr(diffusers, name).from_config(pipeline.scheduler.config)
 
 
-def _use_resolution(pipeline, pixels, model):
+def _use_resolution(pipeline: DiffusionPipeline, pixels: int, model: str) -> None:
     """Make images of ``pixels`` a side by default, so that neither calls nor the step engine have
     to be told.
     """
@@ -236,7 +253,8 @@ def _use_resolution(pipeline, pixels, model):
         return
     if not hasattr(pipeline, "unet") and not hasattr(pipeline, "default_sample_size"):
         raise InputError(
-            f"resolution: found {pixels}; allowed: {resolution(pipeline)}, for which {model} was made (leave it out)"
+            f"resolution: found {pixels}; allowed: {resolution(pipeline)}, for which {model} was "
+            "made (leave it out)"
         )
     size = pixels // pipeline.vae_scale_factor
     denoiser(pipeline).register_to_config(sample_size=size)

@@ -134,8 +134,8 @@ def strips(
             StripRow(
                 place,
                 [
-                    generated(folder, "calibration", record, scales.get((place, prompt_class)))
-                    if (record := made.get((place, column)))
+                    generated(folder, "calibration", shot, scales.get((place, prompt_class)))
+                    if (shot := made.get((place, column)))
                     else None
                     for column in columns
                 ],

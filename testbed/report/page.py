@@ -19,8 +19,6 @@ from calibration.records.task import POINTS
 from calibration.scenario.problem import Units, sites, units
 from calibration.scenario.scenario import Scenario
 from calibration.validation.validation import Validation
-from calibration.validation.verdict import Verdict
-from calibration.validation.verdicts import verdicts
 from solver import Allocation, InputError, Problem
 from solver.inputs import write_atomic
 from testbed.report import mlperf, setup
@@ -40,6 +38,7 @@ from testbed.report.curves.panels import Curves, curves
 from testbed.report.curves.quantities import PLACES, cells, shown_quantities
 from testbed.report.format import Table, number, percent, quantity, toml
 from testbed.report.gallery import Strip, generated, strips
+from testbed.report.judgements import Judgements
 from testbed.runs.folder import Baseline, RunFolder
 from testbed.tables import write_csv
 
@@ -102,7 +101,7 @@ class View:
     name: str
     missing: Sequence[str]
     places: Mapping[str, str]
-    verdicts: Sequence[Verdict]
+    verdicts: Judgements | None
     samples: Sequence[setup.SampleRow]
     samples_table: Table
     models: Sequence[setup.ModelRow]
@@ -193,7 +192,7 @@ def view(run: Run) -> View:
         name=run.folder.path.name,
         missing=run.missing,
         places=PLACES,
-        verdicts=verdicts(validation, profiles),
+        verdicts=Judgements.of(validation, profiles),
         samples=samples,
         samples_table=samples_table,
         models=setup.models(run.calibration, run.execution),

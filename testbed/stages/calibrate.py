@@ -15,7 +15,7 @@ from calibration.records.task import POINTS
 from calibration.schema import Schema
 from calibration.sweep.costs import measured_costs
 from calibration.sweep.outcome import SweepOutcome
-from testbed.data.captioned import Pictures
+from testbed.data.captioned import LazyImages
 from testbed.engines.networks import unsupported_reason
 from testbed.engines.threads import using
 from testbed.engines.timing import BatchTimings, time_batches
@@ -95,7 +95,7 @@ def extract_features(
 ) -> SweepFeatures:
     """What is kept of a sweep for the validation; ``image`` reads that of a record's id."""
     ids = tuple(record.id for record in records)
-    images = extractor.images(Pictures(ids, image))
+    images = extractor.images(LazyImages(ids, image))
     return SweepFeatures(ids, images, all_features(references), extractor.fingerprint)
 
 

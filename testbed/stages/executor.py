@@ -71,7 +71,7 @@ class Executor:
         self.threads = {} if threads is None else threads
         self.processes = processes()
         self._environment: dict[str, Any] = dict(environment(device))
-        self._setups = {place: setup(pipeline) for place, pipeline in pipelines.items()}
+        self._setups = {place: setup(pipeline).to_dict() for place, pipeline in pipelines.items()}
         # with offload the engine's calls would move the networks to and fro
         self._continuous = {
             place

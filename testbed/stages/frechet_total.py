@@ -61,6 +61,7 @@ def frechet_total(
         float(np.median(draws)),
         frechet(executed_features, reference),
         half,
+        positive=True,
         quantity=f"Fréchet distance ({len(executed)} images)",
         unit="",
         basis="measured",

@@ -10,7 +10,7 @@ from solver.allocation import Allocation
 from solver.inputs import InputError
 from solver.problem import Problem
 from testbed.config import Config
-from testbed.data.captioned import Pictures
+from testbed.data.captioned import LazyImages
 from testbed.data.prompts import open_prompts
 from testbed.metrics.quality import QualityModels
 from testbed.metrics.reference import converged_reference, given_reference
@@ -38,7 +38,7 @@ def validate(config: Config, quality: QualityModels, folder: RunFolder) -> None:
     total = frechet_total(
         images,
         quality.extractor.images(
-            Pictures(images, lambda record: folder.image("execution", record))
+            LazyImages(images, lambda record: folder.image("execution", record))
         ),
         [record for record in folder.records("calibration") if record.id in by_id],
         by_id,

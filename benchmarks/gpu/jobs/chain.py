@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.gpu.notes import Notes
 from benchmarks.gpu.setting import Setting
+from calibration.profiles.store import load
 from solver.inputs import read_json
 from testbed.cli import main
 
@@ -25,7 +26,7 @@ reference_size = {reference}
 steps = {steps}
 prompts_per_class = {prompts}
 converged_steps = {converged}
-batches = [1, 2, 4]
+batches = {batches}
 [execute]
 images_per_user = 1
 [scenario]
@@ -33,11 +34,12 @@ users = {users}
 edge_budget = {budget}
 local = {{ max_steps = {most} }}
 edge = {{ max_steps = {most} }}
+device_classes = {{ server-core = 1 }}
 """
 _TRUE = {"steps": [1, 2, 3, 4, 6, 8, 12, 16], "prompts": 4, "converged": 32, "reference": 256}
-_TRUE |= {"users": 15, "budget": 60, "most": 16}
-_SMALL = {"steps": [1, 2, 3, 6], "prompts": 3, "converged": 12, "reference": 40}
-_SMALL |= {"users": 6, "budget": 20, "most": 5}
+_TRUE |= {"users": 15, "budget": 60, "most": 16, "batches": [1, 2, 4, 8]}
+_SMALL = {"steps": [1, 2, 3, 4], "prompts": 2, "converged": 6, "reference": 24}
+_SMALL |= {"users": 4, "budget": 12, "most": 4, "batches": [1, 2]}
 
 
 def run(notes: Notes, setting: Setting) -> str:
@@ -54,10 +56,12 @@ def run(notes: Notes, setting: Setting) -> str:
         if code:
             raise RuntimeError(f"testbed run exits {code}: {text.getvalue().splitlines()[-1]}")
         validation = read_json(out / "validation.json")
-        profiles = read_json(out / "profiles.json")
-    totals = [total for total in validation["totals"]]
+        profiles = load(out / "profiles.json")
+    totals = validation["totals"]
     notes.add(totals=totals, coverage=validation["coverage"], drift=validation["drift"])
-    notes.attempt("energy", lambda: _energies(profiles))
+    for place in profiles.places:
+        fits = {profile.prompt_class: profile.energy for profile in place.classes}
+        notes.add(**{f"energy {place.place}": fits})
     return f"{len(failures)} predictions fail; {'; '.join(map(_total, totals[:4]))}"
 
 
@@ -68,11 +72,3 @@ def _total(total: dict[str, Any]) -> str:
     relative = total["predicted"] / measured - 1
     inside = "inside" if total["inside"] else "outside"
     return f"{total['quantity']} {relative:+.1%}, {inside} its interval ({total['basis']})"
-
-
-def _energies(profiles: dict[str, Any]) -> dict[str, Any]:
-    """The fits of energy by place and class."""
-    return {
-        place: {name: entry["energy"] for name, entry in about["classes"].items()}
-        for place, about in profiles["profiles"].items()
-    }

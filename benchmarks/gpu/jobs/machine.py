@@ -15,12 +15,12 @@ from typing import Any
 import torch
 
 from benchmarks.gpu.notes import Notes
-from benchmarks.gpu.setting import Setting, synchronize
-from testbed.environment import environment
+from benchmarks.gpu.setting import Setting
 from testbed.meters import open_meter
 from testbed.nvml import Gpu
 
 PACKAGES = (
+    "torch",
     "diffusers",
     "transformers",
     "accelerate",
@@ -40,16 +40,23 @@ PACKAGES = (
 
 def run(notes: Notes, setting: Setting) -> str:
     """Note each fact by itself: a missing one does not hide the others."""
-    notes.add(environment=environment(setting.where), packages=versions())
+    notes.add(packages=versions())
+    environment = notes.attempt("environment", lambda: _environment(setting)) or {}
     notes.attempt("card", lambda: card(setting))
     meter = notes.attempt("meter", lambda: counter(setting)) or {}
     side = 256 if setting.small else 8192
     rates = notes.attempt("best", lambda: best(setting, side)) or {}
     notes.attempt("doctor", doctor)
-    name = environment(setting.where)["machine"]
+    name = environment.get("machine", "unknown machine")
     power = f"{meter['idle_watts']:.0f} W idle" if meter.get("idle_watts") else "no idle power"
     speed = ", ".join(f"{value:.3g} {unit}" for unit, value in rates.items())
     return f"{name}; energy: {meter.get('name') or 'not measured'}, {power}; at best {speed}"
+
+
+def _environment(setting: Setting) -> dict[str, Any]:
+    from testbed.environment import environment
+
+    return environment(setting.where)
 
 
 def versions() -> dict[str, str | None]:
@@ -114,12 +121,16 @@ def best(setting: Setting, side: int) -> dict[str, float]:
 def _seconds(call: Callable[[], object], device: torch.device, times: int = 20) -> float:
     for _ in range(3):
         call()
-    synchronize(device)
-    start = time.perf_counter()
+    start = _clock(device)
     for _ in range(times):
         call()
-    synchronize(device)
-    return (time.perf_counter() - start) / times
+    return (_clock(device) - start) / times
+
+
+def _clock(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def doctor() -> list[str]:

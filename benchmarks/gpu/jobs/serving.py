@@ -6,6 +6,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from benchmarks.engine import Comparison, compare, make_requests
+from benchmarks.gpu.goals import CEILING, OVER_STOCK
 from benchmarks.gpu.notes import Notes
 from benchmarks.gpu.setting import Setting
 from calibration.costs.batch import fit_batching
@@ -13,12 +14,11 @@ from testbed.commands.bench import PROMPT
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.request import Request
 from testbed.engines.timing import time_batches
-from testbed.models import architectures
+from testbed.models import architectures, catalogue
 from testbed.models.memory import guard_decoder
 
 REQUESTS = 32
 LEVELS = 8  # different step counts: four requests of each, so that a stock call can group them
-OVER_STOCK, CEILING = 3.0, 0.95  # goals, on Stable Diffusion 1.5
 TOLERANCE = 2 / 256  # of a pixel in half precision
 _REPEATS = 3
 
@@ -66,6 +66,10 @@ class Serving:
         return fit_batching(timings.tick, timings.text, timings.decode, timings.memory).cap
 
 
+SD15 = Serving("sd15")
+SDXL = Serving("sdxl", (1, 2, 4, 8), most=20, rounds=2)
+
+
 def random_pipeline(name: str, setting: Setting) -> DiffusionPipeline:
     """The architecture ``name`` in half precision."""
     dtype = getattr(torch, setting.dtype("float16"))
@@ -76,7 +80,7 @@ def random_pipeline(name: str, setting: Setting) -> DiffusionPipeline:
 
 def guidance_of(name: str) -> float:
     """The architecture's own guidance scale."""
-    return architectures.find(name).guidance
+    return catalogue.find(name).guidance
 
 
 def goals(comparison: Comparison) -> dict[str, bool]:

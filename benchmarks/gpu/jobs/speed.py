@@ -3,11 +3,12 @@
 import time
 from dataclasses import dataclass
 
+from benchmarks.gpu.goals import STEPS
 from benchmarks.gpu.notes import Notes, said
 from benchmarks.gpu.setting import Setting
-from testbed.commands.bench import BatchRow, BenchReport, best_rate, measure
+from testbed.commands.bench import measure
+from testbed.commands.bench_report import BatchRow, BenchReport, best_rate
 
-STEPS = 20  # those of the published figures
 REPEATS = 2
 _GROWTH = 2.2  # a batch takes at most so many times as long as one of half its size
 
@@ -51,6 +52,11 @@ class Speed:
         if report is None or not report.rows:
             raise RuntimeError(f"no batch was measured: {report and report.failure}")
         return line(report)
+
+
+_BATCHES = (1, 2, 4, 8, 16)
+SD15, SDXL = Speed("sd15", _BATCHES), Speed("sdxl", _BATCHES)
+SD3, PIXART = Speed("sd3", (1, 4), "bfloat16"), Speed("pixart", (1, 4), "bfloat16")
 
 
 def line(report: BenchReport) -> str:

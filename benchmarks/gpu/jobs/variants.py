@@ -10,11 +10,12 @@ from benchmarks.engine import batched, make_requests
 from benchmarks.gpu.jobs.graphs import GraphedDenoiser
 from benchmarks.gpu.jobs.serving import LEVELS, REQUESTS, guidance_of, random_pipeline
 from benchmarks.gpu.notes import Notes
-from benchmarks.gpu.setting import Setting, synchronize
+from benchmarks.gpu.setting import Setting
 from testbed.commands.bench import PROMPT
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import Networks
 from testbed.engines.request import Request
+from testbed.engines.stock import synchronised_clock
 
 NAME, CAP = "sd15", 16
 _CALLS = 10
@@ -92,11 +93,9 @@ def _measure(
     engine = BatchedEngine(pipeline, CAP)
     engine.networks.denoise = denoise  # type: ignore[method-assign]  # the variant in question
     batched(engine, requests)  # every shape once
-    synchronize(setting.where)
-    start = time.perf_counter()
+    start = synchronised_clock(setting.where)
     batched(engine, requests)
-    synchronize(setting.where)
-    seconds = time.perf_counter() - start
+    seconds = synchronised_clock(setting.where) - start
     return {**calls, "steps_per_second": sum(request.steps for request in requests) / seconds}
 
 
@@ -113,10 +112,8 @@ def _calls(networks: Networks, denoise: Denoise, setting: Setting) -> dict[str, 
         arguments = networks.stack(conditions)
         for _ in range(1 if setting.small else 3):
             denoise(latents, times, arguments)
-        synchronize(device)
-        start = time.perf_counter()
+        start = synchronised_clock(device)
         for _ in range(calls):
             denoise(latents, times, arguments)
-        synchronize(device)
-        seconds[f"batch {size}"] = (time.perf_counter() - start) / calls
+        seconds[f"batch {size}"] = (synchronised_clock(device) - start) / calls
     return seconds

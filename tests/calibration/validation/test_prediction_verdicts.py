@@ -1,17 +1,19 @@
 """Verdicts of predictions: what passes, what fails, what was not tested and why."""
 
+from dataclasses import replace
 from itertools import combinations
 from math import comb
+from statistics import NormalDist
 
 import pytest
 
 from calibration.validation.prediction_verdicts import (
-    COVERAGE_LEVEL,
+    LEVEL,
     SHARED_VARIANCE,
     inside_by_chance,
     of_predictions,
 )
-from calibration.validation.verdict import FAIL, NOT_TESTED, PASS
+from calibration.validation.verdict import FAIL, INFO, NOT_TESTED, PASS, PROMPTS, SPEED
 from tests.calibration.validation.world import row, validation
 
 
@@ -20,24 +22,60 @@ def coverage(**which):
     return next(verdict for verdict in verdicts if verdict.judged == "coverage of time")
 
 
+def widened(count):
+    """The half-width that a total of ``count`` predictions is allowed, over that of 95 %."""
+    return NormalDist().inv_cdf(1 - LEVEL / count / 2) / 1.96
+
+
 def test_totals_pass_fail_or_say_why_they_were_not_tested():
     rows = [
         row(),
-        row(False, 8.0),
+        row(False, 6.0),
         row(None, None),
         row(None, low=None, high=None),
         row(False, 8.0, basis="modelled"),
         row(note="few images"),
     ]
     totals = of_predictions(validation(rows))[: len(rows)]
-    expected = [PASS, FAIL, NOT_TESTED, NOT_TESTED, NOT_TESTED, PASS]
+    expected = [PASS, FAIL, NOT_TESTED, NOT_TESTED, INFO, PASS]
     assert [verdict.verdict for verdict in totals] == expected
     used = [verdict.tolerance_used for verdict in totals[:2]]
-    assert used == pytest.approx([0.5 / 1.5, 2.5 / 1.5])
-    assert totals[1].value == "predicted 10.5, measured 8 s" and totals[1].allowed == "9 to 12 s"
+    # three totals and the coverage of time
+    assert used == pytest.approx([0.5 / 1.5 / widened(4), 4.5 / 1.5 / widened(4)])
+    assert totals[1].value == "predicted 10.5, measured 6 s"
+    low, high = 10.5 - 1.5 * widened(4), 10.5 + 1.5 * widened(4)
+    assert totals[1].allowed == f"{low:.4g} to {high:.4g} s"
     assert totals[2].reason == "not measured" and "no interval" in totals[3].reason
     assert "no meter" in totals[4].reason
     assert totals[5].reason == "few images"
+
+
+@pytest.mark.parametrize(
+    ("quantity", "unit", "cause"),
+    [("time (sum)", "s", SPEED), ("energy (sum)", "J", SPEED), ("error (mean)", "1", PROMPTS)],
+)
+def test_an_interval_wider_than_its_value_never_passes(quantity, unit, cause):
+    """The newcomer's case: 5.1 s predicted, 10.2 s measured, -7.3 to 17.6 s allowed."""
+    wide = replace(
+        row(), quantity=quantity, unit=unit, predicted=5.1, measured=10.2, low=-7.3, high=17.6
+    )
+    first = of_predictions(validation([wide]))[0]
+    assert (first.verdict, first.cause) == (NOT_TESTED, cause)
+    assert "wider than the value" in first.reason
+    # cut off at 0, the other side tells
+    cut = replace(wide, low=0.0)
+    assert of_predictions(validation([cut]))[0].verdict == NOT_TESTED
+    # off by more than even that
+    outside = replace(wide, measured=60.0, inside=False)
+    assert of_predictions(validation([outside]))[0].verdict == FAIL
+
+
+def test_the_objective_is_not_tested_for_the_cause_that_its_times_are_not():
+    wide = {"predicted": 5.0, "measured": 6.0, "low": -5.0, "high": 15.0}
+    objective = replace(row(), quantity="objective", unit="1", **wide)
+    time = replace(row(), **wide)
+    assert of_predictions(validation([objective, time]))[0].cause == SPEED
+    assert of_predictions(validation([objective, row()]))[0].cause == PROMPTS
 
 
 @pytest.mark.parametrize("users", [2, 5, 30, 300])
@@ -48,14 +86,32 @@ def test_coverage_fails_exactly_where_chance_is_less_likely_than_the_level(users
     chance = [comb(users, k) * 0.95**k * 0.05 ** (users - k) for k in range(users + 1)]
     for inside in range(users + 1):
         assert coverage(inside=inside, users=users).verdict == (
-            FAIL if sum(chance[: inside + 1]) < COVERAGE_LEVEL else PASS
+            FAIL if sum(chance[: inside + 1]) < LEVEL else PASS
         )
 
 
 def test_coverage_of_too_few_and_of_modelled_energy_is_not_tested():
     assert coverage(inside=0, users=1).verdict == NOT_TESTED
     assert coverage(inside=0, users=0).verdict == NOT_TESTED
-    assert coverage(inside=0, basis="modelled").verdict == NOT_TESTED
+    assert coverage(inside=0, basis="modelled").verdict == INFO
+
+
+def test_coverage_by_intervals_that_are_mostly_wider_than_their_values_is_not_tested():
+    def of_time(wide, inside=30):
+        given = validation(inside=inside)
+        users = tuple(
+            replace(user, time=replace(user.time, low=0.5 - (user.user < wide), high=1.5))
+            for user in given.users
+        )
+        return next(
+            each
+            for each in of_predictions(replace(given, users=users))
+            if each.judged == "coverage of time"
+        )
+
+    assert of_time(15).verdict == PASS
+    assert of_time(16).verdict == NOT_TESTED and of_time(16).cause == SPEED
+    assert of_time(16, inside=10).verdict == FAIL
 
 
 def test_users_of_one_class_and_place_are_allowed_to_lie_outside_together():

@@ -7,7 +7,7 @@ import pytest
 
 import solver.exact.exact as exact
 from benchmarks.oracles import plain_dp
-from solver import InputError, Problem, certify, solve
+from solver import InputError, Problem, certify, limits, solve
 from solver.exact.duplicates import DistinctUsers
 from tests.solver.problems import crowd, edited, example, tabled
 
@@ -144,10 +144,13 @@ def test_an_edge_that_helps_nobody(recwarn):
     assert allocation.status == "optimal" and not recwarn.list
 
 
-def test_ten_million_users_are_a_matter_of_memory():
-    """They were refused by a limit on users x steps, not by need."""
-    problem = Problem.from_dict(example(users=10**7, edge_budget=10**8))
+def test_many_users_are_a_matter_of_memory(monkeypatch):
+    """10^7 users were refused by a limit on users x steps, not by need."""
+    assert Problem.from_dict(example(users=10**7)).users == 10**7
+    problem = Problem.from_dict(example(users=1_500_000, edge_budget=10**7))
     allocation = solve(problem)
-    assert allocation.status == "optimal" and allocation.edge_steps_used == 10**8
-    with pytest.raises(InputError, match="a table of .* GB; allowed: at most .* GB"):
+    assert allocation.status == "optimal" and allocation.edge_steps_used == 10**7
+    monkeypatch.setattr(limits, "available_bytes", lambda: 10**9)
+    line = "^problem: users x max_steps: found a table of 1.7 GB; allowed: at most 1 GB, the memory"
+    with pytest.raises(InputError, match=line):
         solve(problem, "uniform")

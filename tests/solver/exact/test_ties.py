@@ -48,7 +48,7 @@ def test_a_tie_that_only_a_small_loss_can_fill():
 
 
 @pytest.mark.parametrize("kind", HARD)
-@pytest.mark.parametrize("users, options, most", [(12, 4, 20), (60, 10, 200), (400, 10, 50)])
+@pytest.mark.parametrize("users, options, most", [(12, 4, 20), (60, 10, 200), (150, 10, 50)])
 def test_hard_instances_are_proven(kind, users, options, most):
     """Against dynamic programming over every budget."""
     for seed in range(3):
@@ -61,6 +61,21 @@ def test_hard_instances_are_proven(kind, users, options, most):
         assert certify(problem, allocation) <= 1e-9 * best
         if users == 12:
             assert best == exact_optimum(cost, budget)
+
+
+@pytest.mark.parametrize("limit", ["SEARCH_ADDITIONS", "SEARCH_BYTES"])
+@pytest.mark.parametrize("allowed", [0, 10**4, 10**6])
+def test_a_search_that_stops_at_a_limit_is_honest(monkeypatch, limit, allowed):
+    """3.6 GiB were taken without a limit; what is left of the bound must be true."""
+    monkeypatch.setattr(limits, limit, allowed)
+    for kind in ("strongly correlated", "0-1", "even-odd"):
+        steps, profit, budget = hard_instance(kind, 60)
+        cost = hard_table(steps, profit)
+        allocation, best = solve(table_problem(cost, budget)), plain_dp(cost, budget)
+        assert allocation.lower_bound <= best <= allocation.objective
+        assert (allocation.status == "optimal") == (allocation.objective == best) or (
+            allocation.status == "feasible"
+        )
 
 
 def test_what_is_not_proven_says_so_and_the_best_leads(monkeypatch):

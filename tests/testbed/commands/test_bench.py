@@ -10,7 +10,7 @@ import torch
 
 from solver.inputs import InputError
 from testbed.cli import main
-from testbed.commands import bench
+from testbed.commands import bench, bench_report
 from testbed.meters import NoMeter, ReplayMeter
 
 KEYS = {
@@ -84,9 +84,9 @@ def test_memory_that_runs_out_ends_the_list(monkeypatch):
     monkeypatch.setattr(bench, "open_meter", lambda _: NoMeter())
     report = bench.run("tiny-sd", [1, 2, 4], "float32", 1, "cpu", shrink=8)
     assert [row.batch for row in report.rows] == [1] and report.rows[0].step_energy_j is None
-    assert report.failure == bench.FailedBatch(2, "out of memory")
+    assert report.failure == bench_report.FailedBatch(2, "out of memory")
     assert report.batches == (*report.rows, report.failure)
-    assert bench.table(report)[-1] == "     2  out of memory"
+    assert bench_report.table(report)[-1] == "     2  out of memory"
 
 
 def test_decoding_that_memory_does_not_hold_is_done_image_by_image(monkeypatch):
@@ -100,12 +100,12 @@ def test_decoding_that_memory_does_not_hold_is_done_image_by_image(monkeypatch):
     report = bench.run("tiny-sd", [1, 2], "float32", 1, "cpu", shrink=8)
     assert [(row.batch, row.sliced) for row in report.rows] == [(1, None), (2, True)]
     values = json.loads(json.dumps(report.to_dict()))
-    assert bench.BenchReport.from_dict(values) == report
+    assert bench_report.BenchReport.from_dict(values) == report
     assert set(values["batches"][0]) == KEYS and set(values["batches"][1]) == {*KEYS, "sliced"}
 
 
 def test_the_published_speed_stands_beside_the_measured_one():
-    row = bench.BatchRow(
+    row = bench_report.BatchRow(
         batch=4,
         resolution=1024,
         step_time=0.4,
@@ -116,12 +116,12 @@ def test_the_published_speed_stands_beside_the_measured_one():
         step_energy_j=2.0,
         peak_memory_bytes=8_000_000_000,
         finite=True,
-        samples=bench.Samples((), (), (), (), ()),
+        samples=bench_report.Samples((), (), (), (), ()),
     )
-    report = bench.BenchReport(
+    report = bench_report.BenchReport(
         architecture="sdxl",
         source="s",
-        weights=bench.NOTE,
+        weights=bench_report.NOTE,
         shrink=1,
         dtype="float16",
         engine="PyTorch, eager",
@@ -129,10 +129,10 @@ def test_the_published_speed_stands_beside_the_measured_one():
         steps=20,
         environment={"machine": "m"},
         meter=None,
-        published=bench.PUBLISHED["sdxl"],
+        published=bench_report.PUBLISHED["sdxl"],
         batches=(row,),
     )
-    line = bench.table(report)[-1]
+    line = bench_report.table(report)[-1]
     assert line == (
         "20 steps: 0.444 images/s here (float16, PyTorch, eager); "
         "published: 2.18 images/s on one H200, FP8, TensorRT (MLPerf Inference v4.1, offline)"
@@ -142,7 +142,7 @@ def test_the_published_speed_stands_beside_the_measured_one():
 @pytest.mark.parametrize("text", ["", "1,x", "0,1", "1.5"])
 def test_batches_that_are_none(text):
     with pytest.raises(InputError, match="--batch: found .*; allowed: whole numbers of at least 1"):
-        bench.parse_batches(text)
+        bench_report.parse_batches(text)
 
 
 def test_an_unknown_architecture_is_one_line(capsys):

@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from calibration.records.task import ModelSpec
 from calibration.scenario.scenario import Scenario
 from solver.inputs import InputError
 from solver.problem import PLACES
 from testbed import config
 from testbed.cli import main
 from testbed.commands import estimate_cost as cost
-from testbed.models import architectures
-from testbed.stages.rig import Testbed as Opened
+from testbed.data.prompts import open_prompts
+from testbed.models import catalogue
+from testbed.models.operations import operations
+from testbed.stages.tasks import sweep_tasks
 
 PRESETS = sorted(path.stem for path in config.PRESETS.glob("*.toml"))
 REAL = [name for name in PRESETS if name != "embedded"]
@@ -39,9 +42,9 @@ def coco(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", REAL)
 def test_a_presets_stated_cost_is_what_it_comes_to(name, coco):
     stated = cost.stated(name)
-    assert cost.expected(config.load(name), stated) == {
-        key: stated[key] for key in ("evaluations", "minutes", "gigabytes")
-    }
+    assert cost.expected(config.load(name), stated) == cost.Expected(
+        stated.evaluations, stated.minutes, stated.gigabytes
+    )
 
 
 @pytest.mark.parametrize("name", REAL)
@@ -50,18 +53,24 @@ def test_a_presets_models_are_pinned_and_of_the_architecture_that_is_counted(nam
     scenario = Scenario.from_dict(settings.scenario)
     assert re.fullmatch("[0-9a-f]{40}", settings.quality.clip_revision)
     for place in PLACES:
-        assert getattr(scenario, place)["max_steps"] <= max(settings.sweep.steps)
-        model, architecture = getattr(settings, place), architectures.find(stated[place])
+        assert getattr(scenario, place).max_steps <= max(settings.sweep.steps)
+        model = getattr(settings, place)
+        architecture = catalogue.find(getattr(stated, place))
         assert re.fullmatch("[0-9a-f]{40}", model.revision) and model.model == architecture.source
         assert model.resolution == architecture.resolution and (model.guidance > 1) == (
             architecture.guidance > 1
         )
 
 
+def model_spec(name):
+    return ModelSpec(name, device="cpu", dtype="float32", scheduler="s", guidance=3.0)
+
+
 def test_evaluations_are_those_that_calibration_makes(small_config):
     settings = config.load(small_config)
     made = cost.evaluations(settings)
-    tasks = Opened(settings).sweep()
+    specs = {place: model_spec(place) for place in PLACES}
+    tasks = sweep_tasks(settings, open_prompts(settings.prompts), specs)
     assert sum(
         steps * images for counts in made.values() for steps, images in counts.items()
     ) == sum(task.steps for task in tasks)
@@ -69,9 +78,9 @@ def test_evaluations_are_those_that_calibration_makes(small_config):
 
 def test_operations_of_known_networks():
     """Stable Diffusion 1.5's UNet at 512x512 takes 0.8 TFLOP a call (0.4 T multiply-adds)."""
-    once = cost.flops("sd15")
-    assert once["step"] == pytest.approx(2 * 0.8e12, rel=0.02)
-    assert cost.flops("bk-sdm-small")["step"] < once["step"] < cost.flops("sdxl")["step"]
+    step = operations("sd15").step
+    assert step == pytest.approx(2 * 0.8e12, rel=0.02)
+    assert operations("bk-sdm-small").step < step < operations("sdxl").step
 
 
 def test_a_plan_is_said_and_nothing_is_made(tmp_path, capsys, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 
 from solver import solve
 from testbed.cli import main
-from testbed.commands import solve as study
+from testbed.commands import figures as command
 from testbed.figures import lines
 from testbed.figures.lines import BETTER, FIG2_WEIGHTS, WEIGHTINGS, Unpublished
 from tests.testbed.test_cli import refused
@@ -79,8 +79,8 @@ def test_figures_are_written(tmp_path, capsys, monkeypatch):
     starts = [{"start": "random", "seed": seed} for seed in range(2)]
     few = (Unpublished(0.3, 0.3, 10, 12, 3.0),)
     monkeypatch.setitem(lines.METHODS, "paper, random starts", ("paper", starts))
-    command = functools.partial(study.figures, grid=few, budgets=BUDGETS)
-    monkeypatch.setattr(study, "figures", command)
+    smaller = functools.partial(command.figures, grid=few, budgets=BUDGETS)
+    monkeypatch.setattr(command, "figures", smaller)
     out = tmp_path / "f"
     chosen = ["--unpublished", "C1=0.2,C2=0.3,S0=6,S1=9"]
     assert main(["figures", "--out", str(out), "--seeds", "3", *chosen]) == 0

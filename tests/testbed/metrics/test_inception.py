@@ -42,7 +42,8 @@ def test_without_torch_fidelity_a_run_says_what_to_install_before_anything_is_me
     err = capsys.readouterr().err
     assert (
         err.startswith(
-            "testbed: quality.extractor: 'inception' needs torch-fidelity: scripts/install inception"
+            "testbed: quality.extractor: 'inception' needs torch-fidelity: "
+            "scripts/install inception"
         )
         and err.count("\n") == 1
     )
@@ -54,7 +55,8 @@ def test_missing_weights_are_named_with_where_to_put_them(checkpoints):
         Inception(torch.device("cpu"))
     assert (
         str(caught.value)
-        == f"quality.extractor: the weights of Inception-v3 cannot be fetched (offline mode); put {URL} into {checkpoints}"
+        == "quality.extractor: the weights of Inception-v3 cannot be fetched (offline mode); "
+        f"put {URL} into {checkpoints}"
     )
 
 

@@ -24,7 +24,14 @@ from testbed.engines.stock import generate
 from testbed.meters import NoMeter
 from testbed.models import memory
 from testbed.models.architectures import assemble
-from testbed.models.pipelines import WEIGHTS, fingerprint, open_pipeline, pick_device, setup
+from testbed.models.pipelines import (
+    WEIGHTS,
+    Setup,
+    fingerprint,
+    open_pipeline,
+    pick_device,
+    setup,
+)
 
 CPU = torch.device("cpu")
 
@@ -158,7 +165,8 @@ def test_pickled_weights_open_only_where_they_are_allowed(folder):
     weights.unlink()
     with pytest.raises(
         InputError,
-        match="no .safetensors weights; .* allow_pickle = true opens pickled ones, which can run any code",
+        match="no .safetensors weights; .* allow_pickle = true opens pickled ones, "
+        "which can run any code",
     ):
         open_folder(folder)
     again, revision = open_pipeline(ModelConfig(str(folder), allow_pickle=True), CPU)
@@ -201,7 +209,7 @@ def test_a_resolution_holds_for_every_call(name, native, tmp_path):
             pixels,
             3,
         )
-        assert setup(pipeline) == {"resolution": pixels, "vae_dtype": "float32", "memory": "whole"}
+        assert setup(pipeline) == Setup(pixels, "float32", "whole")
 
 
 def test_a_resolution_that_a_model_was_not_made_for(tmp_path):
@@ -219,7 +227,7 @@ def test_decoding_goes_on_in_float32_where_half_precision_overflows(folder):
     pipeline.vae.post_quant_conv.bias.data *= 1e5
     pipeline.save_pretrained(folder)
     half, _ = open_pipeline(ModelConfig(str(folder), dtype="float16"), CPU)
-    assert setup(half)["vae_dtype"] == "float16"
+    assert setup(half).vae_dtype == "float16"
     latents = 3 * torch.randn(
         1, pipeline.vae.config.latent_channels, 8, 8, generator=torch.Generator().manual_seed(0)
     )
@@ -230,7 +238,7 @@ def test_decoding_goes_on_in_float32_where_half_precision_overflows(folder):
         torch.no_grad(),
     ):
         image = half.vae.decode(latents.half()).sample
-    assert image.isfinite().all() and setup(half)["vae_dtype"] == "float32"
+    assert image.isfinite().all() and setup(half).vae_dtype == "float32"
     explicit, _ = open_pipeline(ModelConfig(str(folder), dtype="float16", vae_dtype="float32"), CPU)
     with torch.no_grad():
         assert torch.equal(explicit.vae.decode(latents.half(), return_dict=False)[0], image)
@@ -244,7 +252,7 @@ def test_sdxl_decodes_in_float32(tmp_path):
         lambda _module, inputs: decoded_in.append(inputs[0].dtype)
     )
     generate(pipeline, ["a"], [1], 1, 3.0, NoMeter())
-    assert decoded_in == [torch.float32] and setup(pipeline)["vae_dtype"] == "float32"
+    assert decoded_in == [torch.float32] and setup(pipeline).vae_dtype == "float32"
 
 
 @pytest.mark.parametrize(
@@ -267,7 +275,8 @@ def test_memory_is_saved_only_where_there_is_too_little(available, strategy):
 def test_a_model_that_does_not_fit():
     with pytest.raises(
         InputError,
-        match="4.0 GB are free on the device, its unet alone needs about 5.0 GB; allowed: a smaller dtype",
+        match="4.0 GB are free on the device, its unet alone needs about 5.0 GB; "
+        "allowed: a smaller dtype",
     ):
         memory.choose({"unet": 4e9, "text_encoder": 2e9}, 1e9, 4e9, "some/model")
 
@@ -278,8 +287,8 @@ def test_slices_make_the_same_images(folder):
         for wanted in ("auto", "sliced")
     )
     assert (
-        setup(whole)["memory"] == "whole"
-        and setup(sliced)["memory"] == "sliced"
+        setup(whole).memory == "whole"
+        and setup(sliced).memory == "sliced"
         and sliced.vae.use_slicing
     )
     a, b = (

@@ -1,13 +1,12 @@
-"""How the report writes numbers, configurations and pictures."""
+"""How the report writes numbers, configurations and names of files."""
 
+import string
 import tomllib
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
-from testbed.report import plots
-from testbed.report.format import ABSENT, number, percent, quantity, toml
+from testbed.report.format import ABSENT, file_name, number, percent, quantity, toml
 
 
 def test_numbers_carry_units_and_sensible_digits():
@@ -52,19 +51,9 @@ def test_the_configuration_survives_as_toml(config):
     assert tomllib.loads(toml({"schema": "run/1", **config, "revision": None})) == config
 
 
-@settings(max_examples=12, deadline=None)
-@given(st.lists(st.tuples(st.floats(1e-6, 1e6), st.floats(-1e3, 1e6)), min_size=1, max_size=4))
-def test_any_measured_values_can_be_drawn(pairs):
-    points = [
-        {"place": "edge", "predicted": x, "measured": y, "low": 0.9 * x, "high": 1.1 * x}
-        for x, y in pairs
-    ]
-    assert plots.agreement_panel(points, "s").startswith("data:image/svg+xml")
-
-
-def test_large_pictures_are_reduced(tmp_path):
-    Image.effect_noise((1024, 512), 80).convert("RGB").save(tmp_path / "large.png")
-    shot = plots.picture_uri(tmp_path / "large.png")
-    assert (shot["width"], shot["height"], shot["small"]) == (320, 160, False) and len(
-        shot["uri"]
-    ) < 100_000
+def test_names_of_files_are_plain_and_never_clash():
+    words = ("a b", "a-b", "a/b", "../a", "日本", "ü", "", "x" * 300, "a_b")
+    names = [file_name("curve", word) for word in words]
+    assert len(set(names)) == len(names)
+    plain = set(string.ascii_letters + string.digits + "-_")
+    assert all(set(name) <= plain and len(name) < 80 for name in names)

@@ -11,12 +11,20 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import solver
-from calibration.costs.batch import fit_batching
-from calibration.profiles import build as profile
-from calibration.records.task import Task
-from calibration.scenario.scenario import Scenario, to_problem
-from calibration.sweep import grid as plan
+from calibration.comparison import Total
+from calibration.profiles.build import build
+from calibration.profiles.profile import DistancePoint, Distances, MetricDefinition, Metrics
+from calibration.records.record import Measured, Record
+from calibration.records.scale import Scales
+from calibration.records.task import ModelSpec
+from calibration.scenario.problem import to_problem
+from calibration.scenario.scenario import Scenario
+from calibration.schema import plain
+from calibration.sweep.grid import sweep
 from calibration.validation.validate import validate
+from solver.inputs import write_json
+from testbed.config import Config, ModelConfig, SweepConfig
+from testbed.runs.folder import Baseline, RunFolder
 
 GRID = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 CONVERGED = 120
@@ -35,17 +43,10 @@ PROMPTS = {
     ],
 }
 MODELS = {
-    place: {
-        "model": model,
-        "revision": None,
-        "device": "cpu",
-        "dtype": "float32",
-        "scheduler": "DDIMScheduler",
-        "guidance": 3.0,
-    }
+    place: ModelSpec(model, "cpu", "float32", "DDIMScheduler", 3.0)
     for place, model in (("local", "embedded:light"), ("edge", "embedded:edge"))
 }
-UNITS = {"error_unit": 0.2, "utility_floor": 20.0, "utility_ceiling": 30.0}
+SCALES = Scales.of(error_unit=0.2, utility_floor=20.0, utility_ceiling=30.0)
 OVERHEAD, STEP_TIME = {"local": 0.011, "edge": 0.041}, {"local": 0.0062, "edge": 0.0196}  # s
 ENVIRONMENT = {
     "machine": "Some CPU @ 2.1 GHz",
@@ -53,6 +54,19 @@ ENVIRONMENT = {
     "torch": "2.13.0",
     "diffusers": "0.42.1",
     "threads": 2,
+}
+METRICS = Metrics(
+    error=MetricDefinition(
+        name="relative distance to the converged sample", converged_steps=CONVERGED
+    ),
+    utility=MetricDefinition(name="rescaled CLIP score", model="embedded:clip"),
+    frechet=MetricDefinition(extractor="embedded:clip", reference="scenes", reference_size=512),
+)
+COLOURS = {
+    "red": (214, 40, 40),
+    "blue": (45, 95, 205),
+    "green": (60, 160, 70),
+    "pink": (245, 130, 180),
 }
 
 
@@ -64,221 +78,150 @@ def error(place, kind, steps):
 
 def utility(place, kind, steps):
     """The true utility: saturating, lower for harder classes and the light model."""
-    ceiling = {"object": 0.94, "scene": 0.88, "relation": 0.8}[kind] - (
-        0.0 if place == "edge" else 0.07
-    )
-    return ceiling - 0.7 * math.exp(-steps / 2.2)
+    ceiling = {"object": 0.94, "scene": 0.88, "relation": 0.8}[kind]
+    return ceiling - (0.0 if place == "edge" else 0.07) - 0.7 * math.exp(-steps / 2.2)
 
 
-def picture(path, task, rng):
+def draw(path, task, rng):
     """A ball under a sky that sinks into noise the fewer the steps and the weaker the model."""
-    colours = {
-        "red": (214, 40, 40),
-        "blue": (45, 95, 205),
-        "green": (60, 160, 70),
-        "pink": (245, 130, 180),
-    }
     image = Image.linear_gradient("L").resize((64, 64)).convert("RGB")
     image = Image.blend(image, Image.new("RGB", (64, 64), (120, 190, 240)), 0.6)
-    colour = next((value for name, value in colours.items() if name in task.prompt), (250, 214, 50))
+    colour = next((value for name, value in COLOURS.items() if name in task.prompt), (250, 214, 50))
     ImageDraw.Draw(image).ellipse((18, 20, 46, 48), fill=colour)
     noise = Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    share = 0.05 * (task.place == "local") + 0.9 * math.exp(-task.steps / 4)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.blend(
-        image, noise, min(0.95, 0.05 * (task.place == "local") + 0.9 * math.exp(-task.steps / 4))
-    ).save(path)
+    Image.blend(image, noise, min(0.95, share)).save(path)
 
 
 def execute(folder, tasks, rng):
-    """Records and pictures of tasks, as the testbed writes them, from the made-up models."""
+    """Records and images of tasks, as the testbed writes them, from the made-up models."""
     records = []
     for task in tasks:
-        picture(folder / "images" / f"{task.id}.png", task, rng)
-        place, kind, steps = task.place, task.prompt_class, task.steps
-        prompt = 1 + 0.1 * (
-            int(hashlib.sha256(task.prompt.encode()).hexdigest(), 16) % 100 / 50 - 1
-        )  # some prompts are harder
-        text, decode, step = (
-            0.4 * OVERHEAD[place],
-            0.6 * OVERHEAD[place],
-            STEP_TIME[place] * rng.normal(1, 0.03),
-        )
-        distance = (
-            0.0
-            if task.purpose == "converged"
-            else 0.2 * error(place, kind, steps) * prompt * rng.normal(1, 0.05)
-        )
-        clip = 20 + 10 * utility(place, kind, steps) + 2 * (prompt - 1) + rng.normal(0, 0.2)
-        measured = {
-            "text_time": text,
-            "step_times": [step] * steps,
-            "decode_time": decode,
-            "time": text + decode + steps * step,
-        }
-        measured |= {"energy_j": None, "meter": None, "clip_score": clip, "distance": distance}
-        named = {"id": task.id, "image": f"images/{task.id}.png", "environment": ENVIRONMENT}
-        records.append({**named, "asked": task.to_dict(), "measured": measured})
-    (folder / "records.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
+        draw(folder / "images" / f"{task.id}.png", task, rng)
+        measured = measure(task, rng)
+        records.append(Record(task.id, task, measured, ENVIRONMENT, f"images/{task.id}.png"))
+    lines = [json.dumps(record.to_dict()) + "\n" for record in records]
+    (folder / "records.jsonl").write_text("".join(lines))
     return records
 
 
-def with_optional_parts(profiles):
-    """The profiles with all that some have: metered energy, timed batches, the outcome of a sweep
-    plan.
-    """
-    rng, ticks = np.random.default_rng(2), np.repeat([1, 2, 4, 8], 5)
-    law = {
-        "watts": 9.0,
-        "dynamic": True,
-        "coefficient": 0.6,
-        "clock_range": 0.2,
-        "n": 90,
-        "tested": True,
-        "reason": None,
-    }
-    for entry in profiles["profiles"]:
-        time, watts = entry["time"], {"local": 8.0, "edge": 30.0}[entry["place"]]
-        entry["energy"] = {
-            "meter": "replay",
-            "basis": "measured",
-            "overhead_j": watts * time["overhead"],
-            "step_j": watts * time["step_time"],
-            "covariance": [[1e-6, 0.0], [0.0, 1e-8]],
-            "freedom": 40,
-            "r2": 0.999,
-            "n": 90,
-            "idle_watts": 3.5,
-            "points": [
-                {**point, "median": watts * point["median"] * rng.normal(1, 0.02)}
-                for point in time["points"]
-            ],
-            "lack_of_fit": {"p": 0.4, "largest": -0.012, "at": 6, "affine": True},
-            "clock_hz": {"low": 2.2e9, "median": 2.5e9, "high": 2.7e9},
-            "paper": {"coefficient": 0.01, "frequency_ghz": 9.7},
-            "constant_power": {
-                "excess_j": 0.01,
-                "low": -0.02,
-                "high": 0.04,
-                "p": 0.5,
-                "holds": True,
-            },
-            "law": {**law, "exponent": 2.1, "low": 1.8, "high": 2.4, "cubic": False},
-        }
-        calls = ticks, (0.01 + 0.002 * ticks) * rng.normal(1, 0.01, len(ticks))
-        entry["batching"] = fit_batching(calls, calls, calls)
-    cells = [(entry["place"], entry["prompt_class"]) for entry in profiles["profiles"]]
-    widths = [
-        {
-            "place": place,
-            "prompt_class": kind,
-            "quantity": "error",
-            "parameter": "decay",
-            "value": 0.2,
-            "half_width": half,
-            "reached": half is not None,
-        }
-        for (place, kind), half in zip(
-            cells, [None, *np.linspace(0.04, 0.09, len(cells) - 1)], strict=True
-        )
-    ]
-    rounds = [{"images": 100, "evaluations": 4000}, {"images": 170, "evaluations": 9000}]
-    profiles["plan"] = {
-        "target": 0.1,
-        "rounds": rounds,
-        "evaluations": 9000,
-        "uniform_evaluations": 45000,
-        "widths": widths,
-    }
-    return profiles
-
-
-def make_run(run, users=30):
-    """A complete run folder: records made up, everything else computed from them by the stages' own
-    code.
-    """
-    rng = np.random.default_rng(1)
-    config = {
-        "schema": "run/1",
-        **{
-            place: {"model": one["model"], "revision": None, "guidance": 3.0}
-            for place, one in MODELS.items()
-        },
-        "device": "auto",
-        "sweep": {"steps": list(GRID), "seeds": [0]},
-        "scenario": {"users": users},
-    }
-    sweep = execute(
-        run / "calibration", plan.sweep(MODELS, PROMPTS, [0], list(GRID), CONVERGED), rng
+def measure(task, rng):
+    place, kind, steps = task.place, task.prompt_class, task.steps
+    digest = int(hashlib.sha256(task.prompt.encode()).hexdigest(), 16)
+    harder = 1 + 0.1 * (digest % 100 / 50 - 1)  # some prompts are
+    step = STEP_TIME[place] * rng.normal(1, 0.03)
+    text, decode = 0.4 * OVERHEAD[place], 0.6 * OVERHEAD[place]
+    distance = 0.0
+    if task.purpose != "converged":
+        distance = 0.2 * error(place, kind, steps) * harder * rng.normal(1, 0.05)
+    return Measured(
+        text_time=text,
+        step_times=(step,) * steps,
+        decode_time=decode,
+        time=text + decode + steps * step,
+        energy_j=None,
+        clip_score=20 + 10 * utility(place, kind, steps) + 2 * (harder - 1) + rng.normal(0, 0.2),
+        distance=distance,
     )
+
+
+def distances(place, kind, rng):
+    """Fréchet distances of 24 images, but for a single step."""
+    values = [(steps, 3 + 14 * error(place, kind, steps) * rng.normal(1, 0.03)) for steps in GRID]
+    return Distances(
+        tuple(
+            DistancePoint(steps, value, 0.9 * value, 1.15 * value, 24)
+            for steps, value in values
+            if steps > 1
+        )
+    )
+
+
+def user_tasks(allocation, scenario):
+    """Two images for each user, and the converged image of each."""
+    tasks = []
+    for user, offload, steps in zip(
+        scenario.users, allocation.offload, allocation.steps, strict=True
+    ):
+        place = ("local", "edge")[offload]
+        for seed in (1_000_000, 1_000_001):
+            asked = {
+                "place": place,
+                "prompt": PROMPTS[user.prompt_class][user.user % 3],
+                "prompt_class": user.prompt_class,
+                "user": user.user,
+                "seed": seed,
+            }
+            tasks.append(MODELS[place].task(**asked, steps=CONVERGED, purpose="converged"))
+            tasks.append(MODELS[place].task(**asked, steps=steps, purpose="user"))
+    return tasks
+
+
+def make_run(path, users=30):
+    """A complete run folder: records made up, everything else computed from them by the stages' own
+    code. Returns its path.
+    """
+    rng, folder = np.random.default_rng(1), RunFolder(path)
+    tasks = sweep(MODELS, PROMPTS, [0], list(GRID), CONVERGED)
+    records = execute(path / "calibration", tasks, rng)
     cells = [(place, kind) for place in MODELS for kind in PROMPTS]
-    frechet = {}
-    for cell in cells:
-        values = [(steps, 3 + 14 * error(*cell, steps) * rng.normal(1, 0.03)) for steps in GRID]
-        frechet[cell] = [
-            {"steps": s, "value": d if s > 1 else None, "n": 24, "low": 0.9 * d, "high": 1.15 * d}
-            for s, d in values
-        ]
-    metrics = {
-        "error": {
-            "name": "relative distance to the converged sample",
-            "converged_steps": CONVERGED,
-        },
-        "utility": {"name": "rescaled CLIP score", "model": "embedded:clip"},
-        "frechet": {"extractor": "embedded:clip", "reference": "scenes", "reference_size": 512},
-    }
-    profiles = profile.build(sweep, dict.fromkeys(cells, UNITS), frechet, metrics, ENVIRONMENT)
+    profiles = build(
+        records,
+        dict.fromkeys(cells, SCALES),
+        {cell: distances(*cell, rng) for cell in cells},
+        METRICS,
+        ENVIRONMENT,
+    )
     scenario = Scenario.from_dict(
         {"users": users, "edge_budget": 6 * users, "edge": {"max_steps": 24}}
     )
     problem = to_problem(profiles, scenario)
     methods = ("exact", "greedy", "uniform", "random", "all_local")
-    solved = {method: solver.solve(solver.Problem.from_dict(problem), method) for method in methods}
-    tasks = []
-    for user, (offload, steps) in enumerate(
-        zip(solved["exact"].offload, solved["exact"].steps, strict=True)
-    ):
-        place, kind = ("local", "edge")[offload], scenario.users[user]["prompt_class"]
-        asked = {
-            **MODELS[place],
-            "place": place,
-            "prompt": PROMPTS[kind][user % 3],
-            "prompt_class": kind,
-            "user": user,
-        }
-        for image in range(2):
-            tasks.append(
-                Task(**asked, seed=1_000_000 + image, steps=CONVERGED, purpose="converged")
-            )
-            tasks.append(Task(**asked, seed=1_000_000 + image, steps=steps, purpose="user"))
-    execution = execute(run / "execution", tasks, rng)
-    row = {
-        "quantity": "Fréchet distance (60 images)",
-        "unit": "",
-        "predicted": 4.1,
-        "measured": 5.6,
-        "low": 3.6,
-        "high": 4.7,
-        "relative_error": -0.268,
-        "inside": False,
-        "basis": "measured",
-    }
-    nothing = dict.fromkeys(("predicted", "measured", "low", "high", "relative_error", "inside"))
-    extra = [row, {"quantity": "kernel distance", "unit": "", **nothing, "basis": "none"}]
-    keys = ("solver", "objective", "time", "energy", "error", "utility", "edge_steps_used")
-    files = {
-        "config": config,
-        "profiles": profiles,
-        "scenario": scenario.to_dict(),
-        "problem": problem,
-        "allocation": solved["exact"].to_dict(),
-        "baselines": [{key: getattr(one, key) for key in keys} for one in solved.values()],
-        "validation": validate(
-            problem, solved["exact"].to_dict(), profiles, scenario, execution, extra
+    solved = {method: solver.solve(problem, method) for method in methods}
+    allocation = solved["exact"]
+    executed = execute(path / "execution", user_tasks(allocation, scenario), rng)
+    totals = [
+        Total(
+            quantity="Fréchet distance (60 images)",
+            unit="",
+            predicted=4.1,
+            measured=5.6,
+            low=3.6,
+            high=4.7,
+            relative_error=-0.268,
+            inside=False,
+            basis="measured",
         ),
-    }
-    for name, content in files.items():
-        (run / f"{name}.json").write_text(json.dumps(content, allow_nan=False))
-    return run
+        Total(
+            quantity="kernel distance", unit="", predicted=4.0, low=None, high=None, basis="none"
+        ),
+    ]
+    config = Config(
+        local=ModelConfig("embedded:light"),
+        edge=ModelConfig("embedded:edge"),
+        sweep=SweepConfig(steps=GRID),
+        scenario={"users": users},
+    )
+    write_json(path / "config.json", plain(config.to_dict()))
+    validation = validate(problem, allocation, profiles, scenario, executed, totals)
+    for product in (profiles, scenario, problem, allocation, validation):
+        folder.save(product)
+    folder.save_baselines(Baseline.of(other) for other in solved.values())
+    return path
+
+
+def without_paper(validation):
+    """A validation as an older testbed wrote it, in JSON: without what the paper would have
+    predicted, and without drift.
+    """
+    values = validation.to_dict()
+    del values["paper_median_absolute_error"], values["drift"]
+    rows = [row for user in values["users"] for row in user.values() if isinstance(row, dict)]
+    for row in [*values["totals"], *rows]:
+        for name in ("paper", "paper_relative_error"):
+            row.pop(name, None)
+    return values
 
 
 class Page(HTMLParser):
@@ -302,12 +245,21 @@ class Page(HTMLParser):
     def all(self, tag):
         return [attributes for name, attributes in self.tags if name == tag]
 
+    def sections(self):
+        return [attributes["id"] for attributes in self.all("section")]
+
+    def line(self):
+        """The text with single spaces."""
+        return " ".join(self.text.split())
+
 
 def copy(run, target, *names):
+    """A folder with these of the files and folders of a run."""
     target.mkdir()
     for name in names:
         source = run / name
-        shutil.copytree(source, target / name) if source.is_dir() else shutil.copy(
-            source, target / name
-        )
+        if source.is_dir():
+            shutil.copytree(source, target / name)
+        else:
+            shutil.copy(source, target / name)
     return target

@@ -1,12 +1,12 @@
-"""The edge as a server: what batches cost is measured, and the completion of requests predicted
-from it.
-"""
+"""The edge as a server: the completion of requests is predicted from what batches cost."""
 
 import pytest
 import torch
 
 from calibration.costs.batch import fit_batching
-from calibration.records.task import Task
+from calibration.records.record import Record
+from calibration.records.task import ModelSpec
+from calibration.serving.serving import ServingRequest
 from testbed.config import ModelConfig
 from testbed.engines.stock import generate
 from testbed.engines.timing import time_batches
@@ -16,6 +16,7 @@ from testbed.runs.store import RecordStore
 from testbed.stages.batch import RUNS, serve
 
 PROMPTS = ["a big red ball in the middle", "a small blue star at the top"]
+SPEC = ModelSpec("m", device="cpu", dtype="float32", scheduler="s", guidance=3.0)
 
 
 @pytest.fixture(scope="module")
@@ -24,61 +25,52 @@ def pipeline():
 
 
 @pytest.fixture(scope="module")
-def fit(pipeline):
+def cost(pipeline):
     timings = time_batches(pipeline, PROMPTS, 3.0, [1, 2, 4], rounds=4)
     return fit_batching(timings.tick, timings.text, timings.decode, timings.memory)
 
 
 @pytest.mark.parametrize("order, rate", [("first_come", None), ("shortest", 20.0)])
-def test_users_are_served_with_the_images_of_the_stock_pipeline_and_times_that_follow_from_the_batches(
-    pipeline, fit, tmp_path, order, rate
+def test_users_get_the_stock_pipelines_images_and_times_that_follow_from_the_batches(
+    pipeline, cost, tmp_path, order, rate
 ):
-    asked = {
-        "place": "edge",
-        "model": "m",
-        "device": "cpu",
-        "dtype": "float32",
-        "scheduler": "s",
-        "prompt_class": "c",
-        "guidance": 3.0,
-    }
     tasks = [
-        Task(**asked, prompt=PROMPTS[i % 2], seed=i, steps=2 + i % 3, user=i, purpose="user")
+        SPEC.task(
+            place="edge",
+            prompt=PROMPTS[i % 2],
+            prompt_class="c",
+            seed=i,
+            steps=2 + i % 3,
+            user=i,
+            purpose="user",
+        )
         for i in range(6)
     ]
     store = RecordStore(tmp_path)
     for task in tasks:
-        done = generate(pipeline, [task.prompt], [task.seed], task.steps, 3.0, NoMeter())
-        store.add({"id": task.id, "asked": task.to_dict(), "measured": {}}, done.images[0])
-    found = serve(pipeline, fit, 0.1, tasks, order, rate, store)
-    assert found["images"]["compared"] == 6 and found["images"]["largest_difference"] <= 1
-    assert len(found["runs"]) == RUNS and [row["steps"] for row in found["requests"]] == [
-        2,
-        3,
-        4,
-        2,
-        3,
-        4,
-    ]
-    assert [row["quantity"] for row in found["totals"]] == [
+        meter = NoMeter()
+        done = generate(pipeline, [task.prompt], [task.seed], task.steps, 3.0, meter)
+        store.add(Record(task.id, task, done.measured(meter)), done.images[0])
+    asked = ServingRequest(tuple(task.id for task in tasks), order, rate)
+    serving = serve(pipeline, cost, 0.1, tasks, asked, store.image)
+    assert serving.asked == asked and serving.users == (0, 1, 2, 3, 4, 5)
+    assert serving.images.compared == 6 and serving.images.largest_difference <= 1
+    assert len(serving.runs) == RUNS
+    assert [row.steps for row in serving.requests] == [2, 3, 4, 2, 3, 4]
+    assert [total.quantity for total in serving.totals] == [
         "makespan",
         "time (sum)",
         "makespan, drift removed",
         "time (sum), drift removed",
     ]
-    raw, moved = found["totals"][:2], found["totals"][2:]
-    for a, b in zip(raw, moved):
-        assert a["measured"] == b["measured"]
-        if (
-            rate is None
-        ):  # else much of the time is waiting for requests, which is not the machine's
-            assert (a["high"] - a["low"]) / a["predicted"] > 0.15, (
+    for total, removed in zip(serving.totals[:2], serving.totals[2:]):
+        assert total.measured == removed.measured
+        # else much of the time is waiting for requests, which is not the machine's
+        if rate is None:
+            assert (total.high - total.low) / total.predicted > 0.15, (
                 "a machine whose speed may differ by a tenth"
             )
-    for row in (
-        found["requests"] + found["totals"]
-    ):  # other programs may slow this machine manyfold, not by orders of magnitude
-        assert (
-            row["low"] <= row["predicted"] <= row["high"]
-            and 0.05 < row["measured"] / row["predicted"] < 20
-        )
+    # other programs may slow this machine manyfold, not by orders of magnitude
+    for row in serving.requests + serving.totals:
+        assert row.low <= row.predicted <= row.high
+        assert 0.05 < row.measured / row.predicted < 20

@@ -56,7 +56,7 @@ def test_an_adaptive_sweep_goes_on_until_its_intervals_are_narrow_enough(tmp_pat
     assert {record.task.purpose for record in made} == {"sweep", "converged", "untimed"}
 
 
-def test_each_place_is_calibrated_alone_where_the_other_models_weights_are_not_and_the_profiles_joined(
+def test_each_place_is_calibrated_without_the_other_models_weights_and_profiles_are_joined(
     small_run, tmp_path, small_config
 ):
     files = []

@@ -1,0 +1,147 @@
+"""Do the predictions of a default run hold? Many runs drawn from recorded images, some for real.
+
+    testbed calibrate benchmarks/data/pool.toml --out POOL
+    python -m benchmarks.whole_runs --pool POOL --runs 200 --executed 8 --busy 4 --out FILE
+
+The pool is made once. Each drawn run has other prompts, seeds, users and times. Two negative
+controls are drawn as often: the edge's model is swapped after the calibration, or the machine is 20
+% slower. Executed runs are default runs with other seeds, ``--busy`` of them beside a process that
+keeps one core busy. The last line is JSON.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.resampled_runs import Change, Pool, run
+from calibration.validation.validation import Validation
+from calibration.validation.verdict import FAIL, NOT_TESTED, PREDICTION
+from calibration.validation.verdicts import headline, verdicts
+from solver.inputs import write_json
+from testbed import config
+from testbed.environment import environment
+from testbed.models.pipelines import pick_device
+from testbed.report.format import toml
+from testbed.runs.folder import RunFolder
+
+CONTROLS = {"model swapped": Change(swapped=True), "machine 20 % slower": Change(slower=1.2)}
+USERS = 30
+
+
+def summary(validations: Iterable[Validation]) -> dict[str, Any]:
+    """Of each total: how often its interval holds, and how wide it is; of whole runs: how often a
+    prediction fails, or could not be tested.
+    """
+    rows, failed, untested, runs = defaultdict(list), 0, 0, 0
+    for validation in validations:
+        runs += 1
+        judged = [each for each in verdicts(validation) if each.about == PREDICTION]
+        failed += any(each.verdict == FAIL for each in judged)
+        untested += any(each.verdict == NOT_TESTED for each in judged)
+        for total in validation.totals:
+            if total.inside is not None and total.basis != "modelled":
+                rows[total.quantity].append(total)
+    return {
+        "runs": runs,
+        "failed": failed / runs,
+        "not_tested": untested / runs,
+        "totals": {
+            name: {
+                "inside": float(np.mean([total.inside for total in totals])),
+                "below": float(np.mean([total.measured < total.low for total in totals])),
+                "above": float(np.mean([total.measured > total.high for total in totals])),
+                "half_width": float(
+                    np.median([(t.high - t.low) / 2 / abs(t.predicted) for t in totals])
+                ),
+                "median_absolute_error": float(
+                    np.median([abs(total.relative_error or 0.0) for total in totals])
+                ),
+            }
+            for name, totals in rows.items()
+        },
+    }
+
+
+def drawn(pool: Pool, runs: int, change: Change) -> list[Validation]:
+    """The validations of ``runs`` runs with the default preset's numbers of images."""
+    sweep = config.load("embedded").sweep
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return [
+            run(pool, seed, sweep.prompts_per_class, sweep.timed, USERS, change)
+            for seed in range(runs)
+        ]
+
+
+def executed(seeds: Iterable[int], busy: bool) -> list[dict[str, Any]]:
+    """Default runs for real, each with its own seeds of noise, classes and devices."""
+    results = []
+    for seed in seeds:
+        settings = config.load("embedded")
+        scenario = {**settings.scenario, "seed": seed}
+        sweep = replace(settings.sweep, seeds=(seed,))
+        settings = replace(settings, scenario=scenario, sweep=sweep)
+        with tempfile.TemporaryDirectory() as scratch:
+            path, out = Path(scratch) / "run.toml", Path(scratch) / "run"
+            path.write_text(toml(settings.to_dict()), encoding="utf-8")
+            neighbour = (
+                subprocess.Popen([sys.executable, "-c", "while True: pass"]) if busy else None
+            )
+            start = time.monotonic()
+            try:
+                subprocess.run(
+                    [sys.executable, "-m", "testbed.cli", "run", path, "--out", out], check=True
+                )
+            finally:
+                if neighbour:
+                    neighbour.kill()
+            seconds = time.monotonic() - start
+            validation = RunFolder.read(out).need(Validation)
+        results.append(
+            {
+                "seed": seed,
+                "busy": busy,
+                "seconds": seconds,
+                "headline": headline(verdicts(validation)),
+                "totals": [total.to_dict() for total in validation.totals],
+            }
+        )
+        print(json.dumps({key: results[-1][key] for key in ("seconds", "headline")}), flush=True)
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pool", type=Path, help="run folder of benchmarks/data/pool.toml")
+    parser.add_argument("--runs", type=int, default=200, help="drawn runs (default: %(default)s)")
+    parser.add_argument("--executed", type=int, default=0, help="runs for real")
+    parser.add_argument("--busy", type=int, default=0, help="runs for real beside a busy core")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    result: dict[str, Any] = {"environment": environment(pick_device())}
+    if args.pool:
+        pool = Pool.read(args.pool)
+        result["drawn"] = summary(drawn(pool, args.runs, Change()))
+        result["controls"] = {
+            name: summary(drawn(pool, args.runs, change)) for name, change in CONTROLS.items()
+        }
+    result["executed"] = executed(range(args.executed), busy=False)
+    result["executed"] += executed(range(100, 100 + args.busy), busy=True)
+    if args.out:
+        write_json(args.out, result)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

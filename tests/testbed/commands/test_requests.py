@@ -1,0 +1,63 @@
+"""``testbed generate``: the file of requests, each of which is made once."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from testbed.cli import main
+from tests.testbed.commands.world import refused
+
+
+def test_generate_makes_each_request_once(tmp_path, capsys):
+    requests = tmp_path / "r.jsonl"
+    asked = [
+        {"id": f"r{i}", "prompt": "a big red ball in the middle", "seed": i, "steps": 2 + i}
+        for i in range(3)
+    ]
+    asked[2]["guidance"] = 1.0
+    requests.write_text("".join(json.dumps(one) + "\n" for one in asked))
+    command = ["generate", "--model", "embedded:light", str(requests), "-o", str(tmp_path / "out")]
+    assert main(command) == 0
+    log = tmp_path / "out" / "records.jsonl"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(r["id"], r["asked"]["steps"], r["asked"]["guidance"]) for r in lines] == [
+        ("r0", 2, 3.0),
+        ("r1", 3, 3.0),
+        ("r2", 4, 1.0),
+    ]
+    assert all(
+        np.asarray(Image.open(tmp_path / "out" / f"r{i}.png")).shape == (64, 64, 3)
+        for i in range(3)
+    )
+    before = log.read_bytes()
+    assert main(command) == 0 and log.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("{", "line 1: not valid JSON"),
+        ('{"id": "a", "prompt": "x", "seed": 1}', "steps: found None"),
+        ('{"id": "a", "prompt": "x", "seed": 1, "steps": 0}', "steps of at least 1"),
+        ('{"id": "../a", "prompt": "x", "seed": 1, "steps": 1}', "a plain file name"),
+        ('{"id": "a", "prompt": "x", "seed": 1, "stepz": 1}', "perhaps you meant 'steps'"),
+        ('{"id": "a", "prompt": "x", "seed": true, "steps": 1}', "seed: found True"),
+        (
+            '{"id": "a", "prompt": "x", "seed": 1, "steps": 1, "negative_prompt": 3}',
+            "negative_prompt: found 3; allowed: non-empty text",
+        ),
+    ],
+)
+def test_bad_requests_are_named(tmp_path, capsys, line, message):
+    (tmp_path / "r.jsonl").write_text(line + "\n")
+    assert message in refused(
+        capsys,
+        "generate",
+        "--model",
+        "embedded:light",
+        tmp_path / "r.jsonl",
+        "-o",
+        tmp_path / "out",
+    )

@@ -1,0 +1,120 @@
+"""Reports of run folders that are not finished, not a run's, or edited."""
+
+import json
+import re
+
+import pytest
+
+from solver.inputs import InputError
+from testbed.report import write_report
+from tests.testbed.report.world import Page, copy
+
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected", "missing"),
+    [
+        (["config.json"], ["setup", "repeat"], "calibration records (calibration/records.jsonl)"),
+        (
+            ["config.json", "calibration"],
+            ["setup", "steps", "repeat"],
+            "fitted profiles (profiles.json)",
+        ),
+        (
+            ["profiles.json"],
+            ["verdicts", "setup", "curves", "repeat"],
+            "allocation (allocation.json)",
+        ),
+        (
+            ["config.json", "profiles.json", "scenario.json"],
+            ["verdicts", "setup", "curves", "repeat"],
+            "problem (problem.json)",
+        ),
+        (
+            [
+                "config.json",
+                "calibration",
+                "profiles.json",
+                "scenario.json",
+                "problem.json",
+                "allocation.json",
+            ],
+            ["verdicts", "setup", "curves", "allocation", "steps", "repeat"],
+            "execution records (execution/records.jsonl)",
+        ),
+        (
+            ["allocation.json", "execution"],
+            ["setup", "allocation", "users", "repeat"],
+            "predictions held against measurements",
+        ),
+    ],
+)
+def test_a_run_in_progress_shows_what_is_there_and_names_what_is_not(
+    run, tmp_path, names, expected, missing
+):
+    page = Page(write_report(copy(run, tmp_path / "part", *names)))
+    assert page.sections() == expected
+    assert "This run is not complete" in page.text and missing in page.text
+
+
+def test_a_run_killed_before_its_first_sweep_image(run, tmp_path):
+    """So far there are converged images only."""
+    part = copy(run, tmp_path / "part", "config.json", "calibration")
+    path = part / "calibration" / "records.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if '"purpose": "converged"' in line))
+    assert Page(write_report(part)).sections() == ["setup", "steps", "repeat"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        (None, None, "no such folder"),
+        ("notes.txt", "hello", "not a run folder"),
+        ("profiles.json", '{"schema": "profiles/9"}', "schema: found 'profiles/9'; allowed: "),
+        ("config.json", "[1]", "config.json"),
+        ("allocation.json", '{"schema": "allocation/1", "steps": 3}', "allocation.json"),
+        ("baselines.json", "{}", "not a run folder"),
+        (
+            "validation.json",
+            '{"schema": "validation/1", "users": []}',
+            "validation.json: 'totals' is missing",
+        ),
+        ("validation.json", '{"schema": ', "not valid JSON"),
+    ],
+)
+def test_another_kind_of_folder_is_refused_in_one_line(tmp_path, name, content, says):
+    folder = tmp_path / "other"
+    if name:
+        folder.mkdir()
+        (folder / name).write_text(content)
+    with pytest.raises(InputError, match=re.escape(says)) as refusal:
+        write_report(folder)
+    assert "\n" not in str(refusal.value) and not (folder / "report.html").exists()
+
+
+def test_a_broken_line_inside_the_records_is_named(run, tmp_path):
+    part = copy(run, tmp_path / "part", "calibration")
+    path = part / "calibration" / "records.jsonl"
+    path.write_text("{broken\n" + path.read_text())
+    with pytest.raises(InputError, match="records.jsonl: line 1: not valid JSON"):
+        write_report(part)
+
+
+def test_files_of_two_runs_are_refused(run, tmp_path):
+    part = copy(run, tmp_path / "part", "problem.json", "allocation.json")
+    allocation = json.loads((part / "allocation.json").read_text())
+    allocation["objective"] += 1
+    (part / "allocation.json").write_text(json.dumps(allocation))
+    with pytest.raises(InputError, match="objective"):
+        write_report(part)
+
+
+def test_a_scenario_of_another_run_is_refused(run, tmp_path):
+    part = copy(run, tmp_path / "part", "scenario.json", "allocation.json")
+    scenario = json.loads((part / "scenario.json").read_text())
+    scenario["users"].pop()
+    (part / "scenario.json").write_text(json.dumps(scenario))
+    with pytest.raises(InputError, match="users: found 29; allowed: 30"):
+        write_report(part)

@@ -66,13 +66,6 @@ class Comparison(Schema):
             **about,
         )
 
-    @property
-    def half(self) -> float | None:
-        """Half of the interval, of its longer side where it is cut off."""
-        if self.low is None or self.high is None:
-            return None
-        return max(self.high - self.predicted, self.predicted - self.low)
-
     def to_dict(self) -> dict[str, Any]:
         """The JSON object; without an error of the paper's where it predicts nothing."""
         values = super().to_dict()

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from solver.columnar import FloatArray, column, fault, fields, whole, word
 from solver.inputs import InputError, read_json, write_atomic
-from solver.problem import PLACES, Problem
+from solver.problem import MAX_OPTIONS, PLACES, Problem
 
 SCHEMA = "allocation/1"
 STATUSES = ("optimal", "feasible")
@@ -136,7 +136,7 @@ def evaluate(
     if edge_price is not None:
         column(f"{where}: edge_price", edge_price)
     places = _integers(f"{where}: offload", offload, problem.users, least=0, most=1)
-    counts = _integers(f"{where}: steps", steps, problem.users, least=1)
+    counts = _integers(f"{where}: steps", steps, problem.users, least=1, most=MAX_OPTIONS)
     used = int(counts[places == 1].sum())
     values = np.full((len(QUANTITIES), problem.users), np.inf)
     for a, place in enumerate(PLACES):

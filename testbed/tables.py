@@ -10,6 +10,8 @@ from solver.inputs import write_atomic
 #: A number, words, or None where there is no value, by column.
 Row = Mapping[str, object]
 
+#: How a formula begins in a spreadsheet.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 UNITS = {"time": "s", "energy": "J"}
 
 
@@ -38,12 +40,19 @@ def text(rows: Sequence[Row], widest: int = 36) -> str:
 
 
 def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
-    """Write ``rows`` with a header line, atomically; numbers as they are, nothing for None."""
+    """Write ``rows`` with a header line, atomically; numbers as they are, nothing for None.
+
+    Words that a spreadsheet would take for a formula begin with an apostrophe.
+    """
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
-    write_atomic(path, buffer.getvalue())
+    writer.writerows({name: _no_formula(value) for name, value in row.items()} for row in rows)
+    write_atomic(path, buffer.getvalue().encode("utf-8", "replace"))
+
+
+def _no_formula(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _cell(value: object, widest: int) -> str:

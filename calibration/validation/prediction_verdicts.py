@@ -56,9 +56,23 @@ def _testable(total: Total) -> bool:
     return total.inside is not None and total.basis != "modelled"
 
 
+def _allowed(row: Comparison, widened: float) -> tuple[float, float]:
+    """The 95 % interval, ``widened`` times as wide; in proportion where it lies above 0."""
+    assert row.low is not None and row.high is not None
+    if 0 < row.low <= row.predicted:
+        ends = (row.predicted * (end / row.predicted) ** widened for end in (row.low, row.high))
+    else:
+        ends = (row.predicted + widened * (end - row.predicted) for end in (row.low, row.high))
+    low, high = ends
+    return low, high
+
+
 def _too_wide(row: Comparison, widened: float = 1.0) -> bool:
-    """Whether the interval is wider than the value; that of a time would reach below 0."""
-    return row.half is not None and widened * row.half > abs(row.predicted)
+    """Whether the interval reaches further from the value than 0 is."""
+    if row.low is None or row.high is None:
+        return False
+    low, high = _allowed(row, widened)
+    return max(high - row.predicted, row.predicted - low) > abs(row.predicted)
 
 
 def _total(total: Total, widened: float, unsteady: bool) -> Verdict:
@@ -71,16 +85,15 @@ def _total(total: Total, widened: float, unsteady: bool) -> Verdict:
     if total.low is None or total.high is None:
         reason = "no interval: as many images as the calibration has"
         return Verdict.not_tested(PREDICTION, judged, reason, cause=PROMPTS)
-    below, above = (
-        widened * half for half in (total.predicted - total.low, total.high - total.predicted)
-    )
-    missed = total.measured - total.predicted
+    low, high = _allowed(total, widened)
     value = f"predicted {total.predicted:.4g}, measured {total.measured:.4g} {unit}".rstrip()
-    low, high = total.predicted - below, total.predicted + above
     allowed = f"{low:.4g} to {high:.4g} {unit}".rstrip()
     if total.basis == "modelled":
         return Verdict(PREDICTION, judged, value, allowed, INFO, reason=_MODELLED)
-    used = abs(missed) / max(above if missed > 0 else below, 1e-300)
+    missed = total.measured - total.predicted
+    used = missed / max(high - total.predicted, 1e-300)
+    if missed < 0:
+        used = missed / min(low - total.predicted, -1e-300)
     if used <= 1 and _too_wide(total, widened):
         timed = unit in ("s", "J") or (judged == "objective" and unsteady)
         return _untold(judged, value, allowed, SPEED if timed else PROMPTS)

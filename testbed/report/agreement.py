@@ -156,7 +156,7 @@ def agreement_plot(points: Sequence[Agreement], unit: str) -> str:
             if logarithmic:
                 scale("log")
                 decades = 10.0 ** np.arange(np.floor(np.log10(low)) - 1, np.log10(high) + 1)
-                ticks = np.outer(decades, [1, 2, 5]).ravel()
+                ticks = np.outer(decades, [1, 2, 5] if high < 1000 * low else [1]).ravel()
                 plain_ticks(axis, ticks[(ticks >= limits[0]) & (ticks <= limits[1])].tolist())
             else:
                 axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))

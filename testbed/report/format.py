@@ -40,7 +40,7 @@ def file_name(*words: str) -> str:
     plain = [re.sub(r"[^A-Za-z0-9_]+", "-", word)[:40] for word in words]
     if plain == list(words):
         return "-".join(plain)
-    return "-".join([*plain, f"{crc32(' '.join(words).encode()):08x}"])
+    return "-".join([*plain, f"{crc32(' '.join(words).encode('utf-8', 'surrogatepass')):08x}"])
 
 
 def is_finite(value: object) -> TypeGuard[float]:

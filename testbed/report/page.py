@@ -21,6 +21,7 @@ from calibration.scenario.scenario import Scenario
 from calibration.validation.validation import Validation
 from solver import Allocation, InputError, Problem
 from solver.inputs import write_atomic
+from testbed.config import Config
 from testbed.report import mlperf, setup
 from testbed.report.agreement import AGREEMENT, AgreementPanel, agreement
 from testbed.report.allocation import (
@@ -48,7 +49,7 @@ class Run:
     """What a run folder holds, each None or empty where the run has not come to it."""
 
     folder: RunFolder
-    config: Mapping[str, Any] | None
+    config: Config | None
     profiles: Profiles | None
     scenario: Scenario | None
     problem: Problem | None
@@ -65,7 +66,7 @@ class Run:
         that do not belong together.
         """
         folder = RunFolder.read(path)
-        config, scenario, allocation = folder.config(), folder.scenario(), folder.allocation()
+        scenario, allocation = folder.scenario(), folder.allocation()
         if scenario and allocation and len(scenario.users) != len(allocation.offload):
             raise InputError(
                 f"{folder.path / 'scenario.json'}: users: found {len(scenario.users)}; "
@@ -73,7 +74,7 @@ class Run:
             )
         return cls(
             folder,
-            config.to_dict() if config else None,
+            folder.config(),
             folder.profiles(),
             scenario,
             folder.problem(),
@@ -160,9 +161,9 @@ def write_report(run_folder: str | Path) -> Path:
     for table in page.tables():
         write_csv(folder / "report" / f"{table.name}.csv", table.rows)
     if page.config:
-        write_atomic(folder / "report" / "run.toml", page.config)
-    write_atomic(folder / "report.html", render(page))
-    return folder / "report.html"
+        write_atomic(folder / "report" / "run.toml", _utf8(page.config))
+    write_atomic(run.folder.report_path, _utf8(render(page)))
+    return run.folder.report_path
 
 
 def render(page: View) -> str:
@@ -174,6 +175,11 @@ def render(page: View) -> str:
     )
     templates.filters.update(number=number, quantity=quantity, percent=percent)
     return templates.get_template("report.html").render(vars(page))
+
+
+def _utf8(text: str) -> bytes:
+    """JSON can hold half of a surrogate pair, and UTF-8 cannot."""
+    return text.encode("utf-8", "replace")
 
 
 def view(run: Run) -> View:
@@ -229,7 +235,7 @@ def view(run: Run) -> View:
             {(cell.place, cell.prompt_class): cell.profile.scales.error for cell in measured},
         ),
         environment=_environment(run),
-        config=toml(run.config) if run.config else None,
+        config=toml(run.config.to_dict()) if run.config else None,
     )
 
 

@@ -106,26 +106,26 @@ def frechet_notes(cells: Sequence[Cell], totals: Iterable[Total]) -> list[str]:
 
 def bases(sites: Sequence[Site], cells: Sequence[Cell]) -> list[BasisRow]:
     """A row for each quantity; times and energies as the users are served, if there are any."""
-    found: dict[str, dict[str, set[str]]] = {}
+    kinds: dict[str, dict[str, set[str]]] = {}
     for title in ("Time", "Energy"):
-        found[title] = {place: set() for place in PLACES}
+        kinds[title] = {place: set() for place in PLACES}
     for quantity in shown_quantities(cells):
         if not quantity.affine:
-            row = found[quantity.title] = {place: set() for place in PLACES}
+            row = kinds[quantity.title] = {place: set() for place in PLACES}
             for cell in cells:
                 row[cell.place].add("measured" if cell.points(quantity.name) else "none")
     if not sites:
         for cell in cells:
-            found["Time"][cell.place].add("measured")
-            found["Energy"][cell.place].add(cell.profile.power.basis)
+            kinds["Time"][cell.place].add("measured")
+            kinds["Energy"][cell.place].add(cell.profile.power.basis)
     for site in sites:
         for place in PLACES:
             service = site.at(place)
-            found["Time"][place].add(service.time_basis)
-            found["Energy"][place].add(service.power_basis)
+            kinds["Time"][place].add(service.time_basis)
+            kinds["Energy"][place].add(service.power_basis)
     return [
-        BasisRow(title, {place: sorted(kinds) for place, kinds in row.items()})
-        for title, row in found.items()
+        BasisRow(title, {place: sorted(words) for place, words in row.items()})
+        for title, row in kinds.items()
     ]
 
 

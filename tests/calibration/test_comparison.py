@@ -19,12 +19,6 @@ def test_errors_and_interval_follow_from_the_numbers():
     assert Comparison.of(-12.0, -10.0, 3.0).relative_error == pytest.approx(-0.2)
 
 
-def test_half_is_that_of_the_longer_side():
-    assert Comparison.of(12.0, 10.0, 3.0).half == pytest.approx(3.0)
-    assert Comparison.of(1.0, 0.5, 3.0, least=0.0).half == pytest.approx(3.0)
-    assert Comparison.of(1.0, 0.5, None).half is None
-
-
 def test_what_is_not_known_is_none():
     unmeasured = Comparison.of(12.0, None, 3.0, paper=5.0)
     assert unmeasured.inside is None and unmeasured.relative_error is None

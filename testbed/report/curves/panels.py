@@ -78,6 +78,17 @@ class _Group:
     curves: list[_Curve] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Scale:
+    """The axes of all panels of a quantity, the ``factor`` on its values (1000 for ms and mJ), and
+    whether a bar is ``cut`` at the upper end.
+    """
+
+    axes: CurveAxes
+    factor: float
+    cut: bool
+
+
 def curves(cells: Sequence[Cell], quantity: Quantity) -> Curves:
     """A quantity's :class:`Curves`."""
     about = quantity.about + _sizes(cells, quantity.name)
@@ -88,8 +99,10 @@ def curves(cells: Sequence[Cell], quantity: Quantity) -> Curves:
     drawn = [_Curve(cell, of) for cell, of in zip(cells, rows, strict=True) if of]
     if not drawn:
         return Curves(quantity, about)
-    axes, scale = _axes(drawn, quantity, residual)
-    panels = [_panel(group, quantity, axes, scale) for group in _groups(drawn, quantity)]
+    scale = _scale(drawn, quantity, residual)
+    if scale.cut:
+        about += " A bar that reaches the edge of the plot is longer."
+    panels = [_panel(group, quantity, scale) for group in _groups(drawn, quantity)]
     return Curves(quantity, about, residual, panels)
 
 
@@ -100,19 +113,18 @@ def label(family: str) -> str:
     return re.sub("_(?=floor|amplitude|offset|ceiling)", " + ", family).replace("_", " ")
 
 
-def _axes(
-    drawn: Sequence[_Curve], quantity: Quantity, residual: str | None
-) -> tuple[CurveAxes, float]:
-    """The axes of all panels of a quantity, and the factor on its values: 1000 for ms and mJ."""
+def _scale(drawn: Sequence[_Curve], quantity: Quantity, residual: str | None) -> _Scale:
     points = [row.measured for curve in drawn for row in curve.rows if row.measured]
-    ends = [
-        end for point in points for end in (point.value, point.low, point.high) if end is not None
-    ]
-    low, high = min(ends), max(ends)
+    values = [point.value for point in points]
+    ends = [end for point in points for end in (point.low, point.high) if end is not None]
+    from_zero = quantity.name != "clip_score" and min(values) >= 0
+    # A few long bars must not flatten the curves.
+    reach = max(values) - (0.0 if from_zero else min(values)) or abs(max(values)) or 1.0
+    low = max(min(values + ends), min(values) - reach)
+    high = min(max(values + ends), max(values) + reach)
     milli = bool(quantity.unit) and high < 1.0
-    scale = 1000.0 if milli else 1.0
+    factor = 1000.0 if milli else 1.0
     margin = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
-    from_zero = quantity.name != "clip_score" and min(point.value for point in points) >= 0
     below = None
     if residual:
         most = max(
@@ -122,12 +134,12 @@ def _axes(
         below = ResidualAxis(name, 1.15 * max(most, 1.0), shaded=residual == "half-widths")
     axes = CurveAxes(
         label=quantity.axis.format(unit=f"m{quantity.unit}" if milli else quantity.unit),
-        bottom=0.0 if from_zero else scale * (low - margin),
-        top=scale * (high + margin),
+        bottom=0.0 if from_zero else factor * (low - margin),
+        top=factor * (high + margin),
         log_steps=not quantity.affine,
         residual=below,
     )
-    return axes, scale
+    return _Scale(axes, factor, cut=max(ends, default=high) > high + margin)
 
 
 def _groups(drawn: Sequence[_Curve], quantity: Quantity) -> list[_Group]:
@@ -141,7 +153,7 @@ def _groups(drawn: Sequence[_Curve], quantity: Quantity) -> list[_Group]:
     return list(groups.values())
 
 
-def _panel(group: _Group, quantity: Quantity, axes: CurveAxes, scale: float) -> CurvePanel:
+def _panel(group: _Group, quantity: Quantity, scale: _Scale) -> CurvePanel:
     cells = [curve.cell for curve in group.curves]
     places = " and ".join(PLACES[cell.place] for cell in cells)
     alt = (
@@ -165,30 +177,32 @@ def _panel(group: _Group, quantity: Quantity, axes: CurveAxes, scale: float) -> 
             shown=[row for row, measured in rows if measured],
         ),
         alt=alt + (", fitted curves and residuals" if quantity.fitted else ""),
-        uri=curve_panel([_series(curve, families, scale) for curve in group.curves], axes),
+        uri=curve_panel(
+            [_series(curve, families, scale.factor) for curve in group.curves], scale.axes
+        ),
     )
 
 
-def _series(curve: _Curve, families: Sequence[FamilyLegend], scale: float) -> Series:
-    """A curve as the plot takes it, its values multiplied by ``scale``."""
+def _series(curve: _Curve, families: Sequence[FamilyLegend], factor: float) -> Series:
+    """A curve as the plot takes it, its values multiplied by ``factor``."""
     rows = curve.rows
 
     def line(name: str) -> list[tuple[float, float]]:
-        return [(row.steps, scale * row.others[name]) for row in rows if name in row.others]
+        return [(row.steps, factor * row.others[name]) for row in rows if name in row.others]
 
     return Series(
         place=curve.cell.place,
-        points=[_scaled(row.measured, scale) for row in rows if row.measured],
-        line=[_scaled(row.fitted, scale) for row in rows if row.fitted],
+        points=[_scaled(row.measured, factor) for row in rows if row.measured],
+        line=[_scaled(row.fitted, factor) for row in rows if row.fitted],
         families=[FamilyLine(line(each.family), each.colour, each.dash) for each in families],
         paper=line("paper"),
         residuals=[(row.steps, row.residual) for row in rows if row.residual is not None],
     )
 
 
-def _scaled(point: Interval, scale: float) -> Interval:
-    low, high = (None if end is None else scale * end for end in (point.low, point.high))
-    return Interval(point.steps, scale * point.value, low, high)
+def _scaled(point: Interval, factor: float) -> Interval:
+    low, high = (None if end is None else factor * end for end in (point.low, point.high))
+    return Interval(point.steps, factor * point.value, low, high)
 
 
 def _families(fit: CurveFit) -> list[FamilyLegend]:

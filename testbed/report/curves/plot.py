@@ -123,11 +123,13 @@ def _fitted(axes: Axes, series: Series) -> None:
         columns = [(point.steps, point.value, point.low, point.high) for point in series.line]
         steps, value, low, high = np.array(columns, dtype=float).T
         axes.fill_between(steps, low, high, color=colour, alpha=0.13, linewidth=0)
-        axes.plot(steps, value, color=colour, linewidth=2.2 if series.families else 1.6)
+        # pale where the families' thin lines lie upon it
+        style: dict[str, Any] = {"alpha": 0.45, "linewidth": 2.6} if series.families else {}
+        axes.plot(steps, value, color=colour, **style)
     for family in series.families:
-        style: Any = (0, family.dash) if family.dash else "-"
+        dash: Any = (0, family.dash) if family.dash else "-"
         steps, value = np.array(family.points, dtype=float).T
-        axes.plot(steps, value, color=family.colour, linestyle=style, linewidth=0.9)
+        axes.plot(steps, value, color=family.colour, linestyle=dash, linewidth=1.0)
     if series.paper:
         steps, value = np.array(series.paper, dtype=float).T
         axes.plot(steps, value, color=colour, linestyle=(0, (2, 2)), linewidth=1.2)

@@ -41,9 +41,9 @@ def test_totals_pass_fail_or_say_why_they_were_not_tested():
     assert [verdict.verdict for verdict in totals] == expected
     used = [verdict.tolerance_used for verdict in totals[:2]]
     # three totals and the coverage of time
-    assert used == pytest.approx([0.5 / 1.5 / widened(4), 4.5 / 1.5 / widened(4)])
+    low, high = (10.5 * (end / 10.5) ** widened(4) for end in (9, 12))
+    assert used == pytest.approx([0.5 / (10.5 - low), 4.5 / (10.5 - low)])
     assert totals[1].value == "predicted 10.5, measured 6 s"
-    low, high = 10.5 - 1.5 * widened(4), 10.5 + 1.5 * widened(4)
     assert totals[1].allowed == f"{low:.4g} to {high:.4g} s"
     assert totals[2].reason == "not measured" and "no interval" in totals[3].reason
     assert "no meter" in totals[4].reason
@@ -62,9 +62,10 @@ def test_an_interval_wider_than_its_value_never_passes(quantity, unit, cause):
     first = of_predictions(validation([wide]))[0]
     assert (first.verdict, first.cause) == (NOT_TESTED, cause)
     assert "wider than the value" in first.reason
-    # cut off at 0, the other side tells
-    cut = replace(wide, low=0.0)
-    assert of_predictions(validation([cut]))[0].verdict == NOT_TESTED
+    # above 0, as times and errors are, the other side tells
+    for low in (0.0, 1.5):
+        positive = replace(wide, low=low)
+        assert of_predictions(validation([positive]))[0].verdict == NOT_TESTED
     # off by more than even that
     outside = replace(wide, measured=60.0, inside=False)
     assert of_predictions(validation([outside]))[0].verdict == FAIL

@@ -1,4 +1,4 @@
-"""``testbed fit`` prints or writes a fit, and refuses what the points do not support in one line."""
+"""``testbed fit`` prints or writes a fit; what the points do not support is refused in one line."""
 
 import json
 

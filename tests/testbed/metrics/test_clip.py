@@ -1,4 +1,4 @@
-"""The CLIP score and features, with the embedded CLIP and with one of the published architecture."""
+"""The CLIP score and features, with the embedded CLIP and one of the published architecture."""
 
 import numpy as np
 import pytest

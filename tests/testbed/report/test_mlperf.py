@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from markupsafe import escape
 
 from calibration.fitting.curve_fit import CurvePoint
 from calibration.profiles.profile import DistancePoint, MetricDefinition, Metrics
@@ -10,7 +11,7 @@ from calibration.records.task import ModelSpec
 from calibration.sweep.grid import sweep
 from testbed import config
 from testbed.report import mlperf
-from testbed.runs.folder import RunFolder
+from testbed.report.page import Run, render, view
 
 METRICS = Metrics(
     error=MetricDefinition(),
@@ -100,14 +101,13 @@ def test_a_value_is_inside_only_with_as_many_images(profiles, value, n, inside):
 
 
 def test_the_ranges_stand_beside_its_models_values_with_what_departs_from_its_conditions(
-    run, profiles, page, monkeypatch
+    run, page, monkeypatch, undrawn
 ):
-    records = RunFolder(run).records("calibration")
-    edge = profiles.get("edge").classes
-    assert mlperf.notes(records, edge, profiles.metrics) == []
     assert "MLPerf" not in page.text
     monkeypatch.setattr(mlperf, "MODEL", "embedded:edge")
     monkeypatch.setattr(mlperf, "STEPS", 16)
-    text = " ".join(mlperf.notes(records, edge, profiles.metrics))
+    shown = view(Run.read(run))
+    text = " ".join(shown.mlperf_notes)
     assert "MLPerf accepts 23.0109 to 23.9501: which holds for 5000 images only." in text
     assert "Not MLPerf's conditions:" in text and "guidance: 3.0; MLPerf: 8.0" in text
+    assert all(str(escape(note)) in render(shown) for note in shown.mlperf_notes)

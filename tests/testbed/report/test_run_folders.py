@@ -111,6 +111,16 @@ def test_files_of_two_runs_are_refused(run, tmp_path):
         write_report(part)
 
 
+def test_half_a_character_is_replaced(run, tmp_path):
+    """JSON can hold half of a surrogate pair, which no file in UTF-8 can."""
+    part = copy(run, tmp_path / "part", "profiles.json")
+    profiles = json.loads((part / "profiles.json").read_text())
+    profiles["places"][0]["classes"][0]["prompt_class"] = "\ud83d"
+    (part / "profiles.json").write_text(json.dumps(profiles))
+    assert "?" in Page(write_report(part)).text
+    assert "?,local,1," in (part / "report" / "samples.csv").read_text()
+
+
 def test_a_scenario_of_another_run_is_refused(run, tmp_path):
     part = copy(run, tmp_path / "part", "scenario.json", "allocation.json")
     scenario = json.loads((part / "scenario.json").read_text())

@@ -59,7 +59,9 @@ METRICS = Metrics(
     error=MetricDefinition(
         name="relative distance to the converged sample", converged_steps=CONVERGED
     ),
-    utility=MetricDefinition(name="rescaled CLIP score", model="embedded:clip"),
+    utility=MetricDefinition(
+        name="rescaled CLIP score", model="embedded:clip", model_sha256="87a843d8a6fd"
+    ),
     frechet=MetricDefinition(extractor="embedded:clip", reference="scenes", reference_size=512),
 )
 COLOURS = {

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from calibration.fitting.prediction import evaluate
+from testbed.report.curves import panels
 from testbed.report.curves.panels import curves
 from testbed.report.curves.quantities import QUANTITIES, cells
 from testbed.report.format import file_name
@@ -24,7 +25,7 @@ def test_every_family_is_drawn_named_and_in_the_table(run, page, measured):
     drawn.
     """
     for name in ("error", "utility"):
-        panels = curves(measured, QUANTITY[name]).panels
+        drawn = curves(measured, QUANTITY[name]).panels
         for cell in measured:
             fit, key = cell.fit(name), (cell.prompt_class, cell.place)
             rows = read(run / "report" / f"{file_name('curve', name, *key)}.csv")
@@ -33,7 +34,7 @@ def test_every_family_is_drawn_named_and_in_the_table(run, page, measured):
                 values, _ = evaluate(fit, steps, member.family)
                 assert [row[member.family] for row in rows] == pytest.approx(values)
             assert [row["fitted"] for row in rows] == pytest.approx(evaluate(fit, steps)[0])
-            panel = next(panel for panel in panels if (panel.prompt_class, panel.place) == key)
+            panel = next(panel for panel in drawn if (panel.prompt_class, panel.place) == key)
             families = panel.families
             assert [family.family for family in families] == [
                 member.family for member in fit.families
@@ -72,6 +73,21 @@ def test_a_point_without_an_interval_makes_the_residuals_relative(measured):
     for shown in row.panels[0].table.shown:
         percent = 100 * (shown["measured"] - shown["fitted"]) / shown["measured"]
         assert shown["residual"] == pytest.approx(percent)
+
+
+def test_a_bar_that_would_flatten_the_curves_is_cut(measured, monkeypatch):
+    """The plot ends at twice the largest time; the table has the bar's end; the page says it."""
+    drawn = []
+    monkeypatch.setattr(panels, "curve_panel", lambda _, axes: drawn.append(axes) or "")
+    cell = measured[0]
+    time = replace(cell.profile.time, relative_sd=50.0)
+    disturbed = replace(cell, profile=replace(cell.profile, time=time))
+    largest = max(point.median for point in time.points)
+    row = curves([disturbed], QUANTITY["time"])
+    assert row.about.endswith("A bar that reaches the edge of the plot is longer.")
+    assert largest < drawn[0].top / 1000 < 2.5 * largest  # ms
+    assert max(shown["high"] for shown in row.panels[0].table.shown) > largest
+    assert "longer" not in curves([cell], QUANTITY["time"]).about
 
 
 def test_times_are_a_straight_line_beside_the_papers(run, profiles):

@@ -88,29 +88,32 @@ class SweepConfig(Schema):
     that continuous batching is timed at on the edge.
     """
 
-    steps: tuple[int, ...] = limits(least=1, empty=False, default=(1, 2, 3, 4, 6, 8, 12, 16, 32))
+    steps: tuple[int, ...] = limits(empty=False, default=(1, 2, 3, 4, 6, 8, 12, 16, 32))
     prompts_per_class: int = limits(least=2, default=12)
     timed: int = limits(least=2, default=6)
     half_width: float | None = limits(least=0.001, default=None)
     most_prompts: int = limits(least=3, default=200)
-    seeds: tuple[int, ...] = limits(least=0, empty=False, default=(0,))
+    seeds: tuple[int, ...] = limits(empty=False, default=(0,))
     noise: str = limits(choices=NOISES, default="own")
     converged_steps: int = limits(least=1, default=96)
     converged_batch: int = limits(least=1, default=12)
-    batches: tuple[int, ...] = limits(least=1, empty=False, default=(1, 2, 4, 8, 16))
+    batches: tuple[int, ...] = limits(empty=False, default=(1, 2, 4, 8, 16))
 
     def __post_init__(self) -> None:
-        for name in ("steps", "seeds", "batches"):
-            _check_different(name, getattr(self, name))
+        for name, least in (("steps", 1), ("seeds", 0), ("batches", 1)):
+            _check_different(name, getattr(self, name), least)
         if 1 not in self.batches or len(self.batches) < 2:
             raise InputError(
                 f"batches: found {list(self.batches)}; allowed: 1 and larger batch sizes"
             )
 
 
-def _check_different(name: str, values: Sequence[int]) -> None:
-    if len(set(values)) < len(values):
-        raise InputError(f"{name}: found {list(values)}; allowed: different whole numbers")
+def _check_different(name: str, values: Sequence[int], least: int) -> None:
+    if min(values) < least or len(set(values)) < len(values):
+        raise InputError(
+            f"{name}: found {list(values)}; "
+            f"allowed: a list of different whole numbers of at least {least}"
+        )
 
 
 @frozen

@@ -21,11 +21,15 @@ FORBIDDEN = {
 FLOORS = {
     "calibration": [
         {"checks", "statistics"},
+        {"fault"},
+        {"readers"},
         {"schema"},
-        {"fitting", "records"},
+        {"comparison", "fitting"},
+        {"records"},
         {"costs"},
+        {"sweep", "serving"},
         {"profiles"},
-        {"sweep", "serving", "scenario"},
+        {"scenario"},
         {"validation"},
     ],
 }

@@ -41,6 +41,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the job that runs is ended as well
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    # diffusers asks for a GPU when it is imported: through NVML, which a forked process survives
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as caches:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", f"{caches}/inductor")

@@ -62,5 +62,5 @@ class Verdict:
 
     @property
     def kind(self) -> str:
-        """What was judged, without the class and the place."""
-        return self.judged.split(": ")[0] if self.about == CALIBRATION else self.judged
+        """What was judged of the calibration, without the class and the place; or a prediction."""
+        return self.judged.split(": ")[0] if self.about == CALIBRATION else "predictions"

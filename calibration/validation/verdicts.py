@@ -69,7 +69,7 @@ def headline(judged: Iterable[Verdict]) -> str:
         return f"All {count} {noun} hold."
     else:
         start = f"{count - len(untested)} of {count} {noun} hold"
-    rest = f"; {len(untested)} could not be tested: {_listed(untested)}" if untested else ""
+    rest = f"; {len(untested)} could not be tested: {_listed(untested, 3)}" if untested else ""
     return f"{start}{rest}."
 
 
@@ -101,6 +101,12 @@ def failures(validation: Validation) -> list[str]:
     ]
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = [name.replace("clip_score", "CLIP score") for name in names]
+def _listed(names: Sequence[str], most: int | None = None) -> str:
+    """The names in words; of more than ``most`` the first and how many others."""
+    shown = [
+        name.replace("clip_score", "CLIP score").replace(", drift removed", " without drift")
+        for name in names
+    ]
+    if most is not None and len(shown) > most:
+        shown[most - 1 :] = [f"{len(shown) - most + 1} others"]
     return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))

@@ -14,6 +14,9 @@ from benchmarks.gpu.jobs.graphs import GraphedDenoiser
 from benchmarks.gpu.notes import Notes
 from benchmarks.gpu.runner import Job, run_jobs
 from benchmarks.gpu.setting import Setting
+from testbed.engines.networks import Networks
+from testbed.engines.request import Request
+from tests.testbed.pipelines_world import stable_diffusion
 
 CPU = Setting("cpu")
 
@@ -126,3 +129,17 @@ def test_a_replayed_call_reads_new_inputs_and_keeps_old_outputs(rows):
         expected.append(denoise(*inputs))
     for output, value in zip(outputs, expected):
         assert torch.equal(output, value)
+
+
+@pytest.mark.gpu
+def test_a_network_replayed_from_a_cuda_graph_gives_what_it_gives_when_called():
+    networks = Networks(stable_diffusion().to("cuda", torch.float16))
+    graphed = GraphedDenoiser(networks.denoise)
+    for rows in (2, 4, 2):
+        request = Request("a red car", 1, 4, 3.0)
+        arguments = networks.stack(networks.encode([request] * rows))
+        latents = torch.randn(rows, *networks.latent_shape, device="cuda", dtype=torch.float16)
+        times = torch.full((rows,), 10 * rows, device="cuda")
+        with torch.no_grad():
+            expected = networks.denoise(latents, times, arguments)
+        assert torch.allclose(graphed(latents, times, arguments), expected, atol=1e-2)

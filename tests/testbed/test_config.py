@@ -51,7 +51,8 @@ def test_a_model_in_place_of_the_configurations_takes_over_what_is_not_its_own(t
         (GOOD + "[sweep]\nstep = [1]\n", "'step' is unknown; perhaps you meant 'steps'"),
         (
             GOOD + "[sweep]\nsteps = [0, 1]\n",
-            r"sweep.steps\[0\]: found 0; allowed: a whole number of at least 1",
+            r"sweep.steps: found \[0, 1\]; allowed: a list of different whole numbers of at "
+            "least 1",
         ),
         (GOOD + "[sweep]\nsteps = []\n", "sweep.steps: found"),
         (GOOD + "[sweep]\nsteps = [2, 2]\n", "different whole numbers"),

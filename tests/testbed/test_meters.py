@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from calibration.costs.energy import fit_energy, metered
+from calibration.costs.energy import fit_energy
+from calibration.costs.metering import metered
 from calibration.costs.time import fit_time
-from calibration.records.task import Task
+from calibration.records.task import ModelSpec
 from solver.inputs import InputError
 from testbed import meters
 from testbed.commands.doctor import about_meter
@@ -164,44 +165,45 @@ def test_an_executor_records_what_a_replay_counted_and_a_profile_finds_its_power
         {"seconds": at, "cpu0": 60.0 * at, "dram0": 20.0 * at, "clock_hz": np.full(len(at), 2e9)}
     )
     pipeline, revision = open_pipeline(ModelConfig(model="embedded:light"), CPU)
-    asked = {
-        "place": "local",
-        "model": "embedded:light",
-        "revision": revision,
-        "device": "cpu",
-        "dtype": "float32",
-        "scheduler": "DDIM",
-    }
-    asked |= {
-        "prompt": "a big red ball",
-        "prompt_class": "object",
-        "guidance": 3.0,
-        "user": None,
-        "purpose": "sweep",
-    }
-    tasks = [Task(**asked, seed=seed, steps=steps) for steps in (1, 4, 12) for seed in (0, 1)]
+    spec = ModelSpec(
+        model="embedded:light",
+        revision=revision,
+        device="cpu",
+        dtype="float32",
+        scheduler="DDIM",
+        guidance=3.0,
+    )
+    tasks = [
+        spec.task(
+            place="local",
+            prompt="a big red ball",
+            prompt_class="object",
+            seed=seed,
+            steps=steps,
+            purpose="sweep",
+        )
+        for steps in (1, 4, 12)
+        for seed in (0, 1)
+    ]
     records = Executor({"local": pipeline}, Unscored(), CPU, 1, meter).run(
         tasks, RecordStore(tmp_path), "test"
     )
     for record in records:
-        measured = record["measured"]
+        measured = record.measured
         assert (
-            measured["meter"] == "replay"
-            and measured["clock_hz"] == 2e9
-            and set(measured["energy_parts_j"]) == {"cpu0", "dram0"}
+            measured.meter == "replay"
+            and measured.clock_hz == 2e9
+            and set(measured.energy_parts_j) == {"cpu0", "dram0"}
         )
-        assert measured["energy_j"] == pytest.approx(80 * measured["time"], rel=0.5)
+        assert measured.energy_j == pytest.approx(80 * measured.time, rel=0.5)
         assert (
-            record["environment"]["idle_watts"] == pytest.approx(80, rel=0.02)
-            and record["environment"]["meter_period_s"] < 0.1
+            record.environment["idle_watts"] == pytest.approx(80, rel=0.02)
+            and record.environment["meter_period_s"] < 0.1
         )
-    time = fit_time(
-        [task.steps for task in tasks], [record["measured"]["time"] for record in records]
-    )
-    found = fit_energy(metered(records), time)
-    assert found["step_j"] == pytest.approx(80 * time["step_time"], rel=0.2) and found[
-        "idle_watts"
-    ] == pytest.approx(80, rel=0.02)
+    time = fit_time([task.steps for task in tasks], [record.measured.time for record in records])
+    energy = fit_energy(metered(records), time)
+    assert energy.step_j == pytest.approx(80 * time.step_time, rel=0.2)
+    assert energy.idle_watts == pytest.approx(80, rel=0.02)
 
 
 def test_the_doctor_says_what_is_read_and_what_follows():

@@ -47,6 +47,8 @@ def run(notes: Notes, setting: Setting) -> str:
     side = 256 if setting.small else 8192
     rates = notes.attempt("best", lambda: best(setting, side)) or {}
     notes.attempt("doctor", doctor)
+    if not rates:
+        raise RuntimeError(f"{setting.device}: {notes.read()['best']['failed']}")
     name = environment.get("machine", "unknown machine")
     power = f"{meter['idle_watts']:.0f} W idle" if meter.get("idle_watts") else "no idle power"
     speed = ", ".join(f"{value:.3g} {unit}" for unit, value in rates.items())

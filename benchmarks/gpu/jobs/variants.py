@@ -50,6 +50,8 @@ def run_compiled(notes: Notes, setting: Setting) -> str:
     pipeline = random_pipeline(setting.architecture(NAME), setting)
     networks = Networks(pipeline)
     backend = "eager" if setting.small else "inductor"
+    # each width of a block, at each batch size, is compiled by itself: more than are allowed
+    notes.attempt("recompile limit", lambda: _allow_recompiles(64))
     eager = _calls(networks, networks.denoise, setting)
     notes.add(eager=eager)
     ratios = []
@@ -66,6 +68,11 @@ def run_compiled(notes: Notes, setting: Setting) -> str:
     if not ratios:
         raise RuntimeError("nothing could be compiled")
     return "; ".join(ratios)
+
+
+def _allow_recompiles(limit: int) -> int:
+    torch._dynamo.config.recompile_limit = limit
+    return limit
 
 
 def _ratios(eager: dict[str, float], calls: dict[str, float]) -> str:

@@ -66,6 +66,9 @@ def test_one_sentence_says_whether_the_predictions_hold():
         said(FAIL, PASS, NOT_TESTED, NOT_TESTED, NOT_TESTED)
         == "1 of 5 predictions fails: A; 3 could not be tested: C, D and E."
     )
+    assert said(*[NOT_TESTED] * 5, PASS) == (
+        "1 of 6 predictions hold; 5 could not be tested: A, B and 3 others."
+    )
     assert said(PASS, NOT_TESTED) == "1 of 2 predictions hold; 1 could not be tested: B."
     assert said() == said(INFO) == ""
 
@@ -99,7 +102,7 @@ def test_warnings_are_grouped_by_cause_those_that_warn_first():
         (FORM, True),
         (PROMPTS, False),
     ]
-    assert groups[0].what == (("drift", 1), ("edge in batches: makespan", 1))
+    assert groups[0].what == (("drift", 1), ("predictions", 1))
     assert groups[2].what == (("error curve", 2), ("utility curve", 1))
 
 

@@ -4,6 +4,8 @@ one.
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -148,6 +150,17 @@ def test_batches_that_are_none(text):
 def test_an_unknown_architecture_is_one_line(capsys):
     assert main(["bench", "--architecture", "sdxxl"]) == 2
     assert "perhaps you meant 'sdxl'; allowed: tiny-sd" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [["sdxxl"], ["sdxl", "--batch", "none"]])
+def test_a_wrong_argument_is_refused_without_loading_torch(wrong):
+    code = (
+        "import sys\n"
+        "from testbed.cli import main\n"
+        f"code = main(['bench', '--architecture', *{wrong}])\n"
+        "sys.exit('torch' in sys.modules or code != 2)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
 @pytest.mark.gpu

@@ -205,3 +205,20 @@ def test_what_cannot_be_served_is_said():
     assert "StableDiffusionImg2Img" in unsupported_reason(type("StableDiffusionImg2Img", (), {})())
     sd.safety_checker, sd.vae = None, torch.nn.Identity()
     assert "Identity" in unsupported_reason(sd)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("make", [stable_diffusion, stable_diffusion_xl])
+def test_on_a_gpu_the_images_are_the_stock_pipelines_in_half_precision(make):
+    pipeline = make().to("cuda", torch.float16)
+    made = {done.index: done.pixels for done in BatchedEngine(pipeline, 3).run(REQUESTS)}
+    for index, request in enumerate(REQUESTS):
+        expected = pipeline(
+            request.prompt,
+            num_inference_steps=request.steps,
+            guidance_scale=request.guidance,
+            negative_prompt=request.negative_prompt,
+            generator=torch.Generator().manual_seed(request.seed),
+            output_type="np",
+        ).images[0]
+        assert np.abs(made[index] - expected).max() <= 4 / 256

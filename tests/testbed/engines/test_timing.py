@@ -36,3 +36,10 @@ def test_sizes_that_memory_does_not_hold_are_left_out(pipeline, monkeypatch):
 
     monkeypatch.setattr(pipeline.unet, "forward", small)
     assert set(time_batches(pipeline, PROMPTS, 3.0, [1, 2, 4], rounds=2).tick[0]) == {1, 2}
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_a_requests_memory_is_measured():
+    pipeline, _ = open_pipeline(ModelConfig("embedded:edge"), torch.device("cuda"))
+    timings = time_batches(pipeline, PROMPTS, 3.0, [1, 16], rounds=1)
+    assert 1e4 < timings.memory < 1e9

@@ -28,13 +28,15 @@ def test_parameter_counts_are_the_published_ones(name):
 
 
 def test_networks_are_made_in_their_dtype_and_alike_each_time():
-    one, other = (
+    network, again = (
         build("sd15", "cpu", torch.float16, shrink=8, parts=["unet"])["unet"] for _ in range(2)
     )
-    assert {p.dtype for p in one.parameters()} == {
+    assert {p.dtype for p in network.parameters()} == {
         torch.float16
     } and torch.get_default_dtype() == torch.float32
-    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True)
+    )
 
 
 def test_an_unknown_architecture():
@@ -123,7 +125,7 @@ def test_the_whole_chain_on_folders(folders, tmp_path):
         json.loads(line)
         for line in (tmp_path / "run" / "calibration" / "records.jsonl").read_text().splitlines()
     ]
-    assert {(one["asked"]["place"], one["asked"]["model"]) for one in records} == {
+    assert {(record["asked"]["place"], record["asked"]["model"]) for record in records} == {
         ("local", models[1]),
         ("edge", models[3]),
     }

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from calibration.records.record import as_of
 from calibration.sweep.adaptive import AdaptiveSweep, spread_out
-from calibration.sweep.cells import UNSEEN
+from calibration.sweep.cells import UNSEEN, CurveCell
 from calibration.sweep.costs import EvaluationCosts, measured_costs
 from calibration.sweep.outcome import SweepRound
 from solver.inputs import InputError
@@ -152,7 +152,7 @@ def test_the_pilot_spreads_over_the_grid(steps):
 
 
 def test_only_the_first_prompts_of_a_pilot_are_timed_and_the_time_still_reaches_its_width():
-    sweep = begin(timed=2)
+    sweep = begin(width=0.2, timed=2)
     assert Counter(task.purpose for task in sweep.tasks()) == {
         "sweep": 2 * 2 * len(CLASSES) * len(GRID),
         "untimed": 4 * 2 * len(CLASSES) * len(GRID),
@@ -162,27 +162,23 @@ def test_only_the_first_prompts_of_a_pilot_are_timed_and_the_time_still_reaches_
     assert all(row.reached for row in widths(sweep))
 
 
-def test_costs_that_are_all_alike_decide_what_no_costs_decide(finished):
-    alike = dict.fromkeys(MODELS, EvaluationCosts(0.02, 0.02))
-    sweep, store = begin(), {record.id: record for record in finished[1]}
-    while sweep.grow(answer(sweep.tasks(), None, store), scales(), alike):
-        pass
-    assert sweep.outcome() == finished[0].outcome()
+@pytest.mark.parametrize("costs, of_converged", [(None, 96), (0.02, 96), (0.005, 24)])
+def test_what_converged_images_were_measured_to_cost_goes_into_the_choice(
+    monkeypatch, costs, of_converged
+):
+    """Each evaluation once counted alike, whatever the batch that it shared."""
+    asked, real = set(), CurveCell.cheapest
 
+    def cheapest(cell, width, target_cost, most):
+        asked.add((cell.quantity, round(target_cost, 9)))
+        return real(cell, width, target_cost, most)
 
-def test_cheap_converged_images_buy_more_prompts_at_fewer_step_counts():
-    """Converged images in batches once counted as much as four times what they take."""
-    spent = {}
-    for cost in (0.1, 10.0):
-        sweep, store, world = begin(width=0.07), {}, World(seed=3)
-        costs = dict.fromkeys(MODELS, EvaluationCosts(1.0, cost))
-        while sweep.grow(answer(sweep.tasks(), world, store), scales(), costs):
-            pass
-        assert all(row.reached for row in widths(sweep))
-        spent[cost] = Counter()
-        for task in sweep.tasks():
-            spent[cost][task.purpose == "converged"] += task.steps
-    assert spent[0.1][False] < spent[10.0][False] and spent[0.1][True] >= spent[10.0][True]
+    monkeypatch.setattr(CurveCell, "cheapest", cheapest)
+    sweep = begin(pilot=3)
+    made = answer(sweep.tasks(), World(seed=3), {})
+    measured = costs and dict.fromkeys(MODELS, EvaluationCosts(0.02, costs))
+    assert sweep.grow(made, scales(), measured)
+    assert asked == {("error", of_converged), ("utility", 0)}
 
 
 def test_costs_are_seconds_of_an_evaluation_in_whatever_batch():

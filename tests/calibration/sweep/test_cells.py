@@ -3,6 +3,7 @@
 from itertools import combinations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -79,3 +80,24 @@ def test_the_cheapest_extension_is_the_cheapest_of_all(seed, width):
         assert cell._cost([steps.index(s) for s in chosen_steps], extra, 96) == best
     else:
         assert (chosen_steps, extra) == (steps, 60)
+
+
+@pytest.mark.parametrize("seed", [0, 2, 5])
+def test_where_converged_images_are_cheap_more_prompts_are_taken(seed):
+    """The dearer a prompt's converged image, the fewer prompts, at more step counts or as many."""
+    rng = np.random.default_rng(seed)
+    steps = [1, 2, 4, 8, 16, 32]
+    table = np.exp(-0.1 * np.array(steps)) * (1 + 0.4 * rng.normal(size=(8, 6)))
+    cell = error_cell(
+        [
+            record(steps=s, prompt=str(row), distance=value)
+            for row, line in enumerate(table)
+            for s, value in zip(steps, line)
+        ]
+    )
+    cell.unseen = 0.0
+    width = 1.01 * cell._expected(list(range(6)), 60)
+    choices = [cell.cheapest(width, cost, 400) for cost in (1, 96, 10000)]
+    extra = [count for _, count in choices]
+    assert extra == sorted(extra, reverse=True) and extra[0] > extra[-1]
+    assert len(choices[0][0]) < len(choices[-1][0])

@@ -14,6 +14,7 @@ from calibration.sweep.grid import sweep
 from testbed.config import ModelConfig
 from testbed.engines.stock import Generated
 from testbed.engines.threads import Threads
+from testbed.meters import NoMeter
 from testbed.models.pipelines import open_pipeline
 from testbed.runs.store import RecordStore
 from testbed.stages import executor as execution
@@ -114,11 +115,12 @@ def test_a_pipeline_that_takes_no_continuous_batching_is_called_for_several_imag
         assert np.abs(store.image(key).astype(int) - finished.image(key)).max() <= 1
 
 
-def test_records_say_with_how_many_threads_each_image_was_made(pipeline, tmp_path):
+def test_records_say_with_how_many_threads_each_image_was_made(pipeline, tmp_path, monkeypatch):
     before, store = torch.get_num_threads(), RecordStore(tmp_path)
     single, untimed = tasks(1)[1], tasks(0)[1]
     threads = {"local": Threads(1, 2, {})}
-    both = Executor({"local": pipeline}, Unscored(), CPU, 1, threads=threads)
+    both = Executor({"local": pipeline}, Unscored(), CPU, 1, NoMeter(), threads)
+    monkeypatch.setattr(both, "_warm_up", lambda _: 1.0)
     both.run([single, untimed], store, "test")
     used = {record.task.purpose: record.environment["threads"] for record in store.records()}
     assert used == {"sweep": 1, "untimed": 2} and torch.get_num_threads() == before

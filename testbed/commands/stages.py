@@ -58,7 +58,7 @@ def add_parsers(verbs: "Verbs") -> None:
         verbs, "validate", _validate, "hold a run's predictions against what was measured"
     )
     validate.add_argument(
-        "--scenario", type=Path, help="that the problem was made of, where the run holds none"
+        "--scenario", type=Path, help="what the problem was made of, where the run holds another"
     )
     _add_strict(validate)
     report = add_verb(
@@ -222,11 +222,15 @@ def _batch(args: argparse.Namespace) -> None:
 def _validate(args: argparse.Namespace) -> int:
     from calibration.profiles.profile import Profiles
     from calibration.scenario.scenario import Scenario
+    from solver import Problem
+    from testbed.stages.tasks import check_users
 
     folder, settings = _open(args.run)
     if args.scenario:
-        folder.save(Scenario.load(args.scenario, folder.need(Profiles).classes()))
-    folder.executed()
+        scenario = Scenario.load(args.scenario, folder.need(Profiles).classes())
+        check_users(folder.need(Problem), scenario)
+        folder.save(scenario)
+    folder.executed()  # refuses what was not executed before torch is loaded
     from testbed.metrics.quality import QualityModels
     from testbed.stages.rig import open_device
     from testbed.stages.validate import validate

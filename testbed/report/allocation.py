@@ -18,7 +18,7 @@ from testbed.plot_style import INK
 from testbed.report.format import Cell, Table, file_name
 from testbed.report.gallery import GeneratedImage
 from testbed.report.plots import COLOURS, Panel, svg_uri
-from testbed.runs.folder import Baseline
+from testbed.runs.products import Baseline
 
 
 @dataclass(frozen=True)

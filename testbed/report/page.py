@@ -40,7 +40,8 @@ from testbed.report.curves.quantities import PLACES, cells, shown_quantities
 from testbed.report.format import Table, number, percent, quantity, toml
 from testbed.report.gallery import Strip, generated, strips
 from testbed.report.judgements import Judgements
-from testbed.runs.folder import Baseline, RunFolder
+from testbed.runs.folder import RunFolder
+from testbed.runs.products import Baseline
 from testbed.tables import write_csv
 
 

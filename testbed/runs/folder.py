@@ -12,11 +12,9 @@ was.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
-from calibration.profiles import store as profiles_store
 from calibration.profiles.profile import Profiles
 from calibration.records.record import Record, as_of
 from calibration.records.task import Task
@@ -28,70 +26,16 @@ from solver.allocation import Allocation
 from solver.certificate import certify
 from solver.inputs import InputError, read_json, write_json
 from solver.problem import Problem
-from testbed.config import Config, from_dict
+from testbed.config import Config
 from testbed.runs import guard
 from testbed.runs.features import SweepFeatures
 from testbed.runs.lock import FolderLock, lock
+from testbed.runs.products import FILES, SHOWN, Baseline, Product, TaskList
 from testbed.runs.store import Pixels, RecordStore, read_image, read_records
 
 Stage = Literal["calibration", "execution"]
-Product = Profiles | Scenario | Problem | Allocation | Serving | Validation
 T = TypeVar("T")
 S = TypeVar("S", bound=Schema)
-
-
-class _File(NamedTuple):
-    name: str
-    load: Callable[[Path], Any]
-    what: str
-    verb: str  # that writes it
-
-
-def _config(path: Path) -> Config:
-    return from_dict(guard.read_config(path.parent), str(path))
-
-
-def _schema(kind: type[Schema]) -> Callable[[Path], Schema]:
-    return lambda path: kind.from_dict(read_json(path), str(path))
-
-
-_FILES: dict[type, _File] = {
-    Config: _File(guard.CONFIG, _config, "configuration", "calibrate"),
-    Profiles: _File("profiles.json", profiles_store.load, "fitted profiles", "calibrate"),
-    Scenario: _File("scenario.json", Scenario.load, "scenario", "allocate"),
-    Problem: _File("problem.json", Problem.load, "problem", "allocate"),
-    Allocation: _File("allocation.json", Allocation.load, "allocation", "allocate"),
-    Serving: _File("serving.json", _schema(Serving), "users served in batches", "batch"),
-    Validation: _File(
-        "validation.json",
-        _schema(Validation),
-        "predictions held against measurements",
-        "validate",
-    ),
-}
-#: What a report shows, beside records.
-_SHOWN = (Profiles, Scenario, Problem, Allocation, Validation)
-
-
-@dataclass(frozen=True)
-class Baseline(Schema):
-    """What a method comes to on the run's problem.
-
-    ``time`` in s and ``energy`` in J are sums, ``error`` and ``utility`` means over the users.
-    """
-
-    solver: str
-    objective: float
-    time: float
-    energy: float
-    error: float
-    utility: float
-    edge_steps_used: int
-
-    @classmethod
-    def of(cls, allocation: Allocation) -> Self:
-        """What an allocation comes to."""
-        return cls(**{name: getattr(allocation, name) for name in cls.__dataclass_fields__})
 
 
 class RunFolder:
@@ -129,7 +73,7 @@ class RunFolder:
         folder = cls(Path(path).resolve())
         if not folder.path.is_dir():
             raise InputError(f"{folder.path}: no such folder")
-        names = (guard.CONFIG, *(_FILES[kind].name for kind in _SHOWN), *guard.RECORDS)
+        names = (guard.CONFIG, *(FILES[kind].name for kind in SHOWN), *guard.RECORDS)
         if not any((folder.path / name).exists() for name in names):
             raise InputError(f"{folder.path}: not a run folder: it has none of {', '.join(names)}")
         problem, allocation = folder.problem(), folder.allocation()
@@ -182,7 +126,7 @@ class RunFolder:
         """
         product = self._load(kind)
         if product is None:
-            file = _FILES[kind]
+            file = FILES[kind]
             raise InputError(
                 f"{self.path}: {file.name} ({file.what}) is missing; `testbed {file.verb}` makes it"
             )
@@ -213,14 +157,13 @@ class RunFolder:
 
     def adopt(self, problem: Problem, allocation: Allocation) -> None:
         """Write an allocation from elsewhere; a validation of another one is removed."""
-        old_problem, old = self.problem(), self.allocation()
-        same = (
-            old_problem is not None
-            and old is not None
-            and old_problem.to_dict() == problem.to_dict()
-            and (old.offload, old.steps) == (allocation.offload, allocation.steps)
-        )
-        if not same:
+        before, old = self.problem(), self.allocation()
+        if (
+            before is None
+            or old is None
+            or before.to_dict() != problem.to_dict()
+            or (old.offload, old.steps) != (allocation.offload, allocation.steps)
+        ):
             self._path(Validation).unlink(missing_ok=True)
         self.save(problem)
         self.save(allocation)
@@ -239,7 +182,8 @@ class RunFolder:
         ``kind`` has a field ``asked``.
         """
         path = self.path / name
-        if not path.exists() or read_json(path).get("asked") != plain(asked):
+        values = read_json(path) if path.exists() else None
+        if not isinstance(values, dict) or values.get("asked") != plain(asked):
             write_json(path, make().to_dict())
         return kind.from_dict(read_json(path), str(path))
 
@@ -261,24 +205,25 @@ class RunFolder:
 
     def save_tasks(self, tasks: Iterable[Task]) -> None:
         """Write ``execution/tasks.json``: which tasks carry out the allocation."""
-        write_json(self._tasks_path, {"tasks": [task.id for task in tasks]})
+        write_json(self._tasks_path, TaskList(tuple(task.id for task in tasks)).to_dict())
 
     def executed(self) -> list[Record]:
         """The records of the allocation's execution, in the order of its tasks.
 
         Raises :class:`InputError` where it was not executed, or not to its end.
         """
-        again = "`testbed execute` makes what is missing"
-        if not self._tasks_path.exists():
-            raise InputError(f"{self._tasks_path}: no such file; {again}")
-        ids = read_json(self._tasks_path)["tasks"]
+        path = self._tasks_path
+        if not path.exists():
+            raise InputError(f"{path}: no such file; `testbed execute` makes it")
+        ids = TaskList.from_dict(read_json(path), str(path)).tasks
         records = {record.id: record for record in self.records("execution")}
         if missing := sum(key not in records for key in ids):
             raise InputError(
-                f"{self.path}: {missing} of {len(ids)} images are not executed; {again}"
+                f"{self.path}: {missing} of {len(ids)} images are missing; "
+                "`testbed execute` makes them"
             )
-        made = [records[key] for key in ids]
-        return as_of([record.task for record in made], made)
+        executed = [records[key] for key in ids]
+        return as_of([record.task for record in executed], executed)
 
     def missing(self) -> list[str]:
         """What a report shows and the run has not produced yet, in words."""
@@ -288,7 +233,7 @@ class RunFolder:
             for stage in stages
             if not self.records(stage)
         ]
-        files = [_FILES[kind] for kind in _SHOWN]
+        files = [FILES[kind] for kind in SHOWN]
         return missing + [
             f"{file.what} ({file.name})" for file in files if not (self.path / file.name).exists()
         ]
@@ -299,7 +244,7 @@ class RunFolder:
 
     def _load(self, kind: type[T]) -> T | None:
         path = self._path(kind)
-        return _FILES[kind].load(path) if path.exists() else None
+        return FILES[kind].load(path) if path.exists() else None
 
     def _path(self, kind: type) -> Path:
-        return self.path / _FILES[kind].name
+        return self.path / FILES[kind].name

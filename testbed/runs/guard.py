@@ -23,6 +23,8 @@ def check(config: Config, folder: Path) -> None:
     Of a run that has measured something the sweep's extent, the execution and the scenario may
     change: what was measured is kept, and more is measured where it is asked for.
     """
+    if folder.is_file():
+        raise InputError(f"{folder}: found a file; allowed: a folder")
     if not (folder / CONFIG).exists():
         if folder.exists() and not all(_counts_for_nothing(entry) for entry in folder.iterdir()):
             raise InputError(f"{folder}: not empty and not a run folder; choose another --out")
@@ -74,11 +76,11 @@ def _compare(path: Path, before: dict[str, Any], wanted: dict[str, Any]) -> None
             f"{path}: sweep.timed is missing: an earlier version made this run folder and timed "
             "every image, so nothing can be added to it; choose another --out"
         )
-    found = plain(from_dict(before, str(path)).to_dict())
-    for key in sorted((set(wanted) | set(found)) - {"execute", "scenario"}):
-        if _fixed(key, wanted) != _fixed(key, found):
+    known = plain(from_dict(before, str(path)).to_dict())
+    for key in sorted((set(wanted) | set(known)) - {"execute", "scenario"}):
+        if _fixed(key, wanted) != _fixed(key, known):
             raise InputError(
-                f"{path}: {key}: this run folder was made with {found.get(key)!r}, not "
+                f"{path}: {key}: this run folder was made with {known.get(key)!r}, not "
                 f"{wanted.get(key)!r}; choose another --out or the same configuration"
             )
 

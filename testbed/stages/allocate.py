@@ -6,7 +6,8 @@ from calibration.scenario.problem import to_problem
 from solver.inputs import InputError
 from testbed.config import Config
 from testbed.data.prompts import open_prompts
-from testbed.runs.folder import Baseline, RunFolder
+from testbed.runs.folder import RunFolder
+from testbed.runs.products import Baseline
 from testbed.stages.tasks import run_scenario
 
 

@@ -28,7 +28,7 @@ _ANY = ModelSpec("any", device="any", dtype="any", scheduler="any", guidance=1.0
 
 
 def check_calibration(config: Config, places: Sequence[str] = PLACES) -> None:
-    """Raise :class:`InputError` for what would stop a calibration after hours, or make no sense."""
+    """Raise :class:`InputError` for what would stop a calibration, before it begins."""
     reference, prompts = config.quality.reference, open_prompts(config.prompts)
     if reference == "converged" and "edge" not in places:
         raise InputError(
@@ -67,6 +67,20 @@ def check_execution(config: Config, problem: Problem, allocation: Allocation) ->
     """Raise :class:`InputError` for users that ask for other prompts than there are."""
     specs, classes = dict.fromkeys(PLACES, _ANY), prompt_classes(problem)
     user_tasks(config, open_prompts(config.prompts), specs, allocation, classes)
+
+
+def check_users(problem: Problem, scenario: Scenario) -> None:
+    """Raise :class:`InputError` for a scenario whose users are not those of the problem."""
+    users = {
+        "prompt_class": [user.prompt_class for user in scenario.users],
+        "device_class": [user.device_class for user in scenario.users],
+    }
+    for name, classes in (problem.labels or {}).items():
+        if users.get(name, classes) != classes:
+            raise InputError(
+                f"scenario: users: their {name} is not that of {problem.where}; allowed: "
+                "the scenario that the problem was made of (`testbed validate --scenario`)"
+            )
 
 
 def prompt_classes(problem: Problem) -> list[str]:

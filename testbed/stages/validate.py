@@ -7,7 +7,6 @@ from calibration.records.record import Record
 from calibration.scenario.scenario import Scenario
 from calibration.validation.validate import validate as compare
 from solver.allocation import Allocation
-from solver.inputs import InputError
 from solver.problem import Problem
 from testbed.config import Config
 from testbed.data.captioned import LazyImages
@@ -20,7 +19,7 @@ from testbed.runs.folder import RunFolder
 from testbed.runs.store import Pixels
 from testbed.stages.calibrate import extract_features
 from testbed.stages.frechet_total import frechet_total
-from testbed.stages.tasks import offloaded, sweep_records
+from testbed.stages.tasks import check_users, offloaded, sweep_records
 
 
 def validate(config: Config, quality: QualityModels, folder: RunFolder) -> None:
@@ -30,7 +29,7 @@ def validate(config: Config, quality: QualityModels, folder: RunFolder) -> None:
     Raises :class:`InputError` where the folder's files do not belong together.
     """
     problem, scenario = folder.need(Problem), folder.need(Scenario)
-    _check_users(problem, scenario, folder)
+    check_users(problem, scenario)
     executed = folder.executed()
     images = [record for record in executed if record.task.purpose == "user"]
     features = folder.features() or _extract_again(config, quality, folder, executed)
@@ -58,20 +57,6 @@ def validate(config: Config, quality: QualityModels, folder: RunFolder) -> None:
         serving,
     )
     on_first_process(lambda: folder.save(validation))
-
-
-def _check_users(problem: Problem, scenario: Scenario, folder: RunFolder) -> None:
-    """Raise :class:`InputError` for a scenario of another problem, as far as its users tell."""
-    labels = {
-        "prompt_class": [user.prompt_class for user in scenario.users],
-        "device_class": [user.device_class for user in scenario.users],
-    }
-    for name, classes in (problem.labels or {}).items():
-        if labels.get(name, classes) != classes:
-            raise InputError(
-                f"{folder.path}: scenario.json: users: their {name} is not that of problem.json; "
-                "allowed: the scenario that the problem was made of (`testbed validate --scenario`)"
-            )
 
 
 def _extract_again(

@@ -71,7 +71,7 @@ def test_wrong_input_never_shows_a_traceback(tmp_path):
 
 
 def test_what_is_wrong_is_refused_before_torch_is_loaded(tmp_path, small_config):
-    """Of each command that is wrong one line; the last of each kind is right, and wants torch."""
+    """Each command that is wrong says so in one line; the last one is right, and wants torch."""
     text, out = small_config.read_text(), tmp_path / "run"
     commands, messages = [], []
 
@@ -89,6 +89,8 @@ def test_what_is_wrong_is_refused_before_torch_is_loaded(tmp_path, small_config)
     requests.write_text('{"id": "a", "prompt": "x", "seed": 1}\n')
     commands.append(["generate", "--model", "m", str(requests), "-o", str(tmp_path / "images")])
     messages.append("line 1: steps: found None; allowed: a whole number")
+    commands.append(["bench", "--architecture", "sdlx"])
+    messages.append("'sdlx' is unknown; perhaps you meant 'sdxl'")
     commands.append(["validate", str(tmp_path / "nothing")])
     messages.append("config.json (configuration) is missing; `testbed calibrate` makes it")
     commands.append(["run", str(small_config), "--out", str(out)])

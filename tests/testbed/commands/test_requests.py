@@ -17,7 +17,7 @@ def test_generate_makes_each_request_once(tmp_path, capsys):
         for i in range(3)
     ]
     asked[2]["guidance"] = 1.0
-    requests.write_text("".join(json.dumps(one) + "\n" for one in asked))
+    requests.write_text("".join(json.dumps(request) + "\n" for request in asked))
     command = ["generate", "--model", "embedded:light", str(requests), "-o", str(tmp_path / "out")]
     assert main(command) == 0
     log = tmp_path / "out" / "records.jsonl"

@@ -131,12 +131,12 @@ def test_solve_pareto(problem_file, tmp_path, capsys):
             map(float, list(written[3].values())[:5]),
         )
     )
-    found = solve(Problem.from_dict(Problem.load(problem_file).to_dict() | {"weights": weights}))
+    best = solve(Problem.from_dict(Problem.load(problem_file).to_dict() | {"weights": weights}))
     assert [float(written[3][name]) for name in ("time", "energy", "error", "utility")] == [
-        found.time,
-        found.energy,
-        found.error,
-        found.utility,
+        best.time,
+        best.energy,
+        best.error,
+        best.utility,
     ]
     assert (tmp_path / "f.svg").exists()
 

@@ -14,25 +14,29 @@ from tests.testbed.data.world import CAPTIONS, IMAGES, folder
     "name, below", [("annotations/captions_val2017.json", "val2017"), ("captions.json", ".")]
 )
 def test_images_come_with_their_captions(tmp_path, name, below):
-    found = CaptionedImages(folder(tmp_path, name=name, below=below))
-    assert found.captions == [["a red ball", "something red"], ["a blue ball"], ["a green ball"]]
-    assert [path.relative_to(tmp_path / below).name for path in found.paths] == [
+    captioned = CaptionedImages(folder(tmp_path, name=name, below=below))
+    assert captioned.captions == [
+        ["a red ball", "something red"],
+        ["a blue ball"],
+        ["a green ball"],
+    ]
+    assert [path.relative_to(tmp_path / below).name for path in captioned.paths] == [
         "a.png",
         "b.png",
         "c.png",
     ]
-    images, captions = found.reference(2)
+    images, captions = captioned.reference(2)
     assert captions == ["a red ball", "a blue ball"] and len(images) == 2
     assert [image.shape for image in images[0:2]] == [(12, 20, 3)] * 2 and (
         images[0:1][0] == (255, 0, 0)
     ).all()
-    assert len(found.reference(50)[0]) == 3
+    assert len(captioned.reference(50)[0]) == 3
 
 
 def test_of_two_images_of_one_name_the_path_decides(tmp_path):
     folder(
         tmp_path,
-        images=[{**one, "file_name": "other/" + one["file_name"]} for one in IMAGES],
+        images=[{**image, "file_name": "other/" + image["file_name"]} for image in IMAGES],
         below="other",
     )
     (tmp_path / "another").mkdir()
@@ -117,9 +121,11 @@ def test_mlperfs_table_of_captions(tmp_path, name):
         ("277", "3", '"A ""blue"" ball"', "12", "20", "b.png", "http://b"),
     ]
     (tmp_path / name).write_text(table(rows))
-    found = CaptionedImages(tmp_path)
-    assert found.captions == [["A red ball."], ['A "blue" ball']]
-    assert found.paths == [tmp_path / "validation" / "data" / one for one in ("a.png", "b.png")]
+    captioned = CaptionedImages(tmp_path)
+    assert captioned.captions == [["A red ball."], ['A "blue" ball']]
+    assert captioned.paths == [
+        tmp_path / "validation" / "data" / name for name in ("a.png", "b.png")
+    ]
     (tmp_path / name).write_text(table([rows[0], rows[0]]))
     with pytest.raises(InputError, match=r"images\[1\].id: found '7' twice"):
         CaptionedImages(tmp_path)
@@ -173,7 +179,7 @@ def test_an_image_that_cannot_be_read_is_named(tmp_path, data):
 
 def test_a_reference_needs_two_different_captions(tmp_path):
     same = CaptionedImages(
-        folder(tmp_path, annotations=[{**one, "caption": "a ball"} for one in CAPTIONS])
+        folder(tmp_path, annotations=[{**row, "caption": "a ball"} for row in CAPTIONS])
     )
     with pytest.raises(
         InputError, match="found 1 different caption in the reference; allowed: at least 2"

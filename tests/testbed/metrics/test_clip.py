@@ -118,13 +118,13 @@ def test_any_clip_folder_scores_with_its_own_preprocessing(shrunk, clip):
 
 
 def test_a_clip_is_known_by_its_weights(shrunk, clip):
-    one, again = (Clip(str(shrunk), torch.device("cpu")) for _ in range(2))
-    assert one.fingerprint == again.fingerprint != clip.fingerprint
+    first, again = (Clip(str(shrunk), torch.device("cpu")) for _ in range(2))
+    assert first.fingerprint == again.fingerprint != clip.fingerprint
     with torch.no_grad():
         again._model.text_projection.weight[0, 0] += 1e-3
-    assert Clip(str(shrunk), torch.device("cpu")).fingerprint == one.fingerprint
+    assert Clip(str(shrunk), torch.device("cpu")).fingerprint == first.fingerprint
     del again.fingerprint
-    assert again.fingerprint != one.fingerprint
+    assert again.fingerprint != first.fingerprint
 
 
 def test_a_missing_clip_is_one_line(tmp_path):

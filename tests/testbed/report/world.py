@@ -24,7 +24,8 @@ from calibration.sweep.grid import sweep
 from calibration.validation.validate import validate
 from solver.inputs import write_json
 from testbed.config import Config, ModelConfig, SweepConfig
-from testbed.runs.folder import Baseline, RunFolder
+from testbed.runs.folder import RunFolder
+from testbed.runs.products import Baseline
 
 GRID = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 CONVERGED = 120

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from calibration.sweep.outcome import SweepOutcome, SweepRound, SweepWidth
 from testbed.cli import main
 from testbed.runs.folder import RunFolder
 from tests.testbed.stages.world import records
@@ -56,19 +57,36 @@ def test_an_adaptive_sweep_goes_on_until_its_intervals_are_narrow_enough(tmp_pat
     assert {record.task.purpose for record in made} == {"sweep", "converged", "untimed"}
 
 
+def of_one_place(run, folder, place):
+    """A copy of a run as if only ``place`` could be calibrated: the other model is not here.
+
+    Returns the options of that calibration.
+    """
+    shutil.copytree(run, folder)
+    other = {"local": "edge", "edge": "local"}[place]
+    for name in ("profiles", "problem", "allocation", "validation"):
+        (folder / f"{name}.json").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    config[other]["model"] = "not/here"
+    (folder / "config.json").write_text(json.dumps(config))
+    return ["--place", place, f"--{other}", "not/here", "--out", str(folder)]
+
+
 def test_each_place_is_calibrated_without_the_other_models_weights_and_profiles_are_joined(
-    small_run, tmp_path, small_config
+    small_run, tmp_path
 ):
     files = []
-    for place, other in (("local", "edge"), ("edge", "local")):
-        command = ["calibrate", str(small_config), "--place", place, f"--{other}", "not/here"]
-        assert main([*command, "--out", str(tmp_path / place)]) == 0
-        files += ["--profiles", f"{place}={tmp_path / place / 'profiles.json'}"]
+    for place in ("local", "edge"):
+        folder = tmp_path / place
+        options = of_one_place(small_run.folder, folder, place)
+        if place == "local":  # its images are made anew
+            shutil.rmtree(folder / "calibration")
+        assert main(["calibrate", str(small_run.config), *options]) == 0
+        files += ["--profiles", f"{place}={folder / 'profiles.json'}"]
     (tmp_path / "s.toml").write_text(
         "users = 4\nedge_budget = 9\nlocal = { max_steps = 3 }\nedge = { max_steps = 5 }\n"
     )
-    joined_file = tmp_path / "profiles.json"
-    outputs = ["-o", str(tmp_path / "p.json"), "--save-profiles", str(joined_file)]
+    outputs = ["-o", str(tmp_path / "p.json"), "--save-profiles", str(tmp_path / "profiles.json")]
     assert main(["problem", *files, "--scenario", str(tmp_path / "s.toml"), *outputs]) == 0
     joined, whole = (RunFolder(folder).profiles() for folder in (tmp_path, small_run.folder))
     assert cells(joined) == cells(whole)
@@ -85,52 +103,43 @@ def test_each_place_is_calibrated_without_the_other_models_weights_and_profiles_
     assert joined.get("edge").batch is not None and joined.get("local").batch is None
 
 
-def test_a_place_calibrated_alone_before_stays_with_all_that_its_sweep_came_to(
-    small_run, tmp_path, small_config
-):
+@pytest.fixture
+def edge_alone(small_run, tmp_path):
+    """A copy of a run whose profiles hold the edge alone, with a width that its sweep did not
+    reach; and a function that calibrates the local place.
+    """
+    folder = RunFolder(shutil.copytree(small_run.folder, tmp_path / "run"))
+    width = SweepWidth("object", "error", "decay", value=0.2, half_width=0.5, reached=False)
+    sweep = SweepOutcome(0.1, (SweepRound(9, 99),), 99, 999, (width,))
+    profiles = folder.profiles()
+    folder.save(replace(profiles, places=(replace(profiles.get("edge"), sweep=sweep),)))
+
+    def calibrate():
+        options = ["--place", "local", "--out", str(folder.path)]
+        return main(["calibrate", str(small_run.config), *options])
+
+    return folder, calibrate
+
+
+def test_a_place_calibrated_alone_before_stays_with_all_that_its_sweep_came_to(edge_alone):
     """The second place once dropped the first one's sweep, so a width that was not reached
     vanished.
     """
-    command = ["calibrate", str(small_config), "--out", str(tmp_path / "both")]
-    assert main([*command, "--place", "edge"]) == 0
-    folder = RunFolder(tmp_path / "both")
-    edge = folder.profiles().places[0]
-    sweep = {
-        "target": 0.1,
-        "rounds": [{"images": 9, "evaluations": 99}],
-        "evaluations": 99,
-        "uniform_evaluations": 999,
-        "widths": [
-            {
-                "prompt_class": "object",
-                "quantity": "error",
-                "parameter": "decay",
-                "value": 0.2,
-                "half_width": 0.5,
-                "reached": False,
-            }
-        ],
-    }
-    values = folder.profiles().to_dict()
-    values["places"][0]["sweep"] = sweep
-    (folder.path / "profiles.json").write_text(json.dumps(values))
-    kept = replace(edge, sweep=folder.profiles().places[0].sweep)
-    assert main([*command, "--place", "local"]) == 0
+    folder, calibrate = edge_alone
+    before = folder.profiles().get("edge")
+    assert calibrate() == 0
     both = folder.profiles()
-    assert cells(both) == cells(RunFolder(small_run.folder).profiles())
-    assert replace(both.get("edge"), environment=None) == replace(kept, environment=None)
+    assert [place.place for place in both.places] == ["local", "edge"]
+    assert replace(both.get("edge"), environment=None) == replace(before, environment=None)
     assert not both.get("edge").sweep.widths[0].reached
 
 
-def test_a_place_of_another_metric_is_not_joined_with_one_calibrated_before(
-    tmp_path, small_config, capsys
-):
-    command = ["calibrate", str(small_config), "--out", str(tmp_path / "both")]
-    assert main([*command, "--place", "edge"]) == 0
-    path = tmp_path / "both" / "profiles.json"
+def test_a_place_of_another_metric_is_not_joined_with_one_calibrated_before(edge_alone, capsys):
+    folder, calibrate = edge_alone
+    path = folder.path / "profiles.json"
     path.write_text(path.read_text().replace("rescaled CLIP score", "another score"))
     before = path.read_bytes()
-    assert main([*command, "--place", "local"]) == 2
+    assert calibrate() == 2
     assert "metrics.utility.name: found" in capsys.readouterr().err
     assert path.read_bytes() == before
 

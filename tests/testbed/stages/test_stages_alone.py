@@ -132,4 +132,4 @@ def test_an_unfinished_execution_is_not_validated(run, capsys):
     executed = run / "execution" / "records.jsonl"
     executed.write_bytes(executed.read_bytes().split(b"\n", 1)[1])
     assert main(["validate", str(run)]) == 2
-    assert "1 of 16 images are not executed; `testbed execute`" in capsys.readouterr().err
+    assert "1 of 16 images are missing; `testbed execute`" in capsys.readouterr().err

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from diffusers import DiffusionPipeline
@@ -15,6 +14,7 @@ from diffusers import DiffusionPipeline
 from calibration.records.record import Measured, Record
 from calibration.records.task import ModelSpec, Task
 from testbed.config import ModelConfig
+from testbed.data.image_requests import ImageRequest
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import unsupported_reason
 from testbed.engines.request import Finished, Request
@@ -24,9 +24,6 @@ from testbed.meters import open_meter
 from testbed.models.pipelines import pick_device
 from testbed.runs.store import Pixels, RecordStore
 from testbed.stages.rig import open_model
-
-if TYPE_CHECKING:
-    from testbed.commands.generate import ImageRequest
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ class _Wanted:
 
 
 def serve_requests(
-    requests: "Sequence[ImageRequest]",
+    requests: Sequence[ImageRequest],
     model: str,
     out: Path,
     dtype: str,
@@ -99,7 +96,7 @@ def serve_requests(
     return store.path
 
 
-def _wanted(spec: ModelSpec, request: "ImageRequest") -> _Wanted:
+def _wanted(spec: ModelSpec, request: ImageRequest) -> _Wanted:
     own = replace(
         spec,
         guidance=spec.guidance if request.guidance is None else float(request.guidance),

@@ -104,8 +104,8 @@ class FamilyFit(Schema):
             return
         names = FAMILIES[self.family].parameters if self.family in FAMILIES else ()
         if set(self.parameters) != set(names):
-            found, allowed = ", ".join(self.parameters) or "none", ", ".join(names)
-            raise InputError(f"parameters: found {found}; allowed: {allowed or 'a table'}")
+            given, allowed = ", ".join(self.parameters) or "none", ", ".join(names)
+            raise InputError(f"parameters: found {given}; allowed: {allowed or 'a table'}")
         size = len(names)
         if [len(row) for row in self.covariance or ()] != [size] * size:
             allowed = f"{size} lists of {size} numbers"

@@ -83,10 +83,10 @@ def quicker(call: Callable[[], float]) -> int:
         if time.perf_counter() - start > _SECONDS:
             break
     # the first calls pay for allocation and kernel selection
-    one, all_of_them = (
+    single, all_of_them = (
         float(np.median(seconds[threads][1:] or seconds[threads])) for threads in (1, every)
     )
-    return every if all_of_them < _CLEARLY * one else 1
+    return every if all_of_them < _CLEARLY * single else 1
 
 
 def _alone(pipeline: DiffusionPipeline, images: int) -> float:

@@ -34,13 +34,13 @@ def test_the_same_seed_gives_the_same_scene_everywhere():
     """Pinned digests: a change of the drawing, of the random stream or of the order of captions
     shows here.
     """
-    found = {}
+    digests = {}
     for name in scenes.CLASSES:
         digest = hashlib.sha256()
         for seed, caption in enumerate(scenes.captions(name, "held-out")[:20]):
             digest.update(scenes.render(caption, seed).tobytes())
-        found[name] = digest.hexdigest()[:16]
-    assert found == GOLDEN
+        digests[name] = digest.hexdigest()[:16]
+    assert digests == GOLDEN
 
 
 GOLDEN = {"object": "9db6f76fb5d85d44", "scene": "0ec2e6ba25627400", "relation": "8636e4c7b702d4bc"}

@@ -21,15 +21,15 @@ def two():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("one, both, chosen", [(1.0, 0.6, 2), (1.0, 0.95, 1), (1.0, 140.0, 1)])
-def test_all_threads_must_be_clearly_quicker(two, one, both, chosen):
+@pytest.mark.parametrize("single, both, chosen", [(1.0, 0.6, 2), (1.0, 0.95, 1), (1.0, 140.0, 1)])
+def test_all_threads_must_be_clearly_quicker(two, single, both, chosen):
     """Beside one busy process two threads once took 140 times as long as one."""
     calls = []
 
     def call():
         calls.append(torch.get_num_threads())
         warm = 5.0 if len(calls) <= 2 else 0.0
-        return warm + (one if calls[-1] == 1 else both)
+        return warm + (single if calls[-1] == 1 else both)
 
     assert quicker(call) == chosen
     assert calls[:4] == [1, 2, 2, 1] and torch.get_num_threads() == 2, "in turns, and put back"

@@ -38,7 +38,8 @@ def mutations(draw, valid, most=3):
         if change == "replace":
             part[key] = draw(json_values)
         elif change == "strange":
-            part[key] = draw(st.sampled_from(_STRANGE))
+            # a copy: a later change would otherwise put the one list into itself
+            part[key] = copy.deepcopy(draw(st.sampled_from(_STRANGE)))
         elif change == "remove":
             del part[key]
         elif change == "swap":

@@ -26,6 +26,7 @@ from calibration.schema import Schema, frozen
 from solver.inputs import write_atomic, write_json
 from testbed.config import ModelConfig
 from testbed.embedded.scenes import CLASSES, Caption, captions, render
+from testbed.engines.stock import to_uint8
 from testbed.environment import environment
 from testbed.metrics.clip import Clip
 from testbed.metrics.distances import frechet
@@ -131,7 +132,7 @@ def generate(pipeline: DiffusionPipeline, chosen: Sequence[Caption], steps: int)
             generator=generators,
             output_type="np",
         ).images
-        images.append((out * 255).round().clip(0, 255).astype(np.uint8))
+        images.append(to_uint8(out))
     return np.concatenate(images)
 
 

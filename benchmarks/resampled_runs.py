@@ -104,7 +104,7 @@ def run(pool: Pool, seed: int, prompts: int, timed: int, users: int, change: Cha
     scenario = Scenario.from_dict({"users": users, "edge_budget": 3 * users, "seed": seed})
     problem = to_problem(profiles, scenario)
     chosen = solve(problem)
-    grid = np.array(sorted({int(key.split("/")[1]) for key in calibration_keys(pool)}))
+    grid = np.array([*{record.task.steps for record in calibration}])
     steps = [int(grid[grid <= count].max()) for count in chosen.steps]
     allocation = evaluate(problem, chosen.offload, steps)
     executed, turn = [], defaultdict(int)
@@ -126,12 +126,6 @@ def run(pool: Pool, seed: int, prompts: int, timed: int, users: int, change: Cha
         pool.reference,
     )
     return validate(problem, allocation, profiles, scenario, executed, [total])
-
-
-def calibration_keys(pool: Pool) -> Sequence[str]:
-    """The keys that every row of the pool has."""
-    rows = next(iter(pool.rows.values()))
-    return list(next(iter(rows.values()))[0])
 
 
 def _key(record: Record) -> str:

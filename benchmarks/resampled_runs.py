@@ -1,7 +1,7 @@
 """Whole runs drawn from a pool of recorded images, as if each had been generated anew."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,8 +46,22 @@ class Pool:
         folder = RunFolder.read(path)
         features = folder.features()
         assert features is not None, f"{path}: calibrated without features"
+        by_id = dict(zip(features.ids, features.images))
+        return cls.of(
+            folder.records("calibration"), folder.need(Profiles), by_id, features.reference
+        )
+
+    @classmethod
+    def of(
+        cls,
+        records: Iterable[Record],
+        profiles: Profiles,
+        features: dict[str, NDArray[np.float32]],
+        reference: NDArray[np.float32],
+    ) -> "Pool":
+        """The pool of a calibration's ``records``; ``features`` by record id."""
         rows: dict[tuple[str, str, int], Row] = defaultdict(dict)
-        for record in folder.records("calibration"):
+        for record in records:
             task = record.task
             if task.purpose in POINTS:
                 rows[task.prompt_class, task.prompt, task.seed][_key(record)] = record
@@ -57,8 +71,7 @@ class Pool:
             prompts[name][prompt].append(row)
             if all(record.task.purpose == "sweep" for record in row.values()):
                 timed[name].append(row)
-        by_id = dict(zip(features.ids, features.images))
-        return cls(prompts, timed, folder.need(Profiles), by_id, features.reference)
+        return cls(prompts, timed, profiles, features, reference)
 
     def scales(self) -> dict[tuple[str, str], Scales]:
         """Those of the pool's own profiles."""

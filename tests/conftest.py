@@ -1,12 +1,14 @@
 """Shared fixtures: a small run configuration on the embedded models, and a finished run of it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 import testbed
 
@@ -26,6 +28,7 @@ steps = [1, 2, 3, 6]
 prompts_per_class = 3
 timed = 2
 converged_steps = 12
+batches = [1, 2, 4]
 [execute]
 images_per_user = 1
 [scenario]
@@ -54,9 +57,22 @@ def small_config(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def small_run(tmp_path_factory):
-    """A whole run of the small configuration, finished in one go; tests that write copy it."""
-    folder = tmp_path_factory.mktemp("small")
+def small_run(tmp_path_factory, worker_id):
+    """A whole run of the small configuration, finished in one go; tests that write copy it.
+
+    All processes of the tests share it: the first one that needs it makes it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "small"
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / "said").is_file():
+            _run_small(folder)
+    return SmallRun(folder / "run", folder / "small.toml", (folder / "said").read_text())
+
+
+def _run_small(folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     config = folder / "small.toml"
     config.write_text(SMALL)
     done = subprocess.run(
@@ -67,7 +83,7 @@ def small_run(tmp_path_factory):
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
-    return SmallRun(folder / "run", config, done.stdout)
+    (folder / "said").write_text(done.stdout)
 
 
 def pytest_collection_modifyitems(items):

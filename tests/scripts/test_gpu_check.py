@@ -42,6 +42,7 @@ def notes(out, part, job):
     return Notes(out, part, job).read()
 
 
+@pytest.mark.slow
 def test_a_trial_runs_every_job_and_says_each_in_a_line(trial):
     out, printed = trial
     jobs = [job for job in JOBS if job.trial]
@@ -54,6 +55,7 @@ def test_a_trial_runs_every_job_and_says_each_in_a_line(trial):
     assert len({job.part for job in JOBS}) <= 8
 
 
+@pytest.mark.slow
 def test_the_machine_is_described(trial):
     machine = notes(trial[0], "machine", "machine")
     assert machine["environment"]["machine"] and machine["packages"]["diffusers"]
@@ -63,6 +65,7 @@ def test_the_machine_is_described(trial):
     assert any(line.startswith("device:") for line in machine["doctor"])
 
 
+@pytest.mark.slow
 def test_joules_come_from_the_counter(trial):
     report = BenchReport.from_dict(notes(trial[0], "bench", "sd15")["report"])
     (row,) = report.rows
@@ -77,6 +80,7 @@ def test_joules_come_from_the_counter(trial):
     assert laws["energy"]["constant_power"]["holds"]
 
 
+@pytest.mark.slow
 def test_the_engine_makes_the_stock_pipelines_images(trial):
     for name in ("sd15", "sdxl"):
         engine = notes(trial[0], "engine", name)
@@ -93,6 +97,7 @@ def test_the_engine_makes_the_stock_pipelines_images(trial):
     assert compiled["blocks"]["batch 1"] > 0 and compiled["whole"]["batch 1"] > 0
 
 
+@pytest.mark.slow
 def test_a_trial_is_summed_up_apart_from_what_gpus_measured(trial, tmp_path):
     docs = tmp_path / "gpu.md"
     docs.write_text(f"{BEGIN}\n\nnothing\n\n{END}")

@@ -109,6 +109,7 @@ edge = {{ max_steps = 3 }}
 """
 
 
+@pytest.mark.slow
 def test_the_whole_chain_on_folders(folders, tmp_path):
     images, captions = ScenePrompts().reference("object", 8)
     for i, image in enumerate(images):

@@ -38,6 +38,7 @@ def test_more_samples_are_added_to_a_finished_sweep_without_losing_any(small_run
     assert "sweep: this run folder was made with" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_adaptive_sweep_goes_on_until_its_intervals_are_narrow_enough(tmp_path, small_config):
     small_config.write_text(
         small_config.read_text().replace(

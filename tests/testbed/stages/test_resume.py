@@ -23,6 +23,7 @@ from tests.testbed.stages.world import (
 )
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_with_the_same_images_and_values(small_run, tmp_path):
     out = tmp_path / "run"
     calibration = out / "calibration" / "records.jsonl"
@@ -55,6 +56,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_images_and_values(small_run
             assert record["measured"][value] == other["measured"][value]
 
 
+@pytest.mark.slow
 def test_two_processes_make_what_one_makes_and_one_that_dies_costs_only_what_it_had_not_finished(
     small_run, tmp_path
 ):

@@ -31,6 +31,7 @@ def images(folder):
     }
 
 
+@pytest.mark.slow
 def test_the_stages_one_by_one_in_processes_of_their_own_give_what_a_run_gives(small_run, run):
     """The measurements are kept, as times differ from run to run; an image is made again, then its
     record is put back.

@@ -10,9 +10,9 @@ chosen for the first time is encoded together, and those that have finished are 
 
 import heapq
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,51 +21,14 @@ from diffusers.utils.torch_utils import randn_tensor
 from numpy.typing import NDArray
 
 from calibration.serving.simulator import ORDERS
+from testbed.engines.attempts import Attempts
 from testbed.engines.networks import Networks
-from testbed.engines.request import Finished, Log, Request
+from testbed.engines.request import Failed, Finished, Log, Request
 from testbed.engines.request_state import RequestState, schedule
+from testbed.engines.running import Running
 from testbed.engines.stock import synchronised_clock
 
 CAP = 16  # requests in a batch, where no better number was measured
-
-Output = TypeVar("Output")
-
-
-@dataclass(eq=False)
-class _Running:
-    """A request on its way; ``joined`` and ``state`` are set when it joins the batch."""
-
-    index: int
-    request: Request
-    schedule: SchedulerMixin
-    joined: float = 0.0
-    state: RequestState = None  # type: ignore[assignment]  # whoever is in a batch has one
-    log: Log = field(default_factory=Log)
-
-    @property
-    def arrival(self) -> float:
-        return self.request.arrival
-
-    @property
-    def remaining(self) -> int:
-        return len(self.schedule.timesteps) - (self.state.tick if self.state else 0)
-
-    def finish(self, pixels: NDArray[np.float32], at: float) -> Finished:
-        text, decode = (
-            sum(seconds for _, seconds in calls) for calls in (self.log.text, self.log.decode)
-        )
-        sizes, seconds = zip(*self.log.tick)
-        return Finished(
-            self.index,
-            pixels,
-            self.arrival,
-            self.joined,
-            at,
-            text,
-            list(seconds),
-            decode,
-            sum(sizes) / len(sizes),
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +40,7 @@ class _Assembled:
     call, since a copy to the device waits for all that was asked of it before.
     """
 
-    batch: list[_Running]
+    batch: list[Running]
     arguments: dict[str, Any]
     guided: list[int]
     rows: torch.Tensor | None
@@ -89,55 +52,103 @@ class BatchedEngine:
     :func:`testbed.engines.networks.unsupported_reason`, in batches of at most ``cap``, in one of
     ``ORDERS``.
 
+    :meth:`add` a request, :meth:`cancel` it, and :meth:`advance` all that are present by an
+    iteration: :meth:`run` is a loop over these, and so is a server. One thread calls them.
+
     ``caps`` holds the cap of each kind of call: where memory runs out, calls of that kind go on
-    with half as many requests. ``log``: of the last run. Each image is the one that the pipeline
-    makes of the request alone, whatever else is in the batch.
+    with half as many requests. ``log``: the calls since it was last replaced, in a run those of the
+    last one. Each image is the one that the pipeline makes of the request alone, whatever else is
+    in the batch, and a request that fails takes no other with it.
     """
 
     def __init__(
         self, pipeline: DiffusionPipeline, cap: int = CAP, order: str = "first_come"
     ) -> None:
         self.networks, self._key = Networks(pipeline), ORDERS[order]
-        self.caps = dict.fromkeys(("text", "tick", "decode"), cap)
+        self._attempts = Attempts(cap, self.networks.device)
+        self.caps = self._attempts.caps
         self.log = Log()
+        self.present: list[Running] = []  # arrived, not finished
+        self._start = self._clock()
         self._schedules: dict[int, SchedulerMixin] = {}
         self._assembled: _Assembled | None = None
 
     def run(self, requests: Sequence[Request]) -> Iterator[Finished]:
         """Serve ``requests`` in real time, and yield a :class:`Finished` for each the moment that
-        it is decoded.
+        it is decoded. Raises what a request failed of.
         """
-        self.log = Log()
+        self.log, self.present = Log(), []
         begun = self._clock()
-        coming = [
-            _Running(index, request, self._schedule(request.steps))
-            for index, request in enumerate(requests)
-        ]
-        coming.sort(key=lambda running: running.arrival, reverse=True)
-        present: list[_Running] = []
-        start = self._clock()
-        self.log.schedule_time = start - begun
-        while coming or present:
-            now = self._clock() - start
-            while coming and coming[-1].arrival <= now:
-                present.append(coming.pop())
-            if not present:
-                time.sleep(coming[-1].arrival - now)
+        for request in requests:
+            self._schedule(request.steps)
+        coming = sorted(enumerate(requests), key=lambda item: item[1].arrival, reverse=True)
+        self._start = self._clock()
+        self.log.schedule_time = self._start - begun
+        while coming or self.present:
+            now = self.now()
+            while coming and coming[-1][1].arrival <= now:
+                self.add(*coming.pop())
+            if not self.present:
+                time.sleep(coming[-1][1].arrival - now)
                 continue
-            batch = heapq.nsmallest(self.caps["tick"], present, key=self._key)
-            new = [running for running in batch if running.state is None]
-            for running in new:
-                running.joined = now
-            while new:
-                new = new[self._encode(new) :]
-            done = [running for running in self._iterate(batch) if not running.remaining]
-            present = [running for running in present if running.remaining]
-            while done:
-                images = self._decode(done)
-                now = self._clock() - start
-                for running, pixels in zip(done, images):
-                    yield running.finish(pixels, now)
-                done = done[len(images) :]
+            for outcome in self.advance():
+                if isinstance(outcome, Failed):
+                    raise outcome.error
+                yield outcome
+
+    def now(self) -> float:
+        """Seconds since the start: of the engine, or of its last run."""
+        return time.perf_counter() - self._start
+
+    def add(self, index: int, request: Request) -> None:
+        """A request arrives; it is chosen at one of the next iterations. ``index`` names it.
+
+        Raises :class:`InputError` for steps that the scheduler cannot take.
+        """
+        self.present.append(Running(index, request, self._schedule(request.steps)))
+
+    def cancel(self, index: int) -> bool:
+        """A request leaves, and what it holds is freed; returns whether it was present."""
+        return self._leave({running for running in self.present if running.index == index})
+
+    def advance(self) -> list[Finished | Failed]:
+        """Take the batch one iteration on; returns the requests that ended with it.
+
+        The text of those chosen for the first time is encoded before, and those that finish are
+        decoded after. Nothing is done where nobody is present.
+        """
+        batch = heapq.nsmallest(self.caps["tick"], self.present, key=self._key)
+        if not batch:
+            return []
+        now = self._clock() - self._start
+        ended: list[Finished | Failed] = []
+        new = [running for running in batch if running.state is None]
+        for running in new:
+            running.joined = now
+        for error, running in self._encode(new):
+            ended.append(Failed(running.index, error))
+            batch.remove(running)
+            self._leave({running})
+        try:
+            batch = self._iterate(batch) if batch else []
+        except Exception as error:  # a call for all of them: nobody can tell whose fault it is
+            called = batch[: self.caps["tick"]]
+            self._leave(set(called))
+            return ended + [Failed(running.index, error) for running in called]
+        failed = [running for running in batch if running.error]
+        done = [running for running in batch if not running.error and not running.remaining]
+        self._leave({*failed, *done})
+        ended += [Failed(running.index, running.error) for running in failed if running.error]
+        return ended + list(self._decode(done))
+
+    def preview(self, index: int) -> NDArray[np.float32] | None:
+        """The image so far of a request in the batch, pixels in [0, 1], (height, width, 3); None
+        where it has no steps yet. Costs a decoding.
+        """
+        for running in self.present:
+            if running.index == index and running.state is not None:
+                return self.networks.decode(running.state.latents)[0]
+        return None
 
     def iterations(self, steps: int) -> int:
         """Iterations that a request of ``steps`` steps takes: more with some samplers."""
@@ -153,57 +164,58 @@ class BatchedEngine:
     def _clock(self) -> float:
         return synchronised_clock(self.networks.device)
 
-    def _attempt(
-        self, kind: str, call: Callable[[list[_Running]], Output], batch: list[_Running]
-    ) -> tuple[Output, list[_Running], float]:
-        """``call`` of the first of ``batch``, as many as cap and memory allow; returns its output,
-        those requests, and when it was started.
-        """
-        while True:
-            part, start = batch[: self.caps[kind]], self._clock()
-            try:
-                return call(part), part, start
-            except (RuntimeError, MemoryError) as error:
-                if len(part) == 1 or not _out_of_memory(error):
-                    raise
-            self.caps[kind] = len(part) // 2
-            if self.networks.device.type == "cuda":
-                torch.cuda.empty_cache()
+    def _leave(self, gone: set[Running]) -> bool:
+        """Those ``gone`` are present no more, and nothing here holds what they hold."""
+        if self._assembled and not gone.isdisjoint(self._assembled.batch):
+            self._assembled = None
+        present = len(self.present)
+        self.present = [running for running in self.present if running not in gone]
+        return len(self.present) < present
 
-    def _note(self, kind: str, batch: list[_Running], start: float) -> None:
+    def _note(self, kind: str, batch: list[Running], start: float) -> None:
         call = (len(batch), self._clock() - start)
         for log in (self.log, *(running.log for running in batch)):
             getattr(log, kind).append(call)
 
-    def _encode(self, new: list[_Running]) -> int:
-        """Encode the text of the first of ``new``, and draw their noise, each from its own seed;
-        returns how many.
-        """
-        networks = self.networks
-        conditions, part, start = self._attempt(
-            "text", lambda part: networks.encode([running.request for running in part]), new
-        )
-        for running, condition in zip(part, conditions):
+    def _encode(self, new: list[Running]) -> list[tuple[Exception, Running]]:
+        """Encode the text of ``new``, and draw their noise; returns those for whom that failed."""
+        failed = []
+        for part, states, start in self._attempts.each("text", self._states, new):
+            if isinstance(states, Exception):
+                failed.append((states, part[0]))
+                continue
+            for running, state in zip(part, states):
+                running.state = state
+            self._note("text", part, start)
+        return failed
+
+    def _states(self, new: list[Running]) -> list[RequestState]:
+        """First states of ``new``: the text of all encoded together, noise from each own seed."""
+        networks, states = self.networks, []
+        conditions = networks.encode([running.request for running in new])
+        for running, condition in zip(new, conditions):
             generator = torch.Generator("cpu").manual_seed(running.request.seed)
             shape, dtype = (1, *networks.latent_shape), condition.text.dtype
             noise = randn_tensor(shape, generator, networks.device, dtype)
             options = networks.step_options(generator)
-            running.state = RequestState(running.schedule, condition, noise, options)
-        self._note("text", part, start)
-        return len(part)
+            states.append(RequestState(running.schedule, condition, noise, options))
+        return states
 
     @torch.no_grad()
-    def _iterate(self, batch: list[_Running]) -> list[_Running]:
-        """Take the first of ``batch`` one step on; returns them. Memory can run out in the
-        network's call: before any state is changed.
+    def _iterate(self, batch: list[Running]) -> list[Running]:
+        """Take the first of ``batch`` one step on; returns them, those whose scheduler failed with
+        their ``error``. Memory can run out in the network's call: before any state is changed.
         """
-        outputs, batch, start = self._attempt("tick", self._denoise, batch)
+        outputs, batch, start = self._attempts.first("tick", self._denoise, batch)
         for running, output in zip(batch, outputs.split(1)):
-            running.state.step(output)
+            try:
+                running.state.step(output)
+            except Exception as error:
+                running.error = error
         self._note("tick", batch, start)
         return batch
 
-    def _assemble(self, batch: list[_Running]) -> _Assembled:
+    def _assemble(self, batch: list[Running]) -> _Assembled:
         if self._assembled is None or self._assembled.batch != batch:
             networks, requests = self.networks, [running.request for running in batch]
             guided = [i for i, request in enumerate(requests) if networks.guided(request.guidance)]
@@ -221,7 +233,7 @@ class BatchedEngine:
             )
         return self._assembled
 
-    def _denoise(self, batch: list[_Running]) -> torch.Tensor:
+    def _denoise(self, batch: list[Running]) -> torch.Tensor:
         """The network's outputs (requests, channels, height, width), guided; one call for both
         halves of all of them.
         """
@@ -246,22 +258,22 @@ class BatchedEngine:
         outputs[rows] = led
         return outputs
 
-    def _decode(self, done: list[_Running]) -> NDArray[np.float32]:
-        """Images of the first of ``done``."""
-        images, part, start = self._attempt(
+    def _decode(self, done: list[Running]) -> Iterator[Finished | Failed]:
+        """The images of ``done``."""
+        for part, images, start in self._attempts.each(
             "decode",
             lambda part: self.networks.decode(
                 torch.cat([running.state.latents for running in part])
             ),
             done,
-        )
-        self._note("decode", part, start)
-        return images
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: CPU allocators have no error class of their own for it."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
-        text in str(error).lower()
-        for text in ("out of memory", "can't allocate memory", "not enough memory")
-    )
+        ):
+            if isinstance(images, Exception):
+                yield Failed(part[0].index, images)
+                continue
+            self._note("decode", part, start)
+            now = self._clock() - self._start
+            for running, pixels in zip(part, images):
+                if np.isfinite(pixels).all():
+                    yield running.finish(pixels, now)
+                else:
+                    yield Failed(running.index, FloatingPointError("its pixels are not finite"))

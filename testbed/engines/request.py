@@ -28,7 +28,7 @@ class Finished:
     ``index`` is its place among the requests of the run. It ``joined`` when it was first chosen,
     before its text was encoded, and ``finished`` after its decoding. ``text_time`` and
     ``decode_time`` are those of the calls, ``tick_times`` those of the iterations, which it shared
-    with ``batch`` requests on average.
+    with ``batch`` requests on average. ``share_time``: its part of all these, an equal one of each.
     """
 
     index: int
@@ -40,6 +40,7 @@ class Finished:
     tick_times: list[float]
     decode_time: float
     batch: float
+    share_time: float
 
     @property
     def image(self) -> NDArray[np.uint8]:
@@ -80,6 +81,14 @@ class Finished:
             service_time=self.service_time,
             end_to_end_time=self.end_to_end_time,
         )
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A request, named by its ``index``, that ended without an image, and why."""
+
+    index: int
+    error: Exception
 
 
 @dataclass

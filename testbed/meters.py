@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from solver.inputs import InputError
+from solver.inputs import InputError, read_text
 from testbed.counters import Counter, NoCounters, find_clock, find_counters
 
 WATCH = 0.5  # s, for which the counters are watched when a meter is opened
@@ -220,8 +220,7 @@ class ReplayMeter(Meter):
         """Open a recording: a CSV file with the columns as headings; raises :class:`InputError`
         naming the line.
         """
-        with open(path, newline="", encoding="utf-8") as file:
-            header, *rows = csv.reader(file)
+        header, *rows = csv.reader(read_text(path).splitlines())
         if "seconds" not in header or len(header) < 2 or not rows:
             raise InputError(
                 f"{path}: found columns {header} and {len(rows)} rows; allowed: seconds and at "

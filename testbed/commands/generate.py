@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from solver.inputs import InputError
 from testbed.commands.parsing import add_verb, integer
-from testbed.data.image_requests import read_requests
+from testbed.data.image_requests import check_arrival, read_requests
 
 if TYPE_CHECKING:
     from testbed.commands.parsing import Verbs
@@ -104,6 +104,7 @@ def generate_all(
         if any(request.arrival is not None for request in requests):
             raise InputError(f"{path}: arrival: found with --arrivals; allowed: one of the two")
         arrivals = poisson(rate, len(requests), seed=0).tolist()
+        check_arrival("--arrivals: the last request's arrival", max(arrivals, default=0.0))
         requests = [
             dataclasses.replace(request, arrival=arrival)
             for request, arrival in zip(requests, arrivals, strict=True)

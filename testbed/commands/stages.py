@@ -132,7 +132,10 @@ def _profiles(text: str) -> tuple[str | None, Path]:
 
 def _run(args: argparse.Namespace) -> int:
     settings = config.load(args.config, local=args.local, edge=args.edge)
+    from testbed.stages.run import check
+
     if args.plan:
+        check(settings, args.out)
         from testbed.commands import estimate_cost
 
         print(*estimate_cost.say(args.config, args.local, args.edge), sep="\n")

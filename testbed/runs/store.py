@@ -113,7 +113,8 @@ def read_image(path: Path) -> Pixels:
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError) as error:
+    # Pillow's decoders raise errors of any class for damaged files
+    except Exception as error:
         raise InputError(f"{path}: cannot be read as an image: {error}") from None
 
 

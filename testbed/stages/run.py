@@ -7,15 +7,22 @@ from testbed.runs import guard
 from testbed.stages.tasks import check_calibration, check_scenario
 
 
+def check(config: Config, out: str | Path) -> None:
+    """Raise :class:`InputError` for a configuration that cannot be run, or a folder of something
+    else; nothing is opened or fetched for it, and torch is not loaded.
+    """
+    check_calibration(config)
+    check_scenario(config)
+    guard.check(config, Path(out))
+
+
 def run(config: Config, out: str | Path) -> Path:
     """Calibrate, allocate, execute, serve in batches, validate, report; returns the report's path.
 
     A run that was stopped goes on where it was. Raises :class:`InputError`, before anything is
     measured, for a configuration that cannot be run, or a folder of something else.
     """
-    check_calibration(config)
-    check_scenario(config)
-    guard.check(config, Path(out))
+    check(config, out)
     # these load torch: only for a configuration that can be run
     from testbed.processes import on_first_process
     from testbed.report.page import write_report

@@ -66,11 +66,14 @@ class Window:
     def _watch(self, period: float, wraps: bool) -> None:
         counted = time.monotonic()
         while not self._end.wait(period):
-            if self._read_clock:
-                self._hertz.append(self._read_clock())
-            if wraps and time.monotonic() - counted >= COUNT_PERIOD:
-                counted = time.monotonic()
-                self._count()
+            try:
+                if self._read_clock:
+                    self._hertz.append(self._read_clock())
+                if wraps and time.monotonic() - counted >= COUNT_PERIOD:
+                    counted = time.monotonic()
+                    self._count()
+            except InputError:  # a recording that ended: close() says so
+                return
 
     def _count(self) -> None:
         """Add what each counter moved by since it was last read."""

@@ -5,7 +5,6 @@ flushed to the disk. A run that is killed at any moment leaves at most an image 
 which the next run writes again with the same content. Several processes may write to one folder.
 """
 
-import fcntl
 import io
 import json
 import os
@@ -21,6 +20,7 @@ from PIL import Image
 
 from calibration.records.record import Record
 from solver.inputs import InputError, write_atomic
+from testbed.runs.lock import flock
 
 Pixels = NDArray[np.uint8]
 
@@ -49,7 +49,7 @@ class RecordStore:
         if not self.path.exists():
             return
         with open(self.path, "rb+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            flock(file, self.folder)
             try:
                 self._records = _parse(file.read(), self.path)
             except InputError as error:
@@ -89,7 +89,7 @@ class RecordStore:
         """
         line = json.dumps(record.to_dict(), allow_nan=False) + "\n"
         with open(self.path, "ab+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            flock(file, self.folder)
             _cut(file, self.path)
             file.write(line.encode())
             file.flush()

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def show(message: object, *_: object) -> None:
         print(f"testbed: warning: {message}", file=sys.stderr)
 
-    shown, warnings.showwarning = warnings.showwarning, show
+    shown, warnings.showwarning = warnings.showwarning, show  # type: ignore[assignment]
     try:
         # of several processes that share a run the first one speaks; all of them tell errors
         if args.verb in SHARED and launched()[0] > 0:

@@ -28,6 +28,10 @@ Pixels = NDArray[np.uint8]
 _HEAD, _NEXT = b'{"id": "', b'", "asked": {"place": "'
 
 
+class ForeignFile(InputError):
+    """A file in the place of records is someone else's; no record can be added."""
+
+
 class RecordStore:
     """The records in ``folder/records.jsonl``, and their images in ``folder/<images>/<id>.png``.
 
@@ -149,7 +153,7 @@ def _cut(file: BinaryIO, path: Path) -> None:
     content = file.read()
     whole = content.rfind(b"\n") + 1
     if not _begins_a_record(content[whole:]):
-        raise InputError(
+        raise ForeignFile(
             f"{path}: its last line is not the beginning of a record, so the file is left alone; "
             "allowed: a folder without it"
         )

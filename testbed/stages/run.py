@@ -19,7 +19,8 @@ def check(config: Config, out: str | Path) -> None:
 def run(config: Config, out: str | Path) -> Path:
     """Calibrate, allocate, execute, serve in batches, validate, report; returns the report's path.
 
-    A run that was stopped goes on where it was. Raises :class:`InputError`, before anything is
+    Where images of users failed, the report shows the others, and nothing is validated. A run that
+    was stopped goes on where it was. Raises :class:`InputError`, before anything is
     measured, for a configuration that cannot be run, or a folder of something else.
     """
     check(config, out)
@@ -37,8 +38,11 @@ def run(config: Config, out: str | Path) -> Path:
     folder = open_folder(config, out)
     calibrate(rig, folder)
     on_first_process(lambda: allocate(config, folder))
-    execute(rig, folder)
-    batch(rig, folder)
-    validate(config, rig.quality, folder)
+    if execute(rig, folder):
+        batch(rig, folder)
+        validate(config, rig.quality, folder)
+    else:
+        on_first_process(lambda: (folder.path / "validation.json").unlink(missing_ok=True))
+        print("the users' images are not complete: nothing is compared with predictions")
     on_first_process(lambda: write_report(folder.path))
     return folder.report_path

@@ -1,5 +1,6 @@
 """Read and write the files between the stages, and name in one line what is wrong with a file."""
 
+import codecs
 import difflib
 import json
 import os
@@ -29,19 +30,56 @@ def check_keys(where: str, keys: Iterable[object], allowed: Iterable[object]) ->
             )
 
 
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The text of a file in UTF-8, or in UTF-16 where a byte order mark says so.
+
+    Line ends stay as they are. Raises :class:`InputError` for a file that is missing or no text.
+    """
+    try:
+        raw = Path(path).read_bytes()
+        marked = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return raw.decode("utf-16" if marked else "utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:  # ValueError: not its encoding; NUL in the path
+        raise InputError(f"{path}: cannot be read: {error}") from None
+
+
 def read_json(path: str | os.PathLike[str]) -> Any:
     """The value of a JSON file.
 
     Raises :class:`InputError` that names the file if it is missing or malformed.
     """
+    return _parsed(read_text(path), str(path))
+
+
+def _parsed(text: str, where: str) -> Any:
+    """The value of a JSON text, whose strings can all be written as UTF-8."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON: {error}") from None
+        raise InputError(f"{where}: not valid JSON: {error}") from None
+    if "\\u" in text:  # only an escape can stand for half of a pair
+        _check_pairs(value, where)
+    return value
+
+
+def _check_pairs(value: Any, where: str) -> None:
+    """Raise :class:`InputError` for a string with half of a surrogate pair, which is no text."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{where}: found {ascii(value)[:80]}; allowed: no half of a surrogate pair"
+            ) from None
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check_pairs(key, where)
+            _check_pairs(item, f"{where}: {key}"[:200])
+    elif isinstance(value, list):
+        for item in value:
+            _check_pairs(item, where)
 
 
 def read_lines(
@@ -53,19 +91,13 @@ def read_lines(
     object, or has a key that is not ``allowed``.
     """
     allowed = list(allowed)
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
     objects = []
-    for number, line in enumerate(lines, start=1):
+    # not splitlines(): JSON strings may hold other separators as they are, U+2028 for one
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{path}: line {number}"
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}: not valid JSON: {error}") from None
+        value = _parsed(line, where)
         if not isinstance(value, dict):
             raise InputError(
                 f"{where}: found {line.strip()[:40]!r}; "

@@ -12,11 +12,16 @@ from collections.abc import Sequence
 
 from solver.inputs import InputError
 from testbed.commands import figures, fit, generate, machine, solve, stages
+from testbed.environment import launched
 
 DESCRIPTION = (
     "Calibrate two text-to-image models, allocate denoising steps optimally, generate, "
     "and compare with the predictions."
 )
+
+
+#: The verbs whose work several processes share.
+SHARED = ("run", "calibrate", "execute", "batch", "validate")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,28 +38,33 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point. Returns 0 when done, 2 when the input is wrong, 1 on anything else."""
     args = parser().parse_args(argv)
-    # of the processes of `accelerate launch` the first one speaks
-    if int(os.environ.get("RANK", "0")) > 0:
-        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
-    warnings.showwarning = lambda message, *_: print(
-        f"testbed: warning: {message}", file=sys.stderr
-    )
+    out, errors = sys.stdout, sys.stderr
+
+    def show(message: object, *_: object) -> None:
+        print(f"testbed: warning: {message}", file=sys.stderr)
+
+    shown, warnings.showwarning = warnings.showwarning, show  # type: ignore[assignment]
     try:
+        # of several processes that share a run the first one speaks; all of them tell errors
+        if args.verb in SHARED and launched()[0] > 0:
+            sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
         return args.function(args) or 0
     except InputError as error:
-        print(f"testbed: {error}", file=sys.stderr)
+        print(f"testbed: {error}", file=errors)
         return 2
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         hint = "; what was measured is kept: free some space and run the same command again"
-        print(f"testbed: {error}{hint if full else ''}", file=sys.stderr)
+        print(f"testbed: {error}{hint if full else ''}", file=errors)
         return 1
     except KeyboardInterrupt:
         print(
             "testbed: stopped; what was measured is kept: the same command goes on from here",
-            file=sys.stderr,
+            file=errors,
         )
         return 1
+    finally:
+        sys.stdout, sys.stderr, warnings.showwarning = out, errors, shown
 
 
 if __name__ == "__main__":

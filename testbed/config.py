@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from calibration.schema import Schema, frozen, limits
 from calibration.sweep.grid import NOISES
-from solver.inputs import InputError, check_keys
+from solver.inputs import InputError, check_keys, read_text
 
 PRESETS = Path(__file__).parent / "presets"
 _DTYPES = ("float32", "float16", "bfloat16")
@@ -170,11 +170,10 @@ def load(
     missing file, malformed TOML, an unknown key or a wrong value.
     """
     path = find(name_or_path)
+    text = read_text(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a readable TOML file: {error}") from None
     config = from_dict(values, str(path))
     return dataclasses.replace(

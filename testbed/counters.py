@@ -1,12 +1,13 @@
 """The counters of joules, and the clock, that this machine lets a process read.
 
-Zeus reads those of GPUs (NVML, AMD SMI), of CPU packages and their memory (RAPL), and of a whole
-system on a chip. Without Zeus an NVIDIA GPU's is read through NVML itself.
+That of an NVIDIA GPU is read through NVML itself. Zeus reads those of other GPUs (AMD SMI), of CPU
+packages and their memory (RAPL), and of a whole system on a chip.
 """
 
 import os
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -34,13 +35,14 @@ _SOC_PARTS = (
 
 
 class Counter(NamedTuple):
-    """``read()`` gives joules since some moment. Past ``wraps_at`` joules, more than a window
-    takes, it starts at 0 again (None: never).
+    """``read()`` gives joules since some moment. Past ``wraps_at`` joules it starts at 0 again
+    (None: never). ``device``: which one it counts, where there may be several of a kind.
     """
 
     name: str
     read: Callable[[], float]
     wraps_at: float | None = None
+    device: str | None = None
 
 
 class NoCounters(Exception):
@@ -51,20 +53,30 @@ def find_counters(device: torch.device) -> dict[str, list[Counter]]:
     """The counters of what computes when ``device`` does, by the interface that reads them; raises
     :class:`NoCounters` if there are none.
     """
-    try:
-        # optional: pip install 'edge-aigc-testbed[energy]'
-        from zeus.device import get_cpus, get_gpus, get_soc
-    except ImportError:
-        return _without_zeus(device)
-    if soc := _soc(get_soc):  # its total holds the GPU and the CPU
+    zeus, reasons = _zeus(), list[str]()
+    if zeus and (soc := _soc(zeus.get_soc)):  # its total holds the GPU and the CPU
         return soc
-    counters = _gpu(get_gpus, _index(device)) if device.type == "cuda" else {}
+    counters: dict[str, list[Counter]] = {}
+    if device.type == "cuda":
+        counters = _gpu(zeus, _index(device), reasons)
     # without the GPU's counter the CPU's joules would pass for the work's
     if counters or device.type == "cpu":
-        counters |= _cpus(get_cpus)
+        counters |= _cpus(zeus.get_cpus) if zeus else {}
     if not counters:
-        raise NoCounters(f"{_NEEDED[device.type]} cannot be read")
+        if zeus is None:
+            reasons.insert(0, "zeus is not installed")
+        said = ", and ".join(reasons)
+        raise NoCounters(said or f"{_NEEDED[device.type]} cannot be read")
     return counters
+
+
+def _zeus() -> Any:
+    """Zeus's functions that open devices; None without Zeus."""
+    try:
+        # optional: pip install 'edge-aigc-testbed[energy]'
+        return import_module("zeus.device")
+    except ImportError:
+        return None
 
 
 def find_clock(device: torch.device) -> Callable[[], float | None] | None:
@@ -97,19 +109,6 @@ def _try(read: Callable[[], Value]) -> Value | None:
         return None
 
 
-def _without_zeus(device: torch.device) -> dict[str, list[Counter]]:
-    reason = "zeus is not installed"
-    if device.type != "cuda" or torch.version.hip:
-        raise NoCounters(reason)
-    index = _index(device)
-    try:
-        gpu = nvml.Gpu(index)
-        gpu.energy()
-    except nvml.NvmlError as error:
-        raise NoCounters(f"{reason}, and {error}") from None
-    return {"nvml": [Counter(f"gpu{index}", gpu.energy)]}
-
-
 def _soc(get_soc: Callable[[], Any]) -> dict[str, list[Counter]]:
     soc = _try(get_soc)
     if not soc:
@@ -124,11 +123,31 @@ def _soc_joules(measured: Any) -> float:
     return total / 1000
 
 
-def _gpu(get_gpus: Callable[[], Any], index: int) -> dict[str, list[Counter]]:
-    gpus = _try(get_gpus)
-    if not gpus or not _try(lambda: gpus.supports_get_total_energy_consumption(index)):
-        return {}
+def _gpu(zeus: Any, index: int, reasons: list[str]) -> dict[str, list[Counter]]:
+    """The counter of the GPU that torch counts as ``index``; what fails is added to ``reasons``.
+
+    NVIDIA's is found by its UUID. Zeus counts as the management libraries do, which is another
+    order where cards are unlike or hidden.
+    """
     interface = "amdsmi" if torch.version.hip else "nvml"
+    if interface == "nvml":
+        try:
+            gpu = nvml.Gpu(index)
+            gpu.energy()
+            device = f"{gpu.name()}, {gpu.uuid}"
+            return {interface: [Counter(f"gpu{index}", gpu.energy, device=device)]}
+        except nvml.NvmlError as error:
+            reasons.append(str(error))
+    if zeus is None:
+        return {}
+    try:
+        gpus = zeus.get_gpus()
+        if not gpus.supports_get_total_energy_consumption(index):
+            reasons.append(f"{_NEEDED['cuda']} cannot be read")
+            return {}
+    except Exception as error:  # a class of its own for each library
+        reasons.append(f"Zeus: {' '.join(str(error).split())}")
+        return {}
     counter = Counter(f"gpu{index}", lambda: gpus.get_total_energy_consumption(index) / 1000)
     return {interface: [counter]}
 

@@ -8,6 +8,21 @@ if TYPE_CHECKING:
     import torch
 
 
+def launched() -> tuple[int, int]:
+    """The number of this process among those that a launcher started together, and how many these
+    are: (0, 1) where none did.
+
+    Job schedulers set RANK and WORLD_SIZE for processes of their own; the local rank tells that a
+    launcher started this one.
+    """
+    if "LOCAL_RANK" not in os.environ:
+        return 0, 1
+    try:
+        return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    except ValueError:
+        return 0, 1
+
+
 def environment(device: "torch.device") -> dict[str, str | int | None]:
     """What a record has to name for its times to mean something elsewhere."""
     import diffusers  # here, so that cpu_name() is to be had without torch

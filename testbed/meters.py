@@ -6,7 +6,6 @@ reads recorded ones instead.
 """
 
 import csv
-import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -17,11 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from solver.inputs import InputError
+from solver.inputs import InputError, read_text
 from testbed.counters import Counter, NoCounters, find_clock, find_counters
+from testbed.meter_window import Window
 
 WATCH = 0.5  # s, for which the counters are watched when a meter is opened
-_CLOCK_PERIOD = 0.1  # s between two readings of the clock frequency
 
 
 class NoMeter:
@@ -53,6 +52,10 @@ class Meter:
     left out, with a warning. After ``stop()``, ``parts_j`` holds the joules by counter as they were
     counted, and ``clock_hz`` the mean of ``read_clock()``, or None without one.
 
+    A counter that wraps around is read often enough in a long window that no wrap is missed. Where
+    one may have been, where a counter fell, or could not be read, the window counts for nothing:
+    ``stop()`` and ``parts_j`` are None, with a warning.
+
     A counter that is updated every ``period`` misses or gains up to one update in a window. So a
     window that is shorter, or in which a counter did not move, has no joules of its own: ``stop()``
     gives None. Its ``parts_j`` still count in a sum over many windows.
@@ -71,14 +74,21 @@ class Meter:
         self.clock_hz: float | None = None
         self._now, self._sleep = now, sleep
         self._read_clock = read_clock if read_clock and read_clock() else None
-        self._clock: _MeanClock | None = None
-        self._counters, self._warned = list(counters), False
-        self._since, self._before = 0.0, dict[str, float]()
+        self._counters, self._warned = list(counters), set[str]()
+        self._watts = dict.fromkeys((counter.name for counter in counters), 0.0)  # highest seen
+        self._window: Window | None = None
         self.period = self._watch()
 
     def counters(self) -> list[str]:
         """Names of the counters that are read."""
         return [counter.name for counter in self._counters]
+
+    def devices(self) -> list[str]:
+        """The counters that are read, each with the device that it counts, where that is known."""
+        return [
+            f"{counter.name}: {counter.device}" if counter.device else counter.name
+            for counter in self._counters
+        ]
 
     def _read(self) -> dict[str, float]:
         return {counter.name: counter.read() for counter in self._counters}
@@ -88,14 +98,16 @@ class Meter:
         (``WATCH`` if seen only once).
         """
         end = self._now() + WATCH
-        last = self._read()
+        begun, last = self._now(), self._read()
         updates: dict[str, list[float]] = {name: [] for name in last}
         while (at := self._now()) < end:
             for name, joules in self._read().items():
                 if joules != last[name]:
+                    self._watts[name] += max(0.0, joules - last[name])
                     last[name] = joules
                     updates[name].append(at)
             self._sleep(0.001)
+        self._watts = {name: joules / (at - begun) for name, joules in self._watts.items()}
         still = [name for name, times in updates.items() if not times]
         if still:
             warnings.warn(
@@ -112,31 +124,37 @@ class Meter:
 
     def start(self) -> None:
         """Begin a window."""
-        if self._clock:  # a window that an error left open
-            self._clock.mean()
-        self._since, self._before = self._now(), self._read()
-        self._clock = _MeanClock(self._read_clock) if self._read_clock else None
+        if self._window:  # one that an error left open
+            self._window.close()
+        self._window = Window(self._counters, self._watts, self._read_clock, self._now)
 
     def stop(self) -> float | None:
         """Joules since ``start()``, or None where they were not measured."""
-        after, seconds = self._read(), self._now() - self._since
-        self.clock_hz = self._clock.mean() if self._clock else None
-        self._clock = None
-        self.parts_j = {}
-        for name, _, wraps_at in self._counters:
-            counted = after[name] - self._before[name]
-            self.parts_j[name] = counted % wraps_at if wraps_at else counted
+        assert self._window is not None, "start() comes first"
+        window, self._window = self._window, None
+        window.close()
+        self.clock_hz, self.parts_j = window.clock_hz(), None
+        if window.fault:
+            self._warn(window.fault.partition(":")[0], f"{window.fault}; the window is not counted")
+            return None
+        self.parts_j = window.joules
+        for name, joules in window.joules.items():
+            self._watts[name] = max(self._watts[name], joules / max(window.seconds, WATCH))
         period = self.period or 0.0
-        if seconds >= period and min(self.parts_j.values()) > 0:
+        if window.seconds >= period and min(self.parts_j.values()) > 0:
             return sum(self.parts_j.values())
-        if not self._warned:
-            self._warned = True
-            warnings.warn(
-                f"energy: counters are updated every {period:.3g} s; single images of "
-                f"{seconds:.3g} s are too short",
-                stacklevel=2,
-            )
+        self._warn(
+            "short",
+            f"counters are updated every {period:.3g} s; single images of {window.seconds:.3g} s "
+            "are too short",
+        )
         return None
+
+    def _warn(self, kind: str, text: str) -> None:
+        """Warn of each ``kind`` once."""
+        if kind not in self._warned:
+            self._warned.add(kind)
+            warnings.warn(f"energy: {text}", stacklevel=3)
 
     def idle(self, seconds: float = 3.0, pause: float = 1.0) -> float | None:
         """Watts while this process rests, measured for ``seconds`` after a ``pause``; None if too
@@ -144,32 +162,13 @@ class Meter:
         """
         self._sleep(pause)
         self.start()
+        since = self._now()
         self._sleep(seconds)
         joules = self.stop()
-        return None if joules is None else joules / (self._now() - self._since)
+        return None if joules is None else joules / (self._now() - since)
 
 
 AnyMeter = Meter | NoMeter
-
-
-class _MeanClock:
-    """The mean of ``read()``, taken every tenth of a second from the making of this object to
-    ``mean()``, and once at the end.
-    """
-
-    def __init__(self, read: Callable[[], float | None]) -> None:
-        self._read, self._end = read, threading.Event()
-        self._readings: list[float | None] = []
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self) -> None:
-        while not self._end.wait(_CLOCK_PERIOD):
-            self._readings.append(self._read())
-
-    def mean(self) -> float | None:
-        self._end.set()
-        readings = [hertz for hertz in [*self._readings, self._read()] if hertz]
-        return sum(readings) / len(readings) if readings else None
 
 
 class ReplayMeter(Meter):
@@ -220,8 +219,7 @@ class ReplayMeter(Meter):
         """Open a recording: a CSV file with the columns as headings; raises :class:`InputError`
         naming the line.
         """
-        with open(path, newline="", encoding="utf-8") as file:
-            header, *rows = csv.reader(file)
+        header, *rows = csv.reader(read_text(path).splitlines())
         if "seconds" not in header or len(header) < 2 or not rows:
             raise InputError(
                 f"{path}: found columns {header} and {len(rows)} rows; allowed: seconds and at "

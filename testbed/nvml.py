@@ -25,10 +25,14 @@ class Gpu:
         except OSError as error:
             raise NvmlError(f"NVML cannot be opened: {error}") from None
         self._call("nvmlInit_v2")
-        # by its UUID: NVML's own index knows nothing of CUDA_VISIBLE_DEVICES
-        uuid = f"GPU-{torch.cuda.get_device_properties(index).uuid}"
+        # by its UUID: NVML's own index goes by the bus, CUDA's by speed, and knows nothing of
+        # CUDA_VISIBLE_DEVICES
+        try:
+            self.uuid = f"GPU-{torch.cuda.get_device_properties(index).uuid}"
+        except (RuntimeError, AssertionError, AttributeError) as error:
+            raise NvmlError(f"torch does not tell the UUID of cuda:{index}: {error}") from None
         self._handle = ctypes.c_void_p()
-        self._call("nvmlDeviceGetHandleByUUID", uuid.encode(), ctypes.byref(self._handle))
+        self._call("nvmlDeviceGetHandleByUUID", self.uuid.encode(), ctypes.byref(self._handle))
 
     def _call(self, name: str, *arguments: Any) -> None:
         code = getattr(self._nvml, name)(*arguments)
@@ -59,6 +63,12 @@ class Gpu:
     def temperature(self) -> int:
         """Degrees Celsius."""
         return self._read("nvmlDeviceGetTemperature", ctypes.c_uint, _ON_DIE)
+
+    def name(self) -> str:
+        """Name of the card."""
+        name = ctypes.create_string_buffer(96)
+        self._call("nvmlDeviceGetName", self._handle, name, ctypes.c_uint(96))
+        return name.value.decode()
 
     def driver(self) -> str:
         """Version of the driver."""

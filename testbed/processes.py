@@ -3,6 +3,7 @@ GPU, by ``torchrun``.
 """
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import TypeVar
 
 import numpy as np
@@ -11,14 +12,20 @@ from accelerate import PartialState
 from numpy.typing import NDArray
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+#: For which a process waits for the others. A launcher ends all where one dies.
+PATIENCE = timedelta(days=60)
+
 Item = TypeVar("Item")
 
 
 def processes() -> PartialState:
     """Accelerate's view of the processes of this run: ``process_index``, ``num_processes``,
     ``wait_for_everyone()``, ...
+
+    They wait for each other as long as work takes. (By default ten minutes on GPUs, which a slower
+    card among them, or the timing of batches by one of them, takes longer than.)
     """
-    return PartialState(cpu=not torch.cuda.is_available())
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
 
 
 def together(

@@ -1,6 +1,7 @@
 """Points of a curve: checked, and read from a CSV file."""
 
 import csv
+import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from calibration.fitting.curve_fit import CurvePoint
 from calibration.fitting.families import KINDS
 from calibration.statistics import Array
-from solver.inputs import InputError, check_keys
+from solver.inputs import InputError, check_keys, read_text
 
 COLUMNS = ("steps", "value", "sd")
 #: A relative error is of at least this share of the largest value.
@@ -28,19 +29,18 @@ def points_from_csv(path: str | Path) -> tuple[CurvePoint, ...]:
     ``sd`` is the standard error of the point. Raises :class:`InputError` naming the file, the line
     and the column for anything else.
     """
+    rows, numbered = csv.reader(io.StringIO(read_text(path), newline="")), []
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-    reader = csv.reader(text.splitlines())
-    header = _header(path, next(reader, []))
+        for row in rows:
+            numbered.append((rows.line_num, row))
+    except csv.Error as error:
+        raise InputError(f"{path}: line {rows.line_num}: not valid CSV: {error}") from None
+    header = _header(path, numbered[0][1] if numbered else [])
     points = []
-    for row in reader:
+    for line, row in numbered[1:]:
         if not any(cell.strip() for cell in row):
             continue
-        where = f"{path}: line {reader.line_num}"
+        where = f"{path}: line {line}"
         if len(row) != len(header):
             raise InputError(
                 f"{where}: found {len(row)} fields; allowed: {len(header)} ({', '.join(header)})"

@@ -36,13 +36,15 @@ def build(
     batch: BatchCost | None = None,
     batch_note: str | None = None,
     sweeps: Mapping[str, SweepOutcome] | None = None,
+    repeats: Mapping[str, Mapping[str, int]] | None = None,
 ) -> Profiles:
     """Fit profiles to calibration records.
 
     ``records``: in the order in which they were made; of repeated ids the last counts, images made
     for users do not count. ``scales`` and ``distances``, where there are any: by place and prompt
     class. ``batch``, ``batch_note``: what batches cost on the edge, or why that is not known.
-    ``sweeps``: the outcomes of an adaptive sweep, by place. Raises :class:`InputError` naming
+    ``sweeps``: the outcomes of an adaptive sweep, by place. ``repeats``: by prompt class, how often
+    each prompt counts in the mean CLIP score (default: once). Raises :class:`InputError` naming
     place and class for what is missing.
     """
     made = [
@@ -57,7 +59,7 @@ def build(
     places = []
     for place in PLACES:
         if of_place := [record for record in made if record.task.place == place]:
-            fitted = _place(place, of_place, scales, distances)
+            fitted = _place(place, of_place, scales, distances, repeats or {})
             if place == "edge":
                 fitted = replace(fitted, batch=batch, batch_note=batch_note)
             places.append(replace(fitted, sweep=(sweeps or {}).get(place)))
@@ -69,6 +71,7 @@ def _place(
     records: Sequence[Record],
     scales: Mapping[tuple[str, str], Scales],
     distances: Mapping[tuple[str, str], Distances],
+    repeats: Mapping[str, Mapping[str, int]],
 ) -> Place:
     model, device, dtype = (_only(place, name, records) for name in ("model", "device", "dtype"))
     by_class: dict[str, list[Record]] = defaultdict(list)
@@ -81,7 +84,11 @@ def _place(
             raise InputError(f"{where}: the scales of error and utility are missing")
         try:
             profiles[name] = _class_profile(
-                name, by_class[name], scales[key], distances.get(key, Distances())
+                name,
+                by_class[name],
+                scales[key],
+                distances.get(key, Distances()),
+                repeats.get(name, {}),
             )
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
@@ -112,7 +119,11 @@ def _only(place: str, name: str, records: Sequence[Record]) -> str:
 
 
 def _class_profile(
-    name: str, records: Sequence[Record], scales: Scales, distances: Distances
+    name: str,
+    records: Sequence[Record],
+    scales: Scales,
+    distances: Distances,
+    repeats: Mapping[str, int],
 ) -> ClassProfile:
     points = [record for record in records if record.task.purpose in POINTS]
     if not points:
@@ -127,7 +138,7 @@ def _class_profile(
         scales=scales,
         error=_curve(prompt_means(points, scales.error), "error"),
         utility=_curve(prompt_means(points, scales.utility), "utility"),
-        clip_score=prompt_means(points, _CLIP_SCORE).points,
+        clip_score=prompt_means(points, _CLIP_SCORE, repeats).points,
         frechet=distances.frechet,
         kid=distances.kid,
         cmmd=distances.cmmd,

@@ -30,8 +30,13 @@ class PromptMeans:
     dof: int
 
 
-def prompt_means(records: Sequence[Record], scale: Scale) -> PromptMeans:
+def prompt_means(
+    records: Sequence[Record], scale: Scale, repeats: Mapping[str, int] | None = None
+) -> PromptMeans:
     """The means of the records' values on ``scale``.
+
+    ``repeats``: how often each prompt counts in the points' values (default: once), where a
+    benchmark repeats prompts whose images are made once; covariance and replicates ignore it.
 
     A prompt's images resemble each other, so prompts, not images, are the independent observations:
     ``se`` is the standard error of the mean over prompts. The same prompts appear at several step
@@ -55,7 +60,7 @@ def prompt_means(records: Sequence[Record], scale: Scale) -> PromptMeans:
     for column, steps in enumerate(grid):
         by_prompt = values[steps]
         means[[rows[prompt] for prompt in by_prompt], column] = _means(by_prompt)
-        points.append(_point(steps, by_prompt))
+        points.append(_point(steps, by_prompt, repeats or {}))
     measured = ~np.isnan(means)
     common = measured.T.astype(int) @ measured
     # Step counts with more prompts say more about a curve and about the spread, in proportion.
@@ -102,16 +107,20 @@ def _means(by_prompt: Mapping[str, Sequence[float]]) -> NDArray[np.float64]:
     return np.array([np.mean(values) for values in by_prompt.values()])
 
 
-def _point(steps: int, by_prompt: Mapping[str, Sequence[float]]) -> CurvePoint:
+def _point(
+    steps: int, by_prompt: Mapping[str, Sequence[float]], repeats: Mapping[str, int]
+) -> CurvePoint:
     images, means = np.concatenate(list(by_prompt.values())), _means(by_prompt)
     between = np.var(means, ddof=1) if len(means) > 1 else None
+    times = np.array([repeats.get(prompt, 1) for prompt in by_prompt], float)
+    independent = times.sum() ** 2 / (times**2).sum()  # prompts that are worth as much
     return CurvePoint(
         steps=steps,
-        value=float(means.mean()),
+        value=float(np.average(means, weights=times)),
         sd=float(np.std(images, ddof=1)) if len(images) > 1 else None,
         sd_prompt=None if between is None else _sd_between_prompts(by_prompt, float(between)),
-        se=None if between is None else float(np.sqrt(between / len(means))),
-        n=len(images),
+        se=None if between is None else float(np.sqrt(between / independent)),
+        n=sum(len(values) * repeats.get(prompt, 1) for prompt, values in by_prompt.items()),
         prompts=len(means),
     )
 

@@ -55,7 +55,7 @@ from typing import Any, ClassVar, Self
 from calibration.checks import number, table, whole
 from calibration.scenario.devices import DEVICES
 from calibration.schema import Schema, frozen, limits
-from solver.inputs import InputError, check_keys, read_json
+from solver.inputs import InputError, check_keys, read_json, read_text
 
 USERS = 30
 STEPS_PER_USER = 6  # of the default edge budget
@@ -132,11 +132,10 @@ class Scenario(Schema):
         default: dict[str, Any] = {}
         if classes is not None and not classes >= set(CLASSES):
             default = {"prompt_classes": dict.fromkeys(sorted(classes), 1)}
+        text = read_text(path)
         try:
-            given = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file") from None
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            given = tomllib.loads(text)
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: not a readable TOML file: {error}") from None
         return cls.from_dict(default | given, str(path))
 

@@ -113,7 +113,7 @@ def about_meter(meter: AnyMeter) -> list[str]:
     if meter.clock_hz:
         clock = f"the clock frequency is read, {meter.clock_hz / 1e9:.2f} GHz now"
     return [
-        f"measured by {meter.name} ({', '.join(meter.counters())})",
+        f"measured by {meter.name} ({', '.join(meter.devices())})",
         f"the counters are updated every {meter.period:.2g} s; single shorter images are null, "
         "their mean is measured",
         "idling: too short to tell" if watts is None else f"idling: {watts:.3g} W",

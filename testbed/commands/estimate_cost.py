@@ -17,7 +17,7 @@ from huggingface_hub import constants
 from calibration.records.task import ModelSpec
 from calibration.schema import Schema, frozen
 from calibration.sweep import grid
-from solver.inputs import InputError, check_keys
+from solver.inputs import InputError, check_keys, read_text
 from solver.problem import PLACES
 from testbed import config
 from testbed.config import Config
@@ -61,7 +61,7 @@ class Expected:
 def stated(name: str | Path | None) -> StatedCost | None:
     """The ``[cost]`` table of a configuration; None without one."""
     path = config.find(name)
-    table = tomllib.loads(path.read_text(encoding="utf-8")).get("cost")
+    table = tomllib.loads(read_text(path)).get("cost")
     if not table:
         return None
     fields = list(StatedCost.__annotations__)

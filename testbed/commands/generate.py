@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from solver.inputs import InputError
 from testbed.commands.parsing import add_verb, integer
-from testbed.data.image_requests import read_requests
+from testbed.data.image_requests import check_arrival, read_requests
+from testbed.runs.failures import NAME as FAILURES
 
 if TYPE_CHECKING:
     from testbed.commands.parsing import Verbs
@@ -63,7 +64,7 @@ def add_parsers(verbs: "Verbs") -> None:
     parser.add_argument("--device", default="auto")
 
 
-def _generate(args: argparse.Namespace) -> None:
+def _generate(args: argparse.Namespace) -> int:
     if args.engine == "stock" and (args.batch or args.order):
         raise InputError("--engine: found stock with --batch or --order; allowed: batched")
     path = generate_all(
@@ -78,6 +79,7 @@ def _generate(args: argparse.Namespace) -> None:
         args.arrivals,
     )
     print(path)
+    return int((path.parent / FAILURES).exists())
 
 
 def generate_all(
@@ -104,6 +106,7 @@ def generate_all(
         if any(request.arrival is not None for request in requests):
             raise InputError(f"{path}: arrival: found with --arrivals; allowed: one of the two")
         arrivals = poisson(rate, len(requests), seed=0).tolist()
+        check_arrival("--arrivals: the last request's arrival", max(arrivals, default=0.0))
         requests = [
             dataclasses.replace(request, arrival=arrival)
             for request, arrival in zip(requests, arrivals, strict=True)

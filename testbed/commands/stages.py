@@ -132,7 +132,10 @@ def _profiles(text: str) -> tuple[str | None, Path]:
 
 def _run(args: argparse.Namespace) -> int:
     settings = config.load(args.config, local=args.local, edge=args.edge)
+    from testbed.stages.run import check
+
     if args.plan:
+        check(settings, args.out)
         from testbed.commands import estimate_cost
 
         print(*estimate_cost.say(args.config, args.local, args.edge), sep="\n")
@@ -141,12 +144,13 @@ def _run(args: argparse.Namespace) -> int:
     from testbed.stages.run import run
 
     report = run(settings, args.out)
-    failed = _say_verdicts(RunFolder(args.out))
+    folder = RunFolder(args.out)
+    wrong = folder.validation() is not None and _say_verdicts(folder)
     print(report)
-    return int(failed and args.strict)
+    return int(bool(folder.failures()) or (wrong and args.strict))
 
 
-def _calibrate(args: argparse.Namespace) -> None:
+def _calibrate(args: argparse.Namespace) -> int:
     settings = config.load(args.config, local=args.local, edge=args.edge)
     from testbed.runs import guard
     from testbed.stages.tasks import check_calibration
@@ -161,6 +165,7 @@ def _calibrate(args: argparse.Namespace) -> None:
     folder = open_folder(settings, args.out)
     calibrate(rig, folder)
     print(folder.path / "profiles.json")
+    return int(bool(folder.failures()))
 
 
 def _problem(args: argparse.Namespace) -> None:
@@ -185,7 +190,7 @@ def _allocate(args: argparse.Namespace) -> None:
     print(folder.path / "allocation.json")
 
 
-def _execute(args: argparse.Namespace) -> None:
+def _execute(args: argparse.Namespace) -> int:
     from solver import Allocation, Problem, evaluate
 
     problem, allocation = Problem.load(args.problem), Allocation.load(args.allocation)
@@ -205,6 +210,7 @@ def _execute(args: argparse.Namespace) -> None:
     on_first_process(lambda: folder.adopt(problem, allocation))
     execute(rig, folder)
     print(folder.path / "execution" / "records.jsonl")
+    return int(bool(folder.failures()))
 
 
 def _batch(args: argparse.Namespace) -> None:

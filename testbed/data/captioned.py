@@ -2,7 +2,7 @@
 reference of the distances.
 """
 
-import csv
+import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,9 +10,9 @@ from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from solver.inputs import InputError, read_json
+from solver.inputs import InputError, read_json, read_text
+from testbed.data.image_files import read_image
 
 Item = TypeVar("Item")
 
@@ -112,7 +112,7 @@ class CaptionedImages:
 
     def _image(self, name: str, index: int) -> Path:
         path = self.folder / name
-        if path.is_file():
+        if os.path.isfile(path):  # False also for a name that no file can have
             return path
         if name not in self._below:
             raise InputError(
@@ -140,7 +140,7 @@ class CaptionedImages:
                 f"{self.source}: annotations: found {len(set(captions))} different caption in the "
                 "reference; allowed: at least 2"
             )
-        return LazyImages(self.paths[:count], _read), captions
+        return LazyImages(self.paths[:count], read_image), captions
 
 
 class LazyImages(Sequence[NDArray[np.uint8]], Generic[Item]):
@@ -165,26 +165,33 @@ class LazyImages(Sequence[NDArray[np.uint8]], Generic[Item]):
 
 
 def _read_tsv(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """A TSV of one caption for each image, as COCO's annotations."""
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a table: {error}") from None
-    images = [{"id": row.get("image_id"), "file_name": row.get("file_name")} for row in rows]
-    return {
-        "images": images,
-        "annotations": [
-            {"image_id": row.get("image_id"), "caption": row.get("caption")} for row in rows
-        ],
-    }
+    """A TSV of one caption for each image, as COCO's annotations.
+
+    A quote belongs to the text, but for a cell that was quoted because of the quotes in it, which
+    are doubled then (as pandas writes, and MLPerf's own file has), or because all cells are. A cell
+    holds neither tab nor line break: those end it.
+    """
+    header, *lines = read_text(path).removesuffix("\n").split("\n")
+    names = header.removesuffix("\r").split("\t")
+    all_quoted = all(len(name) > 2 and name[0] == name[-1] == '"' for name in names)
+    names = [_unquoted(name, all_quoted) for name in names]
+    images, annotations = [], []
+    for number, line in enumerate(lines, start=2):
+        if not line.strip():
+            continue
+        cells = line.removesuffix("\r").split("\t")
+        if len(cells) != len(names):
+            raise InputError(
+                f"{path}: line {number}: found {len(cells)} cells; allowed: {len(names)}, as in "
+                "the header; a caption holds no tab and no line break"
+            )
+        row = dict(zip(names, (_unquoted(cell, all_quoted) for cell in cells)))
+        images.append({"id": row.get("image_id"), "file_name": row.get("file_name")})
+        annotations.append({"image_id": row.get("image_id"), "caption": row.get("caption")})
+    return {"images": images, "annotations": annotations}
 
 
-def _read(path: Path) -> NDArray[np.uint8]:
-    """An image file as (height, width, 3)."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    # SyntaxError: a broken PNG
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: not a readable image: {' '.join(str(error).split())}") from None
+def _unquoted(cell: str, all_quoted: bool) -> str:
+    inner = cell[1:-1]
+    whole = len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', "")
+    return inner.replace('""', '"') if whole and (all_quoted or '""' in inner) else cell

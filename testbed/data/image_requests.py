@@ -1,13 +1,16 @@
 """A file of requests for images, one JSON object a line."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from calibration.checks import is_whole
+from calibration.checks import number, shown, whole
 from solver.inputs import InputError, read_lines
+from testbed.data.prompts import check_prompt
+
+_LONGEST = 200  # bytes of an id: file systems allow 255 of a name, of which the writer adds some
+_LATEST = 365 * 86400.0  # s
 
 
 @dataclass(frozen=True)
@@ -44,31 +47,44 @@ def read_requests(path: Path) -> list[ImageRequest]:
 
 def _check(where: str, values: Mapping[str, Any]) -> None:
     """Raise :class:`InputError` for a field that is missing or wrong."""
-
-    def expect(name: str, good: bool, allowed: str) -> None:
-        if not good:
-            raise InputError(f"{where}: {name}: found {values.get(name)!r}; allowed: {allowed}")
-
-    for name in ("id", "prompt"):
-        expect(name, isinstance(values.get(name), str), "text")
-    for name in ("seed", "steps"):
-        expect(name, is_whole(values.get(name)), "a whole number")
-    if values["steps"] < 1 or not 0 <= values["seed"] < 2**63:
+    if not _is_file_name(name := values.get("id")):
+        raise InputError(
+            f"{where}: id: found {shown(name)}; "
+            f"allowed: a plain file name of at most {_LONGEST} bytes"
+        )
+    check_prompt(f"{where}: prompt", values.get("prompt"))
+    for field in ("seed", "steps"):
+        whole(f"{where}: {field}", values.get(field))
+    if values["steps"] < 1 or values["seed"] < 0:
         raise InputError(
             f"{where}: steps {values['steps']}, seed {values['seed']}; "
             "allowed: steps of at least 1, seeds from 0"
         )
-    name = values["id"]
-    plain = name and not name.startswith(".") and "/" not in name and "\\" not in name
-    expect("id", plain, "a plain file name")
-    expect("guidance", _number(values.get("guidance", 1.0)), "a number")
-    away = values.get("negative_prompt")
-    expect(
-        "negative_prompt", away is None or (isinstance(away, str) and away != ""), "non-empty text"
+    if values.get("guidance") is not None:
+        number(f"{where}: guidance", values["guidance"], least=0)
+    if values.get("negative_prompt") is not None:
+        check_prompt(f"{where}: negative_prompt", values["negative_prompt"])
+    if values.get("arrival") is not None:
+        check_arrival(f"{where}: arrival", values["arrival"])
+
+
+def _is_file_name(name: object) -> bool:
+    """Whether every file system takes ``name`` as that of a file, which is not a hidden one."""
+    return (
+        isinstance(name, str)
+        and name != ""
+        and name == name.strip()
+        and name.isprintable()
+        and not name.startswith(".")
+        and not set(name) & set("/\\")
+        and len(name.encode()) <= _LONGEST
     )
-    arrival = values.get("arrival", 0)
-    expect("arrival", _number(arrival) and 0 <= arrival < math.inf, "seconds of at least 0")
 
 
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def check_arrival(where: str, seconds: Any) -> None:
+    """Raise :class:`InputError` for an arrival that no one can wait for."""
+    number(where, seconds, least=0)
+    if seconds > _LATEST:
+        raise InputError(
+            f"{where}: found {shown(seconds)}; allowed: at most {_LATEST:.0f} s, a year"
+        )

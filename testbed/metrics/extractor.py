@@ -1,4 +1,4 @@
-"""What a feature extractor has, whichever network it is."""
+"""What a feature extractor and a scorer have, whichever network they are."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -24,3 +24,10 @@ class Extractor(Protocol):
 
     def images(self, images: Images, batch: int = 64) -> Features:
         """Features of images, shape (images, width)."""
+
+
+class Scorer(Protocol):
+    """What scores an image for its caption."""
+
+    def score(self, image: NDArray[np.uint8], caption: str) -> float:
+        """The score of an image, shape (height, width, 3)."""

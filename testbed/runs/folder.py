@@ -4,8 +4,8 @@
 
     config.json  profiles.json  scenario.json  problem.json  allocation.json  baselines.json
     serving.json  validation.json  report.html  report/  threads-PLACE.json
-    calibration/  records.jsonl  images/  batches.json  features.npz
-    execution/    records.jsonl  images/  tasks.json
+    calibration/  records.jsonl  images/  failures.jsonl  batches.json  features.npz
+    execution/    records.jsonl  images/  failures.jsonl  tasks.json
 
 A stage reads what earlier ones left here and writes its own files, so a killed run goes on where it
 was.
@@ -28,6 +28,7 @@ from solver.inputs import InputError, read_json, write_json
 from solver.problem import Problem
 from testbed.config import Config
 from testbed.runs import guard
+from testbed.runs.failures import Failure, FailureLog
 from testbed.runs.features import SweepFeatures
 from testbed.runs.lock import FolderLock, lock
 from testbed.runs.products import FILES, SHOWN, Baseline, Product, TaskList
@@ -194,6 +195,12 @@ class RunFolder:
     def store(self, stage: Stage) -> RecordStore:
         """The records of a stage, to add to."""
         return RecordStore(self.path / stage)
+
+    def failures(self) -> list[Failure]:
+        """The images that could not be made, of both stages."""
+        stages: tuple[Stage, ...] = ("calibration", "execution")
+        logs = [FailureLog(self.path / stage) for stage in stages]
+        return [failure for log in logs for failure in log.failures()]
 
     def image_path(self, stage: Stage, record: Record) -> Path:
         """Where the image of a stage's record lies."""

@@ -5,7 +5,6 @@ flushed to the disk. A run that is killed at any moment leaves at most an image 
 which the next run writes again with the same content. Several processes may write to one folder.
 """
 
-import fcntl
 import io
 import json
 import os
@@ -21,11 +20,16 @@ from PIL import Image
 
 from calibration.records.record import Record
 from solver.inputs import InputError, write_atomic
+from testbed.runs.lock import flock
 
 Pixels = NDArray[np.uint8]
 
 #: How each line begins; what follows the id.
 _HEAD, _NEXT = b'{"id": "', b'", "asked": {"place": "'
+
+
+class ForeignFile(InputError):
+    """A file in the place of records is someone else's; no record can be added."""
 
 
 class RecordStore:
@@ -49,7 +53,7 @@ class RecordStore:
         if not self.path.exists():
             return
         with open(self.path, "rb+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            flock(file, self.folder)
             try:
                 self._records = _parse(file.read(), self.path)
             except InputError as error:
@@ -89,7 +93,7 @@ class RecordStore:
         """
         line = json.dumps(record.to_dict(), allow_nan=False) + "\n"
         with open(self.path, "ab+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            flock(file, self.folder)
             _cut(file, self.path)
             file.write(line.encode())
             file.flush()
@@ -113,7 +117,8 @@ def read_image(path: Path) -> Pixels:
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError) as error:
+    # Pillow's decoders raise errors of any class for damaged files
+    except Exception as error:
         raise InputError(f"{path}: cannot be read as an image: {error}") from None
 
 
@@ -148,7 +153,7 @@ def _cut(file: BinaryIO, path: Path) -> None:
     content = file.read()
     whole = content.rfind(b"\n") + 1
     if not _begins_a_record(content[whole:]):
-        raise InputError(
+        raise ForeignFile(
             f"{path}: its last line is not the beginning of a record, so the file is left alone; "
             "allowed: a folder without it"
         )

@@ -34,7 +34,12 @@ from testbed.runs.features import SweepFeatures
 from testbed.runs.folder import RunFolder
 from testbed.runs.store import Pixels, RecordStore
 from testbed.stages.rig import Rig
-from testbed.stages.tasks import adaptive_sweep, sweep_records, sweep_tasks
+from testbed.stages.tasks import (
+    adaptive_sweep,
+    prompt_repeats,
+    sweep_records,
+    sweep_tasks,
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ def calibrate(rig: Rig, folder: RunFolder) -> None:
     against = {
         name: ReferenceDistances(reference.features) for name, reference in references.items()
     }
+    repeats = prompt_repeats(config, rig.prompts)
     distances = {
         (place, name): _distances(
             [
@@ -74,13 +80,14 @@ def calibrate(rig: Rig, folder: RunFolder) -> None:
             ],
             images,
             against[name],
+            repeats[name],
         )
         for place, name in scales
     }
     definitions = metrics(config, rig.prompts, rig.quality, references, rig.specs.get("edge"))
     batch, note = _edge_batches(rig, folder) if "edge" in rig.specs else (None, None)
     profiles = build(
-        records, scales, distances, definitions, rig.environment(), batch, note, sweeps
+        records, scales, distances, definitions, rig.environment(), batch, note, sweeps, repeats
     )
     joined = _with_other_places(profiles, folder)
     on_first_process(lambda: folder.save_features(features))
@@ -122,12 +129,22 @@ def _converged(rig: Rig, records: Sequence[Record], store: RecordStore) -> Refer
 
 
 def _distances(
-    records: Sequence[Record], features: Mapping[str, Features], reference: ReferenceDistances
+    records: Sequence[Record],
+    features: Mapping[str, Features],
+    reference: ReferenceDistances,
+    repeats: Mapping[str, int],
 ) -> Distances:
-    """The distances of a place's images of a class to the reference, at each step count."""
+    """The distances of a place's images of a class to the reference, at each step count; an image
+    counts as often as ``repeats`` says of its prompt.
+    """
     frechet, kid, cmmd = [], [], []
     for steps in sorted({record.task.steps for record in records}):
-        chosen = [record for record in records if record.task.steps == steps]
+        chosen = [
+            record
+            for record in records
+            if record.task.steps == steps
+            for _ in range(repeats.get(record.task.prompt, 1))
+        ]
         images = np.stack([features[record.id] for record in chosen])
         prompts = [record.task.prompt for record in chosen]
         frechet.append(reference.frechet(images, prompts).at(steps))

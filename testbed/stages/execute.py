@@ -8,10 +8,13 @@ from testbed.stages.rig import Rig
 from testbed.stages.tasks import prompt_classes, user_tasks
 
 
-def execute(rig: Rig, folder: RunFolder) -> None:
-    """Generate the images of the folder's allocation; writes records, images and their list."""
+def execute(rig: Rig, folder: RunFolder) -> bool:
+    """Generate the images of the folder's allocation; writes records, images and their list.
+
+    Returns whether all of them were made.
+    """
     allocation, classes = folder.need(Allocation), prompt_classes(folder.need(Problem))
     tasks = user_tasks(rig.config, rig.prompts, rig.specs, allocation, classes)
     on_first_process(lambda: folder.save_tasks(tasks))
     rig.choose_threads(folder)
-    rig.executor.run(tasks, folder.store("execution"), "execute")
+    return len(rig.executor.run(tasks, folder.store("execution"), "execute")) == len(tasks)

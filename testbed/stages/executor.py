@@ -6,22 +6,21 @@ Started by ``accelerate launch``, several processes share the tasks.
 import os
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from diffusers import DiffusionPipeline
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from calibration.records.record import Measured, Record, as_of
 from calibration.records.task import Task
-from calibration.sweep.calls import UNTIMED, Call, plan, shares
+from calibration.sweep.calls import Call, plan, shares
 from calibration.sweep.disturbance import DISTURBED, Disturbances, contention
-from solver.inputs import InputError
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import unsupported_reason
 from testbed.engines.request import Request
@@ -29,23 +28,18 @@ from testbed.engines.stock import Generated, generate
 from testbed.engines.threads import Threads, using
 from testbed.environment import environment, machine_load
 from testbed.meters import AnyMeter, open_meter
-from testbed.metrics.pixels import distance
+from testbed.metrics.extractor import Scorer
 from testbed.models.pipelines import setup
 from testbed.processes import processes
+from testbed.runs.failures import FailureLog
 from testbed.runs.store import Pixels, RecordStore
+from testbed.runs.work import Work, check_setups, in_batch_or_alone, open_calls
 
 WARM_UP_STEPS = 3
 #: How often an image is timed at most, where other processes disturb it.
 ATTEMPTS = 3
 #: Seconds after which the load, a mean of the last minute, is not that of an installation before.
 SETTLED = 90.0
-
-
-class Scorer(Protocol):
-    """What scores an image for its caption."""
-
-    def score(self, image: NDArray[np.uint8], caption: str) -> float:
-        """The score of an image, shape (height, width, 3)."""
 
 
 class Executor:
@@ -79,18 +73,29 @@ class Executor:
             if unsupported_reason(pipeline) is None and self._setups[place]["memory"] != "offload"
         }
         self._contention_named, self._opened = False, time.monotonic()
+        self._failed: dict[Path, set[str]] = {}  # ids of tasks, by the store's folder
 
     def run(self, tasks: Sequence[Task], store: RecordStore, title: str) -> list[Record]:
         """Execute the tasks that ``store`` does not hold yet, and record each when it is finished.
 
-        Returns :func:`calibration.records.record.as_of` of the tasks. Of several processes each
-        does its share of the calls, and all return all records. Raises :class:`InputError` where
-        the store's records were measured on pipelines that were set up otherwise.
+        Returns :func:`calibration.records.record.as_of` of the tasks that were finished. A task
+        that fails is written down (:mod:`testbed.runs.failures`), with a warning at the end, and
+        not tried again by this process. Of several processes each does its share of the calls, and
+        all return all records. Raises :class:`InputError` where the store's records were measured
+        on pipelines that were set up otherwise.
         """
+        failures = FailureLog(store.folder)
+        before = {failure.id for failure in failures.failures()}
         self._meet(store)
-        self._check_setups(store, tasks)
+        if store.folder not in self._failed:
+            self._failed[store.folder] = set()
+            if self.processes.is_main_process:
+                failures.forget()
+        failed = self._failed[store.folder]
+        self._meet(store)
+        check_setups(store, tasks, self._setups)
         missing = [
-            [call for call in calls if any(task.id not in store for task in call.tasks)]
+            open_calls(calls, store, failed, before)
             for calls in plan(tasks, self.batch, self._continuous)
         ]
         mine = [
@@ -100,11 +105,11 @@ class Executor:
         if any(missing):
             calls = list(chain(*missing))
             images = sum(len(call.tasks) for call in calls)
-            seconds = self._warm_up(list(chain(*mine)))
-            before = f", {len(tasks) - images} images done before" if images < len(tasks) else ""
+            seconds = self._warm_up(list(chain(*mine)), tasks)
+            earlier = f", {len(tasks) - images} images done before" if images < len(tasks) else ""
             print(
                 f"{title}: {images} images, {sum(call.evaluations for call in calls)} denoising "
-                f"steps, about {max(1, round(seconds))} s{before}",
+                f"steps, about {max(1, round(seconds))} s{earlier}",
                 flush=True,
             )
         bar = tqdm(
@@ -114,14 +119,18 @@ class Executor:
             mininterval=1.0,
             disable=not any(missing),
         )
-        work = _Work(store, tasks, bar)
+        work = Work(store, tasks, bar)
         for calls in mine:
             for call in calls:
                 self._make(call, work)
             self._meet(store)
         bar.close()
         self._add_late_distances(work)
-        return as_of(tasks, [store[task.id] for task in tasks])
+        if (now := {failure.id for failure in failures.failures()}) - failed:
+            warnings.warn(failures.summary(title, len(tasks)), stacklevel=2)
+        failed |= now
+        made = [task for task in tasks if task.id in store]
+        return as_of(made, [store[task.id] for task in made])
 
     def _meet(self, store: RecordStore) -> None:
         """Wait for the other processes, if there are any, and take in their records."""
@@ -133,8 +142,10 @@ class Executor:
         of_place = self.threads.get(call.place) or Threads.current()
         return of_place.single if call.kind == "single" else of_place.batched
 
-    def _warm_up(self, calls: Sequence[Call]) -> float:
-        """Bring each pipeline to its steady state; returns the rough seconds of the ``calls``."""
+    def _warm_up(self, calls: Sequence[Call], tasks: Sequence[Task]) -> float:
+        """Bring each pipeline to its steady state, with step counts of the ``tasks``: a sampler may
+        refuse others. Returns the rough seconds of the ``calls``.
+        """
         if self.meter is None:
             self.meter = open_meter(self.device)
         if "idle_watts" not in self._environment:
@@ -142,21 +153,27 @@ class Executor:
                 "idle_watts": self.meter.idle(),
                 "meter_period_s": self.meter.period,
             }
-        rough = {}
+        rough, counts = {}, defaultdict(set)
+        for task in tasks:
+            counts[task.place].add(task.steps)
         for call in sorted(calls, key=lambda call: -len(call.tasks)):
             if (key := (call.place, call.kind)) not in rough:
-                rough[key] = self._rough_seconds(call)
+                rough[key] = self._rough_seconds(call, sorted(counts[call.place]))
         seconds = 0.0
         for call in calls:
             image, evaluation = rough[call.place, call.kind]
             seconds += len(call.tasks) * image + call.evaluations * evaluation
         return seconds
 
-    def _rough_seconds(self, call: Call) -> tuple[float, float]:
-        """Of calls like this one: seconds for an image beside its steps, and for an evaluation."""
+    def _rough_seconds(self, call: Call, counts: Sequence[int]) -> tuple[float, float]:
+        """Of calls like this one: seconds for an image beside its steps, and for an evaluation.
+
+        ``counts``: the step counts of the call's place, rising.
+        """
         size = min(len(call.tasks), self.batch)
+        enough = next((count for count in counts if count >= WARM_UP_STEPS), counts[-1])
         with using(self._threads(call)):
-            for steps in (1, WARM_UP_STEPS):  # the first pays for allocation and kernel selection
+            for steps in (counts[0], enough):  # the first pays for allocation and kernel selection
                 task = replace(call.tasks[0], prompt=" ", steps=steps)
                 tasks = [replace(task, seed=seed) for seed in range(size)]
                 if call.kind == "batched":
@@ -170,19 +187,30 @@ class Executor:
                     beside, step = done.text_time + done.decode_time, min(done.step_times)
         return beside / size, step / size
 
-    def _make(self, call: Call, work: "_Work") -> None:
+    def _make(self, call: Call, work: Work) -> None:
+        """Make a call's images, those that fail alone."""
         with using(self._threads(call)):
             if call.kind == "single":
-                self._time(call.tasks[0], work)
-            elif call.kind == "stock":
-                done, measured = self._generate(call.tasks)
-                for task, image in zip(call.tasks, done.images):
-                    self._finish(task, image, measured, work)
-            else:
-                requests = [_request(task) for task in call.tasks]
-                for finished in self._engine(call.place).run(requests):
-                    task = call.tasks[finished.index]
-                    self._finish(task, finished.image, finished.measured(), work)
+                with work.attempt(call.tasks[0]):
+                    self._time(call.tasks[0], work)
+                return
+            make = self._stock if call.kind == "stock" else self._batched
+            for task, outcome in in_batch_or_alone(call.tasks, make):
+                with work.attempt(task):
+                    if isinstance(outcome, Exception):
+                        raise outcome
+                    self._finish(task, *outcome, work)
+
+    def _stock(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, tuple[Pixels, Measured]]]:
+        """The tasks' images by one call of the pipeline."""
+        done, measured = self._generate(tasks)
+        for task, image in zip(tasks, done.images):
+            yield task, (image, measured)
+
+    def _batched(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, tuple[Pixels, Measured]]]:
+        """The tasks' images by continuous batching, in the order in which they are finished."""
+        for finished in self._engine(tasks[0].place).run(list(map(_request, tasks))):
+            yield tasks[finished.index], (finished.image, finished.measured())
 
     def _engine(self, place: str) -> BatchedEngine:
         """A new one for each group: where memory runs out, it does in the same call again."""
@@ -202,7 +230,7 @@ class Executor:
         )
         return done, done.measured(self.meter)
 
-    def _time(self, task: Task, work: "_Work") -> None:
+    def _time(self, task: Task, work: Work) -> None:
         """Make and time an image, again where another process disturbed it.
 
         Each time a line is written; the last one holds the least disturbed measurement.
@@ -223,7 +251,7 @@ class Executor:
         work.disturbances.add(task.place, record.measured)
         self._name_contention(work.disturbances)
 
-    def _finish(self, task: Task, image: Pixels, measured: Measured, work: "_Work") -> Record:
+    def _finish(self, task: Task, image: Pixels, measured: Measured, work: Work) -> Record:
         """Record an image, unless the store holds it from before."""
         work.bar.update(task.steps)
         if task.id not in work.store:
@@ -247,51 +275,23 @@ class Executor:
             self._contention_named = True
             warnings.warn(said, stacklevel=2)
 
-    def _add_late_distances(self, work: "_Work") -> None:
+    def _add_late_distances(self, work: Work) -> None:
         """Give the images that were made before their converged one their distance to it.
 
         An adaptive sweep asks for converged images later.
         """
         tasks = [task for task in work.tasks if task.target_key in work.converged]
         for task in tasks[self.processes.process_index :: self.processes.num_processes]:
+            if task.id not in work.store:
+                continue
             record = work.store[task.id]
             if record.measured.distance is None:
                 apart = work.distance(task, work.store.image(task.id))
+                if apart is None:
+                    continue
                 measured = replace(record.measured, distance=apart)
                 work.store.write(replace(record, measured=measured))
         self._meet(work.store)
-
-    def _check_setups(self, store: RecordStore, tasks: Sequence[Task]) -> None:
-        """Raise :class:`InputError` where earlier records were measured on other set-ups: their
-        times would not compare.
-        """
-        for task in tasks:
-            before = store[task.id].environment.get("pipeline") if task.id in store else None
-            for name, value in self._setups[task.place].items():
-                if before and before[name] != value:
-                    raise InputError(
-                        f"{store.path}: {task.place}.{name}: was {before[name]!r} when this run "
-                        f"began, now {value!r}; set {name} = {before[name]!r}"
-                    )
-
-
-class _Work:
-    """Tasks on their way into a store: their converged images, and what times so far say."""
-
-    def __init__(self, store: RecordStore, tasks: Sequence[Task], bar: tqdm) -> None:
-        self.store, self.tasks, self.bar = store, tasks, bar
-        self.converged = {task.target_key: task.id for task in tasks if task.purpose == "converged"}
-        self.disturbances = Disturbances()
-        for task in tasks:
-            if task.purpose not in UNTIMED and task.id in store:
-                self.disturbances.add(task.place, store[task.id].measured)
-
-    def distance(self, task: Task, image: Pixels) -> float | None:
-        """The distance of an image to its converged one; None where there is none."""
-        target = self.converged.get(task.target_key)
-        if target is None:
-            return None
-        return 0.0 if target == task.id else distance(image, self.store.image(target))
 
 
 def _request(task: Task) -> Request:

@@ -22,7 +22,8 @@ from testbed.engines.stock import generate
 from testbed.environment import environment
 from testbed.meters import open_meter
 from testbed.models.pipelines import pick_device
-from testbed.runs.store import Pixels, RecordStore
+from testbed.runs.failures import FailureLog
+from testbed.runs.store import ForeignFile, Pixels, RecordStore
 from testbed.stages.rig import open_model
 
 
@@ -62,11 +63,14 @@ def serve_requests(
     ``engine``: ``stock``, or ``batched`` in batches of up to ``batch`` and an ``order`` of
     :data:`calibration.serving.simulator.ORDERS`. A pipeline that cannot be served in batches falls
     back to stock, which a warning and the records say. Requests are waited for in real time; the
-    clock starts with the first that is not finished. Returns the path of the records.
+    clock starts with the first that is not finished. A request that fails is written down in
+    ``out/failures.jsonl``, a warning tells how many did, and the same call tries these again.
+    Returns the path of the records.
     """
     where = pick_device(device)
     pipeline, spec = open_model(ModelConfig(model=model, dtype=dtype), where)
-    store = RecordStore(out, images="")
+    store, failures = RecordStore(out, images=""), FailureLog(out)
+    failures.forget()
     wanted = [
         item
         for item in (_wanted(spec, request) for request in requests)
@@ -89,10 +93,17 @@ def serve_requests(
         said = replace(measured, engine_note=note)
         store.add(Record(item.name, item.task, said, info), image)
 
+    def fail(index: int, error: Exception) -> None:
+        if isinstance(error, (OSError, ForeignFile)):  # of the disk: no other would be spared it
+            raise error
+        failures.add(wanted[index].name, wanted[index].task, error)
+
     if engine == "stock" or reason is not None:
-        _one_by_one(pipeline, coming, where, add)
+        _one_by_one(pipeline, coming, where, add, fail)
     else:
-        _write_beside(BatchedEngine(pipeline, batch, order).run(coming), add)
+        _batched(BatchedEngine(pipeline, batch, order), coming, add, fail)
+    if failures.failures():
+        warnings.warn(failures.summary("generate", len(requests)), stacklevel=2)
     return store.path
 
 
@@ -111,6 +122,48 @@ def _wanted(spec: ModelSpec, request: ImageRequest) -> _Wanted:
         purpose="user",
     )
     return _Wanted(request.id, task, float(request.arrival or 0.0))
+
+
+def _batched(
+    engine: BatchedEngine,
+    requests: Sequence[Request],
+    add: Callable[[int, Pixels, Measured], None],
+    fail: Callable[[int, Exception], None],
+) -> None:
+    """Serve ``requests`` by continuous batching.
+
+    Where that fails, those that have arrived are served one by one, so that each fails alone; then
+    the others in batches again.
+    """
+    waiting, start = set(range(len(requests))), time.perf_counter()
+
+    def serve(indices: Sequence[int]) -> None:
+        passed = time.perf_counter() - start
+        coming = [
+            replace(requests[index], arrival=max(0.0, requests[index].arrival - passed))
+            for index in indices
+        ]
+
+        def added(position: int, image: Pixels, measured: Measured) -> None:
+            waiting.discard(indices[position])
+            add(indices[position], image, measured)
+
+        _write_beside(engine.run(coming), added)
+
+    while waiting:
+        try:
+            return serve(sorted(waiting))
+        except (OSError, ForeignFile):
+            raise
+        except Exception:
+            passed = time.perf_counter() - start
+            present = [index for index in sorted(waiting) if requests[index].arrival <= passed]
+        for index in present or sorted(waiting):
+            try:
+                serve([index])
+            except Exception as error:
+                waiting.discard(index)
+                fail(index, error)
 
 
 def _write_beside(
@@ -132,6 +185,7 @@ def _one_by_one(
     requests: Sequence[Request],
     device: torch.device,
     add: Callable[[int, Pixels, Measured], None],
+    fail: Callable[[int, Exception], None],
 ) -> None:
     """Make and add each image by a call of the pipeline itself, in the order of the arrivals."""
     meter, start = open_meter(device), time.perf_counter()
@@ -139,15 +193,19 @@ def _one_by_one(
         request = requests[index]
         time.sleep(max(0.0, request.arrival - (time.perf_counter() - start)))
         joined = time.perf_counter() - start
-        done = generate(
-            pipeline,
-            [request.prompt],
-            [request.seed],
-            request.steps,
-            request.guidance,
-            meter,
-            request.negative_prompt,
-        )
+        try:
+            done = generate(
+                pipeline,
+                [request.prompt],
+                [request.seed],
+                request.steps,
+                request.guidance,
+                meter,
+                request.negative_prompt,
+            )
+        except Exception as error:
+            fail(index, error)
+            continue
         finished = time.perf_counter() - start
         measured = replace(
             done.measured(meter),

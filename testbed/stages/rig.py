@@ -8,6 +8,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from calibration.records.task import ModelSpec
+from solver.inputs import InputError
 from solver.problem import PLACES
 from testbed.config import Config, ModelConfig
 from testbed.data.prompts import open_prompts
@@ -80,8 +81,16 @@ class Rig:
 
 
 def open_device(config: Config) -> torch.device:
-    """The device of this process."""
-    processes()  # first: it gives each process its GPU
+    """The device of this process.
+
+    Raises :class:`InputError` for a GPU's number where several processes would share that GPU.
+    """
+    count = processes().num_processes  # first: it gives each process its GPU
+    if count > 1 and ":" in config.device:
+        raise InputError(
+            f"device: found {config.device!r} with {count} processes, which would all compute on "
+            "it; allowed: auto, cuda (each process takes a GPU of its own)"
+        )
     return pick_device(config.device)
 
 

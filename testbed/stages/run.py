@@ -7,15 +7,23 @@ from testbed.runs import guard
 from testbed.stages.tasks import check_calibration, check_scenario
 
 
-def run(config: Config, out: str | Path) -> Path:
-    """Calibrate, allocate, execute, serve in batches, validate, report; returns the report's path.
-
-    A run that was stopped goes on where it was. Raises :class:`InputError`, before anything is
-    measured, for a configuration that cannot be run, or a folder of something else.
+def check(config: Config, out: str | Path) -> None:
+    """Raise :class:`InputError` for a configuration that cannot be run, or a folder of something
+    else; nothing is opened or fetched for it, and torch is not loaded.
     """
     check_calibration(config)
     check_scenario(config)
     guard.check(config, Path(out))
+
+
+def run(config: Config, out: str | Path) -> Path:
+    """Calibrate, allocate, execute, serve in batches, validate, report; returns the report's path.
+
+    Where images of users failed, the report shows the others, and nothing is validated. A run that
+    was stopped goes on where it was. Raises :class:`InputError`, before anything is
+    measured, for a configuration that cannot be run, or a folder of something else.
+    """
+    check(config, out)
     # these load torch: only for a configuration that can be run
     from testbed.processes import on_first_process
     from testbed.report.page import write_report
@@ -30,8 +38,11 @@ def run(config: Config, out: str | Path) -> Path:
     folder = open_folder(config, out)
     calibrate(rig, folder)
     on_first_process(lambda: allocate(config, folder))
-    execute(rig, folder)
-    batch(rig, folder)
-    validate(config, rig.quality, folder)
+    if execute(rig, folder):
+        batch(rig, folder)
+        validate(config, rig.quality, folder)
+    else:
+        on_first_process(lambda: (folder.path / "validation.json").unlink(missing_ok=True))
+        print("the users' images are not complete: nothing is compared with predictions")
     on_first_process(lambda: write_report(folder.path))
     return folder.report_path

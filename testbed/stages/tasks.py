@@ -122,7 +122,7 @@ def adaptive_sweep(
     sweep = config.sweep
     assert sweep.half_width is not None, "without it the sweep is a fixed one"
     chosen = {
-        name: prompts.calibration(name, min(sweep.most_prompts, prompts.available(name)))
+        name: prompts.calibration(name, _most_prompts(config, prompts, name))
         for name in prompts.classes
     }
     return AdaptiveSweep(
@@ -136,6 +136,22 @@ def adaptive_sweep(
         sweep.noise,
         sweep.timed,
     )
+
+
+def _most_prompts(config: Config, prompts: Prompts, prompt_class: str) -> int:
+    """How many prompts of a class a sweep may use."""
+    sweep = config.sweep
+    if sweep.half_width is None:
+        return sweep.prompts_per_class
+    return min(sweep.most_prompts, prompts.available(prompt_class))
+
+
+def prompt_repeats(config: Config, prompts: Prompts) -> dict[str, Mapping[str, int]]:
+    """How often each prompt of a sweep counts where images are compared as sets, by class."""
+    return {
+        name: prompts.repeats(name, _most_prompts(config, prompts, name))
+        for name in prompts.classes
+    }
 
 
 def sweep_records(records: Sequence[Record], specs: Mapping[str, ModelSpec]) -> list[Record]:

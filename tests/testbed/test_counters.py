@@ -202,6 +202,37 @@ def test_without_zeus_nvml_itself_is_read(library):
     assert gpu.driver() == "580.1"
 
 
+def test_nvml_counts_cards_in_another_order_than_cuda(monkeypatch, library, rapl):
+    """CUDA's device 0 is the second card of the bus, whose UUID it has: its joules are read, not
+    those of NVML's (and Zeus's) first one; with a UUID in CUDA_VISIBLE_DEVICES Zeus raises.
+    """
+
+    class Bus(Library):
+        cards = {b"GPU-slow": 10.0, b"GPU-a-0": 400.0}
+
+        def __getattr__(self, name):
+            if name == "nvmlDeviceGetHandleByUUID":
+                return self.choose
+            return super().__getattr__(name)
+
+        def choose(self, uuid, handle):
+            if uuid not in self.cards:
+                return 6
+            self.joules = self.cards[uuid]
+            return 0
+
+    library()
+    monkeypatch.setattr(ctypes, "CDLL", lambda _, bus=Bus(): bus)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a-0")
+    use(monkeypatch, None, rapl)
+    meter = open_meter(torch.device("cuda"))
+    assert meter.name == "nvml+rapl" and meter.joules["gpu0"] == 400.0
+    assert meter.all[0].device.endswith("GPU-a-0"), "the doctor names it"
+    with pytest.warns(UserWarning, match="nvmlDeviceGetHandleByUUID gives error 6"):
+        assert isinstance(open_meter(torch.device("cuda:7")), NoMeter)
+
+
 @pytest.mark.parametrize("refuses", ["nvmlInit_v2", "nvmlDeviceGetTotalEnergyConsumption"])
 def test_an_nvml_that_refuses_is_said(library, refuses):
     library(refuses=refuses)

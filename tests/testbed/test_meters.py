@@ -1,6 +1,6 @@
 """Meters: joules where they were counted, null where not. Recorded counters stand for hardware."""
 
-from time import sleep
+from time import perf_counter, sleep
 
 import numpy as np
 import pytest
@@ -11,9 +11,11 @@ from calibration.costs.metering import metered
 from calibration.costs.time import fit_time
 from calibration.records.task import ModelSpec
 from solver.inputs import InputError
-from testbed import meters
+from testbed import meter_window, meters
 from testbed.commands.doctor import about_meter
 from testbed.config import ModelConfig
+from testbed.counters import Counter
+from testbed.meter_window import Window
 from testbed.meters import NoMeter, ReplayMeter
 from testbed.models.pipelines import open_pipeline
 from testbed.runs.store import RecordStore
@@ -128,12 +130,70 @@ def test_a_long_windows_clock_is_a_mean():
         readings.append(None if len(readings) == 1 else 1e9 * (1 + len(readings)))
         return readings[-1]
 
-    clock = meters._MeanClock(read)
+    window = Window([], {}, read, perf_counter)
     while len(readings) < 3:
         sleep(0.01)
-    mean = clock.mean()
+    window.close()
     assert len(readings) >= 4
-    assert mean == pytest.approx(np.mean([hertz for hertz in readings if hertz]))
+    assert window.clock_hz() == pytest.approx(np.mean([hertz for hertz in readings if hertz]))
+
+
+def test_a_counter_that_wraps_twice_in_a_window_gives_no_joules_and_never_few():
+    for watts, wraps_at, seconds in ((150, 65532.6, 1000), (250, 262143.3, 1128), (50, 70, 3)):
+        time = Hours()
+        meter = replay(time, {"cpu0": watts}, 0.01, {"cpu0": wraps_at}, seconds=seconds + 50)
+        with pytest.warns(UserWarning, match="cpu0: wraps around at .*the window is not counted"):
+            assert window(meter, time, seconds) is None
+        assert meter.parts_j is None
+        assert window(meter, time, 1.0) == pytest.approx(watts, rel=0.02), "the next one counts"
+
+
+def test_a_counter_that_wraps_twice_at_a_power_never_seen_before_gives_no_joules():
+    time, at = Hours(), np.arange(0, 1100, 0.01)
+    joules = np.where(at < 20, 20 * at, 400 + 200 * (at - 20)) % 65532.6  # watched while idle
+    meter = ReplayMeter({"seconds": at, "cpu0": joules}, {"cpu0": 65532.6}, time.now, time.sleep)
+    time.at = 25.0
+    with pytest.warns(UserWarning, match="wraps around"):
+        assert window(meter, time, 1000) is None
+
+
+def test_a_long_window_is_read_often_enough_to_count_every_wrap(monkeypatch):
+    monkeypatch.setattr(meter_window, "COUNT_PERIOD", 0.01)
+    start = perf_counter()
+    counter = Counter("cpu0", lambda: 100 * (perf_counter() - start) % 40, wraps_at=40)
+    meter = meters.Meter("test", [counter])
+    meter.start()
+    sleep(1.0)  # 100 J, 2.5 wraps
+    assert meter.stop() == pytest.approx(100, rel=0.2)
+
+
+def test_a_counter_that_is_reset_loses_its_window_alone():
+    time, at = Hours(), np.arange(0, 20, 0.01)
+    meter = ReplayMeter(
+        {"seconds": at, "gpu0": np.where(at < 5, 1e6, 0) + 100 * at}, None, time.now, time.sleep
+    )
+    time.at = 4.0
+    with pytest.warns(UserWarning, match="gpu0: fell by 9.* J: it was reset"):
+        assert window(meter, time, 2.0) is None
+    assert meter.parts_j is None and window(meter, time, 2.0) == pytest.approx(200, rel=0.02)
+
+
+def test_a_counter_that_can_no_longer_be_read_ends_no_run():
+    time, broken = Hours(), []
+
+    def read():
+        if broken:
+            raise RuntimeError("driver was reset")
+        return 100 * time.at
+
+    meter = meters.Meter("test", [Counter("gpu0", read)], None, time.now, time.sleep)
+    meter.start()
+    broken.append(True)
+    with pytest.warns(UserWarning, match="cannot be read: driver was reset; the window is not"):
+        assert meter.stop() is None
+    assert window(meter, time, 1.0) is None
+    broken.clear()
+    assert window(meter, time, 1.0) == pytest.approx(100)
 
 
 def test_a_recording_is_read_from_csv_and_ends(tmp_path):

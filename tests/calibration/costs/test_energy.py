@@ -2,6 +2,8 @@
 coverage; what is refused.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -127,3 +129,32 @@ def test_energy_of_a_made_up_sweep_follows_its_watts():
     assert energy.step_j == pytest.approx(50 * time.step_time, rel=0.03)
     assert energy.law is None and energy.idle_watts is None
     assert power(metered(records)).watts == pytest.approx(50.0, rel=0.02)
+
+
+@pytest.mark.parametrize("wrong", [[-4.9e5], [-300.0], [4.9e5], [3e3, -20.0, 9e4], [4.9e5] * 3])
+def test_one_reset_or_jump_of_a_counter_leaves_out_its_window_alone(wrong):
+    spoiled = {7 + 9 * i: joules for i, joules in enumerate(wrong)}
+    clean, counted = sweep(n=12), sweep(n=12, joules=spoiled)
+    with pytest.warns(UserWarning, match="a counter was reset"):
+        images = metered(counted)
+    assert len(images.joules) >= 120 - len(wrong) - 2
+    truth = power(metered(clean))
+    assert power(images).watts == pytest.approx(truth.watts, rel=0.01)
+    with pytest.warns(UserWarning, match="a counter was reset"):
+        assert fit(counted).step_j == pytest.approx(fit(clean).step_j, rel=0.02)
+
+
+def test_a_counter_that_fell_beside_one_that_rose_is_no_small_energy():
+    made = sweep(n=12)
+    parts = {"gpu0": 90.0, "cpu0": -50.0}
+    measured = replace(made[3].measured, energy_j=None, energy_parts_j=parts)
+    with pytest.warns(UserWarning, match="left out 1 of 120 images in which a counter fell"):
+        images = metered([*made[:3], replace(made[3], measured=measured), *made[4:]])
+    assert len(images.joules) == 119
+
+
+def test_windows_of_coarse_counters_and_of_unlike_power_all_count(recwarn):
+    coarse = sweep(n=400, period=0.1, scale=0.1, grid=(1, 3, 6))
+    assert len(metered(coarse).joules) >= 1190
+    assert len(metered(sweep(n=12, hotter={32: 1.0}, idle=5.0)).joules) >= 115
+    assert not recwarn.list

@@ -1,0 +1,63 @@
+"""Images that could not be made: a line for each in ``failures.jsonl``, beside the records.
+
+A record stays what it always was, a finished task. The same command tries again what failed.
+"""
+
+import json
+import os
+from pathlib import Path
+
+from calibration.records.task import Task
+from calibration.schema import Schema, frozen, limits
+from solver.inputs import read_lines
+from testbed.runs.lock import flock
+
+NAME = "failures.jsonl"
+_LONGEST = 500  # characters of a reason
+
+
+@frozen
+class Failure(Schema):
+    """A ``task`` whose image, ``id`` in the store, could not be made, and the ``reason``."""
+
+    id: str
+    task: Task = limits(key="asked")
+    reason: str
+
+
+class FailureLog:
+    """The failures of a store's ``folder`` in the last attempt."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+
+    def add(self, task_id: str, task: Task, error: Exception) -> Failure:
+        """Write down what a task failed of."""
+        said = " ".join(str(error).split())[:_LONGEST]
+        failure = Failure(task_id, task, f"{type(error).__name__}: {said}")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "a", encoding="utf-8") as file:
+            flock(file, self.path.parent)
+            file.write(json.dumps(failure.to_dict()) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        return failure
+
+    def failures(self) -> list[Failure]:
+        """All of them; raises :class:`InputError` naming a line that is none."""
+        if not self.path.exists():
+            return []
+        lines = read_lines(self.path, ["id", "asked", "reason"])
+        return [Failure.from_dict(values, where) for where, values in lines]
+
+    def forget(self) -> None:
+        """Begin anew: they are tried again."""
+        self.path.unlink(missing_ok=True)
+
+    def summary(self, title: str, images: int) -> str:
+        """How many of ``images`` failed and why the first did, in one line."""
+        failures = self.failures()
+        return (
+            f"{title}: {len(failures)} of {images} images failed, the first of them of "
+            f"{failures[0].reason} (all: {self.path}); the same command tries these again"
+        )

@@ -1,0 +1,78 @@
+"""Several processes on one run: who speaks, how long they wait, and on which GPUs."""
+
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from solver.inputs import InputError
+from testbed import config
+from testbed.cli import main
+from testbed.stages import rig
+from tests.conftest import ROOT
+
+POINTS = "steps,value\n1,0.5\n2,0.3\n4,0.15\n8,0.08\n16,0.04\n"
+SLOW = """
+import datetime, time
+import torch.distributed.distributed_c10d as c10d
+import testbed.processes
+short = datetime.timedelta(seconds=2)
+c10d.default_pg_timeout = short
+c10d._get_default_timeout = lambda _: short
+state = testbed.processes.processes()
+with state.main_process_first():
+    if state.is_main_process:
+        time.sleep(5)
+print("waited", state.num_processes, flush=True)
+"""
+
+
+@pytest.mark.parametrize("variables", [("RANK",), ("RANK", "WORLD_SIZE")])
+def test_a_rank_that_a_job_scheduler_left_in_the_environment_silences_nothing(
+    tmp_path, monkeypatch, capsys, variables
+):
+    for name in variables:
+        monkeypatch.setenv(name, "1")
+    (tmp_path / "points.csv").write_text(POINTS)
+    assert main(["fit", str(tmp_path / "points.csv")]) == 0
+    assert "fit/1" in capsys.readouterr().out
+    assert main(["fit", str(tmp_path / "none.csv")]) == 2
+    assert "no such file" in capsys.readouterr().err
+
+
+def test_a_second_process_is_silent_only_where_it_shares_work_and_never_about_errors(
+    tmp_path, monkeypatch, capsys
+):
+    for name, value in (("RANK", "1"), ("LOCAL_RANK", "1"), ("WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    (tmp_path / "points.csv").write_text(POINTS)
+    assert main(["fit", str(tmp_path / "points.csv")]) == 0
+    assert "fit/1" in capsys.readouterr().out
+    assert main(["calibrate", str(tmp_path / "none.toml")]) == 2
+    assert "none.toml: no such file" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_process_waits_for_another_longer_than_a_collective_does_by_default(tmp_path):
+    """The default, ten minutes on GPUs, is made 2 s; the first process works for 5 s."""
+    (tmp_path / "slow.py").write_text(SLOW)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    done = subprocess.run(
+        [*launch, "--nproc-per-node", "2", tmp_path / "slow.py"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("waited 2") == 2
+
+
+def test_a_gpu_of_a_number_is_refused_for_several_processes(small_config, monkeypatch):
+    small_config.write_text('device = "cuda:1"\n' + small_config.read_text())
+    monkeypatch.setattr(rig, "processes", lambda: SimpleNamespace(num_processes=2))
+    with pytest.raises(InputError, match="device: found 'cuda:1' with 2 processes.*allowed: auto"):
+        rig.open_device(config.load(small_config))

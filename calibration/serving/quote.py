@@ -150,6 +150,11 @@ class Ratios:
                 float(ranks[min(count - 1, count - out)]),
             )
 
+    @property
+    def median(self) -> float:
+        """By what predictions are corrected."""
+        return self._factors[0] if self._factors else 1.0
+
     def correct(self, seconds: Array, low: Array, high: Array) -> tuple[Array, Array, Array]:
         """Predicted ``seconds`` and their interval; as they are while too few were finished."""
         if self._factors is None:

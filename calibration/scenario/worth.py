@@ -62,6 +62,11 @@ class Worth:
         unit = units(profiles, scenario) if profiles.get("local") else Units(1.0, 1.0)
         return cls(steps, errors, utilities, watts, basis, unit)
 
+    @property
+    def classes(self) -> list[str]:
+        """The prompt classes that have curves of their own."""
+        return [name for name in self.errors if name != ALL]
+
     def curves(
         self, prompt_class: str | None, steps: NDArray[np.int_]
     ) -> tuple[Array | None, Array | None]:
@@ -71,7 +76,7 @@ class Worth:
         if not self.errors:
             return None, None
         if prompt_class is not None:
-            check_keys("prompt_class", [prompt_class], [name for name in self.errors if name])
+            check_keys("prompt_class", [prompt_class], self.classes)
         at = np.clip(steps - self.steps[0], 0, len(self.steps) - 1)
         name = prompt_class or ALL
         return self.errors[name][at], self.utilities[name][at]

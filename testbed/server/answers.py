@@ -143,6 +143,6 @@ def event(kind: str, values: dict[str, Any]) -> bytes:
         b"event: "
         + kind.encode("ascii")
         + b"\ndata: "
-        + to_json({"type": kind, **values})
+        + to_json({**values} if kind == "error" else {"type": kind, **values})
         + b"\n\n"
     )

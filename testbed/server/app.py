@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from calibration.scenario.devices import DEVICES
 from solver.inputs import InputError
 from testbed.server import answers
 from testbed.server.advice import advise
@@ -104,6 +105,8 @@ def _model(service: Service) -> dict[str, Any]:
         "size": service.size,
         "max_steps": STEPS,
         "guidance_scale": service.opened.config.guidance,
+        "prompt_classes": service.opened.worth.classes,
+        "device_classes": list(DEVICES) if service.compares else [],
     }
 
 

@@ -83,6 +83,12 @@ class Service:
         )
 
     @property
+    def compares(self) -> bool:
+        """Whether there are profiles of the local place to compare with."""
+        profiles = self.opened.profiles
+        return profiles is not None and profiles.get("local") is not None
+
+    @property
     def price(self) -> float:
         """What one more step costs the others now."""
         return float(self.admission.tables(Wish(steps=1)).price[0])

@@ -3,52 +3,11 @@ desk, and in print.
 """
 
 import re
-import shutil
 
 import pytest
 
-# What is painted: a rectangle for every line of text and every image, cut to the boxes that it
-# scrolls in. A text's rectangle is taken to be the middle 70 % of its line, as the boxes of
-# neighbouring lines may touch.
-PAINTED = """() => {
-  const painted = [];
-  const add = (box, element, what, shrink) => {
-    let {left, right, top, bottom} = box;
-    for (let node = element; node; node = node.parentElement)
-      if (getComputedStyle(node).overflowX !== 'visible') {
-        const view = node.getBoundingClientRect();
-        left = Math.max(left, view.left);
-        right = Math.min(right, view.right);
-        top = Math.max(top, view.top);
-        bottom = Math.min(bottom, view.bottom);
-      }
-    const trim = shrink * (bottom - top);
-    if (right - left > 1 && bottom - top > 1)
-      painted.push({left, right, top: top + trim, bottom: bottom - trim, what});
-  };
-  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (texts.nextNode()) {
-    const text = texts.currentNode, element = text.parentElement;
-    const visible = element.checkVisibility({contentVisibilityAuto: true});
-    if (!text.data.trim() || !visible || element.closest('svg')) continue;
-    const range = document.createRange();
-    range.selectNodeContents(text);
-    const what = text.data.trim().slice(0, 40);
-    for (const box of range.getClientRects()) add(box, element, what, 0.15);
-  }
-  for (const image of document.images) {
-    const box = image.getBoundingClientRect();
-    if (image.checkVisibility()) add(box, image, image.alt.slice(0, 40), 0);
-  }
-  return painted;
-}"""
+from tests.testbed.browser import BROKEN_IMAGES, FONT_SIZES, OVERFLOW, PAINTED, chromium, overlaps
 
-BROKEN_IMAGES = """[...document.images]
-  .filter(image => !(image.complete && image.naturalWidth > 0)).length"""
-OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-FONT_SIZES = """[...document.querySelectorAll('p, li, td, th, span')]
-  .filter(node => node.checkVisibility())
-  .map(node => parseFloat(getComputedStyle(node).fontSize))"""
 # in print, details are open but for the numbers behind plots
 WRONGLY_SHOWN = """[...document.querySelectorAll('details')]
   .filter(node => node.checkVisibility() == node.classList.contains('behind')).length"""
@@ -64,40 +23,17 @@ OPEN_ALL = """wanted => document.querySelectorAll('details')
   .forEach(node => { node.open = wanted })"""
 
 
-def overlaps(boxes, least=1.0):
-    """Pairs of rectangles that share more than ``least`` px in both directions."""
-    pairs, above = [], []
-    for box in sorted(boxes, key=lambda box: box["top"]):
-        above = [other for other in above if other["bottom"] > box["top"] + least]
-        pairs += [
-            (other["what"], box["what"])
-            for other in above
-            if min(other["right"], box["right"]) - max(other["left"], box["left"]) > least
-            and min(other["bottom"], box["bottom"]) - box["top"] > least
-        ]
-        above.append(box)
-    return pairs
-
-
 @pytest.fixture(scope="module")
 def tab(full_run):
     """The report, opened, with all that the browser ``said`` and ``asked`` for."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    executable = next((path for path in map(shutil.which, names) if path), None)
-    if not executable:
-        pytest.skip("no Chromium on this machine")
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-    with sync_api.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=executable, args=flags)
-        tab = chromium.new_context(offline=True).new_page()
+    with chromium() as browser:
+        tab = browser.new_context(offline=True).new_page()
         tab.said, tab.asked = [], []
         tab.on("console", lambda message: tab.said.append(message.text))
         tab.on("pageerror", lambda problem: tab.said.append(str(problem)))
         tab.on("request", lambda request: tab.asked.append(request.url))
         tab.goto((full_run / "report.html").as_uri())
         yield tab
-        chromium.close()
 
 
 def open_all(tab, wanted):

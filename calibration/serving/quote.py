@@ -1,0 +1,163 @@
+"""What a request that arrives now will take and cost the others: predicted on arrival, from who is
+already there.
+
+Under first come, first served nobody who arrives later goes before it. So one pass over the batches
+to come gives its completion for every number of iterations that it may ask for:
+:func:`calibration.serving.simulator.simulate` without later arrivals, for all of them at once.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.costs.batch import BatchCost, CallCost, call_seconds
+from calibration.statistics import Z95, t_quantile
+from solver.inputs import InputError
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """A request that was there before: the ``iterations`` that it still takes, and whether its text
+    is ``encoded``.
+    """
+
+    iterations: int
+    encoded: bool
+
+
+@dataclass(frozen=True)
+class Quote:
+    """Of a request with 1, 2, ... iterations, arrays of shape (n,), in seconds.
+
+    ``seconds``: from now until its image is decoded, with its 95 % interval, ``low`` to ``high``.
+    ``share``: its part of the calls, an equal one of each. ``others``: by how much it delays all
+    others together, those that are served beside it.
+    """
+
+    seconds: Array
+    low: Array
+    high: Array
+    share: Array
+    others: Array
+
+
+class Quoter:
+    """Quotes for batches of at most ``cap`` that cost what ``cost`` says.
+
+    ``drift``: half of the relative 95 % interval of the machine's speed over that of the timings
+    (:func:`calibration.costs.drift.drift_expected`). Raises :class:`InputError` for a cap above the
+    largest batch that was timed.
+    """
+
+    def __init__(self, cost: BatchCost, cap: int, drift: float = 0.0) -> None:
+        if cap < 1:
+            raise InputError(f"cap: found {cap}; allowed: at least 1")
+        self.cap, self._drift = cap, drift
+        self._calls = [_Call(call, cap) for call in (cost.text, cost.tick, cost.decode)]
+        self.text, self.tick, self.decode = (call.seconds for call in self._calls)
+
+    def quote(self, ahead: Sequence[Ahead], most: int, underway: float = 0.0) -> Quote:
+        """A request with up to ``most`` iterations behind those ``ahead``, in their order.
+
+        ``underway``: seconds until the engine's present call ends. ``ahead`` is as it will be then.
+        The interval is that of the costs (delta method), of single calls' noise and of the drift.
+        """
+        calls = [np.zeros((most, self.cap + 1)) for _ in self._calls]  # by size, before it ends
+        texts, ticks, decodings = calls
+        share, others = np.zeros(most), np.zeros(most)
+        waiting, batch = deque(ahead), list[int]()  # of those in it, the iterations left
+        joined, made = False, 0
+        while made < most:
+            encoded = 0
+            while len(batch) < self.cap and waiting:
+                request = waiting.popleft()
+                batch.append(request.iterations)
+                encoded += not request.encoded
+            if len(batch) < self.cap and not joined:
+                joined, encoded = True, encoded + 1
+                share += self.text[encoded] / encoded
+                others += len(batch) * (self.text[encoded] - self.text[encoded - 1])
+            texts[made:, encoded] += encoded > 0
+            size = len(batch) + joined
+            count = min([*batch, *([most - made] if joined else [])])
+            ends = sum(left == count for left in batch)
+            if joined:
+                upto = np.arange(1, most - made + 1).clip(max=count)
+                last = made + count - 1
+                ticks[made:, size] += upto
+                share[made:] += upto * self.tick[size] / size
+                others[made:] += upto * (size - 1) * (self.tick[size] - self.tick[size - 1])
+                decodings[made:last, 1] += 1
+                decodings[last, ends + 1] += 1
+                share[made:last] += self.decode[1]
+                share[last] += self.decode[ends + 1] / (ends + 1)
+                made += count
+            else:
+                ticks[:, size] += count
+            if ends:
+                decodings[made:, ends] += 1
+            batch = [left - count for left in batch if left > count]
+        variance, noise, seconds = np.zeros(most), np.zeros(most), np.full(most, underway)
+        for call, counts in zip(self._calls, calls, strict=True):
+            seconds += counts @ call.seconds
+            variance += np.einsum("ij,jk,ik->i", counts, call.covariance, counts)
+            noise += counts @ call.noise
+        half = np.sqrt(variance + Z95**2 * noise + (self._drift * seconds) ** 2) / seconds
+        return Quote(seconds, seconds * np.exp(-half), seconds * np.exp(half), share, others)
+
+
+class _Call:
+    """A call by batch size, 0 to ``cap``: its ``seconds``, the covariance of their 95 % half
+    widths, and the variance of a single one.
+    """
+
+    def __init__(self, cost: CallCost, cap: int) -> None:
+        seconds, covariance = call_seconds(cost, np.arange(1, cap + 1))
+        self.seconds = np.concatenate([[0.0], seconds])
+        self.covariance = np.pad(covariance * t_quantile(cost.dof) ** 2, (1, 0))
+        self.noise = (cost.relative_sd * self.seconds) ** 2
+
+
+class Ratios:
+    """Measured over predicted seconds of the last requests, and the intervals that they give.
+
+    They hold what a quote cannot know: requests that come later and make iterations slower, and the
+    speed that the machine has now.
+    """
+
+    LEAST, MOST = 50, 200
+
+    def __init__(self) -> None:
+        self._last: deque[float] = deque(maxlen=self.MOST)
+        self._factors: tuple[float, float, float] | None = None
+
+    def add(self, ratio: float) -> None:
+        """A request was finished."""
+        self._last.append(ratio)
+        count = len(self._last)
+        if count >= self.LEAST:
+            ranks = np.sort(self._last)
+            # of n + 1 exchangeable ratios the next one lies outside with 5 %
+            out = int(0.025 * (count + 1))
+            self._factors = (
+                float(np.median(ranks)),
+                float(ranks[max(0, out - 1)]),
+                float(ranks[min(count - 1, count - out)]),
+            )
+
+    @property
+    def median(self) -> float:
+        """By what predictions are corrected."""
+        return self._factors[0] if self._factors else 1.0
+
+    def correct(self, seconds: Array, low: Array, high: Array) -> tuple[Array, Array, Array]:
+        """Predicted ``seconds`` and their interval; as they are while too few were finished."""
+        if self._factors is None:
+            return seconds, low, high
+        median, least, most = self._factors
+        return median * seconds, least * seconds, most * seconds

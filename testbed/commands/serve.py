@@ -1,0 +1,107 @@
+"""``testbed serve``: the edge's model behind HTTP."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from solver.inputs import InputError
+from testbed import config
+from testbed.commands.parsing import add_verb, integer
+
+if TYPE_CHECKING:
+    from testbed.commands.parsing import Verbs
+
+KEY = "TESTBED_API_KEY"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+POLICIES = ("own_best", "priced")
+
+
+def add_parsers(verbs: "Verbs") -> None:
+    """Add ``testbed serve``."""
+    parser = add_verb(
+        verbs,
+        "serve",
+        _serve,
+        "serve the edge's model over HTTP, as OpenAI's images API",
+        "testbed serve embedded --port 8000",
+    )
+    parser.add_argument(
+        "config", nargs="?", help="preset name or CONFIG.toml (default: the run's, or embedded)"
+    )
+    parser.add_argument(
+        "--run",
+        type=Path,
+        metavar="FOLDER",
+        help="a run folder, whose profiles say what steps cost",
+    )
+    parser.add_argument(
+        "--profiles",
+        type=Path,
+        metavar="FILE",
+        help="profiles measured elsewhere: what steps are worth; batches are timed on start",
+    )
+    parser.add_argument("--host", default=LOOPBACK[0], help="default: %(default)s")
+    parser.add_argument(
+        "--port", type=integer(0), default=8000, help="0: a free one; default: %(default)s"
+    )
+    parser.add_argument(
+        "--api-key", default=os.environ.get(KEY), help=f"that clients must send; or {KEY}"
+    )
+    parser.add_argument(
+        "--batch", type=integer(1), metavar="N", help="requests in a batch (default: measured)"
+    )
+    parser.add_argument(
+        "--queue",
+        type=integer(0),
+        default=64,
+        metavar="N",
+        help="requests that may wait beside the batch (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--policy",
+        choices=POLICIES,
+        default=POLICIES[0],
+        help='who chooses steps that are "auto" (default: %(default)s)',
+    )
+    parser.add_argument(
+        "--records", type=Path, metavar="FILE", help="append a JSON line for each served image"
+    )
+
+
+def _serve(args: argparse.Namespace) -> int:
+    if args.host not in LOOPBACK and not args.api_key:
+        raise InputError(
+            f"--host: found {args.host} without a key; allowed: {', '.join(LOOPBACK)}, "
+            f"or --api-key or {KEY}"
+        )
+    if args.run and args.profiles:
+        raise InputError("--profiles: found with --run; allowed: one of the two")
+    settings = _settings(args)
+    try:
+        import prometheus_client  # noqa: F401
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"serve: {error.name} is not installed; scripts/install serve does that"
+        ) from None
+    from testbed.server.listen import listen
+    from testbed.server.opening import open_edge
+    from testbed.server.service import Service
+
+    opened = open_edge(settings, args.run, args.profiles, args.batch)
+
+    def make() -> Service:
+        return Service(opened, args.policy, args.queue, args.records)
+
+    return listen(make, args.host, args.port, args.api_key)
+
+
+def _settings(args: argparse.Namespace) -> config.Config:
+    """The configuration that is named, or else the run's."""
+    if args.run and args.config is None:
+        from testbed.runs.folder import RunFolder
+
+        return RunFolder(args.run).need(config.Config)
+    return config.load(args.config)

@@ -1,0 +1,1 @@
+"""The edge as a server: HTTP in front of the step engine."""

@@ -1,0 +1,183 @@
+"""The one thread that drives the engine. Jobs come in by a queue, their ends go back to asyncio."""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.serving.quote import Ahead, Quoter
+from testbed.engines.batched import BatchedEngine
+from testbed.engines.request import Failed, Finished, Log, Request
+from testbed.engines.threads import using
+
+Outcome = Finished | Failed
+#: A call is overdue after this many times its predicted seconds, and a second.
+OVERDUE, GRACE = 10.0, 1.0
+
+
+@dataclass(eq=False)
+class Job:
+    """An image on its way: ``remaining`` iterations, and whether its text is ``encoded``.
+
+    ``partials``: numbers of iterations after which ``on_partial`` gets the picture so far.
+    ``on_partial`` and ``done`` belong to the event loop.
+    """
+
+    index: int
+    request: Request
+    remaining: int
+    done: asyncio.Future[Outcome]
+    partials: frozenset[int] = frozenset()
+    on_partial: Callable[[int, NDArray[np.float32]], None] = lambda made, pixels: None
+    encoded: bool = False
+    iterations: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.iterations = self.remaining
+
+
+class EngineStopped(RuntimeError):
+    """The engine's thread ended before the image was made."""
+
+
+class EngineThread:
+    """Runs ``engine`` in a thread of its own, with ``threads`` of torch; all else of this class
+    belongs to the event loop.
+
+    ``on_calls`` is told, in the loop, of the calls of every iteration.
+    """
+
+    def __init__(
+        self,
+        engine: BatchedEngine,
+        quoter: Quoter,
+        threads: int,
+        on_calls: Callable[[Log], None] = lambda log: None,
+    ) -> None:
+        self.engine, self.quoter, self.jobs = engine, quoter, dict[int, Job]()
+        self._threads, self._on_calls = threads, on_calls
+        self._commands: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self.loop = asyncio.get_running_loop()
+        self._busy_since: float | None = None  # when the present call began
+        self._expected = 0.0  # its predicted seconds
+        self._count, self._ended = 0, False
+        self._thread = threading.Thread(target=self._drive, name="engine", daemon=True)
+        self._thread.start()
+
+    def submit(
+        self,
+        requests: Sequence[Request],
+        partials: frozenset[int] = frozenset(),
+        on_partial: Callable[[int, NDArray[np.float32]], None] = lambda made, pixels: None,
+    ) -> list[Job]:
+        """Hand ``requests`` over. Raises :class:`InputError` for steps that the scheduler
+        refuses, and :class:`EngineStopped`.
+        """
+        if self._ended:
+            raise EngineStopped("the engine has stopped")
+        jobs = []
+        for request in requests:
+            iterations = self.engine.iterations(request.steps)
+            future: asyncio.Future[Outcome] = self.loop.create_future()
+            jobs.append(Job(self._count, request, iterations, future, partials, on_partial))
+            self._count += 1
+        for job in jobs:
+            self.jobs[job.index] = job
+            self._commands.put(partial(self.engine.add, job.index, job.request))
+        return jobs
+
+    def cancel(self, jobs: Sequence[Job]) -> None:
+        """Whoever of ``jobs`` is not done leaves before the next iteration."""
+        for job in jobs:
+            if self.jobs.pop(job.index, None):
+                job.done.cancel()
+                self._commands.put(partial(self.engine.cancel, job.index))
+
+    def ahead(self) -> tuple[list[Ahead], float]:
+        """Who will be there when the present call ends, in order of arrival, and when that is: in
+        so many seconds.
+        """
+        since = self._busy_since
+        underway = 0.0 if since is None else since + self._expected - time.perf_counter()
+        jobs = list(self.jobs.values())
+        return [Ahead(j.remaining, j.encoded) for j in jobs if j.remaining], max(underway, 0.0)
+
+    @property
+    def running(self) -> int:
+        """Requests in the batch."""
+        return min(len(self.jobs), self.engine.caps["tick"])
+
+    def health(self) -> str:
+        """``ok``; ``stuck`` where a call is overdue by its own prediction; ``stopped``."""
+        since = self._busy_since
+        if self._ended or not self._thread.is_alive():
+            return "stopped"
+        late = since is not None and time.perf_counter() - since > GRACE + OVERDUE * self._expected
+        return "stuck" if late else "ok"
+
+    def close(self) -> None:
+        """End the thread after its present iteration."""
+        self._commands.put(None)
+        self._thread.join(timeout=10)
+
+    def _drive(self) -> None:
+        try:
+            with using(self._threads):
+                while self._take_commands():
+                    self._advance()
+        finally:
+            self._ended = True
+            self.loop.call_soon_threadsafe(self._stop)
+
+    def _take_commands(self) -> bool:
+        """Do what was asked for meanwhile, waiting while there is nothing else to do; False at the
+        end.
+        """
+        while not self.engine.present or not self._commands.empty():
+            command = self._commands.get()
+            if command is None:
+                return False
+            command()
+        return True
+
+    def _advance(self) -> None:
+        jobs = self.jobs  # read alone: it may change meanwhile
+        present = sorted(self.engine.present, key=lambda running: running.index)
+        batch = present[: self.engine.caps["tick"]]
+        new = sum(running.state is None for running in batch)
+        ends = sum(running.remaining == 1 for running in batch)
+        quoter = self.quoter
+        self._expected = quoter.text[new] + quoter.tick[len(batch)] + quoter.decode[ends]
+        self._busy_since = time.perf_counter()
+        for running in batch:
+            if job := jobs.get(running.index):
+                job.remaining, job.encoded = running.remaining - 1, True
+        outcomes = self.engine.advance()
+        for running in list(self.engine.present):
+            job = jobs.get(running.index)
+            if job and (made := job.iterations - running.remaining) in job.partials:
+                pixels = self.engine.preview(running.index)
+                if pixels is not None and np.isfinite(pixels).all():
+                    self.loop.call_soon_threadsafe(job.on_partial, made, pixels)
+        log, self.engine.log = self.engine.log, Log()
+        self._busy_since = None
+        self.loop.call_soon_threadsafe(self._hand_over, outcomes, log)
+
+    def _hand_over(self, outcomes: list[Outcome], log: Log) -> None:
+        for outcome in outcomes:
+            job = self.jobs.pop(outcome.index, None)
+            if job and not job.done.done():
+                job.done.set_result(outcome)
+        self._on_calls(log)
+
+    def _stop(self) -> None:
+        for job in self.jobs.values():
+            if not job.done.done():
+                job.done.set_exception(EngineStopped("the engine has stopped"))
+        self.jobs.clear()

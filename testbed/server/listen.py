@@ -1,0 +1,68 @@
+"""The socket, and how a server ends: what was accepted is finished first."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from solver.inputs import InputError
+from testbed.server.app import make_app
+from testbed.server.service import Service
+
+#: Names by which a page of another site may not pretend that this machine is its own.
+HOSTS = ["127.0.0.1", "localhost", "[::1]"]
+
+
+class Server(uvicorn.Server):
+    """Says where it listens. At a first signal it drains, at a second one it ends."""
+
+    def __init__(self, settings: uvicorn.Config, app: Starlette) -> None:
+        super().__init__(settings)
+        self._app = app
+
+    async def startup(self, *args: object, **kwargs: object) -> None:
+        """Listen, and say so."""
+        await super().startup(*args, **kwargs)  # type: ignore[arg-type]
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            print(f"serve: http://{host}:{port}", flush=True)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take no more requests, and end when the accepted ones are finished."""
+        service: Service = self._app.state.service
+        if service.draining:
+            self.force_exit = sig == signal.SIGINT
+            self.should_exit = True
+            return
+        service.draining = True
+        count = len(service.engine.jobs)
+        print(f"serve: draining {count} requests; again to end at once", flush=True)
+        loop = service.engine.loop
+        loop.call_soon_threadsafe(lambda: loop.create_task(self._drain(service)))
+
+    async def _drain(self, service: Service) -> None:
+        while service.engine.jobs:
+            await asyncio.sleep(0.05)
+        self.should_exit = True
+
+
+def listen(make: Callable[[], Service], host: str, port: int, key: str | None) -> int:
+    """Serve until a signal; returns the exit code. Raises :class:`InputError` for a port that
+    cannot be had.
+    """
+    app = make_app(make, key)
+    if host in ("127.0.0.1", "localhost", "::1"):
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
+    settings = uvicorn.Config(
+        app, host=host, port=port, log_level="warning", access_log=False, server_header=False
+    )
+    server = Server(settings, app)
+    try:
+        server.run()
+    except SystemExit:
+        raise InputError(f"--port: found {port}; allowed: one that is free on {host}") from None
+    return 0

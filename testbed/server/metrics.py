@@ -1,0 +1,96 @@
+"""Prometheus metrics, under vLLM-Omni's names where it has them."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from testbed.engines.request import Log
+from testbed.server.answers import ImageMetrics
+
+PREFIX = "testbed:"
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_SECONDS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    """Counts of one server. ``running``, ``waiting`` and ``price`` are asked for when read."""
+
+    def __init__(
+        self,
+        running: Callable[[], float],
+        waiting: Callable[[], float],
+        price: Callable[[], float],
+    ) -> None:
+        self._registry = registry = CollectorRegistry()
+        for name, what, read in (
+            ("num_requests_running", "Requests in the batch", running),
+            ("num_requests_waiting", "Requests that wait for the batch", waiting),
+            ("price", "What one more step costs the others now, in the scenario's cost", price),
+        ):
+            Gauge(PREFIX + name, what, registry=registry).set_function(read)
+        self._e2e = Histogram(
+            f"{PREFIX}e2e_request_latency_s",
+            "Seconds from arrival until the image is a file",
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self._queue = Histogram(
+            f"{PREFIX}queue_s", "Seconds in the queue", registry=registry, buckets=_SECONDS
+        )
+        self._batch = Histogram(
+            f"{PREFIX}batch_size", "Requests in an iteration", registry=registry, buckets=_SIZES
+        )
+        self._tick = Summary(
+            f"{PREFIX}tick_s", "Seconds of an iteration", ["batch"], registry=registry
+        )
+        self._counters = {
+            name: Counter(PREFIX + name, what, registry=registry)
+            for name, what in (
+                ("steps", "Iterations made, of each request in the batch one"),
+                ("deadline_met", "Images that met their deadline"),
+                ("deadline_missed", "Images that did not"),
+                ("prediction_inside", "Completions inside their predicted interval"),
+                ("prediction_outside", "Completions outside it"),
+                ("joules", "Joules of served images, on the basis that their answers name"),
+            )
+        }
+        self._ended = Counter(
+            f"{PREFIX}requests_success",
+            "Images that ended, by how",
+            ["finished_reason"],
+            registry=registry,
+        )
+        self._rejected = Counter(
+            f"{PREFIX}rejected", "Requests that were refused", ["code"], registry=registry
+        )
+
+    def calls(self, log: Log) -> None:
+        """The calls of an iteration."""
+        for size, seconds in log.tick:
+            self._batch.observe(size)
+            self._tick.labels(size).observe(seconds)
+            self._counters["steps"].inc(size)
+
+    def served(self, image: ImageMetrics) -> None:
+        """An image was made."""
+        self._ended.labels("stop").inc()
+        self._e2e.observe(image.completion + image.encode)
+        self._queue.observe(image.queue)
+        self._counters["joules"].inc(image.energy_j)
+        self._counters["prediction_inside" if image.inside else "prediction_outside"].inc()
+        if image.deadline_met is not None:
+            self._counters["deadline_met" if image.deadline_met else "deadline_missed"].inc()
+
+    def ended(self, reason: str) -> None:
+        """An image was not made: ``abort``, its client left, or ``error``."""
+        self._ended.labels(reason).inc()
+
+    def rejected(self, code: str) -> None:
+        """A request was refused."""
+        self._rejected.labels(code).inc()
+
+    def text(self) -> bytes:
+        """All of it, as Prometheus reads it."""
+        return generate_latest(self._registry)

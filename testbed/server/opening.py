@@ -1,0 +1,117 @@
+"""What a server needs before it listens: the edge's model, what its batches cost, and what steps
+are worth.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import DiffusionPipeline
+
+from calibration.costs.batch import BatchCost, fit_batching
+from calibration.costs.drift import drift_expected
+from calibration.profiles import store
+from calibration.profiles.profile import Profiles
+from calibration.scenario.scenario import Scenario
+from calibration.scenario.worth import Worth
+from calibration.serving.quote import Quoter
+from solver.inputs import InputError
+from testbed.config import Config, ModelConfig
+from testbed.engines import threads
+from testbed.engines.networks import unsupported_reason
+from testbed.engines.threads import Threads, using
+from testbed.engines.timing import time_batches
+from testbed.runs.folder import RunFolder
+from testbed.stages.rig import open_device, open_model
+
+SIZES, ROUNDS = (1, 2, 4, 8, 16), 4  # of the timing on start
+#: Half of the relative 95 % interval of the speed after a timing on start, which is too short to
+#: tell: machines of the log drifted by 1 to 8 %.
+DRIFT = 0.1
+_PROMPT = "a big red ball in the middle"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The served model's ``name``, ``pipeline`` and configuration; batches of at most ``cap`` that
+    cost what ``quoter`` says; torch's ``threads``; the ``scenario``, the ``profiles`` where there
+    are any, and what steps are ``worth`` by them.
+    """
+
+    name: str
+    pipeline: DiffusionPipeline
+    config: ModelConfig
+    cap: int
+    quoter: Quoter
+    threads: int
+    scenario: Scenario
+    profiles: Profiles | None
+    worth: Worth
+
+
+def open_edge(
+    config: Config, run: Path | None = None, curves: Path | None = None, batch: int | None = None
+) -> Opened:
+    """Open the edge's model of a configuration.
+
+    ``run``: a folder whose profiles say what batches cost and steps are worth. ``curves``: a file
+    of profiles that says only what steps are worth. Without the former, batches of a few sizes are
+    timed. ``batch``: the cap, in place of the measured one. Raises :class:`InputError`.
+    """
+    profiles = RunFolder(run).need(Profiles) if run else store.load(curves) if curves else None
+    edge = profiles.get("edge") if profiles else None
+    if edge and edge.model != config.edge.model:
+        raise InputError(
+            f"{run or curves}: edge: found {edge.model!r}; allowed: {config.edge.model!r}, "
+            "the model that is served"
+        )
+    scenario = open_scenario(config, profiles)
+    device = open_device(config)
+    pipeline, spec = open_model(config.edge, device)
+    if reason := unsupported_reason(pipeline):
+        raise InputError(f"edge.model: {config.edge.model}: found {reason}")
+    own = Threads.current()
+    if device.type == "cpu" and not threads.asked_for():
+        own = threads.choose(pipeline, batch or SIZES[-1], spec.to_dict())
+    cost, drift = (
+        (edge.batch, drift_expected(edge.speed_sd, parts=1)) if run and edge else (None, 0)
+    )
+    if cost is None:
+        cost, drift = time_live(pipeline, config.edge.guidance, own.batched, batch), DRIFT
+    timed = min(call.sizes[-1] for call in (cost.tick, cost.text, cost.decode))
+    cap = min(batch or cost.cap, timed)
+    if batch and batch > timed:
+        raise InputError(f"--batch: found {batch}; allowed: at most {timed}, the largest timed")
+    quoter, worth = Quoter(cost, cap, drift), Worth.of(scenario, profiles)
+    return Opened(
+        config.edge.model,
+        pipeline,
+        config.edge,
+        cap,
+        quoter,
+        own.batched,
+        scenario,
+        profiles,
+        worth,
+    )
+
+
+def open_scenario(config: Config, profiles: Profiles | None) -> Scenario:
+    """The configuration's scenario; where it names no prompt classes, those of the profiles."""
+    classes = dict.fromkeys(sorted(profiles.classes()), 1) if profiles else {}
+    default = {"prompt_classes": classes} if classes else {}
+    return Scenario.from_dict({**default, **config.scenario}, "scenario")
+
+
+def time_live(
+    pipeline: DiffusionPipeline, guidance: float, threads: int, largest: int | None
+) -> BatchCost:
+    """What batches cost now: a few sizes, a few times."""
+    sizes = sorted({size for size in SIZES if size < (largest or 17)} | {largest or 16})
+    sizes = sizes if len(sizes) > 1 else [1, 2]
+    print(f"serve: timing batches of {', '.join(map(str, sizes))}", flush=True)
+    with using(threads), torch.no_grad():
+        timings = time_batches(pipeline, [_PROMPT], guidance, sizes, ROUNDS)
+    if len(set(timings.tick[0])) < 2:
+        raise InputError("edge.model: found memory for one image at a time; allowed: at least two")
+    return fit_batching(timings.tick, timings.text, timings.decode, timings.memory)

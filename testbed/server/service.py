@@ -1,0 +1,221 @@
+"""Requests on their way through the server: admitted, handed to the engine, encoded, counted."""
+
+import asyncio
+import json
+import random
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.serving.policies import State
+from testbed.engines.batched import BatchedEngine
+from testbed.engines.request import Failed, Finished, Request
+from testbed.engines.stock import to_uint8
+from testbed.server import protocol
+from testbed.server.admission import Admission, Admitted, Wish
+from testbed.server.answers import Answer, ImageMetrics
+from testbed.server.engine_thread import EngineStopped, EngineThread, Job
+from testbed.server.metrics import Metrics
+from testbed.server.opening import Opened
+from testbed.server.protocol import Generation, Refused
+
+RECENT = 100  # requests that are remembered
+#: A picture on the way: after so many iterations, its pixels in [0, 1].
+Partial = Callable[[int, NDArray[np.float32]], None]
+
+
+@dataclass(frozen=True)
+class Order:
+    """A request that was let in: its body, and for each image a job and what was promised."""
+
+    key: str
+    body: Generation
+    seed: int
+    jobs: list[Job]
+    admitted: list[Admitted]
+
+
+class Service:
+    """What the routes call; belongs to the event loop that it is made in."""
+
+    def __init__(self, opened: Opened, policy: str, queue: int, records: Path | None) -> None:
+        self.opened, self.draining, self._records = opened, False, records
+        self.engine = EngineThread(
+            BatchedEngine(opened.pipeline, opened.cap),
+            opened.quoter,
+            opened.threads,
+            lambda log: self.metrics.calls(log),
+        )
+        self.admission = Admission(self.engine, opened.worth, opened.scenario, policy, queue)
+        self.metrics = Metrics(
+            lambda: self.state().running, lambda: self.state().waiting, lambda: self.price
+        )
+        self.recent: deque[ImageMetrics] = deque(maxlen=RECENT)
+        self._arrivals: deque[float] = deque(maxlen=50)
+        self._encoder = ThreadPoolExecutor(1, "encode")
+        scale = opened.pipeline.vae_scale_factor
+        height, width = (side * scale for side in self.engine.engine.networks.latent_shape[1:])
+        self.size = f"{width}x{height}"
+
+    def now(self) -> float:
+        """Seconds on the engine's clock."""
+        return self.engine.engine.now()
+
+    def state(self) -> State:
+        """The queue now."""
+        ahead, _ = self.engine.ahead()
+        count, cap, now = len(self.engine.jobs), self.opened.cap, self.now()
+        recent = [at for at in self._arrivals if now - at < 60]
+        return State(
+            running=min(count, cap),
+            waiting=max(0, count - cap),
+            remaining=tuple(request.iterations for request in ahead),
+            cap=cap,
+            arrival_rate=len(recent) / max(now - recent[0], 1.0) if recent else 0.0,
+            time=time.time(),
+        )
+
+    @property
+    def compares(self) -> bool:
+        """Whether there are profiles of the local place to compare with."""
+        profiles = self.opened.profiles
+        return profiles is not None and profiles.get("local") is not None
+
+    @property
+    def price(self) -> float:
+        """What one more step costs the others now."""
+        return float(self.admission.tables(Wish(steps=1)).price[0])
+
+    def health(self) -> str:
+        """``ok``, ``draining``, ``stuck`` or ``stopped``."""
+        health = self.engine.health()
+        return "draining" if health == "ok" and self.draining else health
+
+    def order(self, body: Generation, arrived: float, on_partial: Partial) -> Order:
+        """Let a request in that ``arrived`` at this time of the engine's clock.
+
+        Raises :class:`Refused`.
+        """
+        if self.draining:
+            raise Refused(503, "draining", "the server ends; ask another", retry_after=5)
+        self._check(body)
+        wish = Wish(
+            None if body.num_inference_steps == "auto" else int(body.num_inference_steps),
+            body.limit,
+            body.max_error,
+            body.weights,
+            body.prompt_class,
+            body.partial_images,
+        )
+        admitted = self.admission.admit(wish, body.n, self.state())
+        config, seed = self.opened.config, body.seed
+        seed = random.getrandbits(32) if seed is None else seed
+        guidance, negative = body.guidance_scale, body.negative_prompt
+        requests = [
+            Request(
+                body.prompt,
+                (seed + image) % 2**63,
+                promise.steps,
+                config.guidance if guidance is None else guidance,
+                arrived,
+                config.negative_prompt if negative is None else negative or None,
+            )
+            for image, promise in enumerate(admitted)
+        ]
+        self._arrivals.append(arrived)
+        count = body.partial_images
+        taken = self.engine.engine.iterations(admitted[0].steps)
+        made = frozenset(round(taken * i / (count + 1)) for i in range(1, count + 1)) - {0, taken}
+        try:
+            jobs = self.engine.submit(requests, made, on_partial)
+        except EngineStopped as error:
+            raise _stopped(error) from None
+        return Order(uuid.uuid4().hex, body, seed, jobs, admitted)
+
+    async def serve(self, order: Order) -> list[Answer]:
+        """The images of an ``order``; raises :class:`Refused` where one fails. Whoever is not
+        waited for any more is cancelled.
+        """
+        try:
+            return await asyncio.gather(
+                *(self._image(order, image, job) for image, job in enumerate(order.jobs))
+            )
+        except EngineStopped as error:
+            raise _stopped(error) from None
+        finally:
+            self.cancel(order)
+
+    def cancel(self, order: Order) -> None:
+        """Give up what is not done of an ``order``."""
+        left = [job for job in order.jobs if job.index in self.engine.jobs]
+        for _ in left:
+            self.metrics.ended("abort")
+        self.engine.cancel(left)
+
+    async def encode(self, pixels: NDArray[np.float32], body: Generation) -> bytes:
+        """The file of an image, made in a thread of its own."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._encoder,
+            lambda: protocol.encode(to_uint8(pixels), body.output_format, body.output_compression),
+        )
+
+    def close(self) -> None:
+        """End the threads."""
+        self.engine.close()
+        self._encoder.shutdown()
+
+    async def _image(self, order: Order, image: int, job: Job) -> Answer:
+        outcome = await job.done
+        if isinstance(outcome, Failed):
+            self.metrics.ended("error")
+            text = f"image {image}: {type(outcome.error).__name__}: {outcome.error}"
+            raise Refused(500, "generation_failed", text[:500])
+        start = time.perf_counter()
+        data = await self.encode(outcome.pixels, order.body)
+        encode, promise = time.perf_counter() - start, order.admitted[image]
+        worth = self.opened.worth
+        metrics = ImageMetrics.of(
+            f"{order.key}-{image}", promise, outcome, encode, worth.watts, worth.basis
+        )
+        self._note(order, job, metrics, outcome, promise)
+        return Answer(data, job.request.seed, metrics)
+
+    def _note(
+        self, order: Order, job: Job, metrics: ImageMetrics, outcome: Finished, promise: Admitted
+    ) -> None:
+        self.metrics.served(metrics)
+        self.recent.appendleft(metrics)
+        self.admission.ratios.add(outcome.end_to_end_time / promise.raw)
+        if self._records:
+            asked = {
+                "time": time.time(),
+                "user": order.body.user,
+                "prompt": job.request.prompt,
+                "prompt_class": order.body.prompt_class,
+                "seed": job.request.seed,
+                "guidance": job.request.guidance,
+                "negative_prompt": job.request.negative_prompt,
+            }
+            with self._records.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({**asked, "metrics": metrics.to_dict()}) + "\n")
+
+    def _check(self, body: Generation) -> None:
+        """Raise :class:`Refused` for a model or a size that is not served."""
+        name = self.opened.name
+        if body.model not in (None, name):
+            text = f"model: found {body.model[:60]!r}; allowed: {name!r}"
+            raise Refused(404, "model_not_found", text, "model")
+        if body.size not in ("auto", self.size):
+            text = f"size: found {body.size[:60]!r}; allowed: 'auto' or '{self.size}'"
+            raise Refused(400, "invalid_value", text, "size")
+
+
+def _stopped(error: EngineStopped) -> Refused:
+    return Refused(503, "engine_stopped", str(error), retry_after=5)

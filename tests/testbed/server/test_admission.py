@@ -1,0 +1,194 @@
+"""Who is let in, with how many steps, and what refused clients are told."""
+
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from calibration.serving.policies import own_best, priced
+from testbed.server.admission import Wish
+from testbed.server.protocol import Generation, Refused
+from tests.testbed.server.conftest import CAP, serving
+
+
+def error(answer, status, code, param=None):
+    """The error of an answer: one line in OpenAI's shape."""
+    assert answer.status_code == status, answer.text
+    fault = answer.json()["error"]
+    assert set(fault) == {"message", "type", "param", "code"}
+    assert (fault["code"], fault["param"]) == (code, param)
+    assert "\n" not in fault["message"] and "Traceback" not in fault["message"]
+    return fault["message"]
+
+
+@pytest.mark.parametrize(
+    "body, param",
+    [
+        ({"prompt": ""}, "prompt"),
+        ({"prompt": None}, "prompt"),
+        ({"prompt": "x" * 4001}, "prompt"),
+        ({"prompt": "\ud800"}, "prompt"),
+        ({"n": 0}, "n"),
+        ({"n": 11}, "n"),
+        ({"n": True}, "n"),
+        ({"n": 2, "response_format": "file"}, "n"),
+        ({"size": "1024x1024"}, "size"),
+        ({"response_format": "url"}, "response_format"),
+        ({"output_format": "gif"}, "output_format"),
+        ({"output_compression": 101}, "output_compression"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream": True, "partial_images": 4}, "partial_images"),
+        ({"partial_images": 1}, "partial_images"),
+        ({"num_inference_steps": 0}, "num_inference_steps"),
+        ({"num_inference_steps": "many"}, "num_inference_steps"),
+        ({"num_inference_steps": 2.5}, "num_inference_steps"),
+        ({"guidance_scale": -1}, "guidance_scale"),
+        ({"seed": 2**63}, "seed"),
+        ({"deadline": 0}, "deadline"),
+        ({"deadline": 1, "slo_ms": 1000}, "slo_ms"),
+        ({"weights": {"cost": -1}}, "weights"),
+        ({"prompt_class": "nobody"}, "prompt_class"),
+        ({"step": 5}, None),
+    ],
+    ids=str,
+)
+def test_a_wrong_field_is_named_in_one_line(server, body, param):
+    raw = json.dumps({"prompt": "a red ball", **body})
+    headers = {"Content-Type": "application/json"}
+    answer = server.client.post("/v1/images/generations", content=raw, headers=headers)
+    error(answer, 400, "invalid_value", param)
+
+
+def test_three_hundred_broken_bodies_get_one_line_each(server):
+    """Mutations of a sound body, drawn: cut, doubled, with bytes and values exchanged."""
+    rng = np.random.default_rng(0)
+    sound = {"prompt": "a red ball", "n": 1, "seed": 3, "num_inference_steps": 2, "size": "64x64"}
+    values = [None, [], {}, -1, 1e308, "", "é" * 9, True, [[[]]], {"a": {}}, 2**70, 0.5]
+    refused = 0
+    for _ in range(300):
+        body = dict(sound)
+        for _ in range(rng.integers(1, 3)):
+            body[str(rng.choice([*body, "weights", "deadline", "x"]))] = values[
+                rng.integers(len(values))
+            ]
+        raw = bytearray(json.dumps(body).encode())
+        if rng.random() < 0.5:
+            raw[rng.integers(len(raw))] = rng.integers(256)
+        if rng.random() < 0.2:
+            raw = raw[: rng.integers(len(raw))]
+        try:  # what would be made is not of interest here
+            Generation.parse(bytes(raw))
+            continue
+        except Refused as refusal:
+            code = refusal.code
+        headers = {"Content-Type": "application/json"}
+        answer = server.client.post("/v1/images/generations", content=bytes(raw), headers=headers)
+        error(answer, 400, code, answer.json()["error"]["param"])
+        refused += 1
+    assert refused > 150 and server.client.get("/health").status_code == 200
+
+
+def test_other_routes_methods_types_and_sizes_are_refused(server):
+    error(server.client.get("/v1/nothing"), 404, "not_found")
+    error(server.client.get("/v1/images/generations"), 405, "wrong_method")
+    error(server.post(model="dall-e-2"), 404, "model_not_found", "model")
+    error(server.client.get("/v1/models/dall-e-2"), 404, "model_not_found", "model")
+    error(server.post(prompt="x" * 70000), 413, "too_large")
+    form = server.client.post("/v1/images/generations", data={"prompt": "a"})
+    error(form, 400, "invalid_value")
+
+
+def test_a_key_is_needed_where_one_is_set(opened):
+    with serving(opened, key="secret") as server:
+        assert server.post(num_inference_steps=1).status_code == 200
+        server.client.headers["Authorization"] = "Bearer other"
+        error(server.post(num_inference_steps=1), 401, "invalid_api_key")
+        error(server.client.get("/v1/quote"), 401, "invalid_api_key")
+        for route in ("/health", "/metrics", "/"):
+            assert server.client.get(route).status_code == 200
+
+
+def test_a_full_queue_is_told_at_once_and_empties(opened):
+    with serving(opened, queue=2) as server, ThreadPoolExecutor(12) as pool:
+        start = time.perf_counter()
+        answers = list(pool.map(lambda i: server.post(seed=i, num_inference_steps=12), range(12)))
+        status = [answer.status_code for answer in answers]
+        assert set(status) == {200, 429} and status.count(200) >= CAP + 2
+        for answer in answers:
+            if answer.status_code == 429:
+                error(answer, 429, "queue_full")
+                assert int(answer.headers["retry-after"]) >= 1
+                assert answer.elapsed.total_seconds() < time.perf_counter() - start
+        assert server.post(num_inference_steps=1).status_code == 200
+        assert server.client.get("/v1/quote").json()["running"] == 0
+
+
+def test_a_deadline_that_cannot_be_kept_is_refused(server):
+    error(server.post(num_inference_steps=50, deadline=1e-3), 400, "infeasible", "deadline")
+    error(server.post(deadline=1e-3), 400, "infeasible", "deadline")
+    long = threading.Thread(target=lambda: server.post(n=8, num_inference_steps=40))
+    long.start()
+    while server.service.state().waiting < 4:
+        time.sleep(0.01)
+    alone = float(server.service.admission.tables(Wish(steps=1), alone=True).high[0])
+    answer = server.post(num_inference_steps=1, deadline=1.5 * alone)
+    error(answer, 429, "deadline", "deadline")
+    assert int(answer.headers["retry-after"]) >= 1
+    long.join()
+    assert server.post(num_inference_steps=1, deadline=100 * alone).status_code == 200
+
+
+def test_auto_is_the_least_cost_within_the_limits(server):
+    admission, state = server.service.admission, server.service.state()
+    tables = admission.feasible(Wish())
+    best = int(tables.steps[np.argmin(tables.cost)])
+    assert server.post().json()["metrics"]["steps_by"] == "own_best"
+    assert admission.admit(Wish(), 1, state)[0].steps == best
+    assert 1 < best < 32
+    strict = float(tables.error[tables.steps == best + 4][0])
+    assert admission.admit(Wish(max_error=strict), 1, state)[0].steps >= best + 4
+    soon = float(tables.high[tables.steps == best - 1][0]) * 1.0001
+    assert admission.admit(Wish(deadline=soon), 1, state)[0].steps <= best - 1
+    weights = admission.scenario.weights
+    hasty = Wish(weights=replace(weights, time=10 * weights.time))
+    thorough = Wish(weights=replace(weights, time=0.0, energy=0.0))
+    steps = [admission.admit(wish, 1, state)[0].steps for wish in (hasty, Wish(), thorough)]
+    assert steps == sorted(steps) and steps[0] < steps[2]
+    error(server.post(max_error=1e-6), 400, "infeasible", "max_error")
+
+
+def test_the_price_makes_a_shared_batch_use_fewer_steps(opened):
+    with serving(opened, policy="priced") as server, ThreadPoolExecutor(1) as pool:
+        admission = server.service.admission
+        assert not admission.tables(Wish()).price.any(), "nobody is there to pay it"
+        busy = pool.submit(server.post, n=3, num_inference_steps=30)
+        while server.service.state().running < 3:
+            time.sleep(0.01)
+        tables, state = admission.feasible(Wish()), server.service.state()
+        quote = server.client.get("/v1/quote").json()
+        busy.result()
+    assert quote["price"] > 0 and quote["policy"] == "priced"
+    assert (tables.price > 0).all() and (np.diff(tables.price) >= 0).all()
+    steep = replace(tables, price=100 * tables.price)
+    chosen = [own_best(tables, state), priced(tables, state), priced(steep, state)]
+    assert chosen == sorted(chosen, reverse=True) and chosen[2] < chosen[0]
+
+
+def test_a_quote_says_where_and_why(server):
+    quote = server.client.get("/v1/quote").json()
+    assert quote["place"] == "edge" and quote["local"] is None and quote["cap"] == CAP
+    table = quote["edge"]
+    assert quote["auto"] in table["steps"] and str(quote["auto"]) in quote["why"]
+    assert all(a < b for a, b in zip(table["seconds"], table["seconds"][1:]))
+    slow = "/v1/quote?device_class=snapdragon-7-gen-4"
+    local = server.client.get(slow).json()["local"]
+    assert local["seconds"] and local["price"] == [0.0] * len(local["steps"])
+    refused = server.client.get("/v1/quote?deadline=0.0001").json()
+    assert refused["edge"] is None and refused["auto"] is None and "deadline" in refused["why"]
+    for query, param in (("deadline=x", "deadline"), ("prompt_class=x", "prompt_class")):
+        error(server.client.get(f"/v1/quote?{query}"), 400, "invalid_value", param)
+    error(server.client.get("/v1/quote?device_class=x"), 400, "invalid_value")

@@ -1,0 +1,205 @@
+"""Clients that leave, images that fail, an engine that is stuck, and the end of a server."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx2
+import pytest
+
+from solver.inputs import InputError
+from testbed.cli import main
+from testbed.engines.networks import Networks
+from testbed.server import engine_thread
+from tests.testbed.server.conftest import ROOT, serving
+from tests.testbed.server.test_admission import error
+from tests.testbed.server.test_generations import alone, image, same
+
+
+def send_and_leave(server, after, **body):
+    """Ask for an image and close the connection ``after`` s, without reading."""
+    raw = json.dumps({"prompt": "a red ball", **body}).encode()
+    head = (
+        "POST /v1/images/generations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(raw)}\r\n\r\n"
+    ).encode()
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(head + raw)
+        time.sleep(after)
+
+
+def wait_until(true, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_leaves_frees_the_place_at_the_next_iteration(server, stream):
+    start = time.monotonic()
+    send_and_leave(server, 0.1, num_inference_steps=1000, n=1, stream=stream)
+    wait_until(lambda: not server.service.engine.jobs)
+    wait_until(lambda: not server.service.engine.engine.present, seconds=2)
+    assert time.monotonic() - start < 5, "1000 steps take longer"
+
+
+def test_others_images_are_unchanged_by_many_that_leave(server, opened):
+    draw = random.Random(0)
+    with ThreadPoolExecutor(10) as pool:
+        leaving = [
+            pool.submit(
+                send_and_leave,
+                server,
+                draw.uniform(0, 0.2),
+                num_inference_steps=draw.randint(5, 60),
+                stream=draw.random() < 0.5,
+                partial_images=0,
+            )
+            for _ in range(12)
+        ]
+        answers = list(
+            pool.map(lambda i: server.post(seed=i, num_inference_steps=3 + i % 4), range(12))
+        )
+        for left in leaving:
+            left.result()
+    for i, answer in enumerate(answers):
+        made = image(answer.json()["data"][0]["b64_json"])
+        assert same(made, alone(opened, i, 3 + i % 4))
+    wait_until(lambda: not server.service.engine.engine.present)
+
+
+def test_an_image_that_fails_fails_alone(server, opened, monkeypatch):
+    encode = Networks.encode
+
+    def poisoned(self, requests):
+        if any(request.prompt == "poison" for request in requests):
+            raise ValueError("two\nlines")
+        return encode(self, requests)
+
+    monkeypatch.setattr(Networks, "encode", poisoned)
+    with ThreadPoolExecutor(4) as pool:
+        bad = pool.submit(server.post, prompt="poison", num_inference_steps=4)
+        good = list(pool.map(lambda i: server.post(seed=i, num_inference_steps=4), range(3)))
+        assert "two lines" in error(bad.result(), 500, "generation_failed")
+    for i, answer in enumerate(good):
+        assert same(image(answer.json()["data"][0]["b64_json"]), alone(opened, i, 4))
+    stream = server.post(prompt="poison", num_inference_steps=4, stream=True)
+    assert stream.text.startswith("event: error\n") and "two lines" in stream.text
+
+
+def test_a_stuck_engine_is_told_from_a_busy_one(opened, monkeypatch):
+    monkeypatch.setattr(engine_thread, "GRACE", 0.2)
+    release, real = threading.Event(), Networks.denoise
+    with serving(opened) as server, ThreadPoolExecutor(2) as pool:
+        busy = pool.submit(server.post, n=4, num_inference_steps=20)
+        seen = []
+        while not busy.done():
+            seen.append(server.client.get("/health").status_code)
+            time.sleep(0.02)
+        assert set(seen) == {200}
+        monkeypatch.setattr(
+            Networks, "denoise", lambda self, *rest: (release.wait(), real(self, *rest))[1]
+        )
+        stuck = pool.submit(server.post, num_inference_steps=2)
+        wait_until(lambda: server.client.get("/health").status_code == 503)
+        assert server.client.get("/health").json()["status"] == "stuck"
+        release.set()
+        assert stuck.result().status_code == 200
+        wait_until(lambda: server.client.get("/health").status_code == 200)
+
+
+def test_a_dead_engine_is_said_to_be(opened, monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+    with serving(opened) as server:
+        monkeypatch.setattr(server.service.engine.engine, "advance", lambda: [][0])
+        error(server.post(num_inference_steps=2), 503, "engine_stopped")
+        assert server.client.get("/health").json()["status"] == "stopped"
+        error(server.post(num_inference_steps=2), 503, "engine_stopped")
+
+
+def test_metrics_count_what_was_served_and_refused(opened):
+    with serving(opened) as server:
+        for seed in range(3):
+            server.post(seed=seed, num_inference_steps=4, deadline=60)
+        server.post(n=0)
+        text = server.client.get("/metrics").text
+    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")
+    assert float(values['testbed:requests_success_total{finished_reason="stop"}']) == 3
+    assert float(values['testbed:rejected_total{code="invalid_value"}']) == 1
+    assert float(values["testbed:steps_total"]) == float(values["testbed:batch_size_sum"]) == 12
+    assert float(values['testbed:tick_s_count{batch="1"}']) == 12
+    assert float(values["testbed:deadline_met_total"]) == 3
+    assert float(values["testbed:num_requests_running"]) == 0
+
+
+@pytest.mark.slow
+def test_the_command_drains_at_a_signal_and_a_killed_one_gives_the_same_image_again(tmp_path):
+    command = [sys.executable, "-m", "testbed.cli", "serve", "--port", "0", "--batch", "2"]
+    body = {"prompt": "a big red ball", "seed": 3, "num_inference_steps": 12}
+
+    def start():
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for line in process.stdout:
+            if "http://" in line:
+                return process, line.split()[-1]
+        raise AssertionError(process.wait())
+
+    def ask(url, **more):
+        return httpx2.post(f"{url}/v1/images/generations", json=body | more, timeout=60)
+
+    process, url = start()
+    try:
+        first = ask(url).json()["data"]
+        with ThreadPoolExecutor(1) as pool:
+            lost = pool.submit(ask, url, num_inference_steps=900)
+            time.sleep(0.5)
+            os.kill(process.pid, signal.SIGKILL)
+            with pytest.raises(httpx2.HTTPError):
+                lost.result()
+        process.wait(timeout=10)
+        process, url = start()
+        with ThreadPoolExecutor(1) as pool:
+            accepted = pool.submit(ask, url)
+            wait_until(lambda: httpx2.get(f"{url}/v1/quote").json()["running"])
+            process.terminate()
+            assert accepted.result().json()["data"][0]["b64_json"] == first[0]["b64_json"]
+        assert process.wait(timeout=20) == 0
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--host", "0.0.0.0"], "--host: found 0.0.0.0 without a key"),
+        (["--run", "nowhere"], "nowhere"),
+        (["nothing.toml"], "nothing.toml: no such file"),
+        (["--run", "a", "--profiles", "b"], "--profiles"),
+    ],
+)
+def test_wrong_arguments_are_one_line(arguments, said, capsys, monkeypatch):
+    monkeypatch.delenv("TESTBED_API_KEY", raising=False)
+    assert main(["serve", *arguments]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and said in line
+
+
+def test_a_port_that_is_taken_is_refused(opened):
+    from testbed.server.listen import listen
+    from testbed.server.service import Service
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=f"--port: found {port}"):
+            listen(lambda: Service(opened, "own_best", 4, None), "127.0.0.1", port, None)

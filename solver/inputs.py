@@ -3,9 +3,10 @@
 import codecs
 import difflib
 import json
+import math
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -127,5 +128,35 @@ def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> None:
 
 
 def write_json(path: str | os.PathLike[str], value: object) -> None:
-    """Write ``value`` as JSON, atomically. NaN and infinity are refused: they are not JSON."""
-    write_atomic(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+    """Write ``value`` as JSON, atomically; raises as :func:`to_json` does."""
+    write_atomic(path, to_json(value, str(path), indent=1) + "\n")
+
+
+def to_json(value: object, where: str, indent: int | None = None) -> str:
+    """``value`` as JSON text.
+
+    NaN and infinity are not JSON: raises :class:`InputError` that names the first quantity that is
+    one, after ``where``.
+    """
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError:
+        spot, number = next(_not_finite(value, ""), ("", None))
+        if number is None:
+            raise
+        raise InputError(
+            f"{where}: {spot.removeprefix('.')}: found {number}; allowed: a finite number, so "
+            "nothing is written (what was measured is kept)"
+        ) from None
+
+
+def _not_finite(value: object, spot: str) -> Iterator[tuple[str, float]]:
+    """Where in ``value`` numbers are not finite, and these."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield spot, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _not_finite(item, f"{spot}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _not_finite(item, f"{spot}[{index}]")

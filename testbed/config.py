@@ -27,7 +27,7 @@ def _check_revision(name: str, model: str, field: str, revision: str | None) -> 
     """Raise :class:`InputError` where a folder of the name of a hub id would drop its revision."""
     if revision and os.path.isdir(model):
         raise InputError(
-            f"{field}: found {revision[:12]!r} of the hub, with {name} {model!r}, which is a folder "
+            f"{field}: found {revision[:12]!r} of the hub, with {name} {model!r}, a folder "
             f"here; allowed: the folder without {field}, or another working folder"
         )
 

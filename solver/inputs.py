@@ -55,18 +55,17 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def _parsed(text: str, where: str) -> Any:
-    """The value of a JSON text, whose strings can all be written as UTF-8."""
+    """The value of a JSON text."""
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not valid JSON: {error}") from None
-    if "\\u" in text:  # only an escape can stand for half of a pair
-        _check_pairs(value, where)
-    return value
 
 
-def _check_pairs(value: Any, where: str) -> None:
-    """Raise :class:`InputError` for a string with half of a surrogate pair, which is no text."""
+def check_text(where: str, value: Any) -> None:
+    """Raise :class:`InputError` for a string, in ``value`` anywhere, with half of a surrogate pair:
+    no library can encode it.
+    """
     if isinstance(value, str):
         try:
             value.encode()
@@ -76,11 +75,11 @@ def _check_pairs(value: Any, where: str) -> None:
             ) from None
     elif isinstance(value, dict):
         for key, item in value.items():
-            _check_pairs(key, where)
-            _check_pairs(item, f"{where}: {key}"[:200])
+            check_text(where, key)
+            check_text(f"{where}: {key}"[:200], item)
     elif isinstance(value, list):
         for item in value:
-            _check_pairs(item, where)
+            check_text(where, item)
 
 
 def read_lines(
@@ -99,6 +98,7 @@ def read_lines(
             continue
         where = f"{path}: line {number}"
         value = _parsed(line, where)
+        check_text(where, value)
         if not isinstance(value, dict):
             raise InputError(
                 f"{where}: found {line.strip()[:40]!r}; "

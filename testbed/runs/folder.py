@@ -157,15 +157,20 @@ class RunFolder:
             write_json(path, product.to_dict())
 
     def adopt(self, problem: Problem, allocation: Allocation) -> None:
-        """Write an allocation from elsewhere; a validation of another one is removed."""
+        """Write an allocation from elsewhere; what was made of another one is removed, but for
+        images and their records, which :meth:`of_allocation` tells apart.
+        """
         before, old = self.problem(), self.allocation()
+        same = before is not None and before.to_dict() == problem.to_dict()
+        if not same:
+            (self.path / "baselines.json").unlink(missing_ok=True)
         if (
-            before is None
+            not same
             or old is None
-            or before.to_dict() != problem.to_dict()
             or (old.offload, old.steps) != (allocation.offload, allocation.steps)
         ):
             self._path(Validation).unlink(missing_ok=True)
+            self.report_path.unlink(missing_ok=True)
         self.save(problem)
         self.save(allocation)
 
@@ -231,6 +236,16 @@ class RunFolder:
             )
         executed = [records[key] for key in ids]
         return as_of([record.task for record in executed], executed)
+
+    def of_allocation(self) -> list[Record]:
+        """The records of the last allocation's execution that there are, without those of earlier
+        ones in the same folder.
+        """
+        path, records = self._tasks_path, self.records("execution")
+        if not path.exists():
+            return records
+        ids = set(TaskList.from_dict(read_json(path), str(path)).tasks)
+        return [record for record in records if record.id in ids]
 
     def missing(self) -> list[str]:
         """What a report shows and the run has not produced yet, in words."""

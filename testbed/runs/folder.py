@@ -11,6 +11,7 @@ A stage reads what earlier ones left here and writes its own files, so a killed 
 was.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -183,14 +184,19 @@ class RunFolder:
         features.save(self.path / "calibration" / "features.npz")
 
     def once(self, name: str, kind: type[S], asked: Mapping[str, Any], make: Callable[[], S]) -> S:
-        """What the file ``name`` holds; made by ``make`` unless it was made of ``asked`` before.
+        """What the file ``name`` holds; made by ``make`` unless it was made of ``asked`` before, or
+        if it is damaged.
 
         ``kind`` has a field ``asked``.
         """
         path = self.path / name
-        values = read_json(path) if path.exists() else None
-        if not isinstance(values, dict) or values.get("asked") != plain(asked):
-            write_json(path, make().to_dict())
+        try:
+            values = read_json(path) if path.exists() else None
+            if isinstance(values, dict) and values.get("asked") == plain(asked):
+                return kind.from_dict(values, str(path))
+        except InputError as error:
+            warnings.warn(f"{error}; it is made again", stacklevel=2)
+        write_json(path, make().to_dict())
         return kind.from_dict(read_json(path), str(path))
 
     def records(self, stage: Stage) -> list[Record]:

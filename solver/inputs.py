@@ -3,9 +3,10 @@
 import codecs
 import difflib
 import json
+import math
 import os
-import tempfile
-from collections.abc import Iterable
+import secrets
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,18 +55,17 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def _parsed(text: str, where: str) -> Any:
-    """The value of a JSON text, whose strings can all be written as UTF-8."""
+    """The value of a JSON text."""
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not valid JSON: {error}") from None
-    if "\\u" in text:  # only an escape can stand for half of a pair
-        _check_pairs(value, where)
-    return value
 
 
-def _check_pairs(value: Any, where: str) -> None:
-    """Raise :class:`InputError` for a string with half of a surrogate pair, which is no text."""
+def check_text(where: str, value: Any) -> None:
+    """Raise :class:`InputError` for a string, in ``value`` anywhere, with half of a surrogate pair:
+    no library can encode it.
+    """
     if isinstance(value, str):
         try:
             value.encode()
@@ -75,11 +75,11 @@ def _check_pairs(value: Any, where: str) -> None:
             ) from None
     elif isinstance(value, dict):
         for key, item in value.items():
-            _check_pairs(key, where)
-            _check_pairs(item, f"{where}: {key}"[:200])
+            check_text(where, key)
+            check_text(f"{where}: {key}"[:200], item)
     elif isinstance(value, list):
         for item in value:
-            _check_pairs(item, where)
+            check_text(where, item)
 
 
 def read_lines(
@@ -98,6 +98,7 @@ def read_lines(
             continue
         where = f"{path}: line {number}"
         value = _parsed(line, where)
+        check_text(where, value)
         if not isinstance(value, dict):
             raise InputError(
                 f"{where}: found {line.strip()[:40]!r}; "
@@ -109,23 +110,59 @@ def read_lines(
 
 
 def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> None:
-    """Write ``data`` so that ``path`` holds either its old content or all of the new."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write ``data`` so that ``path`` holds either its old content or all of the new.
+
+    A link stays one: its target is written. What is no regular file, as /dev/null or a pipe, is
+    written to as it is.
+    """
     raw = data.encode("utf-8") if isinstance(data, str) else data
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_bytes(raw)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(part, "xb") as file:  # with the mode that the umask says
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(part, 0o644)
         os.replace(part, path)
     except BaseException:
-        Path(part).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
 
 
 def write_json(path: str | os.PathLike[str], value: object) -> None:
-    """Write ``value`` as JSON, atomically. NaN and infinity are refused: they are not JSON."""
-    write_atomic(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+    """Write ``value`` as JSON, atomically; raises as :func:`to_json` does."""
+    write_atomic(path, to_json(value, str(path), indent=1) + "\n")
+
+
+def to_json(value: object, where: str, indent: int | None = None) -> str:
+    """``value`` as JSON text.
+
+    NaN and infinity are not JSON: raises :class:`InputError` that names the first quantity that is
+    one, after ``where``.
+    """
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError:
+        spot, number = next(_not_finite(value, ""), ("", None))
+        if number is None:
+            raise
+        raise InputError(
+            f"{where}: {spot.removeprefix('.')}: found {number}; allowed: a finite number, so "
+            "nothing is written (what was measured is kept)"
+        ) from None
+
+
+def _not_finite(value: object, spot: str) -> Iterator[tuple[str, float]]:
+    """Where in ``value`` numbers are not finite, and these."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield spot, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _not_finite(item, f"{spot}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _not_finite(item, f"{spot}[{index}]")

@@ -6,6 +6,7 @@ execute, and a scenario (see :mod:`calibration.scenario.scenario`). Presets lie 
 """
 
 import dataclasses
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import field
@@ -17,7 +18,18 @@ from calibration.sweep.grid import NOISES
 from solver.inputs import InputError, check_keys, read_text
 
 PRESETS = Path(__file__).parent / "presets"
+_CHECKPOINTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+_WORDS = ("scenes", "converged", "none")  # that stand for no path
 _DTYPES = ("float32", "float16", "bfloat16")
+
+
+def _check_revision(name: str, model: str, field: str, revision: str | None) -> None:
+    """Raise :class:`InputError` where a folder of the name of a hub id would drop its revision."""
+    if revision and os.path.isdir(model):
+        raise InputError(
+            f"{field}: found {revision[:12]!r} of the hub, with {name} {model!r}, a folder "
+            f"here; allowed: the folder without {field}, or another working folder"
+        )
 
 
 @frozen
@@ -48,6 +60,13 @@ class ModelConfig(Schema):
         pixels = self.resolution
         if pixels is not None and (pixels <= 0 or pixels % 64):
             raise InputError(f"resolution: found {pixels}; allowed: a multiple of 64")
+        if Path(self.model).suffix in _CHECKPOINTS:
+            raise InputError(
+                f"model: found {self.model!r}, a single-file checkpoint; allowed: a folder; make "
+                "one of it once, with diffusers' StableDiffusionPipeline.from_single_file(FILE)"
+                ".save_pretrained(FOLDER) (of SDXL: StableDiffusionXLPipeline)"
+            )
+        _check_revision("model", self.model, "revision", self.revision)
 
 
 @frozen
@@ -68,6 +87,7 @@ class QualityConfig(Schema):
     reference_size: int = limits(least=2, default=512)
 
     def __post_init__(self) -> None:
+        _check_revision("clip", self.clip, "clip_revision", self.clip_revision)
         if self.reference not in ("scenes", "converged") and not Path(self.reference).is_dir():
             raise InputError(
                 f"reference: found {self.reference!r}; "
@@ -151,12 +171,15 @@ class Config(Schema):
 def find(name_or_path: str | Path | None = None) -> Path:
     """The path of a preset, by name, or of a TOML file; raises :class:`InputError` for an unknown
     preset.
+
+    A preset's name is its own whatever lies in the working folder; ``./NAME`` is a file there.
     """
     name = str(name_or_path or "embedded")
+    presets = sorted(preset.stem for preset in PRESETS.glob("*.toml"))
     path = Path(name)
-    if path.suffix or path.exists():
+    if name not in presets and (path.suffix or os.path.isfile(path)):
         return path
-    check_keys("preset", [name], sorted(preset.stem for preset in PRESETS.glob("*.toml")))
+    check_keys("preset", [name], presets)
     return PRESETS / f"{name}.toml"
 
 
@@ -175,10 +198,35 @@ def load(
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a readable TOML file: {error}") from None
-    config = from_dict(values, str(path))
+    config = from_dict(_beside(path.parent, values), str(path))
     return dataclasses.replace(
         config, local=_other(config.local, local), edge=_other(config.edge, edge)
     )
+
+
+def _beside(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """``values`` with the paths that do not lead anywhere from the working folder, but do from the
+    configuration's ``folder``, taken from there.
+    """
+    if not folder.parts or folder == PRESETS:
+        return values
+
+    def placed(table: Any, *names: str) -> Any:
+        if not isinstance(table, dict):
+            return table
+        moved = {
+            name: str(folder / table[name])
+            for name in names
+            if isinstance(table.get(name), str)
+            and table[name] not in _WORDS
+            and not os.path.exists(table[name])
+            and os.path.exists(folder / table[name])
+        }
+        return {**table, **moved}
+
+    parts = {"local": ("model",), "edge": ("model",), "quality": ("clip", "reference")}
+    inner = {key: placed(values[key], *names) for key, names in parts.items() if key in values}
+    return placed({**values, **inner}, "prompts")
 
 
 def _other(config: ModelConfig, model: str | None) -> ModelConfig:

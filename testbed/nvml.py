@@ -3,6 +3,11 @@ with the driver, so that no Python package is needed.
 """
 
 import ctypes
+import os
+import re
+import shutil
+import subprocess
+from functools import cache
 from typing import Any
 
 import torch
@@ -10,6 +15,31 @@ import torch
 _LIBRARY = "libnvidia-ml.so.1"
 _SM_CLOCK = 1  # NVML_CLOCK_SM
 _ON_DIE = 0  # NVML_TEMPERATURE_GPU
+
+
+@cache
+def unusable_gpu() -> str | None:
+    """Why torch cannot use the GPU whose driver is installed, in words; None where there is none,
+    torch uses it, or the environment hides it.
+    """
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    if hidden or torch.cuda.is_available() or not (program := shutil.which("nvidia-smi")):
+        return None
+    try:
+        said = subprocess.run([program], capture_output=True, text=True, timeout=30).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    driver = re.search(r"Driver Version:\s*([\d.]+)", said)
+    if driver is None:
+        return None
+    built = f"for CUDA {torch.version.cuda}, which it may be too old for"
+    if torch.version.cuda is None:
+        built = "for CPUs only"
+    return (
+        f"there is an NVIDIA GPU (driver {driver[1]}) that cannot be used: torch "
+        f"{torch.__version__} is built {built}; `scripts/install` takes the build that fits the "
+        "driver"
+    )
 
 
 class NvmlError(Exception):

@@ -17,6 +17,8 @@ from calibration.statistics import Array, matrix, r_squared, t_quantile
 
 # A floor is not reached if it may be 0 or this share of the last value.
 _REACHED = 0.75
+# Rounding may be this share of a curve's variance.
+_RESOLVED = 1e-2
 
 
 def fit_family(family: Family, points: Points, replicates: ArrayLike | None = None) -> Candidate:
@@ -28,8 +30,10 @@ def fit_family(family: Family, points: Points, replicates: ArrayLike | None = No
     n, k = len(s), len(family.parameters)
     p, without_each = _estimates(family, points)
     chi2 = float(np.sum(((y - family.function(s, p)) / sd) ** 2))
-    inverse, identifiable = response(family.gradient(s, p) / sd[:, None])
+    gradient = family.gradient(s, p)
+    inverse, identifiable = response(gradient / sd[:, None])
     covariance, noise, dof = _uncertainty(points, inverse, chi2)
+    identifiable = identifiable and _resolved(gradient, covariance)
     # Scaled so that a parabolic profile gives the interval of the covariance. (Rounded: parameters
     # of equal scale share a profile.)
     variances = np.diag(covariance) / np.maximum(np.diag(inverse @ inverse.T), 1e-300)
@@ -93,6 +97,15 @@ def _uncertainty(points: Points, inverse: Array, chi2: float) -> tuple[Array, fl
     return covariance, 1.0, points.dof
 
 
+def _resolved(gradient: Array, covariance: Array) -> bool:
+    """Whether the curve's variance at the points, which is that of parameters whose errors cancel
+    each other, is more than rounding.
+    """
+    variance = np.einsum("ij,jk,ik->i", gradient, covariance, gradient)
+    size = np.abs(gradient) @ np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    return bool((np.finfo(float).eps * size**2 <= _RESOLVED * variance).all())
+
+
 def _held_out(
     family: Family, points: Points, without_each: Array
 ) -> tuple[float | None, float | None]:
@@ -148,6 +161,8 @@ def _refusal(
     if fit.held_out_error is None:
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         return _Refusal(f"{numbers}: {points.step_counts} step counts for {len(values)} parameters")
+    if not identifiable:
+        return _Refusal("these points do not tell its parameters apart")
 
     def refused(name: str, why: str, curve_supported: bool = False) -> _Refusal:
         interval = f"[{reach[name][0]:.4g}, {reach[name][1]:.4g}]"
@@ -176,7 +191,7 @@ def _refusal(
         )
         if uncertain:
             return refused(name, f"not reached by the last value, {last:.4g}", True)
-    return None if identifiable else _Refusal("these points do not tell its parameters apart")
+    return None
 
 
 def _aicc(mean_square: float, scale: float, points: int, parameters: int) -> float | None:

@@ -84,7 +84,7 @@ def interpolate(points: Points) -> tuple[Candidate, Violation | None]:
         scale = default_sd(points.kind, value)
         sd = scale * np.sqrt(np.mean((missed / scale) ** 2))
         dof = len(grid) - 1
-    shown = value if violated else isotonic(value, 1 / scale**2, rising)
+    shown = value if violated else isotonic(value, _weights(scale), rising)
     table = InterpolationTable(
         steps=tuple(grid.astype(int).tolist()),
         values=tuple(shown.tolist()),
@@ -104,9 +104,19 @@ def interpolate(points: Points) -> tuple[Candidate, Violation | None]:
     return Candidate(fit, float(np.mean((missed / scale) ** 2))), violated
 
 
+def _weights(sd: Array) -> Array:
+    """Weights in proportion to 1 / sd², where neither underflows: of sd relative to the largest."""
+    largest = sd.max()
+    relative = sd / largest if largest > 0 else np.ones_like(sd)
+    return 1 / np.maximum(relative, 1e-100) ** 2
+
+
 def _scatter(values: Array, scale: Array, split: int, rising: bool) -> float:
     """The relative scatter about the nearest curve that turns at point ``split``."""
-    weights = 1 / np.maximum(scale, 1e-300) ** 2
+    weights = _weights(scale)
     first = isotonic(values[: split + 1], weights[: split + 1], rising)
     second = isotonic(values[split + 1 :], weights[split + 1 :], not rising)
-    return float(np.sqrt(np.mean((values - np.concatenate([first, second])) ** 2 * weights)))
+    apart = np.abs(values - np.concatenate([first, second]))
+    relative = apart / np.maximum(scale, 1e-300)
+    largest = relative.max() or 1.0  # divided by it, squares do not overflow
+    return float(largest * np.sqrt(np.mean((relative / largest) ** 2)))

@@ -19,6 +19,10 @@ from solver.inputs import InputError, check_keys, read_text
 COLUMNS = ("steps", "value", "sd")
 #: A relative error is of at least this share of the largest value.
 LEAST_SHARE = 0.05
+#: Of a fit's points, whose covariance is a matrix.
+MOST = 5_000
+#: Of values: the squares of larger ones overflow.
+LARGEST = 1e100
 
 Numbers = Sequence[float] | NDArray[Any]
 
@@ -147,15 +151,20 @@ def _header(path: str | Path, cells: list[str]) -> list[str]:
 
 
 def _check_step_counts(where: str, steps: Numbers) -> None:
+    if len(steps) > MOST:
+        raise InputError(f"{where}: found {len(steps)} points; allowed: at most {MOST}, e.g. means")
     different = len(np.unique(steps))
     if different < 3:
         raise InputError(f"{where}: found {different} different step counts; allowed: at least 3")
 
 
 _ALLOWED: dict[str, tuple[Callable[[float], bool], str]] = {
-    "steps": (lambda value: value >= 1 and value == int(value), "a whole number of at least 1"),
-    "value": (lambda value: True, "a finite number"),
-    "sd": (lambda value: value > 0, "a positive number"),
+    "steps": (
+        lambda value: 1 <= value <= 1e18 and value == int(value),
+        "a whole number of at least 1 (and at most 1e18)",
+    ),
+    "value": (lambda value: abs(value) <= LARGEST, f"a finite number of at most {LARGEST:g}"),
+    "sd": (lambda value: 0 < value <= LARGEST, f"a positive number of at most {LARGEST:g}"),
 }
 
 

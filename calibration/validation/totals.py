@@ -65,7 +65,8 @@ def compare_user(user: UserEstimates, name: str) -> Comparison:
     own = t_quantile(estimate.dof) ** 2 * estimate.own
     half = np.sqrt(
         own
-        + (quantile * estimate.scale) ** 2 * float(covariance([user.assignment.steps])[0, 0])
+        + (quantile * estimate.scale) ** 2
+        * max(0.0, float(covariance([user.assignment.steps])[0, 0]))
         + _drift_half(name, service, estimate.predicted) ** 2
     )
     return Comparison.of(
@@ -250,7 +251,8 @@ def _sum(name: str, terms: Sequence[_Term], drifting: bool = True) -> _Sum:
         covariance, quantile = _curve_covariance(group[0].profile, name)
         scale = np.array([term.factor * term.estimate.scale for term in group])
         steps = [term.assignment.steps for term in group]
-        shared[prompt_class] += quantile * np.sqrt(scale @ covariance(steps) @ scale)
+        # below 0 by rounding only
+        shared[prompt_class] += quantile * np.sqrt(max(0.0, scale @ covariance(steps) @ scale))
     speed = drifting * sum(
         _drift_half(name, term.assignment.service, term.factor * term.estimate.predicted)
         for term in terms

@@ -18,6 +18,7 @@ from testbed.environment import environment
 from testbed.meters import AnyMeter, open_meter
 from testbed.models import memory
 from testbed.models.pipelines import WEIGHTS, open_pipeline, pick_device
+from testbed.nvml import unusable_gpu
 
 _MODEL = "embedded:edge"
 SIZES = (1, 2, 4, 8, 16)  # of the batches that are timed
@@ -29,9 +30,13 @@ def print_report() -> None:
 
     What takes seconds is told on stderr when it begins.
     """
-    device = pick_device()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is said below
+        device = pick_device()
     for key, value in {"device": device, **environment(device)}.items():
         _print(key, str(value))
+    if reason := unusable_gpu():
+        _print("gpu", reason)
     _tell("watching the energy counters for a second")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

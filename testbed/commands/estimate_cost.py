@@ -130,6 +130,13 @@ def say(name: str | Path | None, local: str | None = None, edge: str | None = No
         f"calibration: {calibrating} evaluations of a denoiser; "
         f"execution: at most {execution(settings)} more"
     ]
+    if rate := settings.execute.arrival_rate:
+        users = len(run_scenario(settings, open_prompts(settings.prompts)).users)
+        images = users * settings.execute.images_per_user
+        lines.append(
+            f"serving: at most {images} requests, arriving over about {images / rate:.0f} s; the "
+            "clock skips the time in which nobody waits"
+        )
     cache = next(path for path in Path(constants.HF_HUB_CACHE).parents if path.exists())
     disk = shutil.disk_usage(cache).free / 1e9
     device = pick_device(settings.device)

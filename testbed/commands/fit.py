@@ -1,11 +1,10 @@
 """``testbed fit``: a curve through anyone's points."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from solver.inputs import InputError, write_json
+from solver.inputs import InputError, to_json, write_json
 from testbed.commands.parsing import add_verb
 
 if TYPE_CHECKING:
@@ -48,4 +47,4 @@ def _fit(args: argparse.Namespace) -> None:
         write_json(args.output, report)
         print(args.output)
     else:
-        print(json.dumps(report, indent=1))
+        print(to_json(report, str(args.points), indent=1))

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,6 +112,8 @@ def generate_all(
             dataclasses.replace(request, arrival=arrival)
             for request, arrival in zip(requests, arrivals, strict=True)
         ]
+    if last := max((request.arrival or 0.0 for request in requests), default=0.0):
+        print(f"generate: the last request arrives after {last:.0f} s", file=sys.stderr)
     from testbed.stages.requests import serve_requests
 
     return serve_requests(requests, model, out, dtype, device, engine, batch, order)

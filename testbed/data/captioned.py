@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.inputs import InputError, read_json, read_text
+from solver.inputs import InputError, check_text, read_json, read_text
 from testbed.data.image_files import read_image
 
 Item = TypeVar("Item")
@@ -99,6 +99,7 @@ class CaptionedImages:
                     f"{self.source}: {name}[{index}].{text}: found {value!r:.80}; "
                     "allowed: a non-empty string"
                 )
+            check_text(f"{self.source}: {name}[{index}].{text}", value)
         return rows
 
     def _id(self, row: dict[str, Any], name: str, index: int, field: str) -> int | str:

@@ -169,4 +169,11 @@ def open_prompts(source: str) -> ScenePrompts | FilePrompts:
     """``"scenes"``, the path of a JSONL file, or of a folder of images with captions."""
     if source == "scenes":
         return ScenePrompts()
-    return FolderPrompts(source) if Path(source).is_dir() else FilePrompts(source)
+    if Path(source).is_dir():
+        return FolderPrompts(source)
+    if not Path(source).exists():
+        raise InputError(
+            f"prompts: {source}: no such file or folder, neither from the working folder "
+            f"({Path.cwd()}) nor beside the configuration"
+        )
+    return FilePrompts(source)

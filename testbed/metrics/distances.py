@@ -96,7 +96,7 @@ class ReferenceDistances:
     """
 
     def __init__(self, features: NDArray[np.floating]) -> None:
-        self.features: Array = np.asarray(features, float)
+        self.features: Array = _finite(features, "reference images")
         if self.features.ndim != 2 or len(self.features) < 2:
             raise InputError(
                 f"reference: found features of shape {self.features.shape}; "
@@ -194,7 +194,7 @@ class ReferenceDistances:
     def _checked(
         self, features: NDArray[np.floating], prompts: Sequence[object] | None
     ) -> tuple[Array, PromptGroups]:
-        x = np.asarray(features, float)
+        x = _finite(features, "images")
         if x.ndim != 2 or len(x) < 2 or x.shape[1] != self.width:
             raise InputError(
                 f"distance: found features of shape {x.shape}; allowed: (at least 2, {self.width})"
@@ -266,6 +266,19 @@ class ReferenceDistances:
             [discrepancy(1 - row) for row in np.eye(groups.count + 1)[:-1]] if groups.enough else []
         )
         return DistanceEstimate(value, *interval(value, deleted, groups), len(x))
+
+
+def _finite(features: NDArray[np.floating], what: str) -> Array:
+    """``features`` in double precision; raises :class:`InputError` where they are no numbers, of
+    which linear algebra ends the process.
+    """
+    values = np.asarray(features, float)
+    if not np.isfinite(values).all():
+        raise InputError(
+            f"distance: found features of {what} that are not finite; "
+            "allowed: an extractor (quality.clip, quality.extractor) that gives numbers"
+        )
+    return values
 
 
 class _Identity(torch.nn.Module):

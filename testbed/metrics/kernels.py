@@ -26,7 +26,9 @@ def gaussian(a: Array, b: Array) -> Array:
 
     Its shape is (len(a), len(b)).
     """
-    a, b = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (a, b))
+    lengths = (np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (a, b))
+    # features that are all 0 have no direction: they stay 0
+    a, b = (vectors / np.where(length, length, 1.0) for vectors, length in zip((a, b), lengths))
     return np.exp((a @ b.T - 1) / CMMD_WIDTH**2)
 
 

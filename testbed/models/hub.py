@@ -5,6 +5,7 @@ HF_HOME, HF_ENDPOINT, HF_TOKEN.
 """
 
 import errno
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from huggingface_hub.errors import (
 )
 
 from solver.inputs import InputError
+
+#: The variant in the name of a file of weights, which may be one of several shards.
+_VARIANT = re.compile(r"\.([a-z]\w*)(?:-\d+-of-\d+)?\.safetensors$")
 
 
 def fetch(
@@ -49,6 +53,21 @@ def fetch(
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise InputError(f"model: {model}: {_advice(error, model, revision, variant)}") from None
+
+
+def check_variant(folder: Path, variant: str | None) -> None:
+    """Raise :class:`InputError` where all weights of a model's ``folder`` are of a variant that was
+    not asked for.
+    """
+    if variant:
+        return
+    names = [path.name for path in folder.glob("*/*.safetensors") if path.name[0] != "."]
+    variants = {match[1] if (match := _VARIANT.search(name)) else None for name in names}
+    if len(variants) == 1 and (only := variants.pop()):
+        raise InputError(
+            f"variant: found none, but all weights in {folder} are of one; allowed: "
+            f'variant = "{only}"'
+        )
 
 
 def _advice(error: BaseException, model: str, revision: str | None, variant: str | None) -> str:

@@ -5,6 +5,7 @@ code.
 import hashlib
 import inspect
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from calibration.schema import Schema, frozen
 from solver.inputs import InputError, check_keys
 from testbed.config import ModelConfig
 from testbed.models import hub, memory
+from testbed.nvml import unusable_gpu
 
 WEIGHTS = Path(__file__).parent.parent / "embedded" / "weights"
 # never opened: it blackens images that are to be measured, and costs time that is not the model's
@@ -52,6 +54,8 @@ def pick_device(name: str = "auto") -> torch.device:
     if name == "auto":
         here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
         name = next((kind for kind, usable in here.items() if usable), "cpu")
+        if name == "cpu" and (reason := unusable_gpu()):
+            warnings.warn(f"device: auto takes the CPU: {reason}", stacklevel=2)
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -163,6 +167,7 @@ def open_pipeline(config: ModelConfig, device: torch.device) -> tuple[DiffusionP
 
 
 def _from_folder(folder: Path, config: ModelConfig) -> DiffusionPipeline:
+    hub.check_variant(folder, config.variant)
     index = check_folder(folder, "model_index.json", config.allow_pickle)
     options: dict[str, Any] = {
         "variant": config.variant,

@@ -42,6 +42,7 @@ from testbed.report.gallery import Strip, generated, strips
 from testbed.report.judgements import Judgements
 from testbed.runs.folder import RunFolder
 from testbed.runs.products import Baseline
+from testbed.stages.tasks import check_users
 from testbed.tables import write_csv
 
 
@@ -73,17 +74,20 @@ class Run:
                 f"{folder.path / 'scenario.json'}: users: found {len(scenario.users)}; "
                 f"allowed: {len(allocation.offload)}, as in allocation.json"
             )
+        problem = folder.problem()
+        if scenario and problem:
+            check_users(problem, scenario)
         return cls(
             folder,
             folder.config(),
             folder.profiles(),
             scenario,
-            folder.problem(),
+            problem,
             allocation,
             folder.validation(),
             folder.baselines(),
             folder.records("calibration"),
-            folder.records("execution"),
+            folder.of_allocation(),
             folder.missing(),
         )
 

@@ -11,6 +11,7 @@ A stage reads what earlier ones left here and writes its own files, so a killed 
 was.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -157,15 +158,20 @@ class RunFolder:
             write_json(path, product.to_dict())
 
     def adopt(self, problem: Problem, allocation: Allocation) -> None:
-        """Write an allocation from elsewhere; a validation of another one is removed."""
+        """Write an allocation from elsewhere; what was made of another one is removed, but for
+        images and their records, which :meth:`of_allocation` tells apart.
+        """
         before, old = self.problem(), self.allocation()
+        same = before is not None and before.to_dict() == problem.to_dict()
+        if not same:
+            (self.path / "baselines.json").unlink(missing_ok=True)
         if (
-            before is None
+            not same
             or old is None
-            or before.to_dict() != problem.to_dict()
             or (old.offload, old.steps) != (allocation.offload, allocation.steps)
         ):
             self._path(Validation).unlink(missing_ok=True)
+            self.report_path.unlink(missing_ok=True)
         self.save(problem)
         self.save(allocation)
 
@@ -178,14 +184,19 @@ class RunFolder:
         features.save(self.path / "calibration" / "features.npz")
 
     def once(self, name: str, kind: type[S], asked: Mapping[str, Any], make: Callable[[], S]) -> S:
-        """What the file ``name`` holds; made by ``make`` unless it was made of ``asked`` before.
+        """What the file ``name`` holds; made by ``make`` unless it was made of ``asked`` before, or
+        if it is damaged.
 
         ``kind`` has a field ``asked``.
         """
         path = self.path / name
-        values = read_json(path) if path.exists() else None
-        if not isinstance(values, dict) or values.get("asked") != plain(asked):
-            write_json(path, make().to_dict())
+        try:
+            values = read_json(path) if path.exists() else None
+            if isinstance(values, dict) and values.get("asked") == plain(asked):
+                return kind.from_dict(values, str(path))
+        except InputError as error:
+            warnings.warn(f"{error}; it is made again", stacklevel=2)
+        write_json(path, make().to_dict())
         return kind.from_dict(read_json(path), str(path))
 
     def records(self, stage: Stage) -> list[Record]:
@@ -231,6 +242,16 @@ class RunFolder:
             )
         executed = [records[key] for key in ids]
         return as_of([record.task for record in executed], executed)
+
+    def of_allocation(self) -> list[Record]:
+        """The records of the last allocation's execution that there are, without those of earlier
+        ones in the same folder.
+        """
+        path, records = self._tasks_path, self.records("execution")
+        if not path.exists():
+            return records
+        ids = set(TaskList.from_dict(read_json(path), str(path)).tasks)
+        return [record for record in records if record.id in ids]
 
     def missing(self) -> list[str]:
         """What a report shows and the run has not produced yet, in words."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from calibration.records.record import Record
-from solver.inputs import InputError, write_atomic
+from solver.inputs import InputError, to_json, write_atomic
 from testbed.runs.lock import flock
 
 Pixels = NDArray[np.uint8]
@@ -91,7 +91,7 @@ class RecordStore:
 
         It replaces an earlier line of the same id, which stays in the file.
         """
-        line = json.dumps(record.to_dict(), allow_nan=False) + "\n"
+        line = to_json(record.to_dict(), f"{self.path}: {record.id}") + "\n"
         with open(self.path, "ab+") as file:
             flock(file, self.folder)
             _cut(file, self.path)

@@ -1,5 +1,8 @@
 """What a configuration's stages run on: opened models, prompts, and what measures images."""
 
+import os
+import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -102,6 +105,12 @@ def open_folder(config: Config, out: str | Path) -> RunFolder:
 
 def open_model(config: ModelConfig, device: torch.device) -> tuple[DiffusionPipeline, ModelSpec]:
     """Open a model; the spec names it, with its revision, in tasks and records."""
+    if re.fullmatch(r"[\w-]+/[\w.-]+", config.model) and os.path.isdir(config.model):
+        warnings.warn(
+            f"model: {config.model}: the folder here is opened, not the model of that id on the "
+            f"hub; ./{config.model} says the same without this warning",
+            stacklevel=2,
+        )
     pipeline, revision = open_pipeline(config, device)
     return pipeline, ModelSpec(
         model=config.model,

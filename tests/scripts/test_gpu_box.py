@@ -77,6 +77,26 @@ def test_it_says_what_there_is_and_what_it_costs_first_and_ends_as_the_run_does(
     assert done.returncode == code
 
 
+def test_it_stops_where_torch_cannot_use_the_gpu(box):
+    doctor = 'echo "gpu:  there is an NVIDIA GPU (driver 550.54) that cannot be used: torch ..."'
+    script = box / ".venv/bin/testbed"
+    script.write_text(STAND_IN.replace("run*--plan*|doctor) exit", f"doctor) {doctor};exit"))
+    done = start(box)
+    said = done.communicate(timeout=20)[0]
+    assert done.returncode == 2 and "scripts/gpu_box: stopped" in said
+    assert "testbed run" not in said
+
+
+def test_a_configuration_in_the_users_folder_is_found(box, tmp_path_factory):
+    users = tmp_path_factory.mktemp("users")
+    (users / "my.toml").touch()
+    (box / "go").write_text("0")
+    done = subprocess.run(
+        [box / "scripts/gpu_box", "my.toml"], cwd=users, capture_output=True, text=True, timeout=20
+    )
+    assert f"testbed run {users}/my.toml --out runs/my\n" in done.stdout
+
+
 def test_a_run_that_is_killed_is_not_taken_for_done(box):
     first = start(box)
     while not (box / "runs/sd15.pid").exists() or not (box / "runs/sd15.log").read_text():

@@ -2,10 +2,21 @@
 is allowed.
 """
 
+import shutil
+import sys
+from pathlib import Path
+
 import pytest
+import torch
 
 from solver.inputs import InputError
-from testbed import config
+from testbed import config, nvml
+from testbed.cli import main
+from testbed.commands import doctor
+from testbed.data.prompts import open_prompts
+from testbed.models.hub import check_variant
+from testbed.models.pipelines import WEIGHTS, open_pipeline, pick_device
+from testbed.stages.rig import open_model
 
 GOOD = '[local]\nmodel = "a/b"\n[edge]\nmodel = "c/d"\n'
 
@@ -96,3 +107,107 @@ def test_missing_file_and_unknown_preset():
         config.load("nowhere.toml")
     with pytest.raises(InputError, match="perhaps you meant 'embedded'"):
         config.load("embeded")
+
+
+def test_a_folder_named_like_a_preset_does_not_take_its_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    expected = config.load("sd15")
+    (tmp_path / "sd15").mkdir()
+    assert config.load("sd15") == expected
+    (tmp_path / "turbo").write_text(GOOD)
+    assert config.find("turbo") == config.PRESETS / "turbo.toml"
+    assert config.load("./turbo").local.model == "a/b"
+    with pytest.raises(InputError, match="preset: './sd15' is unknown"):
+        config.load("./sd15")
+
+
+def test_a_folder_of_a_hub_ids_name_does_not_drop_its_revision(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sd15 = config.load("sd15")
+    (tmp_path / sd15.edge.model).mkdir(parents=True)
+    with pytest.raises(InputError, match="edge.revision: found .*a folder here"):
+        config.load("sd15")
+    (tmp_path / sd15.edge.model).rmdir()
+    (tmp_path / sd15.quality.clip).mkdir(parents=True)
+    with pytest.raises(InputError, match="quality.clip_revision: found .* a folder here"):
+        config.load("sd15")
+
+
+def test_a_folder_of_a_hub_ids_name_is_opened_and_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    with (
+        pytest.warns(UserWarning, match="owner/name: the folder here is opened"),
+        pytest.raises(InputError, match="model_index.json is missing"),
+    ):
+        open_model(config.ModelConfig("owner/name"), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("model", ["/m/dreamshaper_8.safetensors", "models/x.ckpt"])
+def test_a_single_file_checkpoint_is_called_one(tmp_path, model):
+    with pytest.raises(InputError, match="local.model: found .*a single-file checkpoint.*folder"):
+        load(tmp_path, GOOD.replace("a/b", model))
+
+
+def test_paths_of_a_configuration_are_found_beside_it(tmp_path, monkeypatch):
+    home, work = tmp_path / "home", tmp_path / "work"
+    for folder in (home / "photos", home / "converged", home / "m" / "light", work):
+        folder.mkdir(parents=True)
+    (home / "p.jsonl").write_text('{"prompt": "a"}')
+    text = 'prompts = "p.jsonl"\n[quality]\nreference = "REFERENCE"\n'
+    text += GOOD.replace("a/b", "m/light")
+    (home / "c.toml").write_text(text.replace("REFERENCE", "photos"))
+    monkeypatch.chdir(work)
+    loaded = config.load(home / "c.toml")
+    assert loaded.prompts == str(home / "p.jsonl") and loaded.local.model == str(home / "m/light")
+    assert loaded.quality.reference == str(home / "photos") and loaded.edge.model == "c/d"
+    (work / "p.jsonl").write_text('{"prompt": "b"}')
+    (home / "c.toml").write_text(text.replace("REFERENCE", "converged"))
+    assert config.load(home / "c.toml").prompts == "p.jsonl", "the working folder comes first"
+    assert config.load(home / "c.toml").quality.reference == "converged"
+    (home / "p.jsonl").unlink(), (work / "p.jsonl").unlink()
+    with pytest.raises(InputError, match=f"no such file or folder, .*{work}"):
+        open_prompts(config.load(home / "c.toml").prompts)
+
+
+@pytest.fixture
+def driver(tmp_path, monkeypatch):
+    """An nvidia-smi on the path, beside a torch for CPUs."""
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text('#!/bin/sh\necho "| NVIDIA-SMI 550.54  Driver Version: 550.54  CUDA 12.4 |"\n')
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    nvml.unusable_gpu.cache_clear()
+    yield
+    nvml.unusable_gpu.cache_clear()
+
+
+def test_a_gpu_that_this_torch_cannot_use_is_said(driver, monkeypatch, tmp_path, capsys):
+    with pytest.warns(
+        UserWarning, match=r"auto takes the CPU: .*GPU \(driver 550.54\) that cannot"
+    ):
+        assert pick_device("auto").type == "cpu"
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "embedded", "--plan"]) == 0
+    assert "that cannot be used: torch" in capsys.readouterr().err
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    nvml.unusable_gpu.cache_clear()
+    assert nvml.unusable_gpu() is None, "hidden on purpose"
+
+
+def test_the_doctor_says_that_a_gpu_cannot_be_used(driver, monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "open_pipeline", lambda *_: sys.exit(3))
+    with pytest.raises(SystemExit):
+        doctor.print_report()
+    assert "gpu:         there is an NVIDIA GPU" in capsys.readouterr().out
+
+
+def test_a_half_precision_folder_without_variant_is_told_the_variant(tmp_path):
+    folder = Path(shutil.copytree(WEIGHTS / "light", tmp_path / "light"))
+    for path in folder.glob("*/*.safetensors"):
+        path.rename(path.with_name(path.name.replace(".safetensors", ".fp16.safetensors")))
+    with pytest.raises(InputError, match='variant: found none, .*variant = "fp16"'):
+        open_pipeline(config.ModelConfig(str(folder)), torch.device("cpu"))
+    check_variant(WEIGHTS / "light", None)
+    check_variant(folder, "fp16")

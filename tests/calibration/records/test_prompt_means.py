@@ -86,3 +86,15 @@ def test_few_common_prompts_have_no_covariance_and_no_value_is_refused():
     assert means.covariance is None and means.replicates is None
     with pytest.raises(InputError, match="no record with a value of distance"):
         prompt_means(records(np.full((2, 2), np.nan)), DISTANCE)
+
+
+def test_a_prompt_that_a_benchmark_repeats_counts_as_often():
+    table = np.random.default_rng(1).normal(size=(5, 2))
+    counted = prompt_means(records(table), DISTANCE, {"prompt 0": 3, "prompt 4": 2})
+    whole = np.vstack([table, table[[0, 0, 4]]])
+    np.testing.assert_allclose([p.value for p in counted.points], whole.mean(axis=0))
+    assert [point.n for point in counted.points] == [8, 8]
+    assert [point.prompts for point in counted.points] == [5, 5]
+    once = prompt_means(records(table), DISTANCE)
+    assert all(a.se > b.se for a, b in zip(counted.points, once.points)), "worth fewer prompts"
+    assert prompt_means(records(table), DISTANCE, {}).points == once.points

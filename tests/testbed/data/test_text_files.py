@@ -13,7 +13,7 @@ from testbed.data.image_requests import read_requests
 from testbed.data.prompts import FilePrompts
 from testbed.meters import ReplayMeter
 from tests.conftest import SMALL
-from tests.testbed.data.world import folder
+from tests.testbed.data.world import CAPTIONS, folder
 
 ENCODINGS = ("utf-8-sig", "utf-16")
 
@@ -63,11 +63,11 @@ def test_half_an_emoji_in_a_prompt_is_named_by_its_line(tmp_path, line, where):
         FilePrompts(path)
 
 
-def test_half_an_emoji_in_a_json_file_is_named_by_its_field(tmp_path):
-    path = tmp_path / "v.json"
-    path.write_text(r'{"labels": {"prompt_class": ["a", "\ud83d"]}}')
-    with pytest.raises(InputError, match="v.json: labels: prompt_class: found .*surrogate"):
-        read_json(path)
+def test_half_an_emoji_in_a_caption_is_named_by_its_place(tmp_path):
+    captions = [{**row, "caption": "a \ud83d"} if row["id"] == 3 else row for row in CAPTIONS]
+    photos = folder(tmp_path, annotations=captions)
+    with pytest.raises(InputError, match=r"annotations\[2\].caption: found .*surrogate"):
+        CaptionedImages(photos)
 
 
 GOOD = {"id": "a", "prompt": "x", "seed": 1, "steps": 1}

@@ -53,7 +53,7 @@ def make_app(make: Callable[[], Service], key: str | None = None) -> Starlette:
         "/v1/health": (health, "GET"),
         "/metrics": (metrics, "GET"),
     }
-    return Starlette(
+    app = Starlette(
         routes=[
             Route(path, _guarded(handler, None if path in OPEN else key), methods=[method])
             for path, (handler, method) in routes.items()
@@ -61,6 +61,8 @@ def make_app(make: Callable[[], Service], key: str | None = None) -> Starlette:
         exception_handlers={HTTPException: _no_route},
         lifespan=lifespan,
     )
+    app.state.key = key
+    return app
 
 
 def _guarded(handler: Handler, key: str | None) -> Handler:

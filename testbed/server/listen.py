@@ -17,6 +17,13 @@ from testbed.server.service import Service
 HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 
 
+#: A line for a shell that leaves a picture in image.png.
+CURL = (
+    "curl -o image.png {url}/v1/images/generations -H 'Content-Type: application/json'{key} "
+    """-d '{{"prompt": "a big red ball in the middle", "response_format": "file"}}'"""
+)
+
+
 class Server(uvicorn.Server):
     """Says where it listens. At a first signal it drains, at a second one it ends."""
 
@@ -29,7 +36,11 @@ class Server(uvicorn.Server):
         await super().startup(*args, **kwargs)  # type: ignore[arg-type]
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
-            print(f"serve: http://{host}:{port}", flush=True)
+            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            key = " -H 'Authorization: Bearer KEY'" if self._app.state.key else ""
+            print(
+                f"serve: a page to try it at {url}, or\n{CURL.format(url=url, key=key)}", flush=True
+            )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take no more requests, and end when the accepted ones are finished."""

@@ -60,9 +60,7 @@ class Service:
         self.recent: deque[ImageMetrics] = deque(maxlen=RECENT)
         self._arrivals: deque[float] = deque(maxlen=50)
         self._encoder = ThreadPoolExecutor(1, "encode")
-        scale = opened.pipeline.vae_scale_factor
-        height, width = (side * scale for side in self.engine.engine.networks.latent_shape[1:])
-        self.size = f"{width}x{height}"
+        self.size = "{}x{}".format(*opened.size)
 
     def now(self) -> float:
         """Seconds on the engine's clock."""

@@ -190,6 +190,7 @@ def test_the_commands_curl_line_fetches_a_picture_that_a_killed_server_makes_aga
     [
         (["--host", "0.0.0.0"], "--host: found 0.0.0.0 without a key"),
         (["--run", "nowhere"], "nowhere"),
+        (["--policy", "kind"], "--policy: 'kind' is unknown"),
         (["nothing.toml"], "nothing.toml: no such file"),
         (["--run", "a", "--profiles", "b"], "--profiles"),
     ],

@@ -129,6 +129,12 @@ def test_a_dead_engine_is_said_to_be(opened, monkeypatch):
         error(server.post(num_inference_steps=2), 503, "engine_stopped")
 
 
+def test_a_fault_of_the_servers_own_is_one_line_too(server, monkeypatch):
+    monkeypatch.setattr(server.service, "state", lambda: 1 / 0)
+    message = error(server.client.get("/v1/requests"), 500, "internal")
+    assert message.startswith("ZeroDivisionError")
+
+
 def test_metrics_count_what_was_served_and_refused(opened):
     with serving(opened) as server:
         for seed in range(3):
@@ -210,5 +216,7 @@ def test_a_port_that_is_taken_is_refused(opened):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(InputError, match=f"--port: found {port}"):
+        with pytest.raises(
+            InputError, match=f"--port: found 127.0.0.1 {port}: Address already in use"
+        ):
             listen(lambda: Service(opened, "own_best", 4, None), "127.0.0.1", port, None)

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from solver.inputs import InputError
+from solver.inputs import InputError, check_keys
 from testbed import config
 from testbed.commands.parsing import add_verb, integer
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 KEY = "TESTBED_API_KEY"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-POLICIES = ("own_best", "priced")
 
 
 def add_parsers(verbs: "Verbs") -> None:
@@ -60,9 +59,8 @@ def add_parsers(verbs: "Verbs") -> None:
     )
     parser.add_argument(
         "--policy",
-        choices=POLICIES,
-        default=POLICIES[0],
-        help='who chooses steps that are "auto" (default: %(default)s)',
+        default="own_best",
+        help='who chooses steps that are "auto": own_best (default), priced',
     )
     parser.add_argument(
         "--records", type=Path, metavar="FILE", help="append a JSON line for each served image"
@@ -70,6 +68,8 @@ def add_parsers(verbs: "Verbs") -> None:
 
 
 def _serve(args: argparse.Namespace) -> int:
+    from calibration.serving.policies import POLICIES
+
     if args.host not in LOOPBACK and not args.api_key:
         raise InputError(
             f"--host: found {args.host} without a key; allowed: {', '.join(LOOPBACK)}, "
@@ -77,6 +77,7 @@ def _serve(args: argparse.Namespace) -> int:
         )
     if args.run and args.profiles:
         raise InputError("--profiles: found with --run; allowed: one of the two")
+    check_keys("--policy", [args.policy], POLICIES)
     settings = _settings(args)
     try:
         import prometheus_client  # noqa: F401

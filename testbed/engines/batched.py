@@ -29,6 +29,8 @@ from testbed.engines.running import Running
 from testbed.engines.stock import synchronised_clock
 
 CAP = 16  # requests in a batch, where no better number was measured
+#: Encoded negative prompts that are kept: a server is asked for ever new ones.
+NEGATIVE_PROMPTS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,6 +203,8 @@ class BatchedEngine:
     def _states(self, new: list[Running]) -> list[RequestState]:
         """First states of ``new``: the text of all encoded together, noise from each own seed."""
         networks, states = self.networks, []
+        if len(networks._negative) > NEGATIVE_PROMPTS:
+            networks._negative.clear()
         conditions = networks.encode([running.request for running in new])
         for running, condition in zip(new, conditions):
             generator = torch.Generator("cpu").manual_seed(running.request.seed)

@@ -11,7 +11,7 @@ from calibration.serving.policies import POLICIES, State, Tables
 from calibration.serving.quote import Ahead, Quoter, Ratios
 from solver.inputs import InputError, check_keys
 from testbed.server.engine_thread import EngineThread
-from testbed.server.protocol import Refused, invalid
+from testbed.server.protocol import Generation, Refused, invalid
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,19 @@ class Wish:
     weights: Weights | None = None
     prompt_class: str | None = None
     partials: int = 0
+
+    @classmethod
+    def of(cls, body: Generation) -> "Wish":
+        """That of a request's body."""
+        steps = body.num_inference_steps
+        return cls(
+            None if steps == "auto" else int(steps),
+            body.limit,
+            body.max_error,
+            body.weights,
+            body.prompt_class,
+            body.partial_images,
+        )
 
 
 @dataclass(frozen=True)

@@ -53,14 +53,16 @@ def make_app(make: Callable[[], Service], key: str | None = None) -> Starlette:
         "/v1/health": (health, "GET"),
         "/metrics": (metrics, "GET"),
     }
-    return Starlette(
+    app = Starlette(
         routes=[
             Route(path, _guarded(handler, None if path in OPEN else key), methods=[method])
             for path, (handler, method) in routes.items()
         ],
-        exception_handlers={HTTPException: _no_route},
+        exception_handlers={HTTPException: _no_route, Exception: _fault},
         lifespan=lifespan,
     )
+    app.state.key = key
+    return app
 
 
 def _guarded(handler: Handler, key: str | None) -> Handler:
@@ -94,6 +96,11 @@ async def _no_route(request: Request, error: Exception) -> Response:
     code, where = ("not_found", "route") if error.status_code == 404 else ("wrong_method", "method")
     text = f"{where}: found {request.method} {request.url.path[:80]!r}; docs/serving.md lists them"
     return _refusal(Refused(error.status_code, code, text))
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    """A fault of the server's own: its log has the traceback."""
+    return _refusal(Refused(500, "internal", f"{type(error).__name__}: the server's log says more"))
 
 
 def _model(service: Service) -> dict[str, Any]:

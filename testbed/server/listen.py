@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 from collections.abc import Callable
 from types import FrameType
 
@@ -14,7 +15,12 @@ from testbed.server.app import make_app
 from testbed.server.service import Service
 
 #: Names by which a page of another site may not pretend that this machine is its own.
-HOSTS = ["127.0.0.1", "localhost", "[::1]"]
+HOSTS = ["127.0.0.1", "localhost", "::1", "[::1]"]
+#: A line for a shell that leaves a picture in image.png.
+CURL = (
+    "curl -o image.png {url}/v1/images/generations -H 'Content-Type: application/json'{key} "
+    """-d '{{"prompt": "a big red ball in the middle", "response_format": "file"}}'"""
+)
 
 
 class Server(uvicorn.Server):
@@ -29,12 +35,16 @@ class Server(uvicorn.Server):
         await super().startup(*args, **kwargs)  # type: ignore[arg-type]
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
-            print(f"serve: http://{host}:{port}", flush=True)
+            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            key = " -H 'Authorization: Bearer KEY'" if self._app.state.key else ""
+            print(
+                f"serve: a page to try it at {url}, or\n{CURL.format(url=url, key=key)}", flush=True
+            )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take no more requests, and end when the accepted ones are finished."""
-        service: Service = self._app.state.service
-        if service.draining:
+        service: Service | None = getattr(self._app.state, "service", None)
+        if service is None or service.draining:
             self.force_exit = sig == signal.SIGINT
             self.should_exit = True
             return
@@ -51,18 +61,19 @@ class Server(uvicorn.Server):
 
 
 def listen(make: Callable[[], Service], host: str, port: int, key: str | None) -> int:
-    """Serve until a signal; returns the exit code. Raises :class:`InputError` for a port that
-    cannot be had.
+    """Serve until a signal; returns the exit code. Raises :class:`InputError` for a host and port
+    that cannot be had.
     """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family)
+    except OSError as error:
+        text = f"--host, --port: found {host} {port}: {error.strerror}; allowed: what is free here"
+        raise InputError(text) from None
     app = make_app(make, key)
     if host in ("127.0.0.1", "localhost", "::1"):
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
-    settings = uvicorn.Config(
-        app, host=host, port=port, log_level="warning", access_log=False, server_header=False
-    )
+    settings = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
     server = Server(settings, app)
-    try:
-        server.run()
-    except SystemExit:
-        raise InputError(f"--port: found {port}; allowed: one that is free on {host}") from None
-    return 0
+    server.run(sockets=[listening])
+    return 0 if server.started else 1

@@ -18,7 +18,9 @@ from calibration.serving.quote import Quoter
 from solver.inputs import InputError
 from testbed.config import Config, ModelConfig
 from testbed.engines import threads
+from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import unsupported_reason
+from testbed.engines.request import Request
 from testbed.engines.threads import Threads, using
 from testbed.engines.timing import time_batches
 from testbed.runs.folder import RunFolder
@@ -33,14 +35,16 @@ _PROMPT = "a big red ball in the middle"
 
 @dataclass(frozen=True)
 class Opened:
-    """The served model's ``name``, ``pipeline`` and configuration; batches of at most ``cap`` that
-    cost what ``quoter`` says; torch's ``threads``; the ``scenario``, the ``profiles`` where there
-    are any, and what steps are ``worth`` by them.
+    """The served model's ``name``, ``pipeline``, configuration, and the ``size`` of its images
+    (width, height in pixels); batches of at most ``cap`` that cost what ``quoter`` says; torch's
+    ``threads``; the ``scenario``, the ``profiles`` where there are any, and what steps are
+    ``worth`` by them.
     """
 
     name: str
     pipeline: DiffusionPipeline
     config: ModelConfig
+    size: tuple[int, int]
     cap: int
     quoter: Quoter
     threads: int
@@ -87,6 +91,7 @@ def open_edge(
         config.edge.model,
         pipeline,
         config.edge,
+        image_size(pipeline),
         cap,
         quoter,
         own.batched,
@@ -94,6 +99,12 @@ def open_edge(
         profiles,
         worth,
     )
+
+
+def image_size(pipeline: DiffusionPipeline) -> tuple[int, int]:
+    """Width and height of the images, in pixels: of one that is made."""
+    image = next(BatchedEngine(pipeline, 1).run([Request(_PROMPT, 0, 1, 1.0)])).image
+    return image.shape[1], image.shape[0]
 
 
 def open_scenario(config: Config, profiles: Profiles | None) -> Scenario:

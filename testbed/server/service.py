@@ -27,6 +27,8 @@ from testbed.server.opening import Opened
 from testbed.server.protocol import Generation, Refused
 
 RECENT = 100  # requests that are remembered
+#: What a record says of an image's request, beside its metrics.
+ASKED = ("prompt", "negative_prompt", "seed", "guidance")
 #: A picture on the way: after so many iterations, its pixels in [0, 1].
 Partial = Callable[[int, NDArray[np.float32]], None]
 
@@ -60,9 +62,7 @@ class Service:
         self.recent: deque[ImageMetrics] = deque(maxlen=RECENT)
         self._arrivals: deque[float] = deque(maxlen=50)
         self._encoder = ThreadPoolExecutor(1, "encode")
-        scale = opened.pipeline.vae_scale_factor
-        height, width = (side * scale for side in self.engine.engine.networks.latent_shape[1:])
-        self.size = f"{width}x{height}"
+        self.size = "{}x{}".format(*opened.size)
 
     def now(self) -> float:
         """Seconds on the engine's clock."""
@@ -91,7 +91,7 @@ class Service:
     @property
     def price(self) -> float:
         """What one more step costs the others now."""
-        return float(self.admission.tables(Wish(steps=1)).price[0])
+        return float(np.diff(self.admission.tables(Wish()).price[:2]).sum())
 
     def health(self) -> str:
         """``ok``, ``draining``, ``stuck`` or ``stopped``."""
@@ -106,15 +106,7 @@ class Service:
         if self.draining:
             raise Refused(503, "draining", "the server ends; ask another", retry_after=5)
         self._check(body)
-        wish = Wish(
-            None if body.num_inference_steps == "auto" else int(body.num_inference_steps),
-            body.limit,
-            body.max_error,
-            body.weights,
-            body.prompt_class,
-            body.partial_images,
-        )
-        admitted = self.admission.admit(wish, body.n, self.state())
+        admitted = self.admission.admit(Wish.of(body), body.n, self.state())
         config, seed = self.opened.config, body.seed
         seed = random.getrandbits(32) if seed is None else seed
         guidance, negative = body.guidance_scale, body.negative_prompt
@@ -194,17 +186,11 @@ class Service:
         self.recent.appendleft(metrics)
         self.admission.ratios.add(outcome.end_to_end_time / promise.raw)
         if self._records:
-            asked = {
-                "time": time.time(),
-                "user": order.body.user,
-                "prompt": job.request.prompt,
-                "prompt_class": order.body.prompt_class,
-                "seed": job.request.seed,
-                "guidance": job.request.guidance,
-                "negative_prompt": job.request.negative_prompt,
-            }
+            asked = {name: getattr(job.request, name) for name in ASKED}
+            asked |= {"user": order.body.user, "prompt_class": order.body.prompt_class}
+            line = {"time": time.time(), **asked, "metrics": metrics.to_dict()}
             with self._records.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**asked, "metrics": metrics.to_dict()}) + "\n")
+                file.write(json.dumps(line) + "\n")
 
     def _check(self, body: Generation) -> None:
         """Raise :class:`Refused` for a model or a size that is not served."""

@@ -19,7 +19,7 @@ from testbed.config import ModelConfig, load
 from testbed.engines.timing import time_batches
 from testbed.models.pipelines import open_pipeline
 from testbed.server.app import make_app
-from testbed.server.opening import Opened, open_scenario
+from testbed.server.opening import Opened, image_size, open_scenario
 from testbed.server.service import Service
 
 ROOT = Path(__file__).parents[3]
@@ -50,7 +50,18 @@ def opened():
     scenario = open_scenario(config, profiles)
     worth, light = Worth.of(scenario, profiles), replace(config.edge, model="embedded:light")
     quoter = Quoter(cost, CAP, 0.2)
-    return Opened("embedded:light", pipeline, light, CAP, quoter, 1, scenario, profiles, worth)
+    return Opened(
+        "embedded:light",
+        pipeline,
+        light,
+        image_size(pipeline),
+        CAP,
+        quoter,
+        1,
+        scenario,
+        profiles,
+        worth,
+    )
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 import json
 import os
 import random
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -13,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
+from PIL import Image
 
 from solver.inputs import InputError
 from testbed.cli import main
@@ -126,6 +129,12 @@ def test_a_dead_engine_is_said_to_be(opened, monkeypatch):
         error(server.post(num_inference_steps=2), 503, "engine_stopped")
 
 
+def test_a_fault_of_the_servers_own_is_one_line_too(server, monkeypatch):
+    monkeypatch.setattr(server.service, "state", lambda: 1 / 0)
+    message = error(server.client.get("/v1/requests"), 500, "internal")
+    assert message.startswith("ZeroDivisionError")
+
+
 def test_metrics_count_what_was_served_and_refused(opened):
     with serving(opened) as server:
         for seed in range(3):
@@ -142,22 +151,26 @@ def test_metrics_count_what_was_served_and_refused(opened):
 
 
 @pytest.mark.slow
-def test_the_command_drains_at_a_signal_and_a_killed_one_gives_the_same_image_again(tmp_path):
+def test_the_commands_curl_line_fetches_a_picture_that_a_killed_server_makes_again(tmp_path):
+    """And a server that is told to end finishes what it accepted."""
     command = [sys.executable, "-m", "testbed.cli", "serve", "--port", "0", "--batch", "2"]
     body = {"prompt": "a big red ball", "seed": 3, "num_inference_steps": 12}
 
     def start():
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         for line in process.stdout:
-            if "http://" in line:
-                return process, line.split()[-1]
+            if line.startswith("curl "):
+                return process, line
         raise AssertionError(process.wait())
 
     def ask(url, **more):
         return httpx2.post(f"{url}/v1/images/generations", json=body | more, timeout=60)
 
-    process, url = start()
+    process, line = start()
+    url = re.search("http://[^/]*", line)[0]
     try:
+        subprocess.run(shlex.split(line) + ["--silent"], cwd=tmp_path, check=True)
+        assert Image.open(tmp_path / "image.png").size == (64, 64)
         first = ask(url).json()["data"]
         with ThreadPoolExecutor(1) as pool:
             lost = pool.submit(ask, url, num_inference_steps=900)
@@ -166,7 +179,8 @@ def test_the_command_drains_at_a_signal_and_a_killed_one_gives_the_same_image_ag
             with pytest.raises(httpx2.HTTPError):
                 lost.result()
         process.wait(timeout=10)
-        process, url = start()
+        process, line = start()
+        url = re.search("http://[^/]*", line)[0]
         with ThreadPoolExecutor(1) as pool:
             accepted = pool.submit(ask, url)
             wait_until(lambda: httpx2.get(f"{url}/v1/quote").json()["running"])
@@ -182,6 +196,7 @@ def test_the_command_drains_at_a_signal_and_a_killed_one_gives_the_same_image_ag
     [
         (["--host", "0.0.0.0"], "--host: found 0.0.0.0 without a key"),
         (["--run", "nowhere"], "nowhere"),
+        (["--policy", "kind"], "--policy: 'kind' is unknown"),
         (["nothing.toml"], "nothing.toml: no such file"),
         (["--run", "a", "--profiles", "b"], "--profiles"),
     ],
@@ -201,5 +216,7 @@ def test_a_port_that_is_taken_is_refused(opened):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(InputError, match=f"--port: found {port}"):
+        with pytest.raises(
+            InputError, match=f"--port: found 127.0.0.1 {port}: Address already in use"
+        ):
             listen(lambda: Service(opened, "own_best", 4, None), "127.0.0.1", port, None)

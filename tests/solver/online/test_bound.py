@@ -8,11 +8,11 @@ import pytest
 
 from calibration.serving.online import serve
 from solver.inputs import InputError
-from solver.online import Backlog, Bound, Calls, Outcome, certify, find_policy, lower_bound
+from solver.online import Backlog, Bound, Calls, certify, lower_bound
 from solver.online.bound import evaluate
 from solver.online.policies import POLICIES
 from solver.online.state import Setting
-from tests.solver.online.worlds import CALLS, problem, stream, tables
+from tests.solver.online.worlds import CALLS, stream, tables
 
 
 def cheapest_schedule(world, calls, kind, arrival):

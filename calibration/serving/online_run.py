@@ -44,9 +44,9 @@ class Executed(Schema):
     """What was measured of an execution beyond its times.
 
     ``error`` and ``utility`` of the images that were served, on the profiles' scales, with 95 %
-    intervals; ``simulated_time``, mean s, and ``simulated_cost`` of the same requests in the
-    simulation; ``speed``: the median of measured over expected seconds of an iteration;
-    ``late_median``, ``late_p99``: how late the load generator was, s.
+    intervals; ``speed``: the median of measured over expected seconds of an iteration;
+    ``simulated_time``, mean s, and ``simulated_cost`` of the same requests in the simulation of an
+    edge of that speed; ``late_median``, ``late_p99``: how late the load generator was, s.
     """
 
     error: Interval | None

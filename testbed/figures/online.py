@@ -6,6 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from calibration.serving.online_run import OnlineRun
+from solver.online import DEFAULT
 from testbed.figures.plots import LOOKS, save
 
 PANELS = {
@@ -44,10 +45,14 @@ def plot(result: OnlineRun, paths: Iterable[Path]) -> None:
                     linestyle=("-", "--", ":")[index // len(LOOKS) % 3],
                     marker=MARKERS[index % len(MARKERS)],
                     markersize=4,
+                    linewidth=2.8 if policy == DEFAULT else 1.2,
+                    zorder=3 if policy == DEFAULT else 2,
                     label=policy,
                 )
             axes.set_ylabel(label)
             axes.set_xscale("log", base=2)
+            loads = sorted({run.load for run in result.runs})
+            axes.set_xticks(loads, [f"{load:g}" for load in loads])
             if name == "gain":
                 axes.set_ylim(-0.05, 1.05)
             if name == "regret":

@@ -34,7 +34,7 @@ from solver.online import (
     lower_bound,
     stored,
 )
-from testbed.stages.online import World
+from testbed.stages.online.simulate import World
 
 PROFILES = Path(__file__).parent.parent / "docs" / "profiles.json"
 LOADS, PROCESSES = (0.25, 0.5, 1.0, 2.0, 4.0), ("poisson", "bursts")
@@ -242,8 +242,8 @@ def executed(run: Path, requests: int) -> dict[str, Any]:
     """The default and its rivals on a run folder's own models, in real time."""
     from calibration.serving.online_run import Asked
     from testbed.runs.folder import RunFolder
-    from testbed.stages.online import save
-    from testbed.stages.online_execute import execute
+    from testbed.stages.online.execute import execute
+    from testbed.stages.online.simulate import save
 
     folder = RunFolder.read(run).lock()
     place, rows = World.read(folder), []

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from calibration.costs.batch import BatchCost, CallCost, call_seconds
 from calibration.serving.quotes import Quote, Quotes
+from solver.inputs import InputError
 from solver.online.backlog import Backlog, Calls, Done
 from solver.online.certificate import Outcome
 from solver.online.state import Policy, State
@@ -152,6 +153,20 @@ class Desk:
         quote = self._quotes.quote(expected, busy)
         self._expected[index] = expected, busy
         self.quotes[index] = np.array(quote) + (now - arrival + transfer)
+
+    def refuse(self, index: int, now: float) -> None:
+        """The edge did not take a request that it had been chosen for: it is served at home.
+
+        Raises InputError for one that has no option there.
+        """
+        steps, cost = self.tables.at_home(int(self.kind[index]), now - self.arrival[index])
+        if not np.isfinite(cost):
+            raise InputError(f"requests[{index}]: refused by the edge; allowed: a local option")
+        self._expected.pop(index, None)
+        own = self.tables.local_time[self.kind[index], steps]
+        self.edge[index], self.steps[index] = False, steps
+        self.seconds[index] = now - self.arrival[index] + own
+        self.quotes[index] = self.seconds[index]
 
     def finish(self, done: list[Done]) -> None:
         """Write down requests that the edge finished."""

@@ -64,6 +64,11 @@ def add_parsers(verbs: "Verbs") -> None:
         help="serve the requests in real time, and score the images, instead of simulating",
     )
     parser.add_argument(
+        "--url",
+        help="execute with the server there as the edge, e.g. http://127.0.0.1:8000, which "
+        "`testbed serve --run RUN` starts",
+    )
+    parser.add_argument(
         "--check",
         action="store_true",
         help="only prove the regret of the folder's last run again, from its records",
@@ -77,18 +82,16 @@ def _online(args: argparse.Namespace) -> None:
         _check(RunFolder.read(args.run))
         return
     asked = _asked(args)
-    from testbed.stages import online
+    from testbed.stages.online import simulate as online
 
     folder = RunFolder.read(args.run).lock()
     world = online.World.read(folder)
     if asked.executed:
-        from testbed.stages.online_execute import execute
+        from testbed.stages.online.execute import execute
 
-        runs = execute(folder, world, asked)
+        runs = execute(folder, world, asked, args.url)
     else:
-        runs = []
-        for run in online.simulate(world, asked):
-            runs.append(run)
+        runs = list(online.simulate(world, asked))
     result = online.save(folder, world, asked, runs)
     print(tables.text([row_of(row) for row in result.runs]))
     kind = "executed" if asked.executed else "simulated"
@@ -103,7 +106,7 @@ def _online(args: argparse.Namespace) -> None:
 
 
 def _check(folder: "RunFolder") -> None:
-    from testbed.stages import online
+    from testbed.stages.online import simulate as online
 
     proofs = online.check(folder)
     print(f"{len(proofs)} runs proven again from {folder.path / online.RECORDS}")
@@ -115,6 +118,7 @@ def _asked(args: argparse.Namespace) -> "Asked":
     from solver.inputs import check_keys
     from solver.online import POLICIES
 
+    executed = args.execute or args.url is not None
     names = list(POLICIES) if args.policy == "all" else args.policy.split(",")
     check_keys("--policy", [name for name in names if ":" not in name], POLICIES)
     try:
@@ -125,9 +129,9 @@ def _asked(args: argparse.Namespace) -> "Asked":
         "policies": names,
         "loads": loads,
         "arrivals": args.arrivals,
-        "requests": args.requests or (EXECUTED if args.execute else SIMULATED),
+        "requests": args.requests or (EXECUTED if executed else SIMULATED),
         "seed": args.seed,
-        "executed": args.execute,
+        "executed": executed,
         "window": args.window,
         "deadline": args.deadline,
         "late": args.late,

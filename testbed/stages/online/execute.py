@@ -30,8 +30,9 @@ from testbed.engines.threads import using
 from testbed.metrics.pixels import distance
 from testbed.runs.folder import RunFolder
 from testbed.runs.store import RecordStore
-from testbed.stages.online import SLACK, Run, Stream, World, setting_of, streams
-from testbed.stages.online_edge import Edge
+from testbed.stages.online.edge import Edge
+from testbed.stages.online.remote import RemoteEdge
+from testbed.stages.online.simulate import SLACK, Run, Stream, World, setting_of, streams
 from testbed.stages.rig import Rig
 from testbed.stages.tasks import execution_seed
 
@@ -39,15 +40,19 @@ from testbed.stages.tasks import execution_seed
 PROMPTS = 8
 
 
-def execute(folder: RunFolder, world: World, asked: Asked) -> list[Run]:
-    """Each policy on each load's requests, in real time; raises :class:`InputError`."""
+def execute(folder: RunFolder, world: World, asked: Asked, url: str | None = None) -> list[Run]:
+    """Each policy on each load's requests, in real time; raises :class:`InputError`.
+
+    ``url``: of the server that is the edge; None: the engine in this process.
+    """
     config = folder.need(Config)
     rig = Rig(config)
     if reason := unsupported_reason(rig.pipelines["edge"]):
         raise InputError(f"edge.model: cannot serve in batches: {reason}")
     rig.choose_threads(folder)
-    stage = _Stage(folder, rig, world)
-    stage.warm_up()
+    stage = _Stage(folder, rig, world, url)
+    if url is None:
+        stage.warm_up()
     runs = []
     for load, rate, stream, bound in streams(world, asked):
         setting = setting_of(world, stream, bound, asked)
@@ -75,8 +80,8 @@ class _Live:
 class _Stage:
     """An opened ``rig`` that streams are served on."""
 
-    def __init__(self, folder: RunFolder, rig: Rig, world: World) -> None:
-        self.folder, self.rig, self.world = folder, rig, world
+    def __init__(self, folder: RunFolder, rig: Rig, world: World, url: str | None) -> None:
+        self.folder, self.rig, self.world, self.url = folder, rig, world, url
         self.profiles = folder.need(Profiles)
         self.pools = {
             name: _pool(rig, name, [label[0] for label in world.labels].count(name))
@@ -124,7 +129,11 @@ class _Stage:
     def _serve(self, name: str, stream: Stream, setting: Setting) -> _Live:
         desk = Desk(stream.tables, stream.kind, stream.arrival, find_policy(name, setting))
         backlog = Backlog(self.world.calls)
-        edge = Edge(self._engine(), backlog, desk, self.rig.threads["edge"].batched)
+        edge: Edge | RemoteEdge = (
+            Edge(self._engine(), backlog, desk, self.rig.threads["edge"].batched)
+            if self.url is None
+            else RemoteEdge(self.url, self.world.calls, desk)
+        )
         tasks: dict[int, Task] = {}
 
         def request(index: int, steps: int, now: float) -> Request:
@@ -140,10 +149,8 @@ class _Stage:
         edge.close()
         store = RecordStore(_next(self.folder.path / "online"), images="")
         told = self.rig.environment()
-        for index, finished in sorted(edge.finished.items()):
-            store.add(
-                Record(f"{index:06d}", tasks[index], finished.measured(), told), finished.image
-            )
+        for index, (image, measured) in sorted(edge.images.items()):
+            store.add(Record(f"{index:06d}", tasks[index], measured, told), image)
         speed = float(np.median(edge.ratios)) if edge.ratios else 1.0
         return _Live(desk.served(backlog.busy), store, speed, sent)
 

@@ -4,11 +4,13 @@ import threading
 import time
 from collections.abc import Callable
 
+from calibration.records.record import Measured
 from calibration.serving.online import Desk
 from solver.online import Backlog
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.request import Failed, Finished, Log, Request
 from testbed.engines.threads import using
+from testbed.runs.store import Pixels
 
 #: Of a request's index, its steps and the time, s: what the engine is asked for.
 Requests = Callable[[int, int, float], Request]
@@ -23,7 +25,7 @@ class Edge:
     """
 
     def __init__(self, engine: BatchedEngine, backlog: Backlog, desk: Desk, threads: int) -> None:
-        self.finished: dict[int, Finished] = {}
+        self.images: dict[int, tuple[Pixels, Measured]] = {}
         self.ratios: list[float] = []  # measured over expected seconds of each iteration
         self._engine, self._backlog, self._desk = engine, backlog, desk
         self._state, self._closed = threading.Condition(), False
@@ -96,7 +98,7 @@ class Edge:
             for outcome in ended:
                 if isinstance(outcome, Failed):
                     raise outcome.error
-                self.finished[outcome.index] = outcome
+                self.images[outcome.index] = outcome.image, outcome.measured()
             if {name for name, _, _ in done} != {outcome.index for outcome in ended}:
                 raise RuntimeError("the engine's batches are not those that were expected")
             self._desk.finish(done)

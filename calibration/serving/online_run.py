@@ -49,7 +49,7 @@ class Executed(Schema):
     edge of that speed; ``late_median``, ``late_p99``: how late the load generator was, s.
     """
 
-    error: Interval | None
+    error: Interval
     utility: Interval
     simulated_time: float
     simulated_cost: float

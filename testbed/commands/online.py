@@ -161,6 +161,8 @@ def row_of(run: "PolicyRun") -> dict[str, object]:
         row |= {
             "measured_utility": run.executed.utility.value,
             "simulated_time": run.executed.simulated_time,
+            "cost": run.cost,
+            "simulated_cost": run.executed.simulated_cost,
             "speed": run.executed.speed,
         }
     return row

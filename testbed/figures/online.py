@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from calibration.serving.online_run import OnlineRun
+from calibration.serving.online_run import Interval, OnlineRun, PolicyRun
 from solver.online import DEFAULT
 from testbed.figures.plots import LOOKS, save
 
@@ -25,7 +25,8 @@ MARKERS = "os^Dvp*XPhd"
 def plot(result: OnlineRun, paths: Iterable[Path]) -> None:
     """A panel for each quantity against load, a line for each policy.
 
-    ``gain`` is cut off below 0: worse than serving everyone locally.
+    Error and utility are those that were measured, where images were made. ``gain`` is cut off
+    below 0: worse than serving everyone locally.
     """
     policies = list(dict.fromkeys(run.policy for run in result.runs))
 
@@ -34,10 +35,7 @@ def plot(result: OnlineRun, paths: Iterable[Path]) -> None:
         for axes, (name, label) in zip(panels.flat, PANELS.items(), strict=True):
             for index, policy in enumerate(policies):
                 rows = [run for run in result.runs if run.policy == policy]
-                values = [
-                    run.regret / run.requests if name == "regret" else getattr(run, name)
-                    for run in rows
-                ]
+                values = [_value(run, name) for run in rows]
                 axes.plot(
                     [run.load for run in rows],
                     values,
@@ -63,6 +61,16 @@ def plot(result: OnlineRun, paths: Iterable[Path]) -> None:
         figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
 
     save(paths, draw, 11.0, 5.2)
+
+
+def _value(run: PolicyRun, name: str) -> float:
+    if name == "regret":
+        return run.regret / run.requests
+    if run.executed is not None and name in ("error", "utility"):
+        measured: Interval = getattr(run.executed, name)
+        return measured.value
+    value: float = getattr(run, name)
+    return value
 
 
 def _second_best(result: OnlineRun) -> float:

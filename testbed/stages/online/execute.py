@@ -169,7 +169,7 @@ class _Stage:
             user=index if purpose == "user" else None,
         )
 
-    def _quality(self, live: _Live, stream: Stream) -> tuple[Interval | None, Interval]:
+    def _quality(self, live: _Live, stream: Stream) -> tuple[Interval, Interval]:
         """Error and utility of the images that were served, means over requests."""
         outcome, converged = live.served.outcome, self.rig.config.sweep.converged_steps
         makers = [("local", "edge")[int(edge)] for edge in outcome.edge]

@@ -143,11 +143,20 @@ class RemoteEdge:
                 pixels = np.asarray(picture.convert("RGB"))
             told = image["metrics"]
             self.images[index] = pixels, _measured(told, request.arrival, now)
-            ticks = np.interp(told["batch"], np.arange(len(self._calls.tick)), self._calls.tick)
-            self.ratios.append(told["denoise"] / (told["steps"] * float(ticks)))
+            self.ratios.append(self._ratio(told))
             watts = float(np.mean(self._desk.tables.problem.place("edge").power))
             shared = (told["energy_j"] or 0.0) / watts if watts else 0.0
             self._desk.finish([Done(index, now, shared)])
+
+    def _ratio(self, told: dict[str, Any]) -> float:
+        """Measured over expected seconds of the calls that an image shared."""
+        sizes = np.arange(1 + self._calls.cap)
+        text, tick, decode = (
+            float(np.interp(told["batch"], sizes, call))
+            for call in (self._calls.text, self._calls.tick, self._calls.decode)
+        )
+        spent = told["text"] + told["denoise"] + told["decode"]
+        return float(spent / (text + told["steps"] * tick + decode))
 
     def _ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         """The status and the JSON of an answer; raises InputError for any but 200 and 429."""

@@ -76,7 +76,9 @@ def test_a_stream_is_executed_scored_and_held_against_its_simulation(folder, cap
         assert run["met"] == 1 and measured["late_p99"] < 5
         assert measured["utility"]["low"] <= measured["utility"]["value"]
         assert measured["error"]["value"] >= 0
-    assert edge["executed"]["speed"] > 0 and edge["bound"] <= edge["cost"]
+    assert edge["executed"]["speed"] >= edge["executed"]["fastest"] > 0
+    most = edge["all_local"] - edge["bound"]
+    assert edge["cost"] >= edge["bound"] - 0.5 * most, "at another speed than the median it may be"
     assert home["executed"]["simulated_time"] == pytest.approx(home["time"], rel=0.5)
     records = (folder / "online" / "1" / "records.jsonl").read_text().splitlines()
     assert len(list((folder / "online" / "1").glob("*.png"))) == 12

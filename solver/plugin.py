@@ -19,6 +19,14 @@ from solver.problem import Problem
 def load(name: str) -> Callable[..., Allocation]:
     """The method named ``module:function``, as :func:`adapt` makes it of the function.
 
+    Raises InputError, one line that starts with ``name``, as :func:`imported` does.
+    """
+    return adapt(imported(name), name)
+
+
+def imported(name: str) -> Any:
+    """What is named ``module:function``, whatever it is.
+
     The module is imported with the current directory first on the path. Raises InputError, one
     line that starts with ``name``, if there is no such module or function, or importing fails.
     """
@@ -32,8 +40,8 @@ def load(name: str) -> Callable[..., Allocation]:
         for part in path.split("."):
             function = getattr(function, part)
     except (Exception, SystemExit) as error:  # noqa: BLE001 the user's code may raise anything
-        raise _own(name, error) from None
-    return adapt(function, name)
+        raise own_error(name, error) from None
+    return function
 
 
 def adapt(function: object, name: str | None = None) -> Callable[..., Allocation]:
@@ -56,7 +64,7 @@ def adapt(function: object, name: str | None = None) -> Callable[..., Allocation
         try:
             answer = function(problem, **settings)
         except (Exception, SystemExit) as error:  # noqa: BLE001
-            raise _own(label, error) from None
+            raise own_error(label, error) from None
         given = evaluate(problem, *_pair(label, answer), where=label)
         weight = np.multiply(given.offload, given.steps)
         return knapsack.allocation(weight, label, np.array(given.steps))
@@ -86,7 +94,7 @@ def _pair(name: str, answer: Any) -> tuple[Any, Any]:
     return offload, steps
 
 
-def _own(name: str, error: BaseException) -> InputError:
+def own_error(name: str, error: BaseException) -> InputError:
     """The InputError for an exception of the user's own code: its type, its message and the line.
 
     The line is the last that is not a library's.

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 
 from solver.inputs import InputError
-from testbed.commands import figures, fit, generate, machine, serve, solve, stages
+from testbed.commands import figures, fit, generate, machine, online, serve, solve, stages
 from testbed.environment import launched
 
 DESCRIPTION = (
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
         prog="testbed", description=DESCRIPTION, epilog="example: testbed run --out runs/first"
     )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for module in (stages, solve, generate, serve, machine, fit, figures):
+    for module in (stages, solve, online, generate, serve, machine, fit, figures):
         module.add_parsers(verbs)
     return top
 

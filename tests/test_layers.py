@@ -24,7 +24,7 @@ FLOORS = {
         {"fault"},
         {"readers"},
         {"schema"},
-        {"comparison", "fitting"},
+        {"arrivals", "comparison", "fitting"},
         {"records"},
         {"costs"},
         {"sweep", "serving"},

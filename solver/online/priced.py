@@ -1,0 +1,132 @@
+"""Policies that decide on arrival, by a price of the edge's busy seconds."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from solver.columnar import FloatArray
+from solver.online.prices import Market
+from solver.online.state import Setting, State, cheapest
+
+#: Seconds between two solutions, and for how many each looks back, in units of a local request.
+RESOLVE, LOOK_BACK = 1.0, 6.0
+#: Requests that must have been seen before a price is set.
+FEWEST = 6
+#: From which demand on, over what the edge can do, what is to come counts, and where in full.
+SCARCE = (0.8, 1.5)
+
+
+def _shared(state: State) -> FloatArray:
+    """Busy seconds that each option takes up; 0 at home."""
+    return np.append(0.0, state.options.shared[1:])
+
+
+class FixedPrice:
+    """The best for itself at the setting's ``price`` of each busy second that it takes up."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.price = setting.price
+
+    def __call__(self, state: State) -> int:
+        return cheapest(state, state.own + self.price * _shared(state))
+
+
+@dataclass(eq=False)
+class Recent:
+    """The requests of the last ``span`` s, counted by kind."""
+
+    kinds: int
+    span: float
+    _seen: deque[tuple[float, int]] = field(default_factory=deque)
+    _begun: float | None = None
+
+    def __post_init__(self) -> None:
+        self.counts = np.zeros(self.kinds)
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def add(self, now: float, kind: int) -> None:
+        """Count a request."""
+        self._begun = now if self._begun is None else self._begun
+        self._seen.append((now, kind))
+        self.counts[kind] += 1
+        while self._seen[0][0] < now - self.span:
+            self.counts[self._seen.popleft()[1]] -= 1
+
+    def seconds(self, now: float) -> float:
+        """Seconds in which those were counted."""
+        return max(min(self.span, now - (now if self._begun is None else self._begun)), 1e-9)
+
+
+class WindowPrice:
+    """The price at which the requests of a moment ago would just fit the edge, solved anew each
+    period.
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        self.price, self.scarcity = 0.0, 0.0
+        self._market = Market.of(setting.tables, setting.calls)
+        self._recent = Recent(setting.tables.kinds, LOOK_BACK * setting.unit)
+        self._period, self._next = RESOLVE * setting.unit, -np.inf
+
+    def __call__(self, state: State) -> int:
+        self.see(state)
+        return cheapest(state, state.own + self.price * _shared(state))
+
+    def see(self, state: State) -> None:
+        """Count a request, and solve for the price when it is time to."""
+        self._recent.add(state.now, state.kind)
+        if state.now < self._next or len(self._recent) < FEWEST:
+            return
+        self._next = state.now + self._period
+        market, counts = self._market, self._recent.counts
+        seconds = self._recent.seconds(state.now)
+        self.price = market.price(counts, seconds)
+        low, high = SCARCE
+        demand = float(counts @ market.busy[:, 0]) / seconds
+        self.scarcity = min(max((demand - low) / (high - low), 0.0), 1.0)
+
+
+class ExternalityPrice(WindowPrice):
+    """What one more step costs the others, those present and those to come.
+
+    Those present: their delay, read off the measured seconds of a batch. While all that is asked
+    for fits the edge, that is all. Where it does not, others take the place of those that leave,
+    and slower iterations mean that more are present: an iteration that is d s longer then delays,
+    in a batch of b that takes g(b), as if by d g(b) / (g(b) - b g'(b)). And what is taken up here
+    is missing there, at the price of :class:`WindowPrice`, of which one half is charged. The mean
+    of the two estimates counts: the first knows this moment, the second which kinds ask.
+    """
+
+    def __call__(self, state: State) -> int:
+        self.see(state)
+        options, backlog = state.options, state.backlog
+        harm = np.append(0.0, options.harm[1:])
+        if not self.scarcity:
+            return cheapest(state, state.own + harm)
+        batch = min(backlog.present + 1, backlog.calls.cap)
+        tick = backlog.calls.tick
+        slope = (tick[-1] - tick[1]) / max(backlog.calls.cap - 1, 1)
+        longer = tick[batch] / max(tick[batch] - batch * slope, 1e-3 * tick[batch])
+        replaced = (harm + np.append(0.0, options.added[1:]) * backlog.weight()) / 2
+        to_come = (replaced * longer + self.price * _shared(state) / 2) / 2
+        charge = (1 - self.scarcity) * harm + self.scarcity * to_come
+        return cheapest(state, state.own + charge)
+
+
+class Dual:
+    """Drift plus penalty: the price follows the busy seconds that were sold and are not over."""
+
+    def __init__(self, setting: Setting) -> None:
+        weight = float(np.mean(setting.tables.time_weight))
+        self._rate, self._sold, self._last = weight / setting.unit, 0.0, -np.inf
+
+    def __call__(self, state: State) -> int:
+        self._sold = max(0.0, self._sold - (state.now - self._last))
+        self._last = state.now
+        shared = _shared(state)
+        steps = cheapest(state, state.own + self._rate * self._sold * shared)
+        self._sold += float(state.backlog.calls.least_share(steps)) if steps else 0.0
+        return steps

@@ -1,0 +1,77 @@
+"""The price of a second of the edge's time: the dual of its rate.
+
+At price p a step in a batch of b costs a request of time weight w, and energy weight e, g(b) (w +
+(p + e) / b): the larger the batch, the longer its own wait and the smaller its share. The least
+over b, and the best step count with it, is the request's answer to the price, waiting apart.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from solver.columnar import FloatArray
+from solver.online.backlog import Calls
+from solver.online.tables import Tables
+
+
+def call_prices(
+    calls: Calls, time_weight: FloatArray, price: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """The least cost of a step, and of encoding and decoding, with each one's best batch.
+
+    ``price`` of a busy second, energy included, shape (n,) as ``time_weight`` and the results.
+    """
+    sizes = np.arange(1, calls.cap + 1)
+    each = time_weight[:, None] + price[:, None] / sizes
+    tick, text, decode = (
+        (call[1:] * each).min(axis=1) for call in (calls.tick, calls.text, calls.decode)
+    )
+    return tick, text + decode
+
+
+def edge_costs(tables: Tables, calls: Calls, kind: ArrayLike, price: ArrayLike) -> FloatArray:
+    """The least that each step count costs at the edge, shape (n, 1 + steps), for requests of
+    ``kind`` at ``price`` a busy second, both of shape (n,). No request can be served for less.
+    """
+    kinds = np.asarray(kind)
+    weight = tables.time_weight[kinds]
+    step, rest = call_prices(calls, weight, np.asarray(price) + tables.energy_weight[kinds])
+    steps = np.arange(1 + tables.most_steps)
+    once = rest + weight * tables.transfer[kinds]
+    return tables.fixed[kinds] + step[:, None] * steps + once[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Market:
+    """How many busy seconds a request of each kind takes at each of many prices.
+
+    ``prices``, shape (m,), rising; ``busy``, shape (kinds, m), falling.
+    """
+
+    prices: FloatArray
+    busy: FloatArray
+
+    @classmethod
+    def of(cls, tables: Tables, calls: Calls, count: int = 240) -> "Market":
+        """The market of all kinds, from price 0 to one at which nobody who need not comes."""
+        home = tables.best_at_home()
+        free = edge_costs(tables, calls, np.arange(tables.kinds), np.zeros(tables.kinds))
+        saved = np.where(np.isfinite(home), home - free.min(axis=1), 0.0)
+        highest = max(saved.max() / float(calls.least_share(1)), 1e-9)
+        prices = np.append(0.0, np.geomspace(highest * 1e-5, highest, count))
+        kinds = np.repeat(np.arange(tables.kinds), len(prices))
+        at = np.tile(prices, tables.kinds)
+        # the slope of the least cost in the price is what the request takes
+        costs = [
+            np.minimum(home[kinds], edge_costs(tables, calls, kinds, price).min(axis=1))
+            for price in (at, at * (1 + 1e-6) + 1e-12)
+        ]
+        busy = (costs[1] - costs[0]) / (at * 1e-6 + 1e-12)
+        shape = (tables.kinds, len(prices))
+        return cls(prices, np.minimum.accumulate(busy.reshape(shape), axis=1))
+
+    def price(self, counts: FloatArray, seconds: float) -> float:
+        """The least price at which ``counts`` requests of each kind fit ``seconds`` of the edge."""
+        fits = counts @ self.busy <= seconds
+        return float(self.prices[int(fits.argmax())]) if fits.any() else float(self.prices[-1])

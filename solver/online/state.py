@@ -1,0 +1,120 @@
+"""What a policy sees of the moment in which a request waits for its decision."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from solver.columnar import BoolArray, FloatArray
+from solver.online.backlog import Backlog, Calls, Options
+from solver.online.tables import Tables
+
+
+@dataclass(eq=False)
+class State:
+    """A request of ``kind`` that came at ``arrival`` s and is decided on at ``now`` s.
+
+    Arrays have shape (1 + steps,): entry 0 stands for serving it locally, with its best step count,
+    and entry s for s steps at the edge. What is predicted assumes that nobody else comes.
+    """
+
+    tables: Tables
+    backlog: Backlog
+    kind: int
+    arrival: float
+    now: float
+
+    @cached_property
+    def options(self) -> Options:
+        """What the request would come to at the edge."""
+        return self.backlog.options(self.now, self.tables.most_steps)
+
+    @cached_property
+    def home(self) -> tuple[int, float]:
+        """Its best local step count, and what that costs: 0 and +inf where there is none."""
+        return self.tables.at_home(self.kind, self.now - self.arrival)
+
+    @cached_property
+    def seconds(self) -> FloatArray:
+        """Seconds from arrival until it is done."""
+        seconds = self.now - self.arrival + self.tables.transfer[self.kind] + self.options.seconds
+        steps = self.home[0]
+        seconds[0] = self.now - self.arrival + self.tables.local_time[self.kind, steps]
+        return seconds
+
+    @cached_property
+    def allowed(self) -> BoolArray:
+        """Which options break no deadline, of its own or of those present, and no error limit.
+
+        At least one is: where no option keeps them, its local one, and if it has none, those with
+        the fewest steps.
+        """
+        tables, steps = self.tables, self.home[0]
+        possible = np.isfinite(tables.fixed[self.kind])
+        possible[0] = steps > 0
+        meets = possible & ~(self.seconds > tables.deadline[self.kind] * (1 + 1e-9))
+        allowed = meets & self.options.kept
+        if allowed.any():
+            return allowed
+        if not steps:
+            possible[int(possible.argmax()) + 1 :] = False
+        else:
+            possible[1:] = False
+        return possible
+
+    @cached_property
+    def own(self) -> FloatArray:
+        """What it pays itself: its cost, with its share of the edge's energy."""
+        return self._cost(self.options.shared)
+
+    @cached_property
+    def social(self) -> FloatArray:
+        """What all pay for it: its cost, all energy that it adds, and the delay of those present.
+
+        Exact if nobody else comes.
+        """
+        cost = self._cost(self.options.added)
+        cost[1:] += self.options.harm[1:]
+        return cost
+
+    def _cost(self, busy: FloatArray) -> FloatArray:
+        tables, kind = self.tables, self.kind
+        late = tables.late * (self.seconds > tables.deadline[kind] * (1 + 1e-9))
+        cost = (
+            tables.fixed[kind]
+            + tables.time_weight[kind] * self.seconds
+            + tables.energy_weight[kind] * busy
+            + late
+        )
+        cost[0] = self.home[1]
+        return np.where(self.allowed, cost, np.inf)
+
+
+Policy = Callable[[State], int]
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What a policy knows from the start: the ``tables``, the ``calls``, and what it is told: the
+    ``price`` of a busy second that it may take for granted, and the ``window`` in which it may hold
+    requests, s (None: it has a default).
+    """
+
+    tables: Tables
+    calls: Calls
+    price: float = 0.0
+    window: float | None = None
+
+    @cached_property
+    def unit(self) -> float:
+        """Mean seconds of the kinds' best local options: what a policy's periods follow."""
+        counts = [self.tables.at_home(kind)[0] for kind in range(self.tables.kinds)]
+        times = [self.tables.local_time[kind, steps] for kind, steps in enumerate(counts) if steps]
+        return float(np.mean(times)) if times else float(self.calls.alone(8))
+
+
+def cheapest(state: State, cost: FloatArray) -> int:
+    """The cheapest of what is allowed; the fewest steps of equal ones."""
+    cost = np.where(state.allowed, cost, np.inf)
+    return int(cost.argmin()) if np.isfinite(cost).any() else int(state.allowed.argmax())

@@ -1,0 +1,168 @@
+"""``testbed online``: requests that arrive one by one, and policies that decide on each."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from solver.inputs import InputError
+from testbed import tables
+from testbed.commands.parsing import add_verb, integer
+
+if TYPE_CHECKING:
+    from calibration.serving.online_run import Asked, PolicyRun
+    from testbed.commands.parsing import Verbs
+    from testbed.runs.folder import RunFolder
+
+#: Requests of each stream: simulated, and executed, where each takes its real time.
+SIMULATED, EXECUTED = 2000, 200
+
+
+def add_parsers(verbs: "Verbs") -> None:
+    """Add ``testbed online``."""
+    parser = add_verb(
+        verbs,
+        "online",
+        _online,
+        "requests that arrive: policies compared, each with its proven regret",
+        "testbed online runs/embedded --policy externality_price,selfish --load 0.5,1,2",
+    )
+    parser.add_argument("run", type=Path, help="run folder with profiles and a scenario")
+    parser.add_argument(
+        "--policy",
+        default="all",
+        metavar="NAME[,NAME...]",
+        help="or your own module:function; a wrong name lists them (default: all of them)",
+    )
+    parser.add_argument(
+        "--load",
+        default="0.25,0.5,1,2,4",
+        metavar="X[,X...]",
+        help="arrivals over what the full edge can serve (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--arrivals",
+        default="poisson",
+        help="poisson (default), bursts, diurnal, or a trace file: vLLM-Omni's Request(...) lines, "
+        "or Azure Functions' CSV of counts a minute; a trace keeps its pattern at each load",
+    )
+    parser.add_argument(
+        "--requests",
+        type=integer(1),
+        help=f"of each stream (default: {SIMULATED}, with --execute {EXECUTED})",
+    )
+    parser.add_argument("--seed", type=integer(0), default=0, help="of the arrivals")
+    parser.add_argument("--deadline", type=float, help="seconds, for every request")
+    parser.add_argument(
+        "--late", type=float, default=1.0, help="what a missed deadline costs (default: 1)"
+    )
+    parser.add_argument(
+        "--window", type=float, help="seconds for which the policy `window` holds requests"
+    )
+    parser.add_argument(
+        "--execute",
+        action="store_true",
+        help="serve the requests in real time, and score the images, instead of simulating",
+    )
+    parser.add_argument(
+        "--url",
+        help="execute with the server there as the edge, e.g. http://127.0.0.1:8000, which "
+        "`testbed serve --run RUN` starts",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="only prove the regret of the folder's last run again, from its records",
+    )
+
+
+def _online(args: argparse.Namespace) -> None:
+    from testbed.runs.folder import RunFolder
+
+    if args.check:
+        _check(RunFolder.read(args.run))
+        return
+    asked = _asked(args)
+    from testbed.stages.online import simulate as online
+
+    folder = RunFolder.read(args.run).lock()
+    world = online.World.read(folder)
+    if asked.executed:
+        from testbed.stages.online.execute import execute
+
+        runs = execute(folder, world, asked, args.url)
+    else:
+        runs = list(online.simulate(world, asked))
+    result = online.save(folder, world, asked, runs)
+    print(tables.text([row_of(row) for row in result.runs]))
+    kind = "executed" if asked.executed else "simulated"
+    print(
+        f"{kind}; capacity {result.capacity:.3g} requests/s; gain over all_local as a share of "
+        "the proven most"
+    )
+    from testbed.figures.online import plot
+
+    plot(result, [folder.path / "online.svg"])
+    print(folder.path / "online.svg", folder.path / online.FILE, sep="\n")
+
+
+def _check(folder: "RunFolder") -> None:
+    from testbed.stages.online import simulate as online
+
+    proofs = online.check(folder)
+    print(f"{len(proofs)} runs proven again from {folder.path / online.RECORDS}")
+
+
+def _asked(args: argparse.Namespace) -> "Asked":
+    """What was asked for; raises :class:`InputError`."""
+    from calibration.serving.online_run import Asked
+    from solver.inputs import check_keys
+    from solver.online import POLICIES
+
+    executed = args.execute or args.url is not None
+    names = list(POLICIES) if args.policy == "all" else args.policy.split(",")
+    check_keys("--policy", [name for name in names if ":" not in name], POLICIES)
+    try:
+        loads = [float(load) for load in args.load.split(",")]
+    except ValueError:
+        raise InputError(f"--load: found '{args.load}'; allowed: numbers, e.g. 0.5,1,2") from None
+    values = {
+        "policies": names,
+        "loads": loads,
+        "arrivals": args.arrivals,
+        "requests": args.requests or (EXECUTED if executed else SIMULATED),
+        "seed": args.seed,
+        "executed": executed,
+        "window": args.window,
+        "deadline": args.deadline,
+        "late": args.late,
+    }
+    return Asked.from_dict(values, "online")
+
+
+def row_of(run: "PolicyRun") -> dict[str, object]:
+    """A row of the table."""
+    row: dict[str, object] = {
+        "load": run.load,
+        "policy": run.policy,
+        "offloaded": run.offloaded,
+        "steps": run.steps,
+        "time": run.time,
+        "p95": run.time_p95,
+        "energy": run.energy,
+        "error": run.error,
+        "utility": run.utility,
+        "met": run.met,
+        "gain": run.gain,
+        "regret": run.regret,
+        "quote_error": run.quote_error,
+        "coverage": run.coverage,
+    }
+    if run.executed is not None:
+        row |= {
+            "measured_utility": run.executed.utility.value,
+            "simulated_time": run.executed.simulated_time,
+            "cost": run.cost,
+            "simulated_cost": run.executed.simulated_cost,
+            "speed": run.executed.speed,
+        }
+    return row

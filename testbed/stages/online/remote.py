@@ -1,0 +1,198 @@
+"""A server as the edge of an executed stream: asked for a quote, then for an image, over HTTP.
+
+It may be anyone's that answers `testbed serve`'s routes. What it quotes stands for the backlog:
+seconds, joules and what others pay, by steps. The client's own seconds are what counts.
+"""
+
+import base64
+import http.client
+import io
+import json
+import threading
+import time
+import urllib.parse
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from calibration.records.record import Measured
+from calibration.serving.online import Desk
+from solver.columnar import FloatArray
+from solver.inputs import InputError
+from solver.online import Calls, Tables
+from solver.online.backlog import Done, Options
+from testbed.engines.request import Request
+from testbed.runs.store import Pixels
+from testbed.stages.online.edge import Requests
+
+#: Requests under way at once, at most, and seconds until a server that is silent counts as gone.
+UNDERWAY, PATIENCE = 256, 120.0
+
+
+@dataclass(frozen=True, eq=False)
+class Quoted:
+    """What a server quotes, in the place of a :class:`solver.online.Backlog`."""
+
+    calls: Calls
+    present: int
+    waits: float  # what a second of delay costs those present
+    table: Options
+
+    @classmethod
+    def of(cls, quote: dict[str, Any], calls: Calls, tables: Tables) -> "Quoted":
+        """Of the answer of ``GET /v1/quote``; without an ``edge`` nothing is possible there."""
+        edge, size = quote.get("edge") or {"steps": []}, 1 + tables.most_steps
+        steps = np.array(edge["steps"], int)
+        known = steps < size
+        watts = float(np.mean(tables.problem.place("edge").power)) or 1.0
+
+        def column(name: str, missing: float) -> FloatArray:
+            values = np.full(size, missing)
+            if len(steps):
+                values[steps[known]] = np.array(edge[name], float)[known]
+            return values
+
+        seconds, shared = column("seconds", np.inf), column("energy_j", 0.0) / watts
+        harm = column("price", 0.0)
+        table = Options(seconds, shared, shared, harm, np.isfinite(seconds))
+        present = int(quote["running"]) + int(quote["waiting"])
+        return cls(calls, present, present * float(np.mean(tables.time_weight)), table)
+
+    def options(self, now: float, most_steps: int) -> Options:
+        """What one more request comes to, by its steps."""
+        return self.table
+
+    def weight(self) -> float:
+        """What a second of delay costs all present together, were they like everyone."""
+        return self.waits
+
+    def add(self, name: int, steps: int, weight: float, due: float) -> tuple[int, int]:
+        """The server keeps its own books."""
+        return 0, steps
+
+    def expected(self, last: int, now: float) -> float:
+        """The quoted seconds of so many steps."""
+        return float(self.table.seconds[last])
+
+
+class RemoteEdge:
+    """The server at ``url``, with the methods of :class:`testbed.stages.online.edge.Edge`.
+
+    Raises InputError for an address that is none, and where nobody answers.
+    """
+
+    def __init__(self, url: str, calls: Calls, desk: Desk) -> None:
+        self.images: dict[int, tuple[Pixels, Measured]] = {}
+        self.ratios: list[float] = []  # measured over expected seconds of an iteration
+        self._url, self._calls, self._desk = url, calls, desk
+        address = urllib.parse.urlsplit(url)
+        if address.scheme != "http" or not address.hostname:
+            raise InputError(f"--url: found '{url}'; allowed: http://HOST:PORT")
+        self._host, self._port = address.hostname, address.port or 80
+        self._books, self._waiting = threading.Lock(), list[Future[None]]()
+        self._pool = ThreadPoolExecutor(UNDERWAY, "request")
+        self._ask("GET", "/v1/quote")
+
+    def start(self) -> None:
+        """Start the clock."""
+        self._begun = time.perf_counter()
+
+    def now(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self._begun
+
+    def decide(self, indices: list[int], request: Requests) -> float:
+        """Decide on requests by a quote, and send those for the edge; returns when, s."""
+        now = self.now()
+        _, quote = self._ask("GET", "/v1/quote")
+        with self._books:
+            backlog: Any = Quoted.of(quote, self._calls, self._desk.tables)
+            for index, steps in self._desk.decide(backlog, now, indices):
+                if steps:
+                    self._desk.join(backlog, now, index, steps)
+                    wanted = request(index, steps, now)
+                    self._waiting.append(self._pool.submit(self._send, index, wanted))
+        return now
+
+    def close(self) -> None:
+        """Wait until all are served; raises what went wrong."""
+        for waiting in self._waiting:
+            waiting.result()
+        self._pool.shutdown()
+
+    def _send(self, index: int, request: Request) -> None:
+        body = {
+            "prompt": request.prompt,
+            "seed": request.seed,
+            "num_inference_steps": request.steps,
+            "guidance_scale": request.guidance,
+        }
+        if request.negative_prompt is not None:
+            body["negative_prompt"] = request.negative_prompt
+        status, answer = self._ask("POST", "/v1/images/generations", body)
+        now = self.now()
+        with self._books:
+            if status == 429:  # its queue is full: the user's own device does it, if it can
+                self._desk.refuse(index, now)
+                return
+            (image,) = answer["data"]
+            with Image.open(io.BytesIO(base64.b64decode(image["b64_json"]))) as picture:
+                pixels = np.asarray(picture.convert("RGB"))
+            told = image["metrics"]
+            self.images[index] = pixels, _measured(told, request.arrival, now)
+            self.ratios.append(self._ratio(told))
+            watts = float(np.mean(self._desk.tables.problem.place("edge").power))
+            shared = (told["energy_j"] or 0.0) / watts if watts else 0.0
+            self._desk.finish([Done(index, now, shared)])
+
+    def _ratio(self, told: dict[str, Any]) -> float:
+        """Measured over expected seconds of the calls that an image shared."""
+        sizes = np.arange(1 + self._calls.cap)
+        text, tick, decode = (
+            float(np.interp(told["batch"], sizes, call))
+            for call in (self._calls.text, self._calls.tick, self._calls.decode)
+        )
+        spent = told["text"] + told["denoise"] + told["decode"]
+        return float(spent / (text + told["steps"] * tick + decode))
+
+    def _ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """The status and the JSON of an answer; raises InputError for any but 200 and 429."""
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=PATIENCE)
+        try:
+            data = None if body is None else json.dumps(body).encode()
+            connection.request(method, path, data, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            status, text = response.status, response.read()
+            answer = json.loads(text)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise InputError(
+                f"{self._url}{path}: {' '.join(str(error).split()) or type(error).__name__}; "
+                "allowed: a server like `testbed serve`"
+            ) from None
+        finally:
+            connection.close()
+        if status not in (200, 429):
+            told = answer.get("error", {}).get("message", text[:200])
+            raise InputError(f"{self._url}{path}: status {status}: {told}")
+        return status, answer
+
+
+def _measured(told: dict[str, Any], arrival: float, now: float) -> Measured:
+    """What a server says that an image took, and the client's own seconds, as a record holds it."""
+    return Measured(
+        text_time=told["text"],
+        step_times=(told["denoise"] / told["steps"],) * told["steps"],
+        decode_time=told["decode"],
+        time=told["service"],
+        energy_j=None,
+        batch=told["batch"],
+        engine="batched",
+        arrival=arrival,
+        queue_time=told["queue"],
+        service_time=told["service"],
+        end_to_end_time=now - arrival,
+        engine_note="over HTTP",
+    )

@@ -1,0 +1,217 @@
+"""Requests that arrive: policies on simulated streams, from what a run folder measured.
+
+Writes ``online.json``, and ``online/records.npz`` with what the certificate needs: each request,
+and the prices that prove the bound. :func:`check` proves it again from these files alone.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.arrivals import Arrivals, draw
+from calibration.profiles.profile import Profiles
+from calibration.scenario.problem import to_problem
+from calibration.scenario.scenario import Scenario
+from calibration.serving.online import Served, calls_of, serve
+from calibration.serving.online_run import Asked, OnlineRun, PolicyRun, summary
+from solver.inputs import InputError, read_json, write_atomic, write_json
+from solver.online import (
+    Bound,
+    Calls,
+    Outcome,
+    Regret,
+    Setting,
+    Tables,
+    certify,
+    find_policy,
+    lower_bound,
+)
+from solver.online.prices import Market
+from solver.problem import Problem, npz
+from testbed.runs.folder import RunFolder
+
+FILE, RECORDS = "online.json", "online/records.npz"
+Ints = NDArray[np.int_]
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """Who asks and what serves them: a ``problem`` whose users are the kinds of request, with
+    their ``labels`` (prompt class, device class) and ``shares``, and the edge's ``calls``.
+    """
+
+    problem: Problem
+    labels: tuple[tuple[str, str], ...]
+    shares: Array
+    calls: Calls
+
+    @classmethod
+    def of(cls, profiles: Profiles, scenario: Scenario) -> "World":
+        """Of what was measured; raises InputError where the edge's batches were not."""
+        edge = profiles.get("edge")
+        if edge is None or edge.batch is None:
+            note = "nothing" if edge is None else edge.batch_note or "no batches"
+            raise InputError(
+                f"profiles: edge: batch: found {note}; allowed: timed batches of continuous "
+                "batching, as `testbed calibrate` times them"
+            )
+        labels = [(user.prompt_class, user.device_class) for user in scenario.users]
+        kinds, rows, counts = np.unique(
+            np.array(labels), axis=0, return_index=True, return_counts=True
+        )
+        problem = to_problem(profiles, scenario).part(rows.tolist())
+        shares = counts / counts.sum()
+        pairs = tuple((str(prompt), str(device)) for prompt, device in kinds)
+        return cls(problem, pairs, shares, calls_of(edge.batch))
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> "World":
+        """Of a run folder's profiles and its scenario (`testbed allocate` resolves it)."""
+        return cls.of(folder.need(Profiles), folder.need(Scenario))
+
+    @property
+    def capacity(self) -> float:
+        """Requests a second at which the full edge just serves all, each as is best alone."""
+        market = Market.of(Tables.of(self.problem), self.calls)
+        return 1 / float(self.shares @ market.busy[:, 0])
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """Requests of ``kind`` that come at ``arrival`` s, both of shape (n,), with their ``tables``.
+
+    ``asked``: each one's place among the world's kinds: with deadlines of their own there are
+    more kinds in the tables.
+    """
+
+    tables: Tables
+    kind: Ints
+    arrival: Array
+    asked: Ints
+
+    @classmethod
+    def of(
+        cls, world: World, arrivals: Arrivals, seed: int, deadline: float | None, late: float
+    ) -> "Stream":
+        """Draw who asks from the world's shares; ``deadline``, s, is one more for everyone."""
+        count = len(arrivals.times)
+        asked = np.random.default_rng([seed, 1]).choice(len(world.shares), count, p=world.shares)
+        due = np.minimum(arrivals.deadlines, np.inf if deadline is None else deadline)
+        if not np.isfinite(due).any():
+            return cls(Tables.of(world.problem, late), asked, arrivals.times, asked)
+        values, which = np.unique(due, return_inverse=True)
+        pairs, kind = np.unique(np.stack([asked, which]), axis=1, return_inverse=True)
+        part = world.problem.part(pairs[0].tolist())
+        own = np.inf if part.deadline is None else part.deadline
+        part = replace(part, deadline=np.minimum(values[pairs[1]], own))
+        return cls(Tables.of(part, late), kind.ravel(), arrivals.times, asked)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One policy's run: its ``row`` in the table, and what was ``served``."""
+
+    row: PolicyRun
+    served: Served
+    bound: Bound
+
+
+def streams(world: World, asked: Asked) -> Iterator[tuple[float, float, Stream, Bound]]:
+    """The load, the rate a second, the requests and their bound, for each load asked for."""
+    capacity = world.capacity
+    for load in asked.loads:
+        rate = load * capacity
+        arrivals = draw(asked.arrivals, rate, asked.requests, asked.seed)
+        stream = Stream.of(world, arrivals, asked.seed, asked.deadline, asked.late)
+        bound = lower_bound(stream.tables, world.calls, stream.kind, stream.arrival)
+        yield load, rate, stream, bound
+
+
+def simulate(world: World, asked: Asked) -> Iterator[Run]:
+    """Each policy on each load's requests, the same for all."""
+    for load, rate, stream, bound in streams(world, asked):
+        setting = setting_of(world, stream, bound, asked)
+        for name in asked.policies:
+            policy = find_policy(name, setting)
+            served = serve(stream.tables, world.calls, stream.kind, stream.arrival, policy)
+            proof = certify(stream.tables, world.calls, served.outcome, bound)
+            yield Run(summary(name, load, rate, stream.tables, served, proof), served, bound)
+
+
+def setting_of(world: World, stream: Stream, bound: Bound, asked: Asked) -> Setting:
+    """What policies are told; the fixed price is that of hindsight."""
+    price = float(np.average(bound.prices, weights=np.diff(bound.edges)))
+    return Setting(stream.tables, world.calls, price, asked.window)
+
+
+def save(folder: RunFolder, world: World, asked: Asked, runs: list[Run]) -> OnlineRun:
+    """Write ``online.json`` and ``online/records.npz``."""
+    names = tuple(f"{prompt} on {device}" for prompt, device in world.labels)
+    result = OnlineRun(asked, world.capacity, names, tuple(run.row for run in runs))
+    records: dict[str, Any] = {}
+    for index, run in enumerate(runs):
+        outcome, bound = run.served.outcome, run.bound
+        records[str(index)] = {
+            **{name: getattr(outcome, name) for name in Outcome.__dataclass_fields__},
+            "decided": run.served.decided,
+            "quotes": run.served.quotes,
+            "edges": np.array(bound.edges),
+            "prices": np.array(bound.prices),
+        }
+    (folder.path / RECORDS).parent.mkdir(exist_ok=True)
+    write_atomic(folder.path / RECORDS, npz.dumps(records))
+    write_json(folder.path / FILE, result.to_dict())
+    return result
+
+
+def check(folder: RunFolder) -> list[Regret]:
+    """Prove each run's regret again, from the files of the folder alone.
+
+    The bound of an execution is that of the edge's expected seconds at the speed that was measured.
+    Raises InputError, one line, for a record that cannot be, and for a number that differs.
+    """
+    path = folder.path / FILE
+    if not path.exists():
+        raise InputError(f"{path}: no such file; `testbed online` makes it")
+    result, world = OnlineRun.from_dict(read_json(path), str(path)), World.read(folder)
+    records = npz.read(folder.path / RECORDS)
+    proofs = []
+    for index, row in enumerate(result.runs):
+        where = f"{folder.path / RECORDS}: {row.policy} at load {row.load:g}"
+        asked = result.asked
+        arrivals = draw(asked.arrivals, row.rate, asked.requests, asked.seed)
+        stream = Stream.of(world, arrivals, asked.seed, asked.deadline, asked.late)
+        try:
+            proofs.append(_check(world, stream, row, records[str(index)]))
+        except KeyError as error:
+            raise InputError(f"{where}: {error} is missing") from None
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+    return proofs
+
+
+def _check(world: World, stream: Stream, row: PolicyRun, kept: Mapping[str, Any]) -> Regret:
+    outcome = Outcome(**{name: kept[name] for name in Outcome.__dataclass_fields__})
+    for name in ("kind", "arrival"):
+        if not np.array_equal(getattr(outcome, name), getattr(stream, name)):
+            raise InputError(f"{name}: found other requests; allowed: those of the arrivals")
+    calls, slack = world.calls, 1e-6
+    if (live := row.executed) is not None:
+        calls, slack = calls.scaled(live.speed), slack_of(live.speed, live.fastest)
+    bound = Bound(row.bound, tuple(kept["edges"].tolist()), tuple(kept["prices"].tolist()))
+    proof = certify(stream.tables, calls, outcome, bound, slack)
+    if not np.isclose(proof.cost, row.cost, rtol=1e-9):
+        raise InputError(f"cost: found {row.cost}; allowed: {proof.cost}, which the records give")
+    return proof
+
+
+def slack_of(speed: float, fastest: float) -> float:
+    """By how much an execution's calls may be shorter than those of its median speed.
+
+    Of an iteration the whole is timed; its encoding or decoding may be faster yet.
+    """
+    return 1 - 0.8 * fastest / speed

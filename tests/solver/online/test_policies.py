@@ -1,0 +1,136 @@
+"""What must hold of every policy, and what single ones are for."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from calibration.serving.online import serve
+from solver.inputs import InputError
+from solver.online import POLICIES, Backlog, Setting, State, Tables, certify, lower_bound
+from solver.online.policies import find_policy
+from solver.online.prices import Market, edge_costs
+from tests.solver.online.worlds import CALLS, problem, stream, tables
+
+
+def run(world, name, rate=40.0, count=120, **settings):
+    kind, arrival = stream(world, rate, count)
+    policy = find_policy(name, Setting(world, CALLS, **settings))
+    return serve(world, CALLS, kind, arrival, policy).outcome
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_every_policy_keeps_the_error_limit_and_is_certified(name):
+    world = tables(max_error=0.6)
+    outcome = run(world, name, price=0.1)
+    kind, arrival = outcome.kind, outcome.arrival
+    certify(world, CALLS, outcome, lower_bound(world, CALLS, kind, arrival, rounds=5))
+    error, utility = world.quality(kind, outcome.edge, outcome.steps)
+    assert (error <= 0.6 * (1 + 1e-9)).all() and (utility > 0).all()
+
+
+@pytest.mark.parametrize("name", [name for name in POLICIES if name != "window"])
+def test_whoever_decides_on_arrival_keeps_every_deadline_that_home_can_keep(name):
+    world = tables(seed=3, deadline=0.9)
+    assert all(world.local_time[k, world.at_home(k)[0]] <= 0.9 for k in range(world.kinds))
+    outcome = run(world, name, rate=80.0, price=0.1)
+    assert not outcome.missed(world).any()
+
+
+def test_the_window_holds_requests_and_misses_deadlines_that_its_allocation_does_not_see():
+    world = tables(seed=3, deadline=0.9)
+    outcome = run(world, "window", rate=80.0, window=0.5)
+    assert outcome.missed(world).any()
+    held = (
+        outcome.seconds[~outcome.edge]
+        - world.local_time[outcome.kind, outcome.steps][~outcome.edge]
+    )
+    assert (held >= -1e-9).all() and (held <= 0.5 + 1e-9).all() and held.max() > 0.3
+
+
+def test_a_deadline_that_nobody_can_keep_is_missed_and_paid_for():
+    world = tables(deadline=0.01)
+    outcome = run(world, "externality_price", count=20)
+    assert outcome.missed(world).all()
+    free = replace(world, deadline=np.full(world.kinds, np.inf))
+    assert outcome.cost(world) == pytest.approx(outcome.cost(free) + world.late)
+
+
+def test_a_kind_that_only_the_edge_serves_is_served_there():
+    world = Tables.of(problem(local_steps=0))
+    for name in POLICIES:
+        assert run(world, name, count=30).edge.all()
+
+
+def test_the_social_cost_is_what_all_pay_more():
+    world, backlog = tables(), Backlog(CALLS)
+    for kind, steps in ((0, 6), (1, 3), (2, 8)):
+        backlog.add(kind, steps, float(world.time_weight[kind]))
+    state = State(world, backlog, 3, 0.0, 0.0)
+    spent = state.options.shared * world.energy_weight[3]
+    assert (state.social - state.own)[1:] == pytest.approx(
+        (state.options.harm + state.options.added * world.energy_weight[3] - spent)[1:]
+    )
+    assert state.own[0] == pytest.approx(world.at_home(3)[1])
+
+
+def test_prices_at_which_more_seconds_are_asked_for_are_lower():
+    world = tables()
+    market = Market.of(world, CALLS)
+    assert (np.diff(market.busy, axis=1) <= 1e-12).all() and market.busy[:, 0].min() > 0
+    counts = np.full(world.kinds, 100.0)
+    prices = [market.price(counts, seconds) for seconds in (1.0, 5.0, 20.0, 1e3)]
+    assert sorted(prices, reverse=True) == prices and prices[-1] == 0.0
+    least = edge_costs(world, CALLS, np.arange(4), np.zeros(4))
+    alone = (
+        world.fixed
+        + world.time_weight[:, None] * CALLS.alone(np.arange(1 + world.most_steps))
+        + world.energy_weight[:, None] * CALLS.least_share(np.arange(1 + world.most_steps))
+    )
+    assert (least[:, 1:] >= alone[:, 1:] - 1e-12).all(), "a large batch is slow, a small one dear"
+
+
+def test_under_overload_the_price_of_others_delay_beats_selfishness_and_holding():
+    world = tables(seed=1)
+    kind, arrival = stream(world, 90.0, 500)
+    cost = {
+        name: serve(world, CALLS, kind, arrival, find_policy(name, Setting(world, CALLS)))
+        .outcome.cost(world)
+        .sum()
+        for name in ("externality_price", "externality", "selfish", "window", "all_local")
+    }
+    assert cost["externality_price"] < cost["externality"] < cost["selfish"] < cost["all_local"]
+    assert cost["externality_price"] < cost["window"]
+
+
+def test_ones_own_policy_is_called_and_its_answers_are_checked(tmp_path, monkeypatch):
+    (tmp_path / "my_policy.py").write_text(
+        "def few(state):\n    return 1 if state.allowed[1] else 0\n"
+        "class Every:\n"
+        "    def __init__(self, setting):\n        self.count = 0\n"
+        "    def __call__(self, state):\n"
+        "        self.count += 1\n        return self.count % 2\n"
+        "def wrong(state):\n    return 1000\n"
+        "def broken(state):\n    return state.nothing\n"
+        "number = 3\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_policy", raising=False)
+    world = tables()
+    assert (run(world, "my_policy:few", count=10).steps == 1).all()
+    assert run(world, "my_policy:Every", count=10).edge.sum() == 5
+    for name, reason in (
+        ("my_policy:wrong", "found 1000 for a request of kind"),
+        ("my_policy:broken", "AttributeError"),
+        ("my_policy:number", "found int; allowed: a function"),
+        ("no_such:module", "ModuleNotFoundError"),
+        ("selfis", "perhaps you meant 'selfish'"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            run(world, name, count=3)
+
+
+def test_a_limit_that_no_option_keeps_is_refused():
+    with pytest.raises(InputError, match="max_error: user 0: no step count of any place"):
+        Tables.of(problem(max_error=0.0))

@@ -1,0 +1,115 @@
+"""``testbed online`` on a run folder: simulated and executed streams, and their certificate."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from solver.problem import npz
+from testbed.cli import main
+
+
+@pytest.fixture
+def folder(small_run, tmp_path):
+    return shutil.copytree(small_run.folder, tmp_path / "run")
+
+
+def online(folder, *arguments):
+    return main(["online", str(folder), *map(str, arguments)])
+
+
+def cheat(folder, change):
+    """Change the kept records of the first run."""
+    path = folder / "online" / "records.npz"
+    records = npz.read(path)
+    change(records["0"])
+    path.write_bytes(npz.dumps(records))
+
+
+def test_policies_are_simulated_and_proven_again_from_the_files(folder, capsys):
+    settings = ["--requests", 40, "--load", 2, "--deadline", 2, "--arrivals", "bursts"]
+    assert not online(folder, *settings)
+    table = capsys.readouterr().out
+    result = json.loads((folder / "online.json").read_text())
+    assert len(result["runs"]) == 11 and "externality_price" in table
+    for run in result["runs"]:
+        assert run["bound"] <= run["cost"] and run["gain"] <= 1
+    assert (folder / "online.svg").read_text().startswith("<?xml")
+    assert not online(folder, "--check")
+    assert "11 runs proven again" in capsys.readouterr().out
+
+    def faster(run):
+        at = int(np.flatnonzero(~run["edge"])[0])
+        run["seconds"][at] /= 2
+
+    cheat(folder, faster)
+    assert online(folder, "--check") == 2
+    error = capsys.readouterr().err
+    assert "all_local at load 2: records[0]: steps" in error and error.count("\n") == 1
+
+
+def test_a_bound_that_was_raised_in_the_file_is_refused(folder, capsys):
+    assert not online(folder, "--requests", 30, "--load", 1, "--policy", "selfish,all_edge")
+    path = folder / "online.json"
+    values = json.loads(path.read_text())
+    values["runs"][1]["bound"] += 0.1
+    path.write_text(json.dumps(values))
+    assert online(folder, "--check") == 2
+    assert "all_edge at load 1: bound: value: found" in capsys.readouterr().err
+
+
+def test_a_stream_is_executed_scored_and_held_against_its_simulation(folder, capsys):
+    trace = folder / "trace.txt"
+    lines = [f"Request(timestamp={i * 0.1}, slo_ms=60000)" for i in range(12)]
+    trace.write_text("\n".join(lines))
+    assert not online(
+        folder,
+        "--execute",
+        *("--requests", 12, "--load", 0.7, "--arrivals", trace, "--policy", "all_edge,all_local"),
+    )
+    runs = json.loads((folder / "online.json").read_text())["runs"]
+    edge, home = runs
+    assert edge["offloaded"] == 1 and home["offloaded"] == 0
+    for run in runs:
+        measured = run["executed"]
+        assert run["met"] == 1 and measured["late_p99"] < 5
+        assert measured["utility"]["low"] <= measured["utility"]["value"]
+        assert measured["error"]["value"] >= 0
+    assert edge["executed"]["speed"] >= edge["executed"]["fastest"] > 0
+    most = edge["all_local"] - edge["bound"]
+    assert edge["cost"] >= edge["bound"] - 0.5 * most, "at another speed than the median it may be"
+    assert home["executed"]["simulated_time"] == pytest.approx(home["time"], rel=0.5)
+    records = (folder / "online" / "1" / "records.jsonl").read_text().splitlines()
+    assert len(list((folder / "online" / "1").glob("*.png"))) == 12
+    # the last lines hold the scores
+    last = [json.loads(line)["measured"] for line in records[-12:]]
+    assert all(each["clip_score"] > 0 and each["engine"] == "batched" for each in last)
+    assert not online(folder, "--check")
+
+
+@pytest.mark.parametrize(
+    "arguments, reason",
+    [
+        (("--policy", "selfis"), "--policy: 'selfis' is unknown; perhaps you meant 'selfish'"),
+        (("--load", "much"), "--load: found 'much'; allowed: numbers"),
+        (("--load", "0"), "online: loads[0]: found 0.0; allowed"),
+        (("--arrivals", "nowhere.txt"), "arrivals: found 'nowhere.txt'; allowed: poisson"),
+        (("--check",), "online.json: no such file; `testbed online` makes it"),
+        (("--policy", "no.such:policy", "--requests", "3"), "no.such:policy: ModuleNotFound"),
+    ],
+)
+def test_wrong_input_is_one_line(folder, capsys, arguments, reason):
+    assert online(folder, *arguments) == 2
+    error = capsys.readouterr().err
+    assert reason in error and error.count("\n") == 1
+
+
+def test_a_folder_without_batches_is_refused(folder, capsys):
+    path = folder / "profiles.json"
+    values = json.loads(path.read_text())
+    for place in values["places"]:
+        place["batch"] = None
+    path.write_text(json.dumps(values))
+    assert online(folder) == 2
+    assert "profiles: edge: batch: found" in capsys.readouterr().err

@@ -1,0 +1,92 @@
+"""``testbed online --url``: `testbed serve` in a process of its own as the edge of a stream."""
+
+import json
+import shutil
+import sys
+from threading import Thread
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import pytest
+
+from testbed.cli import main
+from tests.testbed.stages.world import start
+
+
+@pytest.fixture
+def folder(small_run, tmp_path):
+    return shutil.copytree(small_run.folder, tmp_path / "run")
+
+
+def online(folder, *arguments):
+    return main(["online", str(folder), *map(str, arguments)])
+
+
+@pytest.mark.slow
+def test_a_server_is_the_edge_of_a_stream(folder, small_run):
+    pytest.importorskip("uvicorn")
+    served = start("serve", small_run.config, "--run", folder, "--port", 0)
+    try:
+        url = next(line for line in served.stdout if "http://" in line).split()[-1]
+        assert not online(
+            folder, "--url", url, *("--requests", 8, "--load", 1), *("--policy", "all_edge,selfish")
+        )
+    finally:
+        served.terminate()
+        served.communicate(timeout=60)
+    first, second = json.loads((folder / "online.json").read_text())["runs"]
+    assert first["offloaded"] == 1 and first["executed"]["speed"] > 0
+    assert second["executed"]["fastest"] <= second["executed"]["speed"]
+    records = [
+        json.loads(line)
+        for line in (folder / "online" / "1" / "records.jsonl").read_text().splitlines()
+    ]
+    assert {each["measured"]["engine_note"] for each in records} == {"over HTTP"}
+    assert all(
+        each["measured"]["end_to_end_time"] > each["measured"]["service_time"] for each in records
+    )
+    assert len(list((folder / "online" / "1").glob("*.png"))) == 8
+    assert not online(folder, "--check")
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+def test_whoever_a_full_server_refuses_is_served_at_home(folder):
+    quote = {
+        "running": 0,
+        "waiting": 0,
+        "edge": {"steps": [1, 2], "seconds": [0.1, 0.2], "energy_j": [1.0, 2.0], "price": [0, 0]},
+    }
+
+    def answer(environ, respond):
+        status = "200 OK" if environ["REQUEST_METHOD"] == "GET" else "429 Too Many Requests"
+        respond(status, [("Content-Type", "application/json")])
+        return [json.dumps(quote if status[0] == "2" else {"error": {}}).encode()]
+
+    server = make_server("127.0.0.1", 0, answer, handler_class=_Quiet)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}"
+        assert not online(
+            folder, "--url", url, "--requests", 5, "--load", 4, "--policy", "all_edge"
+        )
+    finally:
+        server.shutdown()
+        server.server_close()
+    (run,) = json.loads((folder / "online.json").read_text())["runs"]
+    assert run["offloaded"] == 0 and run["met"] == 1
+
+
+@pytest.mark.parametrize(
+    "url, reason",
+    [
+        ("here", "--url: found 'here'; allowed: http://HOST:PORT"),
+        ("http://127.0.0.1:9", "http://127.0.0.1:9/v1/quote: "),
+    ],
+)
+def test_an_address_without_a_server_is_one_line(folder, capsys, url, reason):
+    assert online(folder, "--url", url, "--requests", 2, "--policy", "selfish", "--load", 1) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if reason in line]
+    assert len(error) == 1 and sys.exc_info() == (None, None, None)

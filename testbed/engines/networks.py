@@ -12,6 +12,7 @@ from diffusers import DiffusionPipeline
 from diffusers.utils.torch_utils import randn_tensor
 from numpy.typing import NDArray
 
+from solver.inputs import InputError
 from testbed.engines.adapters.adapter import Adapter, Condition
 from testbed.engines.adapters.flux import Flux
 from testbed.engines.adapters.pixart import PixArtAlpha, PixArtSigma
@@ -58,6 +59,23 @@ def unsupported_reason(pipeline: DiffusionPipeline) -> str | None:
         if getattr(pipeline, part, None) is not None:
             return f"{kind}: it has a {part}"
     return None
+
+
+def call_options(pipeline: DiffusionPipeline, steps: int) -> dict[str, Any]:
+    """What the pipeline's own call must be told for so many steps of an image of its size."""
+    adapter = find_adapter(pipeline)
+    return adapter(pipeline).call_options(steps) if adapter else {}
+
+
+def check_call(pipeline: DiffusionPipeline, steps: int, negative_prompt: str | None = None) -> None:
+    """Raise :class:`InputError` for what the ``pipeline`` cannot take, alone or in a batch."""
+    if kind := find_adapter(pipeline):
+        make_schedule(kind(pipeline), steps)
+        if negative_prompt and not kind.takes_negative_prompt:
+            name = type(pipeline).__name__
+            raise InputError(
+                f"negative_prompt: found {negative_prompt!r}; a {name} takes none; leave it out"
+            )
 
 
 class Networks:

@@ -7,9 +7,6 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline, SchedulerMixin
 
-#: The text encoder's share of a condition: one tensor a prompt, without a batch axis.
-Rows = Sequence[torch.Tensor] | torch.Tensor
-
 
 @dataclass(frozen=True, eq=False)
 class Condition:
@@ -28,7 +25,7 @@ class Condition:
     guidance: torch.Tensor | None = None
 
     @classmethod
-    def split(cls, **batches: Rows | None) -> "list[Condition]":
+    def split(cls, **batches: torch.Tensor | None) -> "list[Condition]":
         """A condition for each row of the ``batches``, which have it as their first axis."""
         given = {name: batch for name, batch in batches.items() if batch is not None}
         return [cls(**dict(zip(given, row))) for row in zip(*given.values(), strict=True)]
@@ -42,7 +39,7 @@ class Condition:
                 return None
             return torch.stack([getattr(condition, name) for condition in conditions])
 
-        return cls(**{each.name: rows(each.name) for each in fields(cls)})  # type: ignore[arg-type]
+        return cls(**{each.name: rows(each.name) for each in fields(cls)})
 
 
 class Adapter:
@@ -60,6 +57,8 @@ class Adapter:
     scheduler_scales = False
     #: The dtype of the noise; None: that of the text.
     noise_dtype: torch.dtype | None = None
+    #: Whether the call takes a negative prompt.
+    takes_negative_prompt = True
     #: The most steps that the network was distilled to take; None: any number.
     most_steps: int | None = None
 

@@ -63,6 +63,4 @@ class Flux(FlowMatching):
         packed = self.pipeline._pack_latents(latents, *latents.shape)
         times = timesteps.to(latents.dtype) / 1000
         outputs = super().denoise(packed, times, arguments)
-        return self.pipeline._unpack_latents(
-            outputs, *self.pixels, self.pipeline.vae_scale_factor
-        )
+        return self.pipeline._unpack_latents(outputs, *self.pixels, self.pipeline.vae_scale_factor)

@@ -8,6 +8,7 @@ from diffusers import DiffusionPipeline
 
 from testbed.engines.adapters.adapter import Adapter, Condition
 
+
 class BinnedAdapter(Adapter):
     """Images are made at the size that a table of aspect ratios has, and resized to that asked for.
 
@@ -84,6 +85,8 @@ class PixArtAlpha(PixArtSigma):
     def conditions(self, text: torch.Tensor, mask: torch.Tensor) -> list[Condition]:
         sizes = None
         if self.config.sample_size == 128:
-            height, width = (self.pipeline.vae_scale_factor * side for side in self.latent_shape[1:])
+            height, width = (
+                self.pipeline.vae_scale_factor * side for side in self.latent_shape[1:]
+            )
             sizes = torch.tensor([[height, width, height / width]]).to(text).expand(len(text), -1)
         return Condition.split(text=text, mask=mask, sizes=sizes)

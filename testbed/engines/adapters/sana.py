@@ -61,6 +61,7 @@ class SanaSprint(Sana):
     """
 
     sets_begin_index = True
+    takes_negative_prompt = False
     most_steps = 4
 
     def guided(self, guidance: float) -> bool:
@@ -96,9 +97,9 @@ class SanaSprint(Sana):
         outputs = self.denoiser(
             inputs.to(self.denoiser.dtype), timestep=flow, return_dict=False, **arguments
         )[0]
-        outputs = (
-            (1 - 2 * time) * inputs + (1 - 2 * time + 2 * time**2) * outputs
-        ) / torch.sqrt(time**2 + (1 - time) ** 2)
+        outputs = ((1 - 2 * time) * inputs + (1 - 2 * time + 2 * time**2) * outputs) / torch.sqrt(
+            time**2 + (1 - time) ** 2
+        )
         return outputs.float() * sigma
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:

@@ -64,9 +64,7 @@ class StableDiffusionXL(StableDiffusion):
         super().__init__(pipeline)
         config = self.vae.config
         mean, deviation = (getattr(config, f"latents_{name}", None) for name in ("mean", "std"))
-        self._normal = (
-            (mean, deviation) if mean is not None and deviation is not None else None
-        )
+        self._normal = (mean, deviation) if mean is not None and deviation is not None else None
 
     def _conditions(
         self, text: torch.Tensor, pooled: Sequence[torch.Tensor], scales: torch.Tensor | None

@@ -20,7 +20,8 @@ from testbed.engines.adapters.adapter import Adapter, Condition
 @dataclass(frozen=True, eq=False)
 class Schedule:
     """A scheduler set to a number of steps, and the ``timesteps`` of its iterations: more than the
-    steps for samplers of second order. ``scales``: whether it scales the network's input.
+    steps for samplers of second order. ``scales``: whether it scales the network's input;
+    ``taken``: which of what its step returns are the next latents.
 
     Its timesteps stay on the CPU, where its coefficients are: else every step would wait for the
     device.
@@ -29,6 +30,7 @@ class Schedule:
     scheduler: SchedulerMixin
     timesteps: torch.Tensor
     scales: bool
+    taken: int
 
 
 class RequestState:
@@ -67,7 +69,7 @@ class RequestState:
         """
         self.latents = self._scheduler.step(
             output, self.timestep, self.latents, **self._options, return_dict=False
-        )[0]
+        )[self._schedule.taken]
         self.tick += 1
 
 
@@ -91,7 +93,7 @@ def make_schedule(adapter: Adapter, steps: int) -> Schedule:
         ) from None
     if adapter.sets_begin_index and hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(0)
-    return Schedule(scheduler, timesteps, adapter.scheduler_scales)
+    return Schedule(scheduler, timesteps, adapter.scheduler_scales, adapter.taken(steps))
 
 
 def _copy(scheduler: SchedulerMixin) -> SchedulerMixin:

@@ -112,6 +112,10 @@ class Adapter:
         scheduler.set_timesteps(steps, device="cpu")
         return scheduler.timesteps
 
+    def taken(self, steps: int) -> int:
+        """Which of what the scheduler's step returns the call goes on with."""
+        return 0
+
     def step_options(self, generator: torch.Generator) -> dict[str, Any]:
         """What the call passes to the scheduler's step."""
         return self.pipeline.prepare_extra_step_kwargs(generator, 0.0)

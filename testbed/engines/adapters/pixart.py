@@ -1,10 +1,11 @@
 """PixArt-alpha and PixArt-Sigma."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, SchedulerMixin
 
 from testbed.engines.adapters.adapter import Adapter, Condition
 
@@ -78,9 +79,22 @@ class PixArtSigma(BinnedAdapter):
 
 
 class PixArtAlpha(PixArtSigma):
-    """At 1024 pixels the network takes the image's size and aspect ratio too."""
+    """At 1024 pixels the network takes the image's size and aspect ratio too. Of a single step the
+    call takes the denoised image, which some samplers do not tell: there it fails.
+    """
 
     sets_begin_index = True
+
+    def set_timesteps(self, scheduler: SchedulerMixin, steps: int) -> torch.Tensor:
+        timesteps = super().set_timesteps(scheduler, steps)
+        if steps == 1:
+            trial, zeros = copy.deepcopy(scheduler), torch.zeros(1, 1, 1, 1)
+            if len(trial.step(zeros, timesteps[0], zeros, return_dict=False)) < 2:
+                raise ValueError("it tells no denoised image; allowed: 2 or more")
+        return timesteps
+
+    def taken(self, steps: int) -> int:
+        return 1 if steps == 1 else 0
 
     def conditions(self, text: torch.Tensor, mask: torch.Tensor) -> list[Condition]:
         sizes = None

@@ -30,7 +30,10 @@ from testbed.meters import NoMeter
 from testbed.models.architectures import assemble
 from testbed.models.pipelines import open_pipeline
 
-NAMES = ("sd35-medium", "flux-dev", "flux-schnell", "pixart", "pixart-alpha", "sana", "sana-sprint")
+NAMES = ("sd35-medium", "flux-schnell", "flux-dev", "pixart-alpha", "pixart", "sana-sprint", "sana")
+#: Images of 1024 pixels, or text of 512 tokens: seconds each.
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("flux-dev", "pixart", "sana")]
+QUICK = ("sd35-medium", "flux-schnell", "pixart-alpha", "sana-sprint")
 RESOLUTION = {"sd35-medium": 64, "flux-dev": 64, "flux-schnell": 64}
 ROUNDING = 5e-5  # of the range: of float32, in batches of other sizes
 REQUESTS = [
@@ -89,7 +92,7 @@ def batched(pipeline, requests, cap=16):
     return {done.index: done.pixels for done in BatchedEngine(pipeline, cap).run(requests)}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*QUICK, *SLOW])
 def test_images_are_those_of_the_pipelines_own_call(name, opened):
     """Alone to the bit; of other steps, guidance, seeds and prompts in a batch, within rounding."""
     pipeline = opened(name)
@@ -102,7 +105,7 @@ def test_images_are_those_of_the_pipelines_own_call(name, opened):
     assert np.abs(own[0] - own[1]).max() > 0.1, "the requests ask for different images"
 
 
-def test_every_served_pipeline_has_been_compared(opened):
+def test_every_served_pipeline_is_compared(opened):
     compared = {find_kind(opened(name)) for name in NAMES}
     unets = {diffusers.StableDiffusionPipeline, diffusers.StableDiffusionXLPipeline}
     assert compared | unets == set(ADAPTERS)
@@ -121,6 +124,7 @@ def last_latents(pipeline, request, monkeypatch):
     return kept[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["flux-dev", "sana", "sana-sprint"])
 def test_in_half_precision_casts_are_those_of_the_call(name, monkeypatch):
     pipeline = assemble(name, "cpu", shrink=8)

@@ -82,9 +82,7 @@ class SanaSprint(Sana):
         return noise * scheduler.config.sigma_data
 
     def set_timesteps(self, scheduler: SchedulerMixin, steps: int) -> torch.Tensor:
-        # what the call's defaults give: an angle between the two steps, and none for other counts
-        middle = {} if steps == 2 else {"intermediate_timesteps": None}
-        scheduler.set_timesteps(steps, device="cpu", **middle)
+        scheduler.set_timesteps(steps, device="cpu", **self._middle(steps))
         return scheduler.timesteps[:-1]
 
     def denoise(
@@ -106,5 +104,9 @@ class SanaSprint(Sana):
         return super().decode(latents / self.pipeline.scheduler.config.sigma_data)
 
     def call_options(self, steps: int) -> dict[str, Any]:
-        middle = {} if steps == 2 else {"intermediate_timesteps": None}
-        return {**super().call_options(steps), **middle}
+        return {**super().call_options(steps), **self._middle(steps)}
+
+    @staticmethod
+    def _middle(steps: int) -> dict[str, None]:
+        """The default is an angle between two steps, which other counts must not have."""
+        return {} if steps == 2 else {"intermediate_timesteps": None}

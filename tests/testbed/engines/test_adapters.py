@@ -32,8 +32,11 @@ from testbed.models.pipelines import open_pipeline
 
 NAMES = ("sd35-medium", "flux-schnell", "flux-dev", "pixart-alpha", "pixart", "sana-sprint", "sana")
 #: Images of 1024 pixels, or text of 512 tokens: seconds each.
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("flux-dev", "pixart", "sana")]
-QUICK = ("sd35-medium", "flux-schnell", "pixart-alpha", "sana-sprint")
+SLOW = [
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in ("flux-dev", "pixart", "sana", "sana-sprint")
+]
+QUICK = ("sd35-medium", "flux-schnell", "pixart-alpha")
 RESOLUTION = {"sd35-medium": 64, "flux-dev": 64, "flux-schnell": 64}
 ROUNDING = 5e-5  # of the range: of float32, in batches of other sizes
 REQUESTS = [
@@ -164,7 +167,6 @@ def test_without_t5_and_with_a_schedule_that_shifts_with_the_resolution():
     [
         ("sd35-medium", True, False),
         ("pixart", True, False),
-        ("sana", True, False),
         ("flux-dev", False, True),
         ("flux-schnell", False, False),
         ("sana-sprint", False, True),
@@ -236,6 +238,7 @@ def test_a_subclass_or_another_decoder_is_not_served(opened):
 
 
 def test_a_pipeline_is_a_small_file():
-    files = list(Path(adapters.__file__).parent.glob("*.py"))
+    files = {file.name: file for file in Path(adapters.__file__).parent.glob("*.py")}
+    del files["adapter.py"]  # what they all inherit
     assert len(files) > 5
-    assert not [file.name for file in files if len(file.read_text().splitlines()) > 130]
+    assert not [name for name, file in files.items() if len(file.read_text().splitlines()) > 120]

@@ -30,7 +30,7 @@ from solver.inputs import InputError, write_json
 from testbed.config import ModelConfig
 from testbed.embedded.scenes import CLASSES, captions
 from testbed.engines.batched import CAP, BatchedEngine
-from testbed.engines.networks import Networks, unsupported_reason
+from testbed.engines.networks import Networks, call_options, unsupported_reason
 from testbed.engines.request import Request
 from testbed.engines.stock import synchronised_clock
 from testbed.environment import environment
@@ -95,15 +95,16 @@ class Ceiling:
         self._networks, self._requests = networks, requests
         self._log = simulate([0.0] * len(requests), ticks, lambda batch: 1.0, cap).log
         conditions = networks.encode(requests[:cap])
-        dtype, device = conditions[0].text.dtype, networks.device
-        self._latents = torch.randn(2 * cap, *networks.latent_shape, device=device, dtype=dtype)
+        device, noise = networks.device, networks.noise(torch.Generator("cpu"), conditions[0])
+        self._latents = noise.repeat(2 * cap, 1, 1, 1)
         self._rows: dict[int, tuple[torch.Tensor, torch.Tensor, dict[str, Any]]] = {}
         for batch in {int(batch) for batch in self._log["batch"]}:
             guided = sum(networks.guided(request.guidance) for request in requests[:batch])
+            negative = [networks.negative()] * guided if guided else []
             self._rows[batch] = (
                 self._latents[: guided + batch],
                 torch.full((guided + batch,), 500.0, device=device),
-                networks.stack([networks.negative()] * guided + conditions[:batch]),
+                networks.stack(negative + conditions[:batch]),
             )
 
     @torch.no_grad()
@@ -138,6 +139,7 @@ def stock(pipeline: DiffusionPipeline, requests: Sequence[Request], cap: int) ->
                 guidance_scale=requests[part[0]].guidance,
                 generator=[torch.Generator("cpu").manual_seed(requests[i].seed) for i in part],
                 output_type="np",
+                **call_options(pipeline, steps),
             ).images
             images.update(zip(part, pixels))
     return images

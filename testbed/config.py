@@ -105,7 +105,9 @@ class SweepConfig(Schema):
     to ``most_prompts``, at those of ``steps``, as the intervals need. ``noise``: of each prompt and
     seed its own; "shared": the same for all prompts of a seed, as MLPerf has it.
     ``converged_batch``: images in a batch, of those that are not timed. ``batches``: batch sizes
-    that continuous batching is timed at on the edge.
+    that continuous batching is timed at on the edge. ``local_steps``: of a local model that takes
+    other steps than the edge's, as one that is distilled to few; the largest are those of its
+    converged images.
     """
 
     steps: tuple[int, ...] = limits(empty=False, default=(1, 2, 3, 4, 6, 8, 12, 16, 32))
@@ -118,8 +120,32 @@ class SweepConfig(Schema):
     converged_steps: int = limits(least=1, default=96)
     converged_batch: int = limits(least=1, default=12)
     batches: tuple[int, ...] = limits(empty=False, default=(1, 2, 4, 8, 16))
+    local_steps: tuple[int, ...] | None = None
+
+    @property
+    def own_steps(self) -> dict[str, tuple[tuple[int, ...], int]]:
+        """Places with step counts of their own: the grid, and the steps of converged images."""
+        if self.local_steps is None:
+            return {}
+        *grid, converged = sorted(self.local_steps)
+        return {"local": (tuple(grid), converged)}
+
+    def grid(self, place: str) -> tuple[int, ...]:
+        """The step counts at ``place``."""
+        return self.own_steps.get(place, (self.steps, 0))[0]
+
+    def converged(self, place: str) -> int:
+        """The steps of converged images at ``place``."""
+        return self.own_steps.get(place, ((), self.converged_steps))[1]
 
     def __post_init__(self) -> None:
+        if self.local_steps is not None:
+            _check_different("local_steps", self.local_steps or (0,), 1)
+            if len(self.local_steps) < 3 or self.half_width is not None:
+                raise InputError(
+                    f"local_steps: found {list(self.local_steps)}; allowed: two step counts, more "
+                    "for a curve, and that of converged images; not with half_width"
+                )
         for name, least in (("steps", 1), ("seeds", 0), ("batches", 1)):
             _check_different(name, getattr(self, name), least)
         if 1 not in self.batches or len(self.batches) < 2:

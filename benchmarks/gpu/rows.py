@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.gpu.goals import CEILING, OVER_STOCK, STEPS
+from benchmarks.gpu.goals import CEILING, OVER_STOCK, steps_of
 from testbed.commands.bench_report import BatchRow, BenchReport, best_rate
 
 Row = tuple[str, str, str]
@@ -13,11 +13,15 @@ _NAMES = {
     "sdxl": "SDXL",
     "sd3": "Stable Diffusion 3",
     "pixart": "PixArt-Σ",
+    "sd35-medium": "Stable Diffusion 3.5 medium",
+    "sana": "Sana 1.6B",
+    "sana-sprint": "SANA-Sprint 0.6B",
+    "flux-schnell": "FLUX.1-schnell",
 }
 #: steps, and what was published of an image's energy with so many
 _ENERGY = {
     "sdxl": (20, "340 J, the whole server (MLPerf Inference v4.1, H200, power-capped)"),
-    "sd3": (28, "1581 to 1600 J, GPU (ML.ENERGY, H100; Stable Diffusion 3.5 Medium)"),
+    "sd35-medium": (28, "1581 to 1600 J, GPU (ML.ENERGY, H100)"),
     "pixart": (20, "691 to 714 J, GPU (ML.ENERGY, H100)"),
 }
 
@@ -34,7 +38,7 @@ def rows(parts: dict[str, dict[str, Any]]) -> Iterator[Row]:
         if "report" in job:
             report = BenchReport.from_dict(job["report"])
             yield from _bench(name, report, job.get("stopped", ""))
-    for name in ("sd15", "sdxl"):
+    for name in _NAMES:
         if comparison := parts.get("engine", {}).get(name, {}).get("comparison"):
             yield from _engine(_NAMES[name], comparison, name == "sd15")
     for name, title in (("variants", "denoiser's call"), ("compiled", "torch.compile")):
@@ -51,8 +55,8 @@ def _bench(name: str, report: BenchReport, stopped: str) -> Iterator[Row]:
         return
     first = report.rows[0]
     title = f"{_NAMES[name]}, {first.resolution}², {report.dtype}, eager"
-    steps = "; ".join(f"{1e3 * row.step_time:.3g} ({row.batch})" for row in report.rows)
-    yield f"{title}: ms a step (batch)", steps, stopped and f"stopped {stopped}"
+    times = "; ".join(f"{1e3 * row.step_time:.3g} ({row.batch})" for row in report.rows)
+    yield f"{title}: ms a step (batch)", times, stopped and f"stopped {stopped}"
     memory = "; ".join(
         f"{row.peak_memory_bytes / 1e9:.3g} ({row.batch})"
         for row in report.rows
@@ -62,9 +66,10 @@ def _bench(name: str, report: BenchReport, stopped: str) -> Iterator[Row]:
     published = ""
     if report.published:
         published = f"{report.published.images_per_second} ({report.published.source})"
-    rate = best_rate(report, STEPS)
-    yield f"{title}: images/s at {STEPS} steps", f"{rate:.3g}", published
-    steps_published, energy = _ENERGY.get(name, (STEPS, ""))
+    steps = steps_of(name)
+    rate = best_rate(report, steps)
+    yield f"{title}: images/s at {steps} steps", f"{rate:.3g}", published
+    steps_published, energy = _ENERGY.get(name, (steps, ""))
     joules = [
         f"{value:.4g} ({row.batch})"
         for row in report.rows

@@ -20,6 +20,8 @@ NOISES = ("own", "shared")
 Draw = tuple[str, int]
 #: The purpose of the image at each step count of a draw at a place.
 Counts = Mapping[int, str]
+#: By place: step counts, and the steps of converged images.
+OwnSteps = Mapping[str, tuple[Sequence[int], int]]
 
 
 def noise_seed(prompt: str, seed: int, noise: str = "own") -> int:
@@ -52,18 +54,21 @@ def sweep(
     converged_steps: int = 120,
     noise: str = "own",
     timed: int | None = None,
+    own: OwnSteps | None = None,
 ) -> list[Task]:
     """Tasks of a fixed sweep: every prompt with every seed and every step count, in the order in
     which they should run.
 
     ``models``: by place (``local``, ``edge``); ``prompts``: by prompt class; ``steps``: the grid;
     ``converged_steps``: the steps of the reference image, more than the grid's largest; ``noise``:
-    see :func:`noise_seed`; ``timed``: see :func:`grids`. Raises :class:`InputError` for an empty
-    list, a duplicate, or a value that is not allowed.
+    see :func:`noise_seed`; ``timed``, ``own``: see :func:`grids`. Raises :class:`InputError` for an
+    empty list, a duplicate, or a value that is not allowed.
     """
     check_sweep(models, prompts, seeds, steps, converged_steps)
+    for of_place, converged in (own or {}).values():
+        check_sweep(models, prompts, seeds, of_place, converged)
     wanted = {
-        name: list(zip(of_class, grids(models, steps, converged_steps, prompts[name], timed)))
+        name: list(zip(of_class, grids(models, steps, converged_steps, prompts[name], timed, own)))
         for name, of_class in draws(prompts, seeds, noise).items()
     }
     return in_turns(models, wanted)
@@ -75,17 +80,23 @@ def grids(
     converged_steps: int,
     prompts: Sequence[str],
     timed: int | None = None,
+    own: OwnSteps | None = None,
 ) -> Iterator[dict[str, dict[int, str]]]:
     """All of ``steps`` and the converged image at every place, as :func:`in_turns` takes them, for
     each draw of a class with these ``prompts``.
 
-    Its first ``timed`` prompts (None: all draws) are timed with the first seed, whatever prompts
-    and seeds follow: a sweep that grows measures nothing twice.
+    ``own``: places with steps and converged steps of their own. Its first ``timed`` prompts (None:
+    all draws) are timed with the first seed, whatever prompts and seeds follow: a sweep that grows
+    measures nothing twice.
     """
     for index in count():
         alone = timed is None or index < min(timed, len(prompts))
-        points = dict.fromkeys(steps, "sweep" if alone else "untimed")
-        yield {place: {converged_steps: "converged", **points} for place in places}
+        purpose, of_place = "sweep" if alone else "untimed", own or {}
+        yield {
+            place: {converged: "converged", **dict.fromkeys(grid, purpose)}
+            for place in places
+            for grid, converged in [of_place.get(place, (steps, converged_steps))]
+        }
 
 
 def in_turns(

@@ -24,6 +24,7 @@ from testbed.commands.bench_report import (
     FailedBatch,
     Samples,
 )
+from testbed.engines.networks import check_call
 from testbed.engines.stock import Generated, generate
 from testbed.environment import environment
 from testbed.meters import AnyMeter, open_meter
@@ -68,11 +69,13 @@ def measure(
 ) -> Iterator[BenchReport]:
     """The report as it grows, once after each batch size. A batch that memory cannot hold ends it.
 
-    Raises :class:`InputError` for an architecture or device that there is not.
+    Raises :class:`InputError` for an architecture or device that there is not, and for steps that
+    it cannot take.
     """
     architecture = catalogue.find(name)
     where = pick_device(device)
     pipeline = architectures.assemble(name, where, getattr(torch, dtype), shrink)
+    check_call(pipeline, steps)
     tell_steps(pipeline)
     guard_decoder(pipeline)
     if channels_last:

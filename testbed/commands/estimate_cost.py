@@ -88,6 +88,7 @@ def evaluations(settings: Config) -> dict[str, Counter[int]]:
         list(sweep.seeds),
         list(sweep.steps),
         sweep.converged_steps,
+        own=sweep.own_steps,
     ):
         counts[task.place][task.steps] += 1
     return counts
@@ -98,9 +99,10 @@ def execution(settings: Config) -> int:
     and control images.
     """
     scenario = run_scenario(settings, open_prompts(settings.prompts))
-    users, counts = len(scenario.users), sorted(settings.sweep.steps)
-    steps = users * (scenario.local.max_steps + settings.sweep.converged_steps)
-    control = len(PLACES) * ceil(users / ANCHOR_EVERY) * counts[len(counts) // 2]
+    users, sweep = len(scenario.users), settings.sweep
+    steps = users * (scenario.local.max_steps + max(map(sweep.converged, PLACES)))
+    grids = [sorted(sweep.grid(place)) for place in PLACES]
+    control = ceil(users / ANCHOR_EVERY) * sum(grid[len(grid) // 2] for grid in grids)
     return settings.execute.images_per_user * (steps + scenario.edge_budget) + control
 
 
@@ -113,8 +115,9 @@ def expected(settings: Config, names: StatedCost) -> Expected:
         once, made = operations(name), _evaluations(counts)
         steps += made
         computed += made * once.step + counts.total() * (once.text + once.decode)
-        size = 2 if model.variant == "fp16" else 4
-        stored += sum(catalogue.find(name).parameters.values()) * size
+        architecture = catalogue.find(name)
+        size = 2 if model.variant in ("fp16", "bf16") else architecture.stored
+        stored += sum(architecture.parameters.values()) * size
     return Expected(steps, round(computed / speed / 60), round(stored / 1e9, 1))
 
 

@@ -16,15 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline, SchedulerMixin
-from diffusers.utils.torch_utils import randn_tensor
+from diffusers import DiffusionPipeline
 from numpy.typing import NDArray
 
 from calibration.serving.simulator import ORDERS
 from testbed.engines.attempts import Attempts
 from testbed.engines.networks import Networks
 from testbed.engines.request import Failed, Finished, Log, Request
-from testbed.engines.request_state import RequestState, schedule
+from testbed.engines.request_state import RequestState, Schedule
 from testbed.engines.running import Running
 from testbed.engines.stock import synchronised_clock
 
@@ -78,7 +77,7 @@ class BatchedEngine:
         self.log = Log()
         self.present: list[Running] = []  # arrived, not finished
         self._start = self._clock()
-        self._schedules: dict[int, SchedulerMixin] = {}
+        self._schedules: dict[int, Schedule] = {}
         self._assembled: _Assembled | None = None
 
     def run(self, requests: Sequence[Request]) -> Iterator[Finished]:
@@ -165,11 +164,9 @@ class BatchedEngine:
         """Iterations that a request of ``steps`` steps takes: more with some samplers."""
         return len(self._schedule(steps).timesteps)
 
-    def _schedule(self, steps: int) -> SchedulerMixin:
+    def _schedule(self, steps: int) -> Schedule:
         if steps not in self._schedules:
-            self._schedules[steps] = schedule(
-                self.networks.pipeline.scheduler, steps, self.networks.sets_begin_index
-            )
+            self._schedules[steps] = self.networks.schedule(steps)
         return self._schedules[steps]
 
     def _clock(self) -> float:
@@ -202,17 +199,14 @@ class BatchedEngine:
 
     def _states(self, new: list[Running]) -> list[RequestState]:
         """First states of ``new``: the text of all encoded together, noise from each own seed."""
-        networks, states = self.networks, []
+        networks = self.networks
         if len(networks._negative) > NEGATIVE_PROMPTS:
             networks._negative.clear()
         conditions = networks.encode([running.request for running in new])
-        for running, condition in zip(new, conditions):
-            generator = torch.Generator("cpu").manual_seed(running.request.seed)
-            shape, dtype = (1, *networks.latent_shape), condition.text.dtype
-            noise = randn_tensor(shape, generator, networks.device, dtype)
-            options = networks.step_options(generator)
-            states.append(RequestState(running.schedule, condition, noise, options))
-        return states
+        return [
+            networks.begin(running.schedule, condition, running.request.seed)
+            for running, condition in zip(new, conditions)
+        ]
 
     @torch.no_grad()
     def _iterate(self, batch: list[Running]) -> list[Running]:

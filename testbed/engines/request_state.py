@@ -7,41 +7,60 @@ mean here what they mean in the pipeline's own call, to the bit.
 """
 
 import copy
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from diffusers import SchedulerMixin
 
 from solver.inputs import InputError
-from testbed.engines.networks import Condition
+from testbed.engines.adapters.adapter import Adapter, Condition
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """A scheduler set to a number of steps, and the ``timesteps`` of its iterations: more than the
+    steps for samplers of second order. ``scales``: whether it scales the network's input;
+    ``taken``: which of what its step returns are the next latents.
+
+    Its timesteps stay on the CPU, where its coefficients are: else every step would wait for the
+    device.
+    """
+
+    scheduler: SchedulerMixin
+    timesteps: torch.Tensor
+    scales: bool
+    taken: int
 
 
 class RequestState:
     """A request between two iterations: its scheduler, its ``condition``, its ``latents`` (1,
     channels, height, width), and ``tick``, the iteration that comes next.
 
-    ``scheduler``: made by :func:`schedule`, copied here. ``noise``: the request's standard normal
-    latents. ``options``: what the pipeline's call passes to the scheduler's step.
+    ``schedule``: its scheduler is copied here. ``latents``: where the schedule begins. ``options``:
+    what the pipeline's call passes to the scheduler's step.
     """
 
     def __init__(
         self,
-        scheduler: SchedulerMixin,
+        schedule: Schedule,
         condition: Condition,
-        noise: torch.Tensor,
+        latents: torch.Tensor,
         options: dict[str, Any],
     ) -> None:
-        self._scheduler, self._options, self.condition = _copy(scheduler), options, condition
-        self.latents = noise * scheduler.init_noise_sigma
+        self._schedule, self._scheduler = schedule, _copy(schedule.scheduler)
+        self._options, self.condition, self.latents = options, condition, latents
         self.tick = 0
 
     @property
     def timestep(self) -> torch.Tensor:
         """The timestep of the next iteration, without axes, on the CPU."""
-        return self._scheduler.timesteps[self.tick]
+        return self._schedule.timesteps[self.tick]
 
     def network_input(self) -> torch.Tensor:
-        """The latents as the scheduler scales them for the network."""
+        """The latents, scaled for the network where the scheduler does so."""
+        if not self._schedule.scales:
+            return self.latents
         return self._scheduler.scale_model_input(self.latents, self.timestep)
 
     def step(self, output: torch.Tensor) -> None:
@@ -50,29 +69,31 @@ class RequestState:
         """
         self.latents = self._scheduler.step(
             output, self.timestep, self.latents, **self._options, return_dict=False
-        )[0]
+        )[self._schedule.taken]
         self.tick += 1
 
 
-def schedule(scheduler: SchedulerMixin, steps: int, sets_begin_index: bool) -> SchedulerMixin:
-    """A copy of ``scheduler`` set to ``steps`` steps. It takes one iteration for each of its
-    ``timesteps``: more than ``steps`` for samplers of second order.
+def make_schedule(adapter: Adapter, steps: int) -> Schedule:
+    """The :class:`Schedule` of ``steps`` steps, as the call of the adapter's pipeline makes it.
 
-    Its timesteps stay on the CPU, where its coefficients are: else every step would wait for the
-    device. ``sets_begin_index``: the pipeline's call tells the scheduler where it begins. Raises
-    :class:`InputError` for steps that the scheduler cannot take.
+    Raises :class:`InputError` for steps that its scheduler or its network cannot take.
     """
-    scheduler = _copy(scheduler)
+    scheduler = _copy(adapter.pipeline.scheduler)
+    if not 1 <= steps <= (adapter.most_steps or steps):
+        raise InputError(
+            f"steps: found {steps}; allowed: 1 to {adapter.most_steps}, for which the network of "
+            f"a {type(adapter.pipeline).__name__} was distilled"
+        )
     try:
-        scheduler.set_timesteps(steps, device="cpu")
+        timesteps = adapter.set_timesteps(scheduler, steps)
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise InputError(
             f"steps: found {steps}; {type(scheduler).__name__} refuses: {reason}"
         ) from None
-    if sets_begin_index and hasattr(scheduler, "set_begin_index"):
+    if adapter.sets_begin_index and hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(0)
-    return scheduler
+    return Schedule(scheduler, timesteps, adapter.scheduler_scales, adapter.taken(steps))
 
 
 def _copy(scheduler: SchedulerMixin) -> SchedulerMixin:

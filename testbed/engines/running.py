@@ -3,11 +3,10 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from diffusers import SchedulerMixin
 from numpy.typing import NDArray
 
 from testbed.engines.request import Finished, Log, Request
-from testbed.engines.request_state import RequestState
+from testbed.engines.request_state import RequestState, Schedule
 
 
 @dataclass(eq=False)
@@ -18,7 +17,7 @@ class Running:
 
     index: int
     request: Request
-    schedule: SchedulerMixin
+    schedule: Schedule
     joined: float = 0.0
     state: RequestState = None  # type: ignore[assignment]  # whoever is in a batch has one
     log: Log = field(default_factory=Log)

@@ -11,6 +11,7 @@ from diffusers import DiffusionPipeline
 from numpy.typing import NDArray
 
 from calibration.records.record import Measured
+from testbed.engines.networks import call_options
 from testbed.meters import AnyMeter
 
 
@@ -100,6 +101,7 @@ def generate(
             generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
             callback_on_step_end=step_end,
             **away,
+            **call_options(pipeline, steps),
         )
         end = synchronised_clock(device)
         energy_j = meter.stop()

@@ -31,8 +31,9 @@ def metrics(
     same on every machine.
     """
     pool = [prompts.calibration(name, prompts.available(name)) for name in prompts.classes]
+    own = [f", {n} at the {place} place" for place, (_, n) in config.sweep.own_steps.items()]
     error = MetricDefinition(
-        name="relative distance to the converged sample",
+        name="relative distance to the converged sample" + "".join(own),
         converged_steps=config.sweep.converged_steps,
         noise=config.sweep.noise,
         prompts=config.prompts,

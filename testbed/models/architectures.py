@@ -18,7 +18,8 @@ from testbed.models.pipelines import WEIGHTS
 
 SHRUNK_GROUPS = 8  # of normalisation; 32 do not divide shrunk widths
 _SHRUNK_LATENTS = 8  # a side
-_LEAST_PIXART_LATENTS = 32  # the least that PixArt's table of aspect ratios has
+_BINNED = ("PixArt", "Sana")  # their tables of aspect ratios have a least, or only, number of
+_BINNED_LATENTS = 32
 
 _WIDTHS = (
     "block_out_channels",
@@ -35,7 +36,12 @@ _WIDTHS = (
     "joint_attention_dim",
     "caption_projection_dim",
     "pooled_projection_dim",
+    "pos_embed_max_size",
+    "head_dim",
 )
+# a UNet's is a number of heads
+_HEADS = ("attention_head_dim", "cross_attention_head_dim")
+_DECODER_SHRINK = 4  # further: images of 1024 pixels are decoded in tests
 
 
 def build(
@@ -88,6 +94,8 @@ def assemble(
     pipeline = getattr(diffusers, architecture.pipeline)(
         **networks, **tokenizers, scheduler=getattr(diffusers, kind)(**config), **extra
     )
+    if shrink > 1 and architecture.pipeline == "FluxPipeline":
+        pipeline.default_sample_size = _SHRUNK_LATENTS  # it is no value of a network's
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
@@ -101,8 +109,11 @@ def _network(kind: str, config: dict[str, Any]) -> torch.nn.Module:
             "pad_token_id": tokenizer.pad_token_id,
         }
         return getattr(transformers, kind)(transformers.CLIPTextConfig(**config, **ends))
-    if kind == "T5EncoderModel":
-        return transformers.T5EncoderModel(transformers.T5Config(**config))
+    if kind in ("T5EncoderModel", "Gemma2Model"):
+        settings = getattr(
+            transformers, kind.removesuffix("EncoderModel").removesuffix("Model") + "Config"
+        )
+        return getattr(transformers, kind)(settings(**config))
     return getattr(diffusers, kind)(**config)
 
 
@@ -111,15 +122,17 @@ def _shrunk(kind: str, config: dict[str, Any], shrink: int) -> dict[str, Any]:
     if shrink == 1:
         return config
     small = dict(config)
-    for key in (key for key in _WIDTHS if key in small):
+    widths = (*_WIDTHS, *_HEADS) if "Transformer2D" in kind else _WIDTHS
+    for key in (key for key in widths if key in small):
         small[key] = (
             [width // shrink for width in small[key]]
             if isinstance(small[key], list)
             else small[key] // shrink
         )
-    if "Transformer2D" in kind:
-        small["attention_head_dim"] //= shrink
-    for layers in ("num_layers", "num_hidden_layers"):
+    if "axes_dims_rope" in small:
+        head = small["attention_head_dim"]  # even parts of it
+        small["axes_dims_rope"] = [head // 4, 3 * head // 8, 3 * head // 8]
+    for layers in ("num_layers", "num_single_layers", "num_hidden_layers"):
         if layers in small:
             small[layers] = 2
     if "transformer_layers_per_block" in small:
@@ -127,10 +140,18 @@ def _shrunk(kind: str, config: dict[str, Any], shrink: int) -> dict[str, Any]:
     if "vocab_size" in small:
         small["vocab_size"] = len(_tokenizer())
     if "sample_size" in small:
-        pixart = kind.startswith("PixArt")
-        small["sample_size"] = _LEAST_PIXART_LATENTS if pixart else _SHRUNK_LATENTS
+        binned = kind.startswith(_BINNED)
+        small["sample_size"] = _BINNED_LATENTS if binned else _SHRUNK_LATENTS
     if kind in ("UNet2DConditionModel", "AutoencoderKL"):
         small["norm_num_groups"] = SHRUNK_GROUPS
+    if kind == "AutoencoderDC":
+        for side in ("encoder", "decoder"):
+            channels = small[f"{side}_block_out_channels"]
+            small[f"{side}_block_out_channels"] = [
+                width // shrink // _DECODER_SHRINK for width in channels
+            ]
+            small[f"{side}_layers_per_block"] = [1] * len(channels)
+        small["attention_head_dim"] = 32 // shrink
     return small
 
 

@@ -1,5 +1,6 @@
 """The calibration: a sweep of images, curves fitted to it, and what batches cost on the edge."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,9 +90,23 @@ def calibrate(rig: Rig, folder: RunFolder) -> None:
     profiles = build(
         records, scales, distances, definitions, rig.environment(), batch, note, sweeps, repeats
     )
+    warn_of_turns(profiles)
     joined = _with_other_places(profiles, folder)
     on_first_process(lambda: folder.save_features(features))
     on_first_process(lambda: folder.save(joined))
+
+
+def warn_of_turns(profiles: Profiles) -> None:
+    """Warn of curves that get worse with more steps, as a distilled model's may."""
+    for place in profiles.places:
+        for entry in place.classes:
+            for name, fit in (("error", entry.error), ("utility", entry.utility)):
+                if fit is not None and not fit.monotone:
+                    warnings.warn(
+                        f"{place.place}/{entry.prompt_class}: {name}: {'; '.join(fit.notes)}; "
+                        "it is interpolated between what was measured",
+                        stacklevel=2,
+                    )
 
 
 def extract_features(

@@ -16,7 +16,7 @@ from calibration.records.task import ModelSpec, Task
 from testbed.config import ModelConfig
 from testbed.data.image_requests import ImageRequest
 from testbed.engines.batched import BatchedEngine
-from testbed.engines.networks import unsupported_reason
+from testbed.engines.networks import check_call, unsupported_reason
 from testbed.engines.request import Finished, Request
 from testbed.engines.stock import generate
 from testbed.environment import environment
@@ -76,6 +76,8 @@ def serve_requests(
         for item in (_wanted(spec, request) for request in requests)
         if item.name not in store or store[item.name].task != item.task
     ]
+    for item in wanted:
+        check_call(pipeline, item.task.steps, item.task.negative_prompt)
     start = min((item.arrival for item in wanted), default=0.0)
     coming = [item.request(start) for item in wanted]
     reason, info = unsupported_reason(pipeline) if engine == "batched" else None, environment(where)

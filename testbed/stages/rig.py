@@ -16,6 +16,7 @@ from solver.problem import PLACES
 from testbed.config import Config, ModelConfig
 from testbed.data.prompts import open_prompts
 from testbed.engines import threads
+from testbed.engines.networks import check_call
 from testbed.engines.threads import Threads
 from testbed.environment import environment
 from testbed.metrics.quality import QualityModels
@@ -39,6 +40,8 @@ class Rig:
         for place in places:
             model = config.local if place == "local" else config.edge
             self.pipelines[place], self.specs[place] = open_model(model, self.device)
+            for steps in (*config.sweep.grid(place), config.sweep.converged(place)):
+                check_call(self.pipelines[place], steps)
         self.threads = {place: Threads.current() for place in places}
         self.quality = QualityModels.open(config.quality, self.device)
         self.executor = Executor(

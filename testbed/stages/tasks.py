@@ -53,12 +53,13 @@ def check_scenario(config: Config) -> None:
     allow.
     """
     prompts = open_prompts(config.prompts)
-    scenario, measured = run_scenario(config, prompts), max(config.sweep.steps)
+    scenario = run_scenario(config, prompts)
     for place, limit in (("local", scenario.local), ("edge", scenario.edge)):
+        measured = max(config.sweep.grid(place))
         if limit.max_steps > measured:
             raise InputError(
                 f"scenario: {place}.max_steps: found {limit.max_steps}; "
-                f"allowed: at most {measured}, the largest of sweep.steps"
+                f"allowed: at most {measured}, the largest that is measured there"
             )
     _prompts_of_users(prompts, [user.prompt_class for user in scenario.users])
 
@@ -112,6 +113,7 @@ def sweep_tasks(config: Config, prompts: Prompts, specs: Mapping[str, ModelSpec]
         sweep.converged_steps,
         sweep.noise,
         sweep.timed,
+        sweep.own_steps,
     )
 
 
@@ -175,7 +177,10 @@ def user_tasks(
     ``classes``: each user's prompt class. After every few users come control images
     (:mod:`calibration.costs.drift`) at each place, like images of the middle of the sweep's grid.
     """
-    steps, control_class = sorted(config.sweep.steps), prompts.classes[0]
+    middle, control_class = {}, prompts.classes[0]
+    for place in PLACES:
+        steps = sorted(config.sweep.grid(place))
+        middle[place] = steps[len(steps) // 2]
     control_prompt = prompts.calibration(control_class, 1)[0]
     pools = {name: iter(pool) for name, pool in _prompts_of_users(prompts, classes).items()}
     tasks = []
@@ -186,7 +191,7 @@ def user_tasks(
         for image in range(config.execute.images_per_user):
             seed = execution_seed(prompt, image, config.sweep.noise)
             for count, purpose in (
-                (config.sweep.converged_steps, "converged"),
+                (config.sweep.converged(place), "converged"),
                 (int(allocated), "user"),
             ):
                 tasks.append(
@@ -207,7 +212,7 @@ def user_tasks(
                     prompt=control_prompt,
                     prompt_class=control_class,
                     seed=EXECUTION_SEED + user,
-                    steps=steps[len(steps) // 2],
+                    steps=middle[place],
                     purpose="anchor",
                 )
                 for place in PLACES

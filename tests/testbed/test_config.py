@@ -13,6 +13,7 @@ from solver.inputs import InputError
 from testbed import config, nvml
 from testbed.cli import main
 from testbed.commands import doctor
+from testbed.config import SweepConfig
 from testbed.data.prompts import open_prompts
 from testbed.models.hub import check_variant
 from testbed.models.pipelines import WEIGHTS, open_pipeline, pick_device
@@ -211,3 +212,13 @@ def test_a_half_precision_folder_without_variant_is_told_the_variant(tmp_path):
         open_pipeline(config.ModelConfig(str(folder)), torch.device("cpu"))
     check_variant(WEIGHTS / "light", None)
     check_variant(folder, "fp16")
+
+
+def test_a_local_model_may_have_steps_of_its_own():
+    sweep = SweepConfig(steps=(2, 8), local_steps=(4, 1, 2), converged_steps=16)
+    assert (sweep.grid("local"), sweep.converged("local")) == ((1, 2), 4)
+    assert (sweep.grid("edge"), sweep.converged("edge")) == ((2, 8), 16)
+    assert SweepConfig().grid("local") == SweepConfig().grid("edge") == SweepConfig().steps
+    for wrong in ({"local_steps": (1, 2)}, {"local_steps": (1, 2, 4), "half_width": 0.1}):
+        with pytest.raises(InputError, match="local_steps: found"):
+            SweepConfig(**wrong)

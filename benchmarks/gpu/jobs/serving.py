@@ -16,6 +16,7 @@ from testbed.engines.request import Request
 from testbed.engines.timing import time_batches
 from testbed.models import architectures, catalogue
 from testbed.models.memory import guard_decoder
+from testbed.models.pipelines import denoiser
 
 REQUESTS = 32
 LEVELS = 8  # different step counts: four requests of each, so that a stock call can group them
@@ -25,24 +26,27 @@ _REPEATS = 3
 
 @dataclass(frozen=True)
 class Serving:
-    """Compares the ways to serve mixed requests on the architecture ``name``, their steps from 4 to
-    ``most``, in batches of at most the best of ``sizes``.
+    """Compares the ways to serve mixed requests on the architecture ``name``, their steps from
+    ``fewest`` to ``most``, in batches of at most the best of ``sizes``.
     """
 
     name: str
     sizes: tuple[int, ...] = (1, 2, 4, 8, 16)
     most: int = 50
     rounds: int = 4
+    fewest: int = 4
+    dtype: str = "float16"
 
     def __call__(self, notes: Notes, setting: Setting) -> str:
         """Measure the cap, then all ways in turns."""
-        pipeline, guidance = random_pipeline(self.name, setting), guidance_of(self.name)
+        pipeline = random_pipeline(self.name, setting, self.dtype)
+        guidance = guidance_of(self.name)
         cap = notes.attempt("cap", lambda: self.cap(pipeline, setting)) or max(self.sizes)
         requests = self.requests(setting)
         engine = BatchedEngine(pipeline, cap)
         comparison = compare(engine, requests, cap, 1 if setting.small else _REPEATS, 1)
         notes.add(
-            dtype=str(pipeline.unet.dtype).removeprefix("torch."),
+            dtype=str(denoiser(pipeline).dtype).removeprefix("torch."),
             guidance=guidance,
             scheduler=type(pipeline.scheduler).__name__,
             levels=LEVELS,
@@ -57,7 +61,7 @@ class Serving:
         guidance = guidance_of(self.name)
         if setting.small:
             return make_requests(4, 1, 3, guidance, 2)
-        return make_requests(REQUESTS, 4, self.most, guidance, LEVELS)
+        return make_requests(REQUESTS, self.fewest, self.most, guidance, LEVELS)
 
     def cap(self, pipeline: DiffusionPipeline, setting: Setting) -> int:
         """The batch size beyond which no larger one makes more steps a second."""
@@ -68,12 +72,20 @@ class Serving:
 
 SD15 = Serving("sd15")
 SDXL = Serving("sdxl", (1, 2, 4, 8), most=20, rounds=2)
+SD35, SANA = (
+    Serving(name, (1, 2, 4, 8), most=20, rounds=2, dtype="bfloat16")
+    for name in ("sd35-medium", "sana")
+)
+FLUX, SPRINT = (
+    Serving(name, (1, 2, 4, 8), most=4, rounds=2, fewest=1, dtype="bfloat16")
+    for name in ("flux-schnell", "sana-sprint")
+)
 
 
-def random_pipeline(name: str, setting: Setting) -> DiffusionPipeline:
+def random_pipeline(name: str, setting: Setting, dtype: str = "float16") -> DiffusionPipeline:
     """The architecture ``name`` in half precision."""
-    dtype = getattr(torch, setting.dtype("float16"))
-    pipeline = architectures.assemble(name, setting.where, dtype, setting.shrink)
+    kind = getattr(torch, setting.dtype(dtype))
+    pipeline = architectures.assemble(name, setting.where, kind, setting.shrink)
     guard_decoder(pipeline)
     return pipeline
 

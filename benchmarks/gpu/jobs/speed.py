@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from benchmarks.gpu.goals import STEPS
+from benchmarks.gpu.goals import steps_of
 from benchmarks.gpu.notes import Notes, said
 from benchmarks.gpu.setting import Setting
 from testbed.commands.bench import measure
@@ -23,7 +23,8 @@ class Speed:
 
     def __call__(self, notes: Notes, setting: Setting) -> str:
         """Measure one batch size after another, as long as there is time."""
-        steps, batches = (2, self.batches[:1]) if setting.small else (STEPS, self.batches)
+        small = (2, self.batches[:1])
+        steps, batches = small if setting.small else (steps_of(self.name), self.batches)
         reports = measure(
             self.name,
             batches,
@@ -56,14 +57,18 @@ class Speed:
 
 _BATCHES = (1, 2, 4, 8, 16)
 SD15, SDXL = Speed("sd15", _BATCHES), Speed("sdxl", _BATCHES)
-SD3, PIXART = Speed("sd3", (1, 4), "bfloat16"), Speed("pixart", (1, 4), "bfloat16")
+SD3, PIXART, SD35, FLUX, SANA, SPRINT = (
+    Speed(name, (1, 4), "bfloat16")
+    for name in ("sd3", "pixart", "sd35-medium", "flux-schnell", "sana", "sana-sprint")
+)
 
 
 def line(report: BenchReport) -> str:
     """The smallest and the largest batch."""
     rows = report.rows if len(report.rows) == 1 else [report.rows[0], report.rows[-1]]
-    best = best_rate(report, STEPS)
-    return f"{report.dtype}, {'; '.join(map(_row, rows))}; {STEPS} steps: {best:.3g} images/s"
+    steps = steps_of(report.architecture)
+    best = best_rate(report, steps)
+    return f"{report.dtype}, {'; '.join(map(_row, rows))}; {steps} steps: {best:.3g} images/s"
 
 
 def _row(row: BatchRow) -> str:

@@ -117,3 +117,21 @@ def test_wrong_sweeps_are_refused_in_one_line(change, message):
     with pytest.raises(InputError, match=message) as raised:
         sweep(**{**arguments, **change})
     assert "\n" not in str(raised.value)
+
+
+def test_a_place_has_steps_of_its_own():
+    own = {"local": ([1, 2], 4)}
+    tasks = sweep(MODELS, PROMPTS, [5], [2, 8, 16], 50, own=own)
+    steps = {
+        place: Counter((task.steps, task.purpose) for task in tasks if task.place == place)
+        for place in MODELS
+    }
+    assert steps["local"] == {(1, "sweep"): 4, (2, "sweep"): 4, (4, "converged"): 4}
+    assert set(steps["edge"]) == {
+        (2, "sweep"),
+        (8, "sweep"),
+        (16, "sweep"),
+        (50, "converged"),
+    }
+    with pytest.raises(InputError, match="converged_steps: found 2; allowed: a whole number above"):
+        sweep(MODELS, PROMPTS, [5], [2, 8], 50, own={"local": ([1, 2], 2)})

@@ -53,7 +53,7 @@ def test_a_presets_models_are_pinned_and_of_the_architecture_that_is_counted(nam
     scenario = Scenario.from_dict(settings.scenario)
     assert re.fullmatch("[0-9a-f]{40}", settings.quality.clip_revision)
     for place in PLACES:
-        assert getattr(scenario, place).max_steps <= max(settings.sweep.steps)
+        assert getattr(scenario, place).max_steps <= max(settings.sweep.grid(place))
         model = getattr(settings, place)
         architecture = catalogue.find(getattr(stated, place))
         assert re.fullmatch("[0-9a-f]{40}", model.revision) and model.model == architecture.source

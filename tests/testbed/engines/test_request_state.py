@@ -13,8 +13,9 @@ import torch
 from solver.inputs import InputError
 from testbed.config import ModelConfig
 from testbed.engines.batched import BatchedEngine
+from testbed.engines.networks import Networks
 from testbed.engines.request import Request
-from testbed.engines.request_state import schedule
+from testbed.engines.request_state import make_schedule
 from testbed.models.pipelines import open_pipeline
 from tests.testbed.pipelines_world import stable_diffusion, stable_diffusion_xl
 
@@ -191,6 +192,7 @@ def test_the_pipelines_own_scheduler_stays_as_it_was(opened):
     assert str(vars(pipeline.scheduler)) == before
 
 
-def test_steps_that_a_scheduler_refuses():
+def test_steps_that_a_scheduler_refuses(opened):
+    adapter = Networks(with_sampler(opened["sd"], "DDIM")).adapter
     with pytest.raises(InputError, match="steps: found 2000; DDIMScheduler refuses"):
-        schedule(diffusers.DDIMScheduler(), 2000, False)
+        make_schedule(adapter, 2000)

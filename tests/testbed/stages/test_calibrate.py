@@ -2,14 +2,18 @@
 
 import json
 import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from calibration import fit_curve, load_profiles
 from calibration.sweep.outcome import SweepOutcome, SweepRound, SweepWidth
 from testbed.cli import main
 from testbed.runs.folder import RunFolder
+from testbed.stages.calibrate import warn_of_turns
+from tests.conftest import ROOT
 from tests.testbed.stages.world import records
 
 
@@ -188,3 +192,17 @@ def test_prompts_of_ones_own_with_the_edge_models_converged_images_as_reference(
     (tmp_path / "prompts.jsonl").write_text(json.dumps({"prompt": words[0]}) + "\n")
     assert main(["calibrate", str(small_config), "--out", str(tmp_path / "other")]) == 2
     assert "allowed: at most 0, half of those in" in capsys.readouterr().err
+
+
+def test_a_curve_that_turns_up_again_is_warned_of():
+    """As of a distilled model: best at 4 steps."""
+    errors = [0.62, 0.41, 0.33, 0.30, 0.36, 0.43, 0.50]
+    turned = fit_curve([1, 2, 3, 4, 6, 8, 10], errors, [0.01] * 7, kind="error")
+    profiles = load_profiles(ROOT / "docs" / "profiles.json")
+    place = profiles.places[0]
+    entry = replace(place.classes[0], error=turned)
+    with pytest.warns(UserWarning, match="error: not monotone: it rises from 4 to 10 steps"):
+        warn_of_turns(replace(profiles, places=(replace(place, classes=(entry,)),)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_turns(profiles)

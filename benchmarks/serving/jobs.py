@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.engine import make_requests
-from benchmarks.serving.broken import bodies
+from benchmarks.serving import broken as malformed
 from benchmarks.serving.client import Reply, ServerProcess
 from benchmarks.serving.images import Reference
 from calibration.serving.simulator import poisson
@@ -89,11 +89,10 @@ async def join(size: Size, reference: Reference) -> Result:
     """Requests that arrive while others are served and the batch has room."""
     late = []
     with ServerProcess(*SERVED) as server:
+        others = min(4, (await server.get("/v1/quote")).json["cap"] - 1)
         for _ in range(5 * size.repeats):
-            others = [
-                {"prompt": "a red ball", "num_inference_steps": 40, "seed": i} for i in range(4)
-            ]
-            running = asyncio.ensure_future(_all(server, others))
+            bodies = [{"prompt": "a", "num_inference_steps": 40, "seed": i} for i in range(others)]
+            running = asyncio.ensure_future(_all(server, bodies))
             await asyncio.sleep(0.1)
             for seed in range(4):
                 body = {"prompt": "a blue star", "num_inference_steps": 2, "seed": seed}
@@ -260,7 +259,7 @@ async def restart(size: Size, reference: Reference) -> Result:
 async def broken(size: Size, reference: Reference) -> Result:
     """Malformed bodies."""
     with ServerProcess(*SERVED) as server:
-        replies = [await server.post(body) for body in bodies(size.broken)]
+        replies = [await server.post(body) for body in malformed.bodies(size.broken)]
         healthy = (await server.get("/health")).status == 200
     lines = [reply.json["error"]["message"] for reply in replies]
     statuses = sorted({reply.status for reply in replies})

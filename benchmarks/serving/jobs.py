@@ -87,7 +87,7 @@ async def throughput(size: Size, reference: Reference) -> Result:
 
 async def join(size: Size, reference: Reference) -> Result:
     """Requests that arrive while others are served and the batch has room."""
-    late = []
+    queue, iteration = [], []
     with ServerProcess(*SERVED) as server:
         others = min(4, (await server.get("/v1/quote")).json["cap"] - 1)
         for _ in range(5 * size.repeats):
@@ -97,12 +97,13 @@ async def join(size: Size, reference: Reference) -> Result:
             for seed in range(4):
                 body = {"prompt": "a blue star", "num_inference_steps": 2, "seed": seed}
                 took = (await server.post(body)).image["metrics"]
-                tick = took["denoise"] / took["steps"] + took["text"] + took["decode"]
-                late.append(took["queue"] - tick)
+                iteration.append(took["denoise"] / took["steps"] + took["text"] + took["decode"])
+                queue.append(took["queue"])
             await running
-    over = _quantiles(late)
+    waited, longest = _quantiles(queue), _quantiles(iteration)
     goal = "joined within an iteration and 5 ms at p99"
-    return Result({"requests": len(late), "late_s": over}, {goal: over["p99"] <= 0.005})
+    measured = {"requests": len(queue), "queue_s": waited, "iteration_s": longest}
+    return Result(measured, {goal: waited["p99"] <= longest["p99"] + 0.005})
 
 
 async def disconnects(size: Size, reference: Reference) -> Result:

@@ -39,7 +39,10 @@ class Reply:
 
 
 class ServerProcess:
-    """``testbed serve`` in a process of its own, on a free port; a context manager."""
+    """``testbed serve`` in a process of its own, on a free port; a context manager.
+
+    It computes with one thread: its clients need the other core.
+    """
 
     def __init__(self, *arguments: str) -> None:
         self._arguments = arguments
@@ -47,7 +50,12 @@ class ServerProcess:
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "testbed.cli", "serve", "--port", "0", *self._arguments]
         self.process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            cwd=ROOT,
+            env=os.environ | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         assert self.process.stdout is not None
         said = []

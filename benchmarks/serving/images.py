@@ -20,9 +20,12 @@ Pixels = NDArray[np.uint8]
 
 
 class Reference:
-    """The served model, opened here. ``tick``: seconds of an iteration of a full batch."""
+    """The served model, opened here, for one thread as in the server. ``tick``: seconds of an
+    iteration of a full batch.
+    """
 
     def __init__(self) -> None:
+        torch.set_num_threads(1)
         self.pipeline, _ = open_model(load("embedded").edge, torch.device("cpu"))
         warm = [Request("a", seed, 4, 3.0) for seed in range(16)]
         for _ in range(2):

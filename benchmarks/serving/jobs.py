@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.engine import make_requests
-from benchmarks.serving.broken import bodies
+from benchmarks.serving import broken as malformed
 from benchmarks.serving.client import Reply, ServerProcess
 from benchmarks.serving.images import Reference
 from calibration.serving.simulator import poisson
@@ -87,23 +87,23 @@ async def throughput(size: Size, reference: Reference) -> Result:
 
 async def join(size: Size, reference: Reference) -> Result:
     """Requests that arrive while others are served and the batch has room."""
-    late = []
+    queue, iteration = [], []
     with ServerProcess(*SERVED) as server:
+        others = min(4, (await server.get("/v1/quote")).json["cap"] - 1)
         for _ in range(5 * size.repeats):
-            others = [
-                {"prompt": "a red ball", "num_inference_steps": 40, "seed": i} for i in range(4)
-            ]
-            running = asyncio.ensure_future(_all(server, others))
+            bodies = [{"prompt": "a", "num_inference_steps": 40, "seed": i} for i in range(others)]
+            running = asyncio.ensure_future(_all(server, bodies))
             await asyncio.sleep(0.1)
             for seed in range(4):
                 body = {"prompt": "a blue star", "num_inference_steps": 2, "seed": seed}
                 took = (await server.post(body)).image["metrics"]
-                tick = took["denoise"] / took["steps"] + took["text"] + took["decode"]
-                late.append(took["queue"] - tick)
+                iteration.append(took["denoise"] / took["steps"] + took["text"] + took["decode"])
+                queue.append(took["queue"])
             await running
-    over = _quantiles(late)
+    waited, longest = _quantiles(queue), _quantiles(iteration)
     goal = "joined within an iteration and 5 ms at p99"
-    return Result({"requests": len(late), "late_s": over}, {goal: over["p99"] <= 0.005})
+    measured = {"requests": len(queue), "queue_s": waited, "iteration_s": longest}
+    return Result(measured, {goal: waited["p99"] <= longest["p99"] + 0.005})
 
 
 async def disconnects(size: Size, reference: Reference) -> Result:
@@ -163,7 +163,7 @@ async def _load(
 
 
 async def overload(size: Size, reference: Reference) -> Result:
-    """Ten times as many requests as can be served, with a deadline of three requests' time."""
+    """Ten times as many requests as can be served, with a deadline of three full batches' time."""
     steps, memory = 12, list[int]()
     with ServerProcess(*SERVED) as server:
         rate = await capacity(server, steps)
@@ -176,7 +176,7 @@ async def overload(size: Size, reference: Reference) -> Result:
                 await asyncio.sleep(1.0)
 
         watching = asyncio.ensure_future(watch())
-        deadline = 3 * 16 / rate
+        deadline = 3 * (await server.get("/v1/quote")).json["cap"] / rate
         replies = await _load(server, 10 * rate, size.seconds, deadline, steps)
         watching.cancel()
         again = await server.idle()
@@ -196,11 +196,11 @@ async def overload(size: Size, reference: Reference) -> Result:
         "back_s": again,
     }
     goals = {
-        "refused within 50 ms at p95": measured["refused_s"]["p95"] <= 0.05,
+        "refused within 50 ms at p99": measured["refused_s"]["p99"] <= 0.05,
         "memory flat within 10 %": grown <= 0.1,
         "95 % of accepted deadlines met": met >= 0.95,
         "all answered 200 or 429": len(accepted) + len(refused) == len(replies),
-        "normal within two requests' time": again <= 2 * deadline / 3,
+        "normal within two batches' time": again <= 2 * deadline / 3,
     }
     return Result(measured, goals)
 
@@ -260,7 +260,7 @@ async def restart(size: Size, reference: Reference) -> Result:
 async def broken(size: Size, reference: Reference) -> Result:
     """Malformed bodies."""
     with ServerProcess(*SERVED) as server:
-        replies = [await server.post(body) for body in bodies(size.broken)]
+        replies = [await server.post(body) for body in malformed.bodies(size.broken)]
         healthy = (await server.get("/health")).status == 200
     lines = [reply.json["error"]["message"] for reply in replies]
     statuses = sorted({reply.status for reply in replies})

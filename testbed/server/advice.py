@@ -44,7 +44,7 @@ def advise(service: "Service", asked: Mapping[str, str]) -> dict[str, Any]:
     except Refused as refused:
         why = f"The edge refuses: {refused.message}."
     local = None
-    if device is not None and opened.profiles and service.compares:
+    if device is not None and opened.profiles and opened.compares:
         local = local_tables(opened.profiles, opened.scenario, device, wish)
     place, said = _place(edge, auto, local, device)
     return {

@@ -113,7 +113,7 @@ def _model(service: Service) -> dict[str, Any]:
         "max_steps": STEPS,
         "guidance_scale": service.opened.config.guidance,
         "prompt_classes": service.opened.worth.classes,
-        "device_classes": list(DEVICES) if service.compares else [],
+        "device_classes": list(DEVICES) if service.opened.compares else [],
     }
 
 

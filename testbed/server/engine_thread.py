@@ -108,11 +108,6 @@ class EngineThread:
         jobs = list(self.jobs.values())
         return [Ahead(j.remaining, j.encoded) for j in jobs if j.remaining], max(underway, 0.0)
 
-    @property
-    def running(self) -> int:
-        """Requests in the batch."""
-        return min(len(self.jobs), self.engine.caps["tick"])
-
     def health(self) -> str:
         """``ok``; ``stuck`` where a call is overdue by its own prediction; ``stopped``."""
         since = self._busy_since
@@ -159,7 +154,7 @@ class EngineThread:
             if job := jobs.get(running.index):
                 job.remaining, job.encoded = running.remaining - 1, True
         outcomes = self.engine.advance()
-        for running in list(self.engine.present):
+        for running in batch:
             job = jobs.get(running.index)
             if job and (made := job.iterations - running.remaining) in job.partials:
                 pixels = self.engine.preview(running.index)

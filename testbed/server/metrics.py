@@ -83,9 +83,9 @@ class Metrics:
         if image.deadline_met is not None:
             self._counters["deadline_met" if image.deadline_met else "deadline_missed"].inc()
 
-    def ended(self, reason: str) -> None:
-        """An image was not made: ``abort``, its client left, or ``error``."""
-        self._ended.labels(reason).inc()
+    def ended(self, reason: str, count: int = 1) -> None:
+        """Images were not made: ``abort``, their client left, or ``error``."""
+        self._ended.labels(reason).inc(count)
 
     def rejected(self, code: str) -> None:
         """A request was refused."""

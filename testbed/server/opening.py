@@ -52,6 +52,11 @@ class Opened:
     profiles: Profiles | None
     worth: Worth
 
+    @property
+    def compares(self) -> bool:
+        """Whether there are profiles of the local place to compare with."""
+        return self.profiles is not None and self.profiles.get("local") is not None
+
 
 def open_edge(
     config: Config, run: Path | None = None, curves: Path | None = None, batch: int | None = None

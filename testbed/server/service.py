@@ -83,12 +83,6 @@ class Service:
         )
 
     @property
-    def compares(self) -> bool:
-        """Whether there are profiles of the local place to compare with."""
-        profiles = self.opened.profiles
-        return profiles is not None and profiles.get("local") is not None
-
-    @property
     def price(self) -> float:
         """What one more step costs the others now."""
         return float(np.diff(self.admission.tables(Wish()).price[:2]).sum())
@@ -147,8 +141,7 @@ class Service:
     def cancel(self, order: Order) -> None:
         """Give up what is not done of an ``order``."""
         left = [job for job in order.jobs if job.index in self.engine.jobs]
-        for _ in left:
-            self.metrics.ended("abort")
+        self.metrics.ended("abort", len(left))
         self.engine.cancel(left)
 
     async def encode(self, pixels: NDArray[np.float32], body: Generation) -> bytes:

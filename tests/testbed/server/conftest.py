@@ -44,7 +44,7 @@ def opened():
     """The light model, with the curves that the repository's profiles have."""
     config = load("embedded")
     pipeline, _ = open_pipeline(ModelConfig("embedded:light"), torch.device("cpu"))
-    timings = time_batches(pipeline, ["a red ball"], 3.0, [1, 2, CAP], rounds=3)
+    timings = time_batches(pipeline, ["a red ball"], 3.0, [1, CAP], rounds=2)
     cost = fit_batching(timings.tick, timings.text, timings.decode)
     profiles = store.load(ROOT / "docs" / "profiles.json")
     scenario = open_scenario(config, profiles)

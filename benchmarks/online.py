@@ -103,7 +103,7 @@ def rate_budget(place: World, requests: int, seeds: int) -> dict[str, Any]:
                 "best_other": best,
                 "margin": margin,
                 "at_least_as_good": margin["value"] >= -EQUAL,
-                "beats_window": min(np.subtract(gains[DEFAULT], gains["window"])) > 0,
+                "beats_window": bool(np.all(np.subtract(gains[DEFAULT], gains["window"]) > 0)),
                 "p99": float(np.mean(tails[DEFAULT])),
                 "p99_selfish": float(np.mean(tails["selfish"])),
                 "quote_error": float(np.mean([error for error, _ in quotes])),
@@ -169,7 +169,10 @@ def stored_budget(seeds: int) -> dict[str, Any]:
         rows.append(
             {"requests": requests, "regret": {key: interval(v) for key, v in regrets.items()}}
         )
-        print(f"stored, {requests}: " + str({k: round(float(np.mean(v)), 5) for k, v in regrets.items()}))
+        print(
+            f"stored, {requests}: "
+            + str({k: round(float(np.mean(v)), 5) for k, v in regrets.items()})
+        )
     return {"seeds": seeds, "rows": rows}
 
 

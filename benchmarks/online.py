@@ -129,7 +129,7 @@ def stored_budget(seeds: int) -> dict[str, Any]:
     ``drift``: the mixture of kinds moves from one to another during the day; ``swing``: there and
     back; ``jump``: it changes at noon.
     """
-    options = stored.Options.of(world(list(DEVICES)[:8]).problem)
+    options = stored.Choices.of(world(list(DEVICES)[:8]).problem)
     rows = []
     for requests in (1000, 10_000):
         regrets: dict[str, list[float]] = {}

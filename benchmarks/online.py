@@ -157,13 +157,8 @@ def stored_budget(seeds: int) -> dict[str, Any]:
                     np.zeros(requests, int),
                     3.0 * requests,
                 ).price
-                policies = {
-                    "resolve": stored.Resolve(np.ones(kinds), requests / 4),
-                    "dual": stored.DualDescent(yesterday, requests),
-                    "fill": stored.FillThreshold(),
-                    "yesterday's price": stored.FixedPrice(yesterday),
-                }
-                for policy, decide in policies.items():
+                for policy, make in stored.POLICIES.items():
+                    decide = make(kinds, requests, yesterday)
                     outcome = stored.run(options, kind, 3.0 * requests, decide)
                     regrets.setdefault(f"{policy}, {name}", []).append(outcome.regret)
         rows.append(

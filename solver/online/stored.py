@@ -172,6 +172,16 @@ class FixedPrice:
         return options.chosen(moment.kind, self._price, moment.left)
 
 
+#: name -> what makes the policy, of the number of kinds and of requests, and yesterday's price
+POLICIES: dict[str, Callable[[int, int, float], Policy]] = {
+    "resolve": lambda kinds, requests, price: Resolve(np.ones(kinds), requests / 4),
+    "dual": lambda kinds, requests, price: DualDescent(price, requests),
+    "fill_threshold": lambda kinds, requests, price: FillThreshold(),
+    "fixed_price": lambda kinds, requests, price: FixedPrice(price),
+    "selfish": lambda kinds, requests, price: FixedPrice(0.0),
+}
+
+
 class StoredOutcome(NamedTuple):
     """What a policy chose, shape (n,), what it ``cost``, ``all_local``, and the proven ``bound`` of
     the optimum in hindsight with the ``price`` that proves it.

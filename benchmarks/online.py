@@ -103,7 +103,7 @@ def rate_budget(place: World, requests: int, seeds: int) -> dict[str, Any]:
                 "best_other": best,
                 "margin": margin,
                 "at_least_as_good": margin["value"] >= -EQUAL,
-                "beats_window": min(np.subtract(gains[DEFAULT], gains["window"])) > 0,
+                "beats_window": bool(np.all(np.subtract(gains[DEFAULT], gains["window"]) > 0)),
                 "p99": float(np.mean(tails[DEFAULT])),
                 "p99_selfish": float(np.mean(tails["selfish"])),
                 "quote_error": float(np.mean([error for error, _ in quotes])),
@@ -129,7 +129,7 @@ def stored_budget(seeds: int) -> dict[str, Any]:
     ``drift``: the mixture of kinds moves from one to another during the day; ``swing``: there and
     back; ``jump``: it changes at noon.
     """
-    options = stored.Options.of(world(list(DEVICES)[:8]).problem)
+    options = stored.Choices.of(world(list(DEVICES)[:8]).problem)
     rows = []
     for requests in (1000, 10_000):
         regrets: dict[str, list[float]] = {}
@@ -157,13 +157,8 @@ def stored_budget(seeds: int) -> dict[str, Any]:
                     np.zeros(requests, int),
                     3.0 * requests,
                 ).price
-                policies = {
-                    "resolve": stored.Resolve(np.ones(kinds), requests / 4),
-                    "dual": stored.DualDescent(yesterday, requests),
-                    "fill": stored.FillThreshold(),
-                    "yesterday's price": stored.FixedPrice(yesterday),
-                }
-                for policy, decide in policies.items():
+                for policy, make in stored.POLICIES.items():
+                    decide = make(kinds, requests, yesterday)
                     outcome = stored.run(options, kind, 3.0 * requests, decide)
                     regrets.setdefault(f"{policy}, {name}", []).append(outcome.regret)
         rows.append(

@@ -115,6 +115,35 @@ class OnlineRun(Schema):
     runs: tuple[PolicyRun, ...]
 
 
+@frozen
+class StoredRow(Schema):
+    """A policy on a stored ``budget`` (in ``unit``): what its ``requests`` used of it and cost.
+
+    ``offloaded``: the share at the edge; ``bound``: of the optimum in hindsight, proven;
+    ``regret``: cost - bound as a share of all_local - bound.
+    """
+
+    policy: str
+    unit: str
+    requests: int
+    budget: float
+    used: float
+    offloaded: float
+    cost: float
+    all_local: float
+    bound: float
+    regret: float
+
+
+@frozen
+class StoredRun(Schema):
+    """Policies on the same requests and the same stored budget; the file format ``stored/1``."""
+
+    SCHEMA: ClassVar[str] = "stored/1"
+
+    runs: tuple[StoredRow, ...]
+
+
 def summary(
     policy: str,
     load: float,

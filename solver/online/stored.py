@@ -20,7 +20,7 @@ UNITS = ("steps", "joules")
 
 
 @dataclass(frozen=True, eq=False)
-class Options:
+class Choices:
     """What the users of a problem, each a kind of request, may choose, shape (kinds, 1 + steps).
 
     ``cost`` of the best local option (column 0) and of each step count at the edge, +inf where it
@@ -38,7 +38,7 @@ class Options:
     reached: IntArray
 
     @classmethod
-    def of(cls, problem: Problem, unit: str = "steps") -> "Options":
+    def of(cls, problem: Problem, unit: str = "steps") -> "Choices":
         """Of a problem, with a budget in ``unit``; the problem's own ``edge_budget`` plays no part.
 
         Raises InputError for a kind without a local option: nobody could promise to serve it.
@@ -104,7 +104,7 @@ class Moment(NamedTuple):
     coming: float
 
 
-Policy = Callable[[Options, Moment], int]
+Policy = Callable[[Choices, Moment], int]
 
 
 class Resolve:
@@ -119,7 +119,7 @@ class Resolve:
         self._counts = np.array(prior, float)
         self._keep = 0.5 ** (1 / memory)
 
-    def __call__(self, options: Options, moment: Moment) -> int:
+    def __call__(self, options: Choices, moment: Moment) -> int:
         kind = moment.kind
         self._counts *= self._keep
         self._counts[kind] += 1
@@ -142,7 +142,7 @@ class DualDescent:
     def __init__(self, price: float, requests: float) -> None:
         self._price, self._requests = max(price, 1e-12), requests
 
-    def __call__(self, options: Options, moment: Moment) -> int:
+    def __call__(self, options: Choices, moment: Moment) -> int:
         choice = options.chosen(moment.kind, self._price, moment.left)
         average = max(moment.budget / self._requests, 1e-12)
         used = options.weight[moment.kind, choice] / average - 1
@@ -155,7 +155,7 @@ class FillThreshold:
     per unit between L and U (Zhou, Chakrabarty, Lukose 2008). It needs no forecast.
     """
 
-    def __call__(self, options: Options, moment: Moment) -> int:
+    def __call__(self, options: Choices, moment: Moment) -> int:
         used = 1 - moment.left / moment.budget if moment.budget else 1.0
         low, high = options.saved.min(), options.saved.max()
         price = (high * np.e / low) ** used * low / np.e
@@ -168,8 +168,18 @@ class FixedPrice:
     def __init__(self, price: float) -> None:
         self._price = price
 
-    def __call__(self, options: Options, moment: Moment) -> int:
+    def __call__(self, options: Choices, moment: Moment) -> int:
         return options.chosen(moment.kind, self._price, moment.left)
+
+
+#: name -> what makes the policy, of the number of kinds and of requests, and yesterday's price
+POLICIES: dict[str, Callable[[int, int, float], Policy]] = {
+    "resolve": lambda kinds, requests, price: Resolve(np.ones(kinds), requests / 4),
+    "dual": lambda kinds, requests, price: DualDescent(price, requests),
+    "fill_threshold": lambda kinds, requests, price: FillThreshold(),
+    "fixed_price": lambda kinds, requests, price: FixedPrice(price),
+    "selfish": lambda kinds, requests, price: FixedPrice(0.0),
+}
 
 
 class StoredOutcome(NamedTuple):
@@ -191,7 +201,7 @@ class StoredOutcome(NamedTuple):
 
 
 def run(
-    options: Options,
+    options: Choices,
     kind: IntArray,
     budget: float,
     policy: Policy,
@@ -211,7 +221,7 @@ def run(
     return certify(options, kind, choices, budget)
 
 
-def certify(options: Options, kind: IntArray, choices: IntArray, budget: float) -> StoredOutcome:
+def certify(options: Choices, kind: IntArray, choices: IntArray, budget: float) -> StoredOutcome:
     """The cost and the proven regret of ``choices``, from themselves alone.
 
     Raises InputError for a choice that is not allowed, and for more than the budget.

@@ -59,6 +59,12 @@ def add_parsers(verbs: "Verbs") -> None:
         "--window", type=float, help="seconds for which the policy `window` holds requests"
     )
     parser.add_argument(
+        "--stored",
+        metavar="AMOUNT",
+        help="a budget that stays until it is used, so much a request in the mean, e.g. 3steps or "
+        "20joules; nobody waits, and the policies are others",
+    )
+    parser.add_argument(
         "--execute",
         action="store_true",
         help="serve the requests in real time, and score the images, instead of simulating",
@@ -80,6 +86,9 @@ def _online(args: argparse.Namespace) -> None:
 
     if args.check:
         _check(RunFolder.read(args.run))
+        return
+    if args.stored is not None:
+        _stored(args)
         return
     asked = _asked(args)
     from testbed.stages.online import simulate as online
@@ -110,6 +119,30 @@ def _check(folder: "RunFolder") -> None:
 
     proofs = online.check(folder)
     print(f"{len(proofs)} runs proven again from {folder.path / online.RECORDS}")
+
+
+def _stored(args: argparse.Namespace) -> None:
+    from solver.inputs import check_keys
+    from solver.online.stored import POLICIES, UNITS
+    from testbed.runs.folder import RunFolder
+    from testbed.stages.online import stored
+    from testbed.stages.online.simulate import World
+
+    unit = next((unit for unit in UNITS if args.stored.endswith(unit)), "")
+    try:
+        each = float(args.stored.removesuffix(unit))
+    except ValueError:
+        each = -1.0
+    if not unit or not 0 <= each < 1e300:
+        raise InputError(f"--stored: found '{args.stored}'; allowed: e.g. 3steps, 20joules")
+    names = list(POLICIES) if args.policy == "all" else args.policy.split(",")
+    check_keys("--policy", names, POLICIES)
+    folder = RunFolder.read(args.run).lock()
+    requests = args.requests or SIMULATED
+    result = stored.simulate(World.read(folder), names, unit, each, requests, args.seed)
+    stored.save(folder, result)
+    print(tables.text([vars(row) for row in result.runs]))
+    print(folder.path / stored.FILE)
 
 
 def _asked(args: argparse.Namespace) -> "Asked":

@@ -24,7 +24,7 @@ def policies(options, requests, price):
 @pytest.mark.parametrize("unit", stored.UNITS)
 @pytest.mark.parametrize("seed", range(4))
 def test_no_choice_within_the_budget_costs_less_than_the_bound(unit, seed):
-    options = stored.Options.of(problem(users=3, edge_steps=5, seed=seed), unit)
+    options = stored.Choices.of(problem(users=3, edge_steps=5, seed=seed), unit)
     rng = np.random.default_rng(seed)
     kind = rng.integers(0, 3, 4)
     budget = 0.5 * float(options.weight[kind].max(axis=1).sum()) * rng.uniform(0.2, 1.2)
@@ -41,7 +41,7 @@ def test_no_choice_within_the_budget_costs_less_than_the_bound(unit, seed):
 def test_in_steps_the_bound_is_that_of_the_exact_solver():
     world = problem(users=5, seed=2)
     kind, budget = np.random.default_rng(0).integers(0, 5, 40), 90
-    options = stored.Options.of(world)
+    options = stored.Choices.of(world)
     outcome = stored.certify(options, kind, np.zeros(40, int), budget)
     part = world.part(kind.tolist())
     exact = solve(type(part).from_dict(part.to_dict() | {"edge_budget": budget}))
@@ -52,7 +52,7 @@ def test_in_steps_the_bound_is_that_of_the_exact_solver():
 @pytest.mark.parametrize("unit", stored.UNITS)
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 2.0])
 def test_the_budget_is_never_exceeded(unit, share):
-    options = stored.Options.of(problem(seed=5), unit)
+    options = stored.Choices.of(problem(seed=5), unit)
     kind = np.random.default_rng(1).integers(0, 4, 200)
     budget = share * 200 * float(options.weight.mean())
     for name, policy in policies(options, 200, 0.01).items():
@@ -63,7 +63,7 @@ def test_the_budget_is_never_exceeded(unit, share):
 
 
 def test_solving_anew_comes_near_the_optimum_in_hindsight_and_nearer_with_more_requests():
-    options = stored.Options.of(problem(users=15, edge_steps=12, seed=4))
+    options = stored.Choices.of(problem(users=15, edge_steps=12, seed=4))
     regrets = []
     for requests in (100, 1000):
         kind = np.random.default_rng(7).choice(15, requests, p=np.arange(1, 16) / 120)
@@ -73,7 +73,7 @@ def test_solving_anew_comes_near_the_optimum_in_hindsight_and_nearer_with_more_r
 
 
 def test_cheats_and_impossible_kinds_are_refused():
-    options = stored.Options.of(problem(max_error=0.6))
+    options = stored.Choices.of(problem(max_error=0.6))
     which, refused = np.argwhere(np.isinf(options.cost))[0]
     kind = np.full(5, which)
     with pytest.raises(InputError, match="^records: budget: found .*; allowed: 3"):
@@ -81,6 +81,6 @@ def test_cheats_and_impossible_kinds_are_refused():
     with pytest.raises(InputError, match=r"^records\[0\]: steps"):
         stored.certify(options, kind, np.full(5, refused), 1e9)
     with pytest.raises(InputError, match="user 0: found no local option"):
-        stored.Options.of(problem(local_steps=0))
+        stored.Choices.of(problem(local_steps=0))
     with pytest.raises(InputError, match="unit: 'hours' is unknown"):
-        stored.Options.of(problem(), "hours")
+        stored.Choices.of(problem(), "hours")

@@ -88,6 +88,17 @@ def test_a_stream_is_executed_scored_and_held_against_its_simulation(folder, cap
     assert not online(folder, "--check")
 
 
+def test_a_stored_budget_is_shared_and_its_regret_is_printed(folder, capsys):
+    assert not online(folder, "--stored", "3steps", "--requests", 300)
+    assert "fill_threshold" in capsys.readouterr().out
+    runs = json.loads((folder / "online-stored.json").read_text())["runs"]
+    assert [run["policy"] for run in runs][0] == "resolve" and len(runs) == 5
+    for run in runs:
+        assert run["used"] <= 900 and 0 <= run["regret"] <= 1
+    assert runs[0]["regret"] < 0.02 < runs[-1]["regret"]
+    assert not online(folder, "--stored", "0.5joules", "--requests", 20, "--policy", "dual")
+
+
 @pytest.mark.parametrize(
     "arguments, reason",
     [
@@ -95,6 +106,8 @@ def test_a_stream_is_executed_scored_and_held_against_its_simulation(folder, cap
         (("--load", "much"), "--load: found 'much'; allowed: numbers"),
         (("--load", "0"), "online: loads[0]: found 0.0; allowed"),
         (("--arrivals", "nowhere.txt"), "arrivals: found 'nowhere.txt'; allowed: poisson"),
+        (("--stored", "3"), "--stored: found '3'; allowed: e.g. 3steps, 20joules"),
+        (("--stored", "3steps", "--policy", "all_edge"), "--policy: 'all_edge' is unknown"),
         (("--check",), "online.json: no such file; `testbed online` makes it"),
         (("--policy", "no.such:policy", "--requests", "3"), "no.such:policy: ModuleNotFound"),
     ],

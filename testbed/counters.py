@@ -5,6 +5,7 @@ packages and their memory (RAPL), and of a whole system on a chip.
 """
 
 import os
+import re
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -17,6 +18,8 @@ from testbed import nvml
 
 Value = TypeVar("Value")
 
+#: Where the kernel lists RAPL's zones.
+RAPL = Path("/sys/class/powercap")
 _NEEDED = {
     "cpu": "RAPL (needs root or Zeus's daemon)",
     "cuda": "the GPU's energy counter (NVML: Volta or newer, no MIG)",
@@ -61,7 +64,7 @@ def find_counters(device: torch.device) -> dict[str, list[Counter]]:
         counters = _gpu(zeus, _index(device), reasons)
     # without the GPU's counter the CPU's joules would pass for the work's
     if counters or device.type == "cpu":
-        counters |= _cpus(zeus.get_cpus) if zeus else {}
+        counters |= (_cpus(zeus.get_cpus) if zeus else {}) or _rapl(reasons)
     if not counters:
         if zeus is None:
             reasons.insert(0, "zeus is not installed")
@@ -138,6 +141,8 @@ def _gpu(zeus: Any, index: int, reasons: list[str]) -> dict[str, list[Counter]]:
             return {interface: [Counter(f"gpu{index}", gpu.energy, device=device)]}
         except nvml.NvmlError as error:
             reasons.append(str(error))
+            if not isinstance(error, nvml.NoLibrary):
+                return {}  # Zeus's card of that number may be another one
     if zeus is None:
         return {}
     try:
@@ -165,6 +170,40 @@ def _cpus(get_cpus: Callable[[], Any]) -> dict[str, list[Counter]]:
         if zone.read_text(encoding="utf-8").strip() != "psys":
             counters += _zones(cpu) if hasattr(cpu, "rapl_file") else _daemon(cpu)
     return {"rapl": counters} if counters else {}
+
+
+def _rapl(reasons: list[str]) -> dict[str, list[Counter]]:
+    """Packages, and their memory where it may be read, as the kernel lists them, without Zeus: that
+    takes all of a package's zones or none.
+    """
+    counters = []
+    for package in sorted(RAPL.glob("intel-rapl:*")):
+        number = re.fullmatch(r"package-(\d+)", _name(package))
+        if number is None:
+            continue
+        zones = {f"cpu{number[1]}": package}
+        for part in package.glob("intel-rapl:*"):
+            if _name(part) == "dram":
+                zones[f"dram{number[1]}"] = part
+        for label, zone in zones.items():
+            try:
+                read = partial(_joules_of, zone / "energy_uj")
+                read()
+                wraps_at = _joules_of(zone / "max_energy_range_uj")
+            except OSError as error:
+                reasons.append(f"RAPL: {error}: root may read it, or after chmod a+r all may")
+                continue
+            counters.append(Counter(label, read, wraps_at))
+    if not any(counter.name.startswith("cpu") for counter in counters):
+        return {}  # memory alone is not the work's energy
+    return {"rapl": counters}
+
+
+def _name(zone: Path) -> str:
+    try:
+        return (zone / "name").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def _zones(cpu: Any) -> list[Counter]:

@@ -46,6 +46,10 @@ class NvmlError(Exception):
     """NVML is not there, or refuses; the message says what it said."""
 
 
+class NoLibrary(NvmlError):
+    """NVML itself cannot be opened."""
+
+
 class Gpu:
     """The GPU of ``index``, as torch counts; raises :class:`NvmlError` if it cannot be read."""
 
@@ -53,7 +57,7 @@ class Gpu:
         try:
             self._nvml: Any = ctypes.CDLL(_LIBRARY)
         except OSError as error:
-            raise NvmlError(f"NVML cannot be opened: {error}") from None
+            raise NoLibrary(f"NVML cannot be opened: {error}") from None
         self._call("nvmlInit_v2")
         # by its UUID: NVML's own index goes by the bus, CUDA's by speed, and knows nothing of
         # CUDA_VISIBLE_DEVICES

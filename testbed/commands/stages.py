@@ -147,7 +147,8 @@ def _run(args: argparse.Namespace) -> int:
     folder = RunFolder(args.out)
     wrong = folder.validation() is not None and _say_verdicts(folder)
     print(report)
-    return int(bool(folder.failures()) or (wrong and args.strict))
+    failed = folder.failures("calibration", "execution")
+    return int(bool(failed) or (wrong and args.strict))
 
 
 def _calibrate(args: argparse.Namespace) -> int:
@@ -165,7 +166,7 @@ def _calibrate(args: argparse.Namespace) -> int:
     folder = open_folder(settings, args.out)
     calibrate(rig, folder)
     print(folder.path / "profiles.json")
-    return int(bool(folder.failures()))
+    return int(bool(folder.failures("calibration")))
 
 
 def _problem(args: argparse.Namespace) -> None:
@@ -210,7 +211,7 @@ def _execute(args: argparse.Namespace) -> int:
     on_first_process(lambda: folder.adopt(problem, allocation))
     execute(rig, folder)
     print(folder.path / "execution" / "records.jsonl")
-    return int(bool(folder.failures()))
+    return int(bool(folder.failures("execution")))
 
 
 def _batch(args: argparse.Namespace) -> None:

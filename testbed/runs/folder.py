@@ -207,9 +207,8 @@ class RunFolder:
         """The records of a stage, to add to."""
         return RecordStore(self.path / stage)
 
-    def failures(self) -> list[Failure]:
-        """The images that could not be made, of both stages."""
-        stages: tuple[Stage, ...] = ("calibration", "execution")
+    def failures(self, *stages: Stage) -> list[Failure]:
+        """The images of ``stages`` that could not be made."""
         logs = [FailureLog(self.path / stage) for stage in stages]
         return [failure for log in logs for failure in log.failures()]
 

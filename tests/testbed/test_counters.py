@@ -133,6 +133,50 @@ def test_without_zeus_there_is_no_meter_and_a_warning(monkeypatch):
     assert meter.stop() is None and meter.idle() is None and meter.parts_j is None
 
 
+@pytest.fixture
+def kernel(tmp_path, monkeypatch):
+    """Zones as the kernel lists them, of which those given may be read."""
+
+    def listed(**joules):
+        below = "intel-rapl:0/intel-rapl:0:"
+        zones = {"package": "intel-rapl:0", "core": f"{below}0", "dram": f"{below}1"}
+        for key, folder in {**zones, "psys": "intel-rapl:1"}.items():
+            path, name = tmp_path / "powercap" / folder, "package-0" if key == "package" else key
+            path.mkdir(parents=True)
+            (path / "name").write_text(name + "\n")
+            (path / "max_energy_range_uj").write_text("65532610987\n")
+            if key in joules:
+                (path / "energy_uj").write_text(f"{joules[key] * 1e6:.0f}\n")
+        monkeypatch.setattr(counters, "RAPL", tmp_path / "powercap")
+
+    return listed
+
+
+@pytest.mark.parametrize("zeus", [True, False])
+def test_a_package_that_alone_may_be_read_is_read(monkeypatch, kernel, zeus):
+    use(monkeypatch)
+    if not zeus:
+        monkeypatch.setitem(sys.modules, "zeus.device", None)
+    kernel(package=5.0, psys=90.0, core=3.0)
+    meter = open_meter(CPU)
+    assert meter.name == "rapl" and meter.joules == {"cpu0": 5.0}
+    assert meter.all[0].wraps_at == pytest.approx(65532.610987)
+
+
+def test_memory_alone_is_not_the_works_energy(monkeypatch, kernel):
+    use(monkeypatch)
+    kernel(dram=2.0, psys=90.0)
+    with pytest.warns(UserWarning, match="no energy meter: RAPL: .*energy_uj.*chmod a.r"):
+        assert isinstance(open_meter(CPU), NoMeter)
+
+
+def test_a_gpu_whose_own_counter_is_missing_is_not_read_as_another_card(monkeypatch, library, rapl):
+    library(refuses="nvmlDeviceGetTotalEnergyConsumption")
+    use(monkeypatch, gpus(), rapl)
+    with pytest.warns(UserWarning, match="nvmlDeviceGetTotalEnergyConsumption gives error 3"):
+        assert isinstance(open_meter(GPU), NoMeter)
+
+
 def test_without_counters_there_is_no_meter_either(monkeypatch):
     use(monkeypatch)
     with pytest.warns(UserWarning, match="RAPL .*cannot be read"):

@@ -24,12 +24,15 @@ from solver.inputs import InputError
 
 #: Bytes of the first window: ten segments of 1448, as an MTU of 1500 leaves them.
 FIRST_WINDOW = 14480
-#: By how much the window grows in a round trip. It would double if every segment were confirmed;
-#: measured with Linux's BBR by ``python -m benchmarks.link``.
+#: By how much the window grows in a round trip. It would double if each segment were confirmed at
+#: once; ``python -m benchmarks.link`` prints what others would give.
 GROWTH = 1.8
 _BINS = 16
 _LEAST = 3  # transfers, and in a part of a bin
 _ALIKE = 1.1
+#: Standard deviation, in round trips, of transfers in whole windows about the curve; chosen on other
+#: links than those of the benchmark.
+_WINDOW_SD = 0.08
 #: Round trips of a request with a connection of its own: to connect, and to ask and be answered.
 ROUND_TRIPS = 2
 _BASES = ("measured", "emulated")
@@ -63,8 +66,8 @@ class TransferFit(Schema):
     x: bytes that come back, with their heads. ``round_trip``: median s of the handshakes.
     ``covariance`` (2, 2) of the two parameters, with ``dof`` degrees of freedom, of ``n`` transfers
     of up to ``largest`` bytes. ``low``, ``high``: s by which the central 95 % of single transfers
-    deviate. ``lack_of_fit``: ``at`` bytes, None where it cannot be tested. ``basis``: measured, or
-    emulated where the link is.
+    deviate; ``window_sd``: see :meth:`on`. ``lack_of_fit``: ``at`` bytes, None where it cannot be
+    tested. ``basis``: measured, or emulated where the link is.
     """
 
     overhead: float = limits(least=0)
@@ -79,6 +82,7 @@ class TransferFit(Schema):
     lack_of_fit: LackOfFit | None
     points: tuple[TransferPoint, ...]
     basis: str
+    window_sd: float = limits(least=0, default=0.0)
 
     def seconds(self, size: float) -> float:
         """Predicted seconds of a transfer of ``size`` bytes."""
@@ -93,7 +97,8 @@ class TransferFit(Schema):
     def variance(self, size: float) -> float:
         """Of the fitted seconds of ``size`` bytes, in s²."""
         design = np.array([1.0, size])
-        return float(design @ np.array(self.covariance) @ design)
+        windows = self.window_sd**2 if size > FIRST_WINDOW else 0.0
+        return float(design @ np.array(self.covariance) @ design) + windows
 
     def interval(self, size: float) -> tuple[float, float]:
         """The 95 % interval of a single transfer of ``size`` bytes."""
@@ -123,7 +128,8 @@ class TransferFit(Schema):
     def on(self, round_trip: float, rate: float) -> Self:
         """The same requests over a link of another ``round_trip`` (s) and ``rate`` (bit/s down).
 
-        What is left of the overhead without its round trips is the ends' own.
+        What is left of the overhead without its round trips is the ends' own. A link that was not
+        fitted adds ``window_sd``: data comes in windows, and the curve goes between their steps.
         """
         ends = max(0.0, self.overhead - ROUND_TRIPS * self.round_trip)
         return replace(
@@ -132,17 +138,20 @@ class TransferFit(Schema):
             per_byte=8 / rate,
             round_trip=round_trip,
             covariance=((self.covariance[0][0], 0.0), (0.0, 0.0)),
+            window_sd=_WINDOW_SD * round_trip,
         )
 
 
-def slow_start(sizes: ArrayLike, round_trip: float, per_byte: float) -> Array:
+def slow_start(
+    sizes: ArrayLike, round_trip: float, per_byte: float, growth: float = GROWTH
+) -> Array:
     """Seconds, shape (n,), that transfers of ``sizes`` bytes (n,) take beyond ``per_byte`` (s) of
     each.
 
     The data that came after t round trips is w (g^t - 1)/(g - 1), with the first window w and its
     growth g, from the second window on and until the link is full.
     """
-    x, w, g = np.asarray(sizes, float), FIRST_WINDOW, GROWTH
+    x, w, g = np.asarray(sizes, float), FIRST_WINDOW, growth
     if round_trip <= 0:
         return np.zeros_like(x)
     full = round_trip / per_byte if per_byte > 0 else math.inf  # bytes of a round trip
@@ -204,7 +213,9 @@ def fit_transfer(
         basis=basis,
     )
     off = y - [fit.seconds(size) for size in x]
-    low, high = np.quantile(off, [0.025, 0.975])
+    # of another transfer: these n made the fit, and hold the ends of their own distribution
+    share = min(1.0, 0.975 * (len(x) + 1) / len(x))
+    low, high = np.quantile(off, [1 - share, share]) * math.sqrt(len(x) / (len(x) - 2))
     return replace(fit, low=float(low), high=float(high))
 
 

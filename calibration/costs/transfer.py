@@ -30,8 +30,8 @@ GROWTH = 1.8
 _BINS = 16
 _LEAST = 3  # transfers, and in a part of a bin
 _ALIKE = 1.1
-#: Standard deviation, in round trips, of transfers in whole windows about the curve; chosen on other
-#: links than those of the benchmark.
+#: Standard deviation, in round trips, of transfers in whole windows about the curve; chosen on
+#: other links than those of the benchmark.
 _WINDOW_SD = 0.08
 #: Round trips of a request with a connection of its own: to connect, and to ask and be answered.
 ROUND_TRIPS = 2

@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +26,7 @@ _USER, _EDGE = "10.77.0.1", "10.77.0.2"
 
 
 class EmulatedLink:
-    """An opened ``link``, to be closed; ``method``: one of :data:`METHODS`, None takes the first
+    """An opened ``link``; ``method``: one of :data:`METHODS`, None takes the first
     that can be had here. ``note`` says why that is not the first. Raises :class:`InputError` for a
     method that cannot be had.
     """
@@ -35,6 +36,9 @@ class EmulatedLink:
         self.method = method or ("relay" if self.note else "tun")
         self._processes: list[subprocess.Popen[bytes]] = []
         self._forwarded: dict[Address, Address] = {}
+        self._namespaces: list[Namespace] = []
+        # also where nobody closes it: when it is no longer used, or the process ends
+        self._end = weakref.finalize(self, _end, self._processes, self._namespaces)
         self._user: Namespace | None = None
         self._edge: Namespace | None = None
         if self.method == "tun":
@@ -54,7 +58,8 @@ class EmulatedLink:
         self.close()
 
     def _open_namespaces(self) -> None:
-        self._user, self._edge = Namespace.new(), Namespace.new()
+        self._namespaces += Namespace.new(), Namespace.new()
+        self._user, self._edge = self._namespaces
         user = self._user.open_tun(_USER, _EDGE)
         edge = self._edge.open_tun(_EDGE, _USER)
         link = self.link
@@ -106,18 +111,7 @@ class EmulatedLink:
 
     def close(self) -> None:
         """End the link; a second time does nothing."""
-        for process in self._processes:
-            assert process.stdin is not None
-            process.stdin.close()
-            try:
-                process.wait(2)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        for namespace in (self._user, self._edge):
-            if namespace is not None:
-                namespace.close()
-        self._processes, self._user, self._edge = [], None, None
+        self._end()
 
     def _start(self, module: str, descriptors: Sequence[int], *arguments: str) -> None:
         """Start a process that ends when this one does: its standard input is then closed.
@@ -135,3 +129,17 @@ class EmulatedLink:
         with process.stdout as said:
             if not said.readline():
                 raise RuntimeError(f"{module}.py ended with {process.wait()}")
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]], namespaces: Sequence[Namespace]) -> None:
+    """End a link's processes, which end when their standard input does, and its namespaces."""
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            process.wait(2)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    for namespace in namespaces:
+        namespace.close()

@@ -46,6 +46,7 @@ def batch(rig: Rig, folder: RunFolder) -> Serving | None:
     cost, drift = edge.batch, drift_expected(edge.speed_sd, parts=1)
     asked = ServingRequest(tuple(task.id for task in tasks), settings.order, settings.arrival_rate)
     rig.choose_threads(folder)
+    rig.check_link(folder)
     with processes().main_process_first(), using(rig.threads["edge"].batched):
         return folder.once(
             "serving.json",

@@ -85,7 +85,7 @@ def test_the_report_has_a_section_on_the_link_and_the_server(finished):
     for said in ("wifi", "streams, without slow start", "bytes down", "modelled", "On the way"):
         assert said in section
     checks = folder.links()
-    assert len(checks) == 2 and {check.method for check in checks} == {"relay"}
+    assert len(checks) == 3 and {check.method for check in checks} == {"relay"}
     assert json.loads((folder.path / "link.json").read_text())[0]["asked"]["round_trip"] == 0.029
 
 

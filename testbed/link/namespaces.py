@@ -6,7 +6,6 @@ and stay there when the thread has left; so do processes that it starts.
 """
 
 import ctypes
-import fcntl
 import os
 import shutil
 import struct
@@ -73,6 +72,8 @@ class Namespace:
         """A TUN device with ``address`` whose other end is ``peer``; returns its descriptor, from
         which packets are read that are sent to ``peer``.
         """
+        import fcntl  # which only some systems have
+
         with self.entered():
             fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
             try:

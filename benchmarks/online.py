@@ -169,7 +169,10 @@ def stored_budget(seeds: int) -> dict[str, Any]:
         rows.append(
             {"requests": requests, "regret": {key: interval(v) for key, v in regrets.items()}}
         )
-        print(f"stored, {requests}: " + str({k: round(float(np.mean(v)), 5) for k, v in regrets.items()}))
+        print(
+            f"stored, {requests}: "
+            + str({k: round(float(np.mean(v)), 5) for k, v in regrets.items()})
+        )
     return {"seeds": seeds, "rows": rows}
 
 

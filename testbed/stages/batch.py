@@ -88,7 +88,7 @@ def serve(
     seconds from arrival until decoded are predicted beforehand, and measured as the median of
     ``RUNS`` runs. Time in which nobody waits is skipped: what follows does not depend on it, but
     for a machine that falls asleep meanwhile. A server is sent each request when it arrives, and
-    batches as it does; ``travel``: predicted seconds on the way to it, and their standard deviation.
+    batches as it does; ``travel``: predicted seconds on the way, and their standard deviation.
     """
     rate, steps = asked.arrival_rate, [task.steps for task in tasks]
     arrivals = poisson(rate, len(tasks), seed=0) if rate else np.zeros(len(tasks))

@@ -11,7 +11,18 @@ import warnings
 from collections.abc import Sequence
 
 from solver.inputs import InputError
-from testbed.commands import figures, fit, generate, machine, online, serve, solve, stages
+from testbed.client.exchange import ServerFault
+from testbed.commands import (
+    figures,
+    fit,
+    generate,
+    link,
+    machine,
+    online,
+    serve,
+    solve,
+    stages,
+)
 from testbed.environment import launched
 
 DESCRIPTION = (
@@ -30,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
         prog="testbed", description=DESCRIPTION, epilog="example: testbed run --out runs/first"
     )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for module in (stages, solve, online, generate, serve, machine, fit, figures):
+    for module in (stages, solve, online, generate, serve, link, machine, fit, figures):
         module.add_parsers(verbs)
     return top
 
@@ -52,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"testbed: {error}", file=errors)
         return 2
+    except ServerFault as fault:
+        print(f"testbed: {fault}", file=sys.stderr)
+        return 1
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         hint = "; what was measured is kept: free some space and run the same command again"

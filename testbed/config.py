@@ -13,14 +13,20 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from calibration.links import LINKS
 from calibration.schema import Schema, frozen, limits
 from calibration.sweep.grid import NOISES
 from solver.inputs import InputError, check_keys, read_text
+from testbed.client.exchange import split
 
 PRESETS = Path(__file__).parent / "presets"
 _CHECKPOINTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 _WORDS = ("scenes", "converged", "none")  # that stand for no path
 _DTYPES = ("float32", "float16", "bfloat16")
+#: The model of a place behind a URL, where the configuration names none: the one that is served.
+SERVED = "served"
+#: Settings that are a server's own.
+_OF_SERVER = ("revision", "variant", "dtype", "scheduler", "vae_dtype", "memory", "allow_pickle")
 
 
 def _check_revision(name: str, model: str, field: str, revision: str | None) -> None:
@@ -42,6 +48,9 @@ class ModelConfig(Schema):
     config of the model's own. ``vae_dtype`` is that of the decoding (None: ``dtype``, and float32
     where that overflows). ``memory`` is a strategy of :mod:`testbed.models.memory` ("auto": by what
     is free). ``allow_pickle`` opens weights that can run any code, where there are no safetensors.
+
+    ``url``: that of a server with OpenAI's images API, which then makes the images; ``model`` is
+    the name that it gives the model.
     """
 
     model: str = limits(empty=False)
@@ -55,8 +64,14 @@ class ModelConfig(Schema):
     vae_dtype: str | None = limits(choices=_DTYPES, default=None)
     memory: str = limits(choices=("auto", "whole", "sliced", "offload"), default="auto")
     allow_pickle: bool = False
+    url: str | None = limits(empty=False, omit_none=True, default=None)
 
     def __post_init__(self) -> None:
+        if self.url is not None:
+            split(self.url)
+            for name in _OF_SERVER:
+                if (value := getattr(self, name)) != type(self).__dataclass_fields__[name].default:
+                    raise InputError(f"{name}: found {value!r}; allowed with url: leave it out")
         pixels = self.resolution
         if pixels is not None and (pixels <= 0 or pixels % 64):
             raise InputError(f"resolution: found {pixels}; allowed: a multiple of 64")
@@ -177,9 +192,19 @@ class ExecuteConfig(Schema):
 
 
 @frozen
+class LinkConfig(Schema):
+    """The emulated way to a place behind a URL: a ``preset`` of :mod:`calibration.links`, by a
+    ``method`` of :mod:`testbed.link.emulated` (None: the best that can be had).
+    """
+
+    preset: str = limits(choices=tuple(LINKS))
+    method: str | None = limits(choices=("tun", "relay"), default=None)
+
+
+@frozen
 class Config(Schema):
     """A whole run. ``prompts`` is ``"scenes"``, a JSONL file of ``{"prompt", "class"}`` lines, or a
-    folder of captioned images.
+    folder of captioned images. ``link``: None is the network as it is.
     """
 
     SCHEMA: ClassVar[str] = "run/1"
@@ -192,6 +217,11 @@ class Config(Schema):
     sweep: SweepConfig = field(default_factory=SweepConfig)
     execute: ExecuteConfig = field(default_factory=ExecuteConfig)
     scenario: Mapping[str, Any] = field(default_factory=dict)
+    link: LinkConfig | None = limits(omit_none=True, default=None)
+
+    def __post_init__(self) -> None:
+        if self.link and not (self.local.url or self.edge.url):
+            raise InputError("link: found a link to no server; allowed with the url of a place")
 
 
 def find(name_or_path: str | Path | None = None) -> Path:
@@ -214,9 +244,9 @@ def load(
 ) -> Config:
     """Read a preset by name or a TOML file by path (default: the preset ``embedded``).
 
-    ``local``, ``edge``: a hub id or folder in place of the model there. It takes over dtype,
-    guidance, negative prompt and memory; the rest is its own. Raises :class:`InputError` for a
-    missing file, malformed TOML, an unknown key or a wrong value.
+    ``local``, ``edge``: a hub id, folder or server's URL in place of the model there. It takes over
+    dtype, guidance, negative prompt and memory; the rest is its own. Raises :class:`InputError` for
+    a missing file, malformed TOML, an unknown key or a wrong value.
     """
     path = find(name_or_path)
     text = read_text(path)
@@ -258,6 +288,10 @@ def _beside(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
 def _other(config: ModelConfig, model: str | None) -> ModelConfig:
     if not model:
         return config
+    if model.startswith(("http://", "https://")):
+        return ModelConfig(
+            SERVED, guidance=config.guidance, negative_prompt=config.negative_prompt, url=model
+        )
     return ModelConfig(
         model,
         dtype=config.dtype,
@@ -277,4 +311,6 @@ def from_dict(values: Mapping[str, Any], where: str) -> Config:
                 f"{where}: [{place}] is missing; it names the {place} model, "
                 'e.g. model = "embedded:light"'
             )
+        if isinstance(table := values[place], dict) and "url" in table:
+            values[place] = {"model": SERVED, **table}
     return Config.from_dict({"schema": Config.SCHEMA, **values}, where)

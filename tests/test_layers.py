@@ -20,7 +20,7 @@ FORBIDDEN = {
 #: The rooms of a package from the ground up; those of one floor do not know each other.
 FLOORS = {
     "calibration": [
-        {"checks", "statistics"},
+        {"checks", "links", "statistics"},
         {"fault"},
         {"readers"},
         {"schema"},

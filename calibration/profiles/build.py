@@ -12,6 +12,7 @@ from calibration.costs.drift import ratio, speed_sd
 from calibration.costs.energy import fit_energy
 from calibration.costs.metering import metered, power
 from calibration.costs.time import StageTimes, TimeFit, fit_time
+from calibration.costs.transfer import fit_transfers, payload
 from calibration.fitting.curve_fit import CurveFit
 from calibration.fitting.fit import fit_curve
 from calibration.profiles.class_test import differences
@@ -94,6 +95,7 @@ def _place(
             raise InputError(f"{where}: {error}") from None
     timed = [record for record in records if record.task.purpose == "sweep"]
     ratios = [ratio(record, profiles[record.task.prompt_class].time) for record in timed]
+    carried = [record.measured.transfer for record in timed if record.measured.transfer]
     # The permutations of the class test depend on the order of its records: class by class.
     grouped = [record for of_class in by_class.values() for record in of_class]
     return Place(
@@ -104,6 +106,7 @@ def _place(
         speed_sd=speed_sd(ratios),
         classes=tuple(profiles.values()),
         class_differences=differences(grouped, {name: scales[place, name] for name in by_class}),
+        transfer=fit_transfers(carried) if carried else None,
     )
 
 
@@ -130,6 +133,7 @@ def _class_profile(
         raise InputError("found no record of a sweep")
     timed = [record for record in points if record.task.purpose == "sweep"]
     time, images = _time(timed), metered(timed)
+    answers = [record.measured.transfer for record in points if record.measured.transfer]
     return ClassProfile(
         prompt_class=name,
         time=time,
@@ -142,12 +146,15 @@ def _class_profile(
         frechet=distances.frechet,
         kid=distances.kid,
         cmmd=distances.cmmd,
+        payload=payload(answers) if answers else None,
     )
 
 
 def _time(records: Sequence[Record]) -> TimeFit:
     measured = [record.measured for record in records]
     fit = fit_time([record.task.steps for record in records], [image.time for image in measured])
+    if not all(image.step_times for image in measured):  # a server that does not tell its stages
+        return fit
     stages = StageTimes(
         text=float(np.median([image.text_time for image in measured])),
         step=float(np.median(np.concatenate([image.step_times for image in measured]))),

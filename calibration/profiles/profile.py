@@ -19,6 +19,7 @@ from calibration.costs.batch import BatchCost
 from calibration.costs.energy import EnergyFit
 from calibration.costs.metering import Power
 from calibration.costs.time import TimeFit
+from calibration.costs.transfer import Payload, TransferFit
 from calibration.fitting.curve_fit import CurveFit, CurvePoint
 from calibration.profiles.class_test import ClassDifference
 from calibration.records.scale import Scales
@@ -105,7 +106,8 @@ class Distances:
 class ClassProfile(Schema):
     """What was measured of one prompt class at one place, and the curves fitted to it.
 
-    ``clip_score``: the mean score, by step count.
+    ``clip_score``: the mean score, by step count. ``payload``: what an image's request and answer
+    weigh, None where no server made it.
     """
 
     prompt_class: str
@@ -119,6 +121,7 @@ class ClassProfile(Schema):
     frechet: tuple[DistancePoint, ...] = ()
     kid: tuple[DistancePoint, ...] = ()
     cmmd: tuple[DistancePoint, ...] = ()
+    payload: Payload | None = limits(omit_none=True, default=None)
 
 
 @frozen
@@ -128,7 +131,7 @@ class Place(Schema):
     ``speed_sd``: relative standard deviation of the machine's speed from one part of the sweep to
     another. ``batch``: what batches cost; None where they were not timed, with the reason in
     ``batch_note``. ``sweep``: None if the sweep was not adaptive. ``environment``: None if it is
-    that of the whole.
+    that of the whole. ``transfer``: what the way to a server takes, None where there is none.
     """
 
     place: str = limits(choices=PLACES)
@@ -142,6 +145,7 @@ class Place(Schema):
     sweep: SweepOutcome | None = None
     class_differences: tuple[ClassDifference, ...] = ()
     environment: Mapping[str, Any] | None = limits(omit_none=True, default=None)
+    transfer: TransferFit | None = limits(omit_none=True, default=None)
 
     def __post_init__(self) -> None:
         _check_distinct("classes", (profile.prompt_class for profile in self.classes))

@@ -3,7 +3,7 @@
 A record is one line of ``records.jsonl``. Version history of the format, of which every version is
 read: at first the times, ``energy_j``, ``meter``, ``clip_score`` and ``distance`` of an image; then
 ``energy_parts_j``, ``clock_hz`` and ``batch``; then negative prompts, and the times of served
-requests; then ``attempts``.
+requests; then ``attempts``; then the ``transfer`` of an image that a server made.
 """
 
 import dataclasses
@@ -16,6 +16,45 @@ from calibration.schema import Schema, frozen, limits
 
 
 @frozen
+class Transfer(Schema):
+    """How an image came from a server: seconds to ``connect`` (of which the TCP handshake took
+    ``round_trip``), to ``send`` the request, to ``wait`` for the answer, to ``receive`` it; bytes
+    of both, with their heads.
+
+    ``server``: seconds that the server says it took, None where it does not. ``retries``: how often
+    it said to come again. ``basis``: measured, or emulated where the ``link`` is, which is then its
+    name and method.
+    """
+
+    round_trip: float = limits(least=0)
+    connect: float = limits(least=0)
+    send: float = limits(least=0)
+    wait: float = limits(least=0)
+    receive: float = limits(least=0)
+    bytes_up: int = limits(least=0)
+    bytes_down: int = limits(least=0)
+    server: float | None = limits(least=0, default=None)
+    retries: int = limits(least=0, default=0)
+    basis: str = limits(choices=("measured", "emulated"), default="measured")
+    link: str | None = limits(omit_none=True, default=None)
+
+    @property
+    def total(self) -> float:
+        """Seconds from the beginning until the answer was there."""
+        return self.connect + self.send + self.wait + self.receive
+
+    @property
+    def service(self) -> float:
+        """Seconds that count as the server's: what it says, else the wait."""
+        return self.wait if self.server is None else min(self.server, self.total)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds on the way."""
+        return self.total - self.service
+
+
+@frozen
 class Measured(Schema):
     """Times in seconds, energy in joules (None: not metered), quality values (None: not scored).
 
@@ -24,7 +63,8 @@ class Measured(Schema):
     ``clock_hz`` the mean clock of the processor. A served request also has its ``engine``, its
     ``arrival``, and its seconds in the queue, in service, and from arrival until finished.
     ``attempts``: how often the image was measured because of disturbances; this is the least
-    disturbed measurement.
+    disturbed measurement. Of a server's image ``time`` is the server's, and ``step_times`` are
+    equal parts of what it says of its steps, or none; how it came is its ``transfer``.
     """
 
     text_time: float = limits(least=0)
@@ -44,6 +84,7 @@ class Measured(Schema):
     service_time: float | None = limits(omit_none=True, default=None)
     end_to_end_time: float | None = limits(omit_none=True, default=None)
     engine_note: str | None = limits(omit_none=True, default=None)
+    transfer: Transfer | None = limits(omit_none=True, default=None)
     attempts: int = limits(least=1, default=1)
 
     def to_dict(self) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from calibration.costs.transfer import Payload, TransferFit
 from calibration.fitting.curve_fit import CurveFit
 from calibration.fitting.prediction import evaluate
+from calibration.links import LINKS, Radio
 from calibration.profiles.profile import ClassProfile, Profiles
 from calibration.scenario.devices import DEVICES, DeviceClass
 from calibration.scenario.scenario import Scenario, User
@@ -24,7 +26,7 @@ class Service:
     :class:`calibration.profiles.profile.Place` has it; ``ratio``: the user's seconds over the
     measured ones, with ``time_basis`` measured, or emulated by the device's published ratio;
     ``watts`` while computing, with ``power_basis`` measured where a meter measured this very
-    device, else modelled.
+    device, else modelled; ``way``: to a place behind a network, None where there is none.
     """
 
     place: str
@@ -34,10 +36,47 @@ class Service:
     time_basis: str
     watts: float
     power_basis: str
+    way: "Way | None" = None
 
     def seconds(self, steps: float) -> float:
-        """Predicted seconds of an image with ``steps`` steps."""
+        """Predicted seconds of an image with ``steps`` steps, without its way."""
         return self.ratio * self.profile.time.seconds(steps)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a user's request and image travel: ``fit`` of the seconds of a ``payload``, and the
+    user's ``radio``, *modelled*, whose cold start is part of them (None: no radio counts).
+    """
+
+    fit: TransferFit
+    payload: Payload
+    radio: Radio | None
+
+    @property
+    def cold_time(self) -> float:
+        """Modelled s that the first packet takes beyond what is measured."""
+        return self.radio.cold_time if self.radio else 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Predicted seconds of a transfer."""
+        return self.fit.seconds(self.payload.down) + self.cold_time
+
+    @property
+    def own_variance(self) -> float:
+        """Of a single transfer about it, in s²: of transfers alike, and of the answers' sizes."""
+        return self.fit.sd**2 + (self.fit.per_byte * self.payload.sd) ** 2
+
+    @property
+    def variance(self) -> float:
+        """Of the fitted seconds, in s²."""
+        return self.fit.variance(self.payload.down)
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """What the seconds rest on: measured or emulated, and modelled if a radio counts."""
+        return (self.fit.basis, *(("modelled",) if self.radio else ()))
 
 
 @dataclass(frozen=True)
@@ -81,7 +120,15 @@ def _site(profiles: Profiles, scenario: Scenario, user: User) -> Site:
         scenario.watts.get(device.name, device.watts),
     )
     edge = _service(profiles, "edge", user, 1.0, "measured", scenario.edge_watts)
-    return Site(user, device, local, edge)
+    return Site(user, device, local, replace(edge, way=_way(profiles, scenario, edge)))
+
+
+def _way(profiles: Profiles, scenario: Scenario, edge: Service) -> Way | None:
+    place, weighs = profiles.get("edge"), edge.profile.payload
+    if place is None or place.transfer is None or weighs is None:
+        return None
+    radio = LINKS[scenario.radio].radio if scenario.radio else None
+    return Way(place.transfer, weighs, radio)
 
 
 def _service(
@@ -164,7 +211,11 @@ def _place(services: Sequence[Service], most: int) -> dict[str, Any]:
         "max_steps": most,
         "min_steps": _least_steps(services, most),
         "step_time": [time.step_time * ratio for time, ratio in times],
-        "overhead": [time.overhead * ratio for time, ratio in times],
+        "overhead": [
+            service.ratio * service.profile.time.overhead
+            + (service.way.seconds if service.way else 0.0)
+            for service in services
+        ],
         "power": [service.watts for service in services],
         "error": {"family": "table", "values": [errors[name] for name in names]},
         "utility": {"family": "table", "values": [utilities[name] for name in names]},

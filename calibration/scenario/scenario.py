@@ -11,6 +11,7 @@ optional::
     edge_watts = 20.0           # modelled power of the edge, used where no meter measured it
     deadline = 2.0              # seconds for each image; default none
     max_error = 0.5             # largest error of an image; default none
+    radio = "lte"               # modelled: a phone's radio, calibration.links; default none
 
     [local]
     max_steps = 16              # S_{n,0}^max of eq. (2)
@@ -53,6 +54,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from calibration.checks import number, table, whole
+from calibration.links import LINKS
 from calibration.scenario.devices import DEVICES
 from calibration.schema import Schema, frozen, limits
 from solver.inputs import InputError, check_keys, read_json, read_text
@@ -61,6 +63,7 @@ USERS = 30
 STEPS_PER_USER = 6  # of the default edge budget
 MAX_STEPS = {"local": 16, "edge": 32}
 CLASSES = ("object", "scene", "relation")
+RADIOS = tuple(name for name, link in LINKS.items() if link.radio)
 PHONES = (
     "snapdragon-8-elite-gen-5",
     "snapdragon-8-elite",
@@ -114,6 +117,7 @@ class Scenario(Schema):
     edge_watts: float = limits(least=0, default=20.0)
     deadline: float | None = limits(above=0, default=None)
     max_error: float | None = limits(above=0, default=None)
+    radio: str | None = limits(choices=RADIOS, omit_none=True, default=None)
     prompt_classes: Mapping[str, float] = limits(above=0, empty=False)
     device_classes: Mapping[str, float] = limits(above=0, empty=False)
     watts: Mapping[str, float] = limits(least=0)

@@ -2,6 +2,7 @@
 the engine's calls cost, and held against the measured ones.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -114,6 +115,29 @@ def compare(prediction: Completion, measured: ArrayLike) -> MeasuredCompletion:
         paper_median_absolute_error=paper_median,
         coverage=float(np.mean([row.inside for row in rows])),
     )
+
+
+def delayed(prediction: Completion, seconds: float, sd: float) -> Completion:
+    """A ``prediction`` whose requests and answers travel for ``seconds``, with a standard deviation
+    ``sd`` of each.
+    """
+    count = len(prediction.requests)
+    sums = {"makespan": (seconds, sd), "time (sum)": (count * seconds, math.sqrt(count) * sd)}
+    return replace(
+        prediction,
+        requests=tuple(_delayed(row, seconds, sd) for row in prediction.requests),
+        totals=tuple(_delayed(total, *sums[total.quantity]) for total in prediction.totals),
+    )
+
+
+def _delayed(row: Row, seconds: float, sd: float) -> Row:
+    low, high = (
+        None
+        if end is None
+        else row.predicted + seconds + sign * math.hypot(end - row.predicted, Z95 * sd)
+        for sign, end in ((-1, row.low), (1, row.high))
+    )
+    return replace(row, predicted=row.predicted + seconds, low=low, high=high)
 
 
 def removed(total: Total, drift: Drift) -> Total:

@@ -27,7 +27,9 @@ class Disturbances:
         self._steps: deque[float] = deque(maxlen=_STEPS[1])
 
     def add(self, place: str, measured: Measured) -> None:
-        """Take in an image that was timed alone."""
+        """Take in an image that was timed alone; one without steps' times says nothing."""
+        if not measured.step_times:
+            return
         step = float(np.median(measured.step_times))
         self._images[place].append((measured.time - sum(measured.step_times), step))
 
@@ -40,7 +42,10 @@ class Disturbances:
         """How many times longer than expected an image took, which is not among those so far.
 
         Expected is what its own median step says, and what other images of the ``place`` do.
+        Without steps' times nothing is expected.
         """
+        if not measured.step_times:
+            return 1.0
         steps, times = len(measured.step_times), sum(measured.step_times)
         ratios = [1.0]
         if steps >= _WITH_SCATTER:

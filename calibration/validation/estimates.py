@@ -9,7 +9,7 @@ import numpy as np
 from calibration.fitting.curve_fit import CurveFit, CurvePoint
 from calibration.fitting.prediction import evaluate
 from calibration.records.record import Record
-from calibration.scenario.problem import Service, Site
+from calibration.scenario.problem import Service, Site, Way
 from calibration.scenario.scenario import User
 from solver.allocation import Allocation
 from solver.problem import PLACES, Problem
@@ -37,7 +37,8 @@ class Estimate:
 
     The predicted mean's variance is ``own`` (of these few images and this prompt) plus ``scale``²
     times the variance of the fitted curve at the user's steps. ``dof``: degrees of freedom with
-    which ``own`` was estimated. ``paper``: what the paper's own forms predict.
+    which ``own`` was estimated. ``paper``: what the paper's own forms predict. ``fixed``: how much
+    of the prediction the machine's speed does not change.
     """
 
     predicted: float
@@ -47,6 +48,7 @@ class Estimate:
     dof: int | None
     paper: float
     basis: str | None = None
+    fixed: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -114,19 +116,22 @@ def _costs(assignment: Assignment, records: Sequence[Record]) -> tuple[Estimate,
     """Time and energy."""
     service, images = assignment.service, max(1, len(records))
     fit, power, watts = service.profile.time, service.profile.power, service.watts
-    times = [service.ratio * record.measured.time for record in records]
+    way = service.way
+    times = [service.ratio * record.measured.time + _way_time(way, record) for record in records]
     joules = [record.measured.energy_j for record in records]
     # The spread of images over the whole sweep holds the machine's changes of speed. All images of
     # an execution share these, so calibration.validation.totals adds them.
     spread = np.sqrt(max(0.0, fit.relative_sd**2 - service.speed_sd**2))
+    travel = (way.own_variance + images * way.variance) if way else 0.0
     time = Estimate(
         predicted=assignment.time,
         measured=_mean(times),
-        own=(spread * assignment.time) ** 2 / images,
+        own=((spread * service.seconds(assignment.steps)) ** 2 + travel) / images,
         scale=service.ratio,
         dof=fit.n - 2,
         paper=service.ratio * fit.paper.step_time * assignment.steps,
-        basis=service.time_basis,
+        basis=" and ".join(sorted({service.time_basis, *(way.bases if way else ())})),
+        fixed=way.seconds if way else 0.0,
     )
     metered = service.power_basis == "measured" and None not in joules
     if metered:
@@ -142,8 +147,15 @@ def _costs(assignment: Assignment, records: Sequence[Record]) -> tuple[Estimate,
         dof=time.dof,
         paper=watts * time.paper,
         basis="measured" if metered else "modelled",
+        fixed=watts * time.fixed,
     )
     return time, energy
+
+
+def _way_time(way: Way | None, record: Record) -> float:
+    """Seconds of an image's transfer: as measured, and the modelled start of a cold radio."""
+    transfer = record.measured.transfer
+    return transfer.seconds + way.cold_time if way and transfer else 0.0
 
 
 def _quality(

@@ -67,7 +67,7 @@ def compare_user(user: UserEstimates, name: str) -> Comparison:
         own
         + (quantile * estimate.scale) ** 2
         * max(0.0, float(covariance([user.assignment.steps])[0, 0]))
-        + _drift_half(name, service, estimate.predicted) ** 2
+        + _drift_half(name, service, estimate.predicted - estimate.fixed) ** 2
     )
     return Comparison.of(
         estimate.predicted,
@@ -109,7 +109,7 @@ def time_without_drift(users: Sequence[UserEstimates], drift: Mapping[str, Drift
     terms = _terms(users, "time")
     predicted: dict[str, float] = defaultdict(float)
     for term in terms:
-        predicted[term.place] += term.estimate.predicted
+        predicted[term.place] += term.estimate.predicted - term.estimate.fixed
     if not terms or not predicted.keys() <= drift.keys():
         return None
     total = _sum("time", [_at_speed(term, drift[term.place].ratio) for term in terms], False)
@@ -170,7 +170,7 @@ def _at_speed(term: _Term, ratio: float) -> _Term:
     time = term.estimate
     moved = replace(
         time,
-        predicted=ratio * time.predicted,
+        predicted=ratio * (time.predicted - time.fixed) + time.fixed,
         own=ratio**2 * time.own,
         scale=ratio * time.scale,
         paper=ratio * time.paper,
@@ -189,6 +189,7 @@ def _together(time: Estimate, a: float, energy: Estimate, b: float) -> Estimate:
         time.dof,
         a * time.paper + b * energy.paper,
         _words(time.basis, energy.basis),
+        a * time.fixed + b * energy.fixed,
     )
 
 
@@ -254,7 +255,11 @@ def _sum(name: str, terms: Sequence[_Term], drifting: bool = True) -> _Sum:
         # below 0 by rounding only
         shared[prompt_class] += quantile * np.sqrt(max(0.0, scale @ covariance(steps) @ scale))
     speed = drifting * sum(
-        _drift_half(name, term.assignment.service, term.factor * term.estimate.predicted)
+        _drift_half(
+            name,
+            term.assignment.service,
+            term.factor * (term.estimate.predicted - term.estimate.fixed),
+        )
         for term in terms
     )
     return _Sum(

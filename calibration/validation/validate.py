@@ -83,7 +83,7 @@ def validate(
             *others,
             objective(problem, estimates),
             *extra_totals,
-            *(_in_batches(total) for total in (serving.totals if serving else ())),
+            *(_in_batches(total, profiles) for total in (serving.totals if serving else ())),
         ),
         median_absolute_error={
             name: _median_absolute(row.relative_error for row in of) for name, of in rows.items()
@@ -120,8 +120,10 @@ def _user(estimates: UserEstimates) -> UserValidation:
     )
 
 
-def _in_batches(total: Total) -> Total:
-    return replace(total, quantity=f"edge in batches: {total.quantity}", basis="measured")
+def _in_batches(total: Total, profiles: Profiles) -> Total:
+    edge = profiles.get("edge")
+    basis = edge.transfer.basis if edge and edge.transfer else "measured"
+    return replace(total, quantity=f"edge in batches: {total.quantity}", basis=basis)
 
 
 def _median_absolute(errors: Iterable[float | None]) -> float | None:

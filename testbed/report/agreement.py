@@ -79,7 +79,7 @@ def agreement(validation: Validation) -> list[AgreementPanel]:
         modelled = all(point.compared.basis == "modelled" for point in points)
         if name != "clip_score" and not modelled:
             panels.append(
-                _panel(
+                agreement_panel(
                     name,
                     title,
                     unit,
@@ -97,7 +97,7 @@ def _completion(serving: Serving) -> AgreementPanel:
         Agreement(user, "edge", request.steps, request)
         for user, request in zip(serving.users, serving.requests, strict=True)
     ]
-    return _panel(
+    return agreement_panel(
         "completion",
         "Completion, edge in batches",
         "s",
@@ -108,7 +108,7 @@ def _completion(serving: Serving) -> AgreementPanel:
     )
 
 
-def _panel(
+def agreement_panel(
     name: str,
     title: str,
     unit: str,
@@ -117,6 +117,7 @@ def _panel(
     typical: float | None,
     paper: float | None,
 ) -> AgreementPanel:
+    """The panel of ``points``; the other arguments are its fields."""
     rows = [point.columns() for point in points]
     return AgreementPanel(
         title=title,

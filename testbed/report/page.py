@@ -40,6 +40,7 @@ from testbed.report.curves.quantities import PLACES, cells, shown_quantities
 from testbed.report.format import Table, number, percent, quantity, toml
 from testbed.report.gallery import Strip, generated, strips
 from testbed.report.judgements import Judgements
+from testbed.report.network import Network, network
 from testbed.runs.folder import RunFolder
 from testbed.runs.products import Baseline
 from testbed.stages.tasks import check_users
@@ -138,6 +139,7 @@ class View:
     worst_first: Sequence[Total]
     agreement: Sequence[AgreementPanel]
     agreement_names: Mapping[str, tuple[str, str]]
+    network: Network | None
     strips: Sequence[Strip]
     environment: Mapping[str, Any]
     config: str | None
@@ -150,6 +152,8 @@ class View:
             *self.allocation_panels,
             *self.agreement,
         ]
+        if self.network and self.network.panel:
+            panels.append(self.network.panel)
         tables = [*(panel.table for panel in panels), self.samples_table]
         return [table for table in tables if table.rows]
 
@@ -234,6 +238,7 @@ def view(run: Run) -> View:
         worst_first=sorted(totals, key=lambda total: -abs(total.relative_error or 0.0)),
         agreement=agreement(validation) if validation else [],
         agreement_names=AGREEMENT,
+        network=network(profiles, scenario, run.calibration, run.execution, run.folder.links()),
         strips=strips(
             run.folder,
             run.calibration,

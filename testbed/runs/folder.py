@@ -3,7 +3,7 @@
 ::
 
     config.json  profiles.json  scenario.json  problem.json  allocation.json  baselines.json
-    serving.json  validation.json  report.html  report/  threads-PLACE.json
+    serving.json  validation.json  report.html  report/  threads-PLACE.json  link.json
     calibration/  records.jsonl  images/  failures.jsonl  batches.json  features.npz
     execution/    records.jsonl  images/  failures.jsonl  tasks.json
 
@@ -28,6 +28,7 @@ from solver.certificate import certify
 from solver.inputs import InputError, read_json, write_json
 from solver.problem import Problem
 from testbed.config import Config
+from testbed.link.probe import LinkCheck
 from testbed.runs import guard
 from testbed.runs.failures import Failure, FailureLog
 from testbed.runs.features import SweepFeatures
@@ -178,6 +179,22 @@ class RunFolder:
     def save_baselines(self, baselines: Iterable[Baseline]) -> None:
         """Write ``baselines.json``."""
         write_json(self.path / "baselines.json", [baseline.to_dict() for baseline in baselines])
+
+    @property
+    def _links_path(self) -> Path:
+        return self.path / "link.json"
+
+    def add_link(self, check: LinkCheck) -> None:
+        """Add what an emulated link was measured to do to ``link.json``."""
+        write_json(self._links_path, [row.to_dict() for row in (*self.links(), check)])
+
+    def links(self) -> tuple[LinkCheck, ...]:
+        """What the emulated link did, at each opening of the run, in their order."""
+        path = self._links_path
+        rows = read_json(path) if path.exists() else []
+        if not isinstance(rows, list):
+            raise InputError(f"{path}: found {type(rows).__name__}; allowed: a list of checks")
+        return tuple(LinkCheck.from_dict(row, f"{path}: [{i}]") for i, row in enumerate(rows))
 
     def save_features(self, features: SweepFeatures) -> None:
         """Write ``calibration/features.npz``."""

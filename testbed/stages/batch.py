@@ -6,19 +6,21 @@ When each request's image is done is predicted from what batches cost, and measu
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from diffusers import DiffusionPipeline
 
 from calibration.costs.batch import BatchCost, seconds
 from calibration.costs.drift import Drift, drift_expected
-from calibration.profiles.profile import Profiles
+from calibration.profiles.profile import Place, Profiles
 from calibration.records.task import Task
-from calibration.serving.completion import compare, predict, removed
+from calibration.serving.completion import compare, delayed, predict, removed
 from calibration.serving.serving import ImageDifferences, Serving, ServingRequest
 from calibration.serving.simulator import poisson
+from testbed.client.batches import time_concurrency
+from testbed.client.makers import Maker
+from testbed.client.remote import Concurrent, RemotePlace
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.request import Request
 from testbed.engines.threads import using
-from testbed.engines.timing import time_batches
+from testbed.engines.timing import BatchTimings, time_batches
 from testbed.processes import processes
 from testbed.runs.folder import RunFolder
 from testbed.runs.store import Pixels
@@ -28,6 +30,7 @@ from testbed.stages.tasks import offloaded
 #: Times that the requests are served: a single run of a second depends on what else the machine
 #: does, so the medians count.
 RUNS = 5
+SKIPS = "; the clock skips the time in which nobody waits"
 
 
 def batch(rig: Rig, folder: RunFolder) -> Serving | None:
@@ -43,6 +46,7 @@ def batch(rig: Rig, folder: RunFolder) -> Serving | None:
     cost, drift = edge.batch, drift_expected(edge.speed_sd, parts=1)
     asked = ServingRequest(tuple(task.id for task in tasks), settings.order, settings.arrival_rate)
     rig.choose_threads(folder)
+    rig.check_link(folder)
     with processes().main_process_first(), using(rig.threads["edge"].batched):
         return folder.once(
             "serving.json",
@@ -55,17 +59,27 @@ def batch(rig: Rig, folder: RunFolder) -> Serving | None:
                 tasks,
                 asked,
                 lambda key: folder.image("execution", records[key]),
+                _travel(edge, tasks),
             ),
         )
 
 
+def _travel(edge: Place, tasks: Sequence[Task]) -> tuple[float, float]:
+    """Predicted seconds on the way, and their standard deviation; 0 where there is no server."""
+    weighs = [edge.find(task.prompt_class).payload for task in tasks]
+    if (fit := edge.transfer) is None:
+        return 0.0, 0.0
+    return float(np.mean([fit.seconds(weight.down) for weight in weighs if weight])), fit.sd
+
+
 def serve(
-    pipeline: DiffusionPipeline,
+    maker: Maker,
     cost: BatchCost,
     drift: float,
     tasks: Sequence[Task],
     asked: ServingRequest,
     image: Callable[[str], Pixels],
+    travel: tuple[float, float] = (0.0, 0.0),
 ) -> Serving:
     """Serve users' ``tasks`` at the cap that was measured, several times.
 
@@ -73,7 +87,8 @@ def serve(
     of a task's id by the stock pipeline, with which the first run's are compared. Each request's
     seconds from arrival until decoded are predicted beforehand, and measured as the median of
     ``RUNS`` runs. Time in which nobody waits is skipped: what follows does not depend on it, but
-    for a machine that falls asleep meanwhile.
+    for a machine that falls asleep meanwhile. A server is sent each request when it arrives, and
+    batches as it does; ``travel``: predicted seconds on the way, and their standard deviation.
     """
     rate, steps = asked.arrival_rate, [task.steps for task in tasks]
     arrivals = poisson(rate, len(tasks), seed=0) if rate else np.zeros(len(tasks))
@@ -84,24 +99,34 @@ def serve(
         for task, arrival in zip(tasks, arrivals, strict=True)
     ]
     cap = min(cost.cap, cost.text.sizes[-1], cost.decode.sizes[-1])
+    engine: BatchedEngine | Concurrent
+    timed: Callable[..., BatchTimings]
+    if isinstance(maker, RemotePlace):
+        cap = min(cost.tick.sizes[-1], maker.cap or cost.tick.sizes[-1])
+        engine, order, timed = maker.engine(len(tasks)), "first_come", time_concurrency
+    else:
+        engine = BatchedEngine(maker, cap, asked.order, skip_idle=True)
+        order, timed = asked.order, time_batches
     size, prompts = min(cap, len(tasks)), [task.prompt for task in tasks]
     if rate:
+        skips = "" if isinstance(maker, RemotePlace) else SKIPS
         print(
-            f"batch: {len(tasks)} requests, arriving over {arrivals[-1]:.0f} s, {RUNS + 1} times; "
-            "the clock skips the time in which nobody waits",
+            f"batch: {len(tasks)} requests, arriving over {arrivals[-1]:.0f} s, {RUNS + 1} times"
+            f"{skips}",
             flush=True,
         )
-    engine = BatchedEngine(pipeline, cap, asked.order, skip_idle=True)
     runs, ratios = [], []
     for _ in range(RUNS + 1):
-        timings = time_batches(pipeline, prompts, tasks[0].guidance, [size], rounds=1)
+        timings = timed(maker, prompts, tasks[0].guidance, [size], rounds=1)
         ratios.append(timings.tick[1][0] / seconds(cost.tick, size))
         runs.append({finished.index: finished for finished in engine.run(requests)})
     warm_up, *runs = runs
     spent = np.array([[run[i].end_to_end_time for i in range(len(tasks))] for run in runs])
     measured = np.median(spent, axis=0)
-    expected = compare(predict(cost, arrivals, steps, cap, asked.order, drift), measured)
-    at_speed = compare(predict(cost, arrivals, steps, cap, asked.order), measured)
+    expected, at_speed = (
+        compare(delayed(predict(cost, arrivals, steps, cap, order, may), *travel), measured)
+        for may in (drift, 0.0)
+    )
     speed = Drift.of(ratios[1:])
     return Serving(
         order=expected.order,

@@ -16,6 +16,8 @@ from calibration.records.task import POINTS
 from calibration.schema import Schema
 from calibration.sweep.costs import measured_costs
 from calibration.sweep.outcome import SweepOutcome
+from testbed.client.batches import time_concurrency
+from testbed.client.remote import RemotePlace
 from testbed.data.captioned import LazyImages
 from testbed.engines.networks import unsupported_reason
 from testbed.engines.threads import using
@@ -59,6 +61,7 @@ def calibrate(rig: Rig, folder: RunFolder) -> None:
     """
     config, store = rig.config, folder.store("calibration")
     rig.choose_threads(folder)
+    rig.check_link(folder)
     # first: what is wrong with the reference should not show after hours of generation
     given = given_reference(config.quality, rig.prompts, rig.quality)
     sweeps = _measure(rig, store, given)
@@ -171,7 +174,8 @@ def _distances(
 def _edge_batches(rig: Rig, folder: RunFolder) -> tuple[BatchCost | None, str | None]:
     """What batches cost on the edge's model, timed once for a run folder, or why not."""
     pipeline, config = rig.pipelines["edge"], rig.config
-    if reason := unsupported_reason(pipeline):
+    remote = isinstance(pipeline, RemotePlace)
+    if not remote and (reason := unsupported_reason(pipeline)):
         return None, reason
     asked = {**rig.specs["edge"].to_dict(), "sizes": list(config.sweep.batches)}
 
@@ -180,7 +184,8 @@ def _edge_batches(rig: Rig, folder: RunFolder) -> tuple[BatchCost | None, str | 
         sizes = config.sweep.batches
         print(f"batches: up to {max(sizes)} at a time on the edge's model", flush=True)
         with using(rig.threads["edge"].batched):
-            timings = time_batches(pipeline, prompts, config.edge.guidance, sizes)
+            timed = time_concurrency if remote else time_batches
+            timings = timed(pipeline, prompts, config.edge.guidance, sizes)
         return TimedBatches(asked, timings)
 
     with processes().main_process_first():

@@ -17,4 +17,5 @@ def execute(rig: Rig, folder: RunFolder) -> bool:
     tasks = user_tasks(rig.config, rig.prompts, rig.specs, allocation, classes)
     on_first_process(lambda: folder.save_tasks(tasks))
     rig.choose_threads(folder)
+    rig.check_link(folder)
     return len(rig.executor.run(tasks, folder.store("execution"), "execute")) == len(tasks)

@@ -14,22 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline
 from tqdm import tqdm
 
 from calibration.records.record import Measured, Record, as_of
 from calibration.records.task import Task
 from calibration.sweep.calls import Call, plan, shares
 from calibration.sweep.disturbance import DISTURBED, Disturbances, contention
+from testbed.client.makers import Maker, engine_of, request_of, setup_of, takes_batches
+from testbed.client.remote import Concurrent, RemotePlace
 from testbed.engines.batched import BatchedEngine
-from testbed.engines.networks import unsupported_reason
-from testbed.engines.request import Request
 from testbed.engines.stock import Generated, generate
 from testbed.engines.threads import Threads, using
 from testbed.environment import environment, machine_load
 from testbed.meters import AnyMeter, open_meter
 from testbed.metrics.extractor import Scorer
-from testbed.models.pipelines import setup
 from testbed.processes import processes
 from testbed.runs.failures import FailureLog
 from testbed.runs.store import Pixels, RecordStore
@@ -43,17 +41,18 @@ SETTLED = 90.0
 
 
 class Executor:
-    """Runs tasks on opened ``pipelines``, by place; ``clip`` scores each image.
+    """Runs tasks on opened ``pipelines`` or servers, by place; ``clip`` scores each image.
 
     Images whose time is wanted are made alone. The others are made by continuous batching, up to
     ``batch`` at a time, or by calls of the pipeline for ``batch`` of them where it has an
-    :func:`testbed.engines.networks.unsupported_reason`. ``meter``: None opens the machine's when
+    :func:`testbed.engines.networks.unsupported_reason`. A server is sent ``batch`` requests at
+    once. ``meter``: None opens the machine's when
     there is something to measure. ``threads``: by place, on a CPU.
     """
 
     def __init__(
         self,
-        pipelines: Mapping[str, DiffusionPipeline],
+        pipelines: Mapping[str, Maker],
         clip: Scorer,
         device: torch.device,
         batch: int,
@@ -65,12 +64,9 @@ class Executor:
         self.threads = {} if threads is None else threads
         self.processes = processes()
         self._environment: dict[str, Any] = dict(environment(device))
-        self._setups = {place: setup(pipeline).to_dict() for place, pipeline in pipelines.items()}
-        # with offload the engine's calls would move the networks to and fro
+        self._setups = {place: setup_of(pipeline) for place, pipeline in pipelines.items()}
         self._continuous = {
-            place
-            for place, pipeline in pipelines.items()
-            if unsupported_reason(pipeline) is None and self._setups[place]["memory"] != "offload"
+            place for place, pipeline in pipelines.items() if takes_batches(pipeline)
         }
         self._contention_named, self._opened = False, time.monotonic()
         self._failed: dict[Path, set[str]] = {}  # ids of tasks, by the store's folder
@@ -174,17 +170,18 @@ class Executor:
         enough = next((count for count in counts if count >= WARM_UP_STEPS), counts[-1])
         with using(self._threads(call)):
             for steps in (counts[0], enough):  # the first pays for allocation and kernel selection
-                task = replace(call.tasks[0], prompt=" ", steps=steps)
+                task = replace(call.tasks[0], prompt="warm-up", steps=steps)
                 tasks = [replace(task, seed=seed) for seed in range(size)]
                 if call.kind == "batched":
                     engine = self._engine(call.place)
-                    list(engine.run(list(map(_request, tasks))))
+                    list(engine.run(list(map(request_of, tasks))))
                     log = engine.log
                     beside = sum(seconds for _, seconds in (*log.text, *log.decode))
                     step = min(seconds for _, seconds in log.tick)
                 else:
                     done, _ = self._generate(tasks)
-                    beside, step = done.text_time + done.decode_time, min(done.step_times)
+                    beside = done.text_time + done.decode_time
+                    step = min(done.step_times, default=done.time / steps)
         return beside / size, step / size
 
     def _make(self, call: Call, work: Work) -> None:
@@ -209,18 +206,21 @@ class Executor:
 
     def _batched(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, tuple[Pixels, Measured]]]:
         """The tasks' images by continuous batching, in the order in which they are finished."""
-        for finished in self._engine(tasks[0].place).run(list(map(_request, tasks))):
+        for finished in self._engine(tasks[0].place).run(list(map(request_of, tasks))):
             yield tasks[finished.index], (finished.image, finished.measured())
 
-    def _engine(self, place: str) -> BatchedEngine:
+    def _engine(self, place: str) -> BatchedEngine | Concurrent:
         """A new one for each group: where memory runs out, it does in the same call again."""
-        return BatchedEngine(self.pipelines[place], self.batch)
+        return engine_of(self.pipelines[place], self.batch)
 
     def _generate(self, tasks: Sequence[Task]) -> tuple[Generated, Measured]:
         first = tasks[0]
+        if isinstance(place := self.pipelines[first.place], RemotePlace):
+            made = place.make(request_of(first))
+            return made.generated(), made.about
         assert self.meter is not None, "a call follows the warm-up"
         done = generate(
-            self.pipelines[first.place],
+            place,
             [task.prompt for task in tasks],
             [task.seed for task in tasks],
             first.steps,
@@ -258,7 +258,7 @@ class Executor:
             score, apart = self.clip.score(image, task.prompt), work.distance(task, image)
             scored = replace(measured, clip_score=score, distance=apart)
             where = {**self._environment, "pipeline": self._setups[task.place]}
-            if self.device.type == "cpu":
+            if self.device.type == "cpu" and measured.transfer is None:
                 where["threads"] = torch.get_num_threads()
             work.store.add(Record(task.id, task, scored, where), image)
         return work.store[task.id]
@@ -292,9 +292,3 @@ class Executor:
                 measured = replace(record.measured, distance=apart)
                 work.store.write(replace(record, measured=measured))
         self._meet(work.store)
-
-
-def _request(task: Task) -> Request:
-    return Request(
-        task.prompt, task.seed, task.steps, task.guidance, negative_prompt=task.negative_prompt
-    )

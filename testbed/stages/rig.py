@@ -10,24 +10,29 @@ from typing import Any
 import torch
 from diffusers import DiffusionPipeline
 
+from calibration.links import LINKS
 from calibration.records.task import ModelSpec
 from solver.inputs import InputError
 from solver.problem import PLACES
-from testbed.config import Config, ModelConfig
+from testbed.client.remote import RemotePlace
+from testbed.config import Config, LinkConfig, ModelConfig
 from testbed.data.prompts import open_prompts
 from testbed.engines import threads
 from testbed.engines.networks import check_call
 from testbed.engines.threads import Threads
 from testbed.environment import environment
+from testbed.link.emulated import EmulatedLink
+from testbed.link.probe import check
 from testbed.metrics.quality import QualityModels
 from testbed.models.pipelines import open_pipeline, pick_device
-from testbed.processes import processes
+from testbed.processes import on_first_process, processes
 from testbed.runs.folder import RunFolder
 from testbed.stages.executor import Executor
 
 
 class Rig:
-    """The models of ``places`` (their ``pipelines`` and ``specs``), and the ``quality`` models.
+    """The models of ``places`` (their ``pipelines``, or servers, and ``specs``), and the
+    ``quality`` models. ``link``: the emulated way to the servers, if there is one.
 
     Raises :class:`InputError` for what cannot be opened.
     """
@@ -35,13 +40,19 @@ class Rig:
     def __init__(self, config: Config, places: Sequence[str] = PLACES) -> None:
         self.config, self.prompts = config, open_prompts(config.prompts)
         self.device = open_device(config)
-        self.pipelines: dict[str, DiffusionPipeline] = {}
+        self.link = open_link(config.link, [_model(config, place) for place in places])
+        self.pipelines: dict[str, DiffusionPipeline | RemotePlace] = {}
         self.specs: dict[str, ModelSpec] = {}
         for place in places:
-            model = config.local if place == "local" else config.edge
-            self.pipelines[place], self.specs[place] = open_model(model, self.device)
+            model = _model(config, place)
+            if model.url is not None:
+                remote = RemotePlace.open(model, self.link)
+                self.pipelines[place], self.specs[place] = remote, remote.spec
+                continue
+            pipeline, self.specs[place] = open_model(model, self.device)
+            self.pipelines[place] = pipeline
             for steps in (*config.sweep.grid(place), config.sweep.converged(place)):
-                check_call(self.pipelines[place], steps)
+                check_call(pipeline, steps)
         self.threads = {place: Threads.current() for place in places}
         self.quality = QualityModels.open(config.quality, self.device)
         self.executor = Executor(
@@ -59,7 +70,9 @@ class Rig:
         """
         if self.device.type != "cpu" or threads.asked_for():
             return
-        for place in self.pipelines:
+        for place, pipeline in self.pipelines.items():
+            if isinstance(pipeline, RemotePlace):
+                continue
             with processes().main_process_first():
                 self.threads[place] = self._threads_of(place, folder)
 
@@ -77,6 +90,13 @@ class Rig:
             lambda: threads.choose(self.pipelines[place], batch, asked),
         )
 
+    def check_link(self, folder: RunFolder) -> None:
+        """Measure the emulated link, say what it does, and keep it in the folder."""
+        if self.link is not None:
+            measured = check(self.link)
+            print(measured.sentence(), flush=True)
+            on_first_process(lambda: folder.add_link(measured))
+
     def environment(self) -> dict[str, Any]:
         """The machine, and the threads of images that are made alone and of batches."""
         told: dict[str, Any] = dict(environment(self.device))
@@ -84,6 +104,17 @@ class Rig:
             told["threads"] = _told({p: t.single for p, t in self.threads.items()})
             told["batch_threads"] = _told({p: t.batched for p, t in self.threads.items()})
         return told
+
+
+def _model(config: Config, place: str) -> ModelConfig:
+    return config.local if place == "local" else config.edge
+
+
+def open_link(config: LinkConfig | None, models: Sequence[ModelConfig]) -> EmulatedLink | None:
+    """The configured link, if a server is among ``models``; it lasts as long as this process."""
+    if config is None or not any(model.url for model in models):
+        return None
+    return EmulatedLink(LINKS[config.preset], config.method)
 
 
 def open_device(config: Config) -> torch.device:

@@ -52,6 +52,7 @@ def test_the_documented_scenario_is_the_default(tmp_path):
     shown = {
         "deadline": 2.0,
         "max_error": 0.5,
+        "radio": "lte",
         "watts": {"snapdragon-8-gen-3": 8.0},
     }  # keys that have no default
     assert documented == {**default, **shown}

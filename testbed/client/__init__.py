@@ -1,0 +1,1 @@
+"""Images from a server, anyone's: one request, a place, batches."""

@@ -1,0 +1,129 @@
+"""What a server answers to a request for an image: checked, and what it says of its own times.
+
+The fields are those of OpenAI's images API. Times are read from ``metrics`` (this project's server;
+vLLM-Omni's ``stage_durations``), ``inference_time_s`` (SGLang-Diffusion) and the header
+``Server-Timing``.
+"""
+
+import base64
+import binascii
+import io
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from calibration.checks import is_number, shortened
+from testbed.client.exchange import Exchange, ServerFault
+
+_TIMING = re.compile(r"\s*([\w-]+)\s*;(?:[^,]*;)?\s*dur=([\d.]+)")
+_LONGEST = 300
+
+
+@dataclass(frozen=True)
+class ServerTimes:
+    """Seconds that a server says it took, in all and by stage; None where it does not say.
+
+    ``batch``: requests that shared its steps on average.
+    """
+
+    total: float | None = None
+    queue: float | None = None
+    text: float | None = None
+    denoise: float | None = None
+    decode: float | None = None
+    batch: float | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A picture, shape (height, width, 3), and its ``times``."""
+
+    image: NDArray[np.uint8]
+    times: ServerTimes
+
+
+def read(exchange: Exchange, url: str) -> Answer:
+    """Raises :class:`ServerFault`, one line, for an answer that is not one image."""
+    if exchange.status != 200:
+        raise ServerFault(f"{url}: {exchange.status}: {_message(exchange)}")
+    try:
+        body = json.loads(exchange.body)
+    except (ValueError, RecursionError):
+        raise ServerFault(f"{url}: the answer is not JSON") from None
+    data = body.get("data") if isinstance(body, dict) else None
+    if not isinstance(data, list) or len(data) != 1 or not isinstance(data[0], dict):
+        count = len(data) if isinstance(data, list) else "no"
+        raise ServerFault(f"{url}: found {count} images in data; allowed: 1")
+    return Answer(_image(data[0], url), _times(body, data[0], exchange.headers, url))
+
+
+def _message(exchange: Exchange) -> str:
+    """What a refusal says: OpenAI's error object, FastAPI's detail, or its text."""
+    try:
+        body = json.loads(exchange.body)
+        if isinstance(body, dict):
+            error = body.get("error", body.get("detail", body))
+            body = error.get("message", error) if isinstance(error, dict) else error
+    except (ValueError, RecursionError):
+        body = exchange.body.decode("utf-8", "replace")
+    return shortened(" ".join(str(body).split()) or "no reason given", _LONGEST)
+
+
+def _image(entry: Mapping[str, Any], url: str) -> NDArray[np.uint8]:
+    encoded = entry.get("b64_json")
+    if not isinstance(encoded, str):
+        what = "a url" if entry.get("url") else "none"
+        raise ServerFault(f"{url}: data[0].b64_json: found {what}; allowed: the image in base64")
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(encoded, validate=True))) as image:
+            return np.asarray(image.convert("RGB"))
+    except (binascii.Error, OSError, ValueError, Image.DecompressionBombError):
+        raise ServerFault(f"{url}: data[0].b64_json: cannot be read as an image") from None
+
+
+def _times(
+    body: Mapping[str, Any], entry: Mapping[str, Any], headers: Mapping[str, str], url: str
+) -> ServerTimes:
+    told = dict(entry.get("metrics") or body.get("metrics") or {})
+    stages = told.get("stage_durations")
+    header = {
+        name: float(value) / 1000
+        for name, value in _TIMING.findall(headers.get("server-timing", ""))
+    }
+
+    def seconds(*values: object) -> float | None:
+        """The first that is there."""
+        value = next((value for value in values if value is not None), None)
+        if value is None:
+            return None
+        if not is_number(value) or not math.isfinite(value) or value < 0:  # type: ignore[operator,arg-type]
+            raise ServerFault(f"{url}: metrics: found {value!r}; allowed: seconds")
+        return float(value)  # type: ignore[arg-type]
+
+    def stage(name: str) -> float | None:
+        return seconds(told.get(name), header.get(name))
+
+    summed = sum(map(float, stages.values())) if isinstance(stages, dict) and stages else None
+    return ServerTimes(
+        seconds(header.get("total"), body.get("inference_time_s"), summed, _sum(told)),
+        queue=stage("queue"),
+        text=stage("text"),
+        denoise=stage("denoise"),
+        decode=stage("decode"),
+        batch=seconds(told.get("batch")),
+    )
+
+
+def _sum(told: Mapping[str, Any]) -> float | None:
+    """The stages of ``metrics``, where it has them all."""
+    names = ("queue", "service", "encode")
+    if not all(is_number(told.get(name)) for name in names):
+        return None
+    return float(sum(told[name] for name in names))

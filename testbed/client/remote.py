@@ -1,0 +1,273 @@
+"""A place behind a URL: anyone's server that makes images by OpenAI's images API."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.checks import is_whole
+from calibration.records.record import Measured, Transfer
+from calibration.records.task import ModelSpec
+from solver.inputs import InputError
+from testbed.client.answer import Answer, read
+from testbed.client.exchange import Exchange, Server, ServerFault
+from testbed.config import SERVED, ModelConfig
+from testbed.engines.request import Log, Request
+from testbed.engines.stock import Generated
+from testbed.link.emulated import EmulatedLink
+
+ROUTE = "/v1/images/generations"
+#: Answers that say to come again, and how often and how long one does.
+_AGAIN = (429, 503)
+_RETRIES = 8
+_LONGEST_PAUSE = 30.0
+_QUICK = 20.0  # seconds for an answer that needs no image
+
+
+@dataclass(frozen=True)
+class Made:
+    """An image, shape (height, width, 3), of request ``index``, and what was measured."""
+
+    index: int
+    image: NDArray[np.uint8]
+    about: Measured
+
+    def measured(self) -> Measured:
+        """What was measured."""
+        return self.about
+
+    @property
+    def end_to_end_time(self) -> float:
+        """Seconds from arrival until the image was here."""
+        return self.about.end_to_end_time or 0.0
+
+    def generated(self) -> Generated:
+        """The same, as a call of a pipeline has it."""
+        about = self.about
+        return Generated(
+            self.image[None], about.text_time, list(about.step_times), about.decode_time, None
+        )
+
+
+class RemotePlace:
+    """The ``server`` of a place, and the ``spec`` of what it serves; images of ``size`` pixels,
+    (width, height).
+
+    ``link``: the emulated link on the way, None where there is none. ``cap``: requests that the
+    server makes at once, None where it does not say.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        server: Server,
+        spec: ModelSpec,
+        size: tuple[int, int],
+        link: EmulatedLink | None,
+    ) -> None:
+        self.config, self.server, self.spec, self.size = config, server, spec, size
+        self._link = None if link is None else f"{link.link.name} by {link.method}"
+        self.cap: int | None = None
+
+    @classmethod
+    def open(cls, config: ModelConfig, link: EmulatedLink | None = None) -> Self:
+        """Ask the server what it serves, and for an image of one step, whose size all will have.
+
+        Raises :class:`InputError` for a server that is not there, or serves something else.
+        """
+        assert config.url is not None, "a place with a url"
+        server = Server(config.url)
+        if link is not None:
+            address = link.forward(server.address)
+            server = Server(config.url, link.connect, address)
+        try:
+            spec = _spec(config, server)
+            place = cls(config, server, spec, (0, 0), link)
+            first = place.make(Request("a first image", 0, 1, config.guidance))
+        except ServerFault as fault:
+            raise InputError(f"url: {fault}") from None
+        height, width, _ = first.image.shape
+        asked = config.resolution
+        if asked is not None and (width, height) != (asked, asked):
+            raise InputError(
+                f"resolution: found {asked}; allowed: {width}, which {config.url} makes"
+            )
+        place.size, place.cap = (width, height), _cap(server)
+        return place
+
+    def setup(self) -> dict[str, Any]:
+        """What changes the times that are measured here."""
+        return {
+            "url": self.config.url,
+            "resolution": "{}x{}".format(*self.size),
+            "link": self._link,
+        }
+
+    def engine(self, cap: int) -> "Concurrent":
+        """What has up to ``cap`` requests made at once."""
+        return Concurrent(self, cap)
+
+    def make(self, request: Request, index: int = 0) -> Made:
+        """Have an image made. Raises :class:`ServerFault`."""
+        exchange, retries = self._ask(request)
+        answer = read(exchange, self.server.url)
+        height, width, _ = answer.image.shape
+        if self.size != (0, 0) and (width, height) != self.size:
+            raise ServerFault(
+                f"{self.server.url}: found an image of {width}x{height}; allowed: {{}}x{{}}".format(
+                    *self.size
+                )
+            )
+        return Made(index, answer.image, self._measured(request, exchange, answer, retries))
+
+    def _ask(self, request: Request) -> tuple[Exchange, int]:
+        """The answer, and how often the server said to come again."""
+        body = self._body(request)
+        for retries in range(_RETRIES + 1):
+            exchange = self.server.exchange("POST", ROUTE, body)
+            if exchange.status not in _AGAIN or retries == _RETRIES:
+                break
+            time.sleep(_pause(exchange))
+        return exchange, retries
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        body = {
+            "prompt": request.prompt,
+            "n": 1,
+            "response_format": "b64_json",
+            "output_format": "png",
+            "num_inference_steps": request.steps,
+            "guidance_scale": request.guidance,
+            "seed": request.seed,
+        }
+        if self.config.model != SERVED:
+            body["model"] = self.config.model
+        if request.negative_prompt is not None:
+            body["negative_prompt"] = request.negative_prompt
+        if self.config.resolution is not None:
+            body["size"] = f"{self.config.resolution}x{self.config.resolution}"
+        return body
+
+    def _measured(
+        self, request: Request, exchange: Exchange, answer: Answer, retries: int
+    ) -> Measured:
+        times = answer.times
+        transfer = Transfer(
+            round_trip=exchange.round_trip,
+            connect=exchange.connect,
+            send=exchange.send,
+            wait=exchange.wait,
+            receive=exchange.receive,
+            bytes_up=exchange.bytes_up,
+            bytes_down=exchange.bytes_down,
+            server=times.total,
+            retries=retries,
+            basis="measured" if self._link is None else "emulated",
+            link=self._link,
+        )
+        steps = () if times.denoise is None else (times.denoise / request.steps,) * request.steps
+        return Measured(
+            text_time=times.text or 0.0,
+            step_times=steps,
+            decode_time=times.decode or 0.0,
+            time=transfer.service,
+            energy_j=None,
+            batch=times.batch or 1,
+            engine="server",
+            queue_time=times.queue,
+            end_to_end_time=transfer.total,
+            transfer=transfer,
+        )
+
+
+class Concurrent:
+    """Up to ``cap`` requests at once at a ``place``, in the order of their arrivals.
+
+    ``log`` has each request's time as if its steps were all of it.
+    """
+
+    def __init__(self, place: RemotePlace, cap: int) -> None:
+        self.place, self.cap, self.log = place, cap, Log()
+
+    def run(self, requests: Sequence[Request]) -> Iterator[Made]:
+        """Have all images made, each sent when it arrives and given when it is finished.
+
+        Where some fail, the others are made before the first :class:`ServerFault` is raised.
+        """
+        start = time.perf_counter()
+        order = sorted(range(len(requests)), key=lambda index: requests[index].arrival)
+        faults: list[ServerFault] = []
+        with ThreadPoolExecutor(self.cap) as pool:
+            for future in as_completed(
+                [pool.submit(self._make, requests[index], index, start) for index in order]
+            ):
+                try:
+                    yield future.result()
+                except ServerFault as fault:
+                    faults.append(fault)
+        if faults:
+            raise faults[0]
+
+    def _make(self, request: Request, index: int, start: float) -> Made:
+        time.sleep(max(0.0, start + request.arrival - time.perf_counter()))
+        late = time.perf_counter() - start - request.arrival
+        made = self.place.make(request, index)
+        about = made.about
+        self.log.tick.append((1, about.time / request.steps))
+        about = replace(
+            about,
+            arrival=request.arrival,
+            queue_time=late + (about.queue_time or 0.0),
+            end_to_end_time=time.perf_counter() - start - request.arrival,
+        )
+        return replace(made, about=about)
+
+
+def _spec(config: ModelConfig, server: Server) -> ModelSpec:
+    """What is served, as tasks and records name it; a server need not say."""
+    exchange = server.exchange("GET", "/v1/models", timeout=_QUICK)
+    names = _models(exchange)
+    if config.model == SERVED and len(names) > 1:
+        raise InputError(
+            f"model: {server.url} serves {', '.join(names)}; allowed: the name of one of them"
+        )
+    if config.model != SERVED and names and config.model not in names:
+        raise InputError(f"model: found {config.model!r}; {server.url} serves: {', '.join(names)}")
+    return ModelSpec(
+        model=names[0] if config.model == SERVED and names else config.model,
+        device=server.url,
+        dtype="server",
+        scheduler="server",
+        guidance=config.guidance,
+        negative_prompt=config.negative_prompt,
+    )
+
+
+def _models(exchange: Exchange) -> list[str]:
+    """The ids of ``/v1/models``; empty where the server does not say."""
+    try:
+        data = json.loads(exchange.body)["data"] if exchange.status == 200 else []
+        return [entry["id"] for entry in data if isinstance(entry.get("id"), str)]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return []
+
+
+def _cap(server: Server) -> int | None:
+    """What this project's server says of its batches."""
+    try:
+        exchange = server.exchange("GET", "/v1/quote", timeout=_QUICK)
+        cap: Any = json.loads(exchange.body)["cap"] if exchange.status == 200 else None
+    except (ServerFault, ValueError, KeyError, TypeError):
+        return None
+    return int(cap) if is_whole(cap) and cap >= 1 else None
+
+
+def _pause(exchange: Exchange) -> float:
+    """Seconds of ``Retry-After``; 1 where there is none in seconds."""
+    text = exchange.headers.get("retry-after", "").strip()
+    return min(float(text), _LONGEST_PAUSE) if text.isascii() and text.isdigit() else 1.0

@@ -1,0 +1,1 @@
+"""An emulated link between a user and the edge, with real TCP."""

@@ -1,0 +1,102 @@
+"""The way to an edge behind a network is part of an offloaded image's time, and of no other's."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import solver
+from calibration.links import LINKS
+from calibration.profiles.profile import Profiles
+from calibration.records.record import Record, Transfer
+from calibration.scenario.problem import sites, to_problem
+from calibration.scenario.scenario import Scenario
+from calibration.validation.validate import validate
+from tests.calibration.world import World, profiles
+
+ROUND_TRIP, BASE, PER_BYTE = 0.02, 0.045, 2e-6
+CLASSES = ("object", "scene")
+
+
+def carried(records, seed=0, slower=1.0):
+    """The records with a way to both places, of answers of about 40 and 80 kB by class."""
+    draw = np.random.default_rng(seed)
+    return [replace(record, measured=_carried(record, draw, slower)) for record in records]
+
+
+def _carried(record, draw, slower):
+    size = int(draw.uniform(35e3, 45e3)) * (1 + (record.task.prompt_class == "scene"))
+    seconds = slower * (BASE + PER_BYTE * size + abs(draw.normal(0, 0.001)))
+    transfer = Transfer(
+        round_trip=0.0,  # without one there is no slow start, so that the sum below is exact
+        connect=ROUND_TRIP,
+        send=0.0,
+        wait=record.measured.time + seconds - ROUND_TRIP,
+        receive=0.0,
+        bytes_up=400,
+        bytes_down=size,
+        server=record.measured.time,
+        basis="emulated",
+        link="made up",
+    )
+    return replace(record.measured, transfer=transfer)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    return profiles(carried(World(1).calibrate(CLASSES)), CLASSES)
+
+
+def scenario(**change):
+    shares = dict.fromkeys(CLASSES, 1)
+    return Scenario.from_dict({"users": 12, "edge_budget": 120, "prompt_classes": shares, **change})
+
+
+def test_the_edges_overhead_holds_the_way_of_the_users_class(measured):
+    plain = profiles(World(1).calibrate(CLASSES), CLASSES)
+    far, near = (to_problem(each, scenario()) for each in (measured, plain))
+    added = np.asarray(far.edge.overhead) - np.asarray(near.edge.overhead)
+    sizes = {"object": 40e3, "scene": 80e3}
+    for user, name in enumerate(far.labels["prompt_class"]):
+        assert added[user] == pytest.approx(BASE + PER_BYTE * sizes[name], rel=0.05)
+    assert (np.asarray(far.local.overhead) == np.asarray(near.local.overhead)).all()
+
+
+def test_a_radio_that_sleeps_is_modelled_and_said_to_be(measured):
+    slept, none = (to_problem(measured, scenario(**radio)) for radio in ({"radio": "lte"}, {}))
+    added = np.asarray(slept.edge.overhead) - np.asarray(none.edge.overhead)
+    assert added == pytest.approx(LINKS["lte"].radio.cold_time)
+    bases = sites(measured, scenario(radio="lte"))[0].edge.way.bases
+    assert bases == ("emulated", "modelled")
+
+
+def check(measured, slower=1.0, **change):
+    """The users' validation and its total time, where transfers are so many times as long."""
+    asked = scenario(**change)
+    problem = to_problem(measured, asked)
+    allocation = solver.solve(problem)
+    records = carried(World(7).execute(asked, allocation), 7, slower)
+    found = validate(problem, allocation, measured, asked, records)
+    return [user for user in found.users if user.place == "edge"], found.totals[0]
+
+
+def test_offloaded_times_are_predicted_with_their_way_and_a_slower_link_is_noticed(measured):
+    users, total = check(measured)
+    assert len(users) >= 3 and total.inside
+    assert all(user.time.basis == "emulated and measured" for user in users)
+    assert abs(total.relative_error) < 0.03
+    assert not any(user.time.inside for user in check(measured, slower=3.0)[0])
+
+
+def test_the_modelled_start_of_a_radio_stands_on_both_sides(measured):
+    users, total = check(measured, radio="lte", weights={"time": 0.0})
+    assert users and total.inside and "modelled" in total.basis
+
+
+def test_profiles_and_records_keep_the_way_and_older_ones_have_none(measured):
+    assert Profiles.from_dict(measured.to_dict()) == measured
+    record = carried(World(1).calibrate(["object"], 2, steps=[1, 2]))[0]
+    assert Record.from_dict(record.to_dict()) == record
+    older = World(1).calibrate(["object"], 2, steps=[1, 2])[0].to_dict()
+    assert "transfer" not in older["measured"]
+    assert Record.from_dict(older).measured.transfer is None

@@ -1,0 +1,92 @@
+"""Answers of anyone's server: read, or refused in one line."""
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from testbed.client.answer import read
+from testbed.client.exchange import Exchange, ServerFault
+from tests.testbed.client.world import openai_body, picture, png
+
+ANSWERS = Path(__file__).parent / "answers"
+URL = "http://here"
+
+
+def exchange(body, status=200, headers=None):
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Exchange(status, headers or {}, content, 0.01, 0.01, 0.0, 1.0, 0.1, 300, len(content))
+
+
+@pytest.mark.parametrize(
+    "name, total, denoise",
+    [
+        ("testbed", 0.515, 0.4),  # queue, service, encode
+        ("vllm_omni", 2.0, None),  # the sum of its stages
+        ("sglang_diffusion", 1.75, None),
+        ("openai", None, None),
+    ],
+)
+def test_what_each_engine_answers_is_read(name, total, denoise):
+    """Bodies written from the fields of each engine's protocol."""
+    answer = read(exchange((ANSWERS / f"{name}.json").read_bytes()), URL)
+    assert (answer.image == picture("a red ball", 7, 4, 8)).all()
+    assert answer.times.total == (None if total is None else pytest.approx(total))
+    assert answer.times.denoise == denoise
+
+
+def test_the_standard_header_tells_the_times_too():
+    headers = {"server-timing": 'queue;dur=5, denoise;desc="steps";dur=170.5, total;dur=250'}
+    times = read(exchange(openai_body(picture("a", 0, 1)), headers=headers), URL).times
+    assert (times.total, times.queue, times.denoise) == (0.25, 0.005, 0.1705)
+
+
+def body(**change):
+    return openai_body(picture("a", 0, 1)) | change
+
+
+WRONG = {
+    "no image": body(data=[]),
+    "two images": body(data=2 * openai_body(picture("a", 0, 1))["data"]),
+    "a url": body(data=[{"url": "http://elsewhere/a.png"}]),
+    "no base64": body(data=[{"b64_json": "%%%"}]),
+    "no picture": body(data=[{"b64_json": base64.b64encode(b"text").decode()}]),
+    "half a picture": body(
+        data=[{"b64_json": base64.b64encode(png(np.zeros((64, 64, 3), np.uint8))[:60]).decode()}]
+    ),
+    "a list": [1, 2],
+    "not JSON": b"<html>",
+    "deep": b"[" * 100_000,
+    "times not finite": body(metrics={"queue": 0, "service": float("inf"), "encode": 0}),
+    "times that are text": body(metrics={"denoise": "soon"}),
+    "times below 0": body(inference_time_s=-1.0),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_answer_is_one_line(what):
+    content = WRONG[what]
+    if isinstance(content, dict) and "metrics" in content:
+        content = json.dumps(content).encode()  # JSON's own parser takes Infinity
+    if what == "times not finite":
+        assert read(exchange(content), URL).times.total is None
+        return
+    with pytest.raises(ServerFault) as fault:
+        read(exchange(content), URL)
+    assert str(fault.value).startswith(f"{URL}: ") and "\n" not in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        ({"error": {"message": "steps: found 0", "code": "invalid"}}, "steps: found 0"),
+        ({"detail": "Model mismatch"}, "Model mismatch"),
+        (b"Bad\nGateway", "Bad Gateway"),
+        (b"", "no reason given"),
+    ],
+)
+def test_a_refusal_is_told_in_its_own_words(content, said):
+    with pytest.raises(ServerFault, match=f"^{URL}: 400: {said}$"):
+        read(exchange(content, 400), URL)

@@ -66,7 +66,7 @@ def test_wrong_input_never_shows_a_traceback(tmp_path):
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr == (
         "testbed: preset: 'embeded' is unknown; perhaps you meant 'embedded'; "
-        "allowed: embedded, mlperf, sd15, sdxl, transformer, turbo\n"
+        "allowed: embedded, flux, mlperf, sana, sd15, sd35, sdxl, transformer, turbo\n"
     )
 
 

@@ -22,6 +22,19 @@ from testbed.client.exchange import split
 PRESETS = Path(__file__).parent / "presets"
 _CHECKPOINTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 _WORDS = ("scenes", "converged", "none")  # that stand for no path
+#: The keys whose defaults depend on more than the configuration, or are worth a mention.
+SETTLED = (
+    "prompts",
+    "local.guidance",
+    "edge.guidance",
+    "quality.clip",
+    "quality.reference",
+    "sweep.steps",
+    "sweep.prompts_per_class",
+    "sweep.converged_steps",
+)
+#: In the place of a scorer: no image is scored.
+NONE = "none"
 _DTYPES = ("float32", "float16", "bfloat16")
 #: The model of a place behind a URL, where the configuration names none: the one that is served.
 SERVED = "served"
@@ -88,11 +101,12 @@ class ModelConfig(Schema):
 class QualityConfig(Schema):
     """What images are compared by, and with.
 
-    ``clip``: embedded:clip, a folder, or a hub id of a CLIP model. ``extractor``: of the features
-    that the distances compare; that CLIP model, or "inception" (v3), as the FID has it.
-    ``reference``: held-out real scenes; "converged", the edge model's own converged images; or a
-    folder of captioned images. ``reference_size``: scenes of each prompt class in the reference; of
-    a folder, its first images.
+    ``clip``: embedded:clip, a folder, or a hub id of a CLIP model; "none": images are not scored,
+    and utility is left out. ``extractor``: of the features that the distances compare; that CLIP
+    model, or "inception" (v3), as the FID has it. ``reference``: held-out real scenes; "converged",
+    the edge model's own converged images; a folder of captioned images; or a file with which an
+    edge's calibration keeps its converged images. ``reference_size``: scenes of each prompt class
+    in the reference; of a folder, its first images.
     """
 
     clip: str = limits(empty=False, default="embedded:clip")
@@ -101,12 +115,19 @@ class QualityConfig(Schema):
     reference: str = "scenes"
     reference_size: int = limits(least=2, default=512)
 
+    @property
+    def compares(self) -> bool:
+        """Whether images are compared with a reference."""
+        return self.clip != NONE or self.extractor != "clip"
+
     def __post_init__(self) -> None:
         _check_revision("clip", self.clip, "clip_revision", self.clip_revision)
-        if self.reference not in ("scenes", "converged") and not Path(self.reference).is_dir():
+        path = Path(self.reference)
+        file = path.suffix == ".npz" and path.is_file()
+        if self.reference not in ("scenes", "converged") and not path.is_dir() and not file:
             raise InputError(
-                f"reference: found {self.reference!r}; "
-                "allowed: scenes, converged, or a folder of images with captions"
+                f"reference: found {self.reference!r}; allowed: scenes, converged, a folder of "
+                "images with captions, or the reference.npz of another calibration"
             )
 
 
@@ -205,6 +226,9 @@ class LinkConfig(Schema):
 class Config(Schema):
     """A whole run. ``prompts`` is ``"scenes"``, a JSONL file of ``{"prompt", "class"}`` lines, or a
     folder of captioned images. ``link``: None is the network as it is.
+
+    ``defaulted``: the keys of :data:`SETTLED` that nobody gave, e.g. ``quality.clip``;
+    :func:`testbed.defaults.settle` gives them values that fit the models and the prompts.
     """
 
     SCHEMA: ClassVar[str] = "run/1"
@@ -218,6 +242,7 @@ class Config(Schema):
     execute: ExecuteConfig = field(default_factory=ExecuteConfig)
     scenario: Mapping[str, Any] = field(default_factory=dict)
     link: LinkConfig | None = limits(omit_none=True, default=None)
+    defaulted: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.link and not (self.local.url or self.edge.url):
@@ -244,6 +269,7 @@ def load(
 ) -> Config:
     """Read a preset by name or a TOML file by path (default: the preset ``embedded``).
 
+    A file or folder that is not where the command runs is looked for beside the TOML file.
     ``local``, ``edge``: a hub id, folder or server's URL in place of the model there. It takes over
     dtype, guidance, negative prompt and memory; the rest is its own. Raises :class:`InputError` for
     a missing file, malformed TOML, an unknown key or a wrong value.
@@ -313,4 +339,14 @@ def from_dict(values: Mapping[str, Any], where: str) -> Config:
             )
         if isinstance(table := values[place], dict) and "url" in table:
             values[place] = {"model": SERVED, **table}
-    return Config.from_dict({"schema": Config.SCHEMA, **values}, where)
+    config = Config.from_dict({"schema": Config.SCHEMA, **values}, where)
+    if "defaulted" in values:
+        return config
+    return dataclasses.replace(
+        config, defaulted=tuple(key for key in SETTLED if not _given(key, values))
+    )
+
+
+def _given(key: str, values: Mapping[str, Any]) -> bool:
+    *section, name = key.split(".")
+    return name in (values.get(section[0], {}) if section else values)

@@ -134,6 +134,7 @@ def _class_profile(
     timed = [record for record in points if record.task.purpose == "sweep"]
     time, images = _time(timed), metered(timed)
     answers = [record.measured.transfer for record in points if record.measured.transfer]
+    scored = any(record.measured.clip_score is not None for record in points)
     return ClassProfile(
         prompt_class=name,
         time=time,
@@ -141,8 +142,8 @@ def _class_profile(
         energy=fit_energy(images, time),
         scales=scales,
         error=_curve(prompt_means(points, scales.error), "error"),
-        utility=_curve(prompt_means(points, scales.utility), "utility"),
-        clip_score=prompt_means(points, _CLIP_SCORE, repeats).points,
+        utility=_curve(prompt_means(points, scales.utility), "utility") if scales.utility else None,
+        clip_score=prompt_means(points, _CLIP_SCORE, repeats).points if scored else (),
         frechet=distances.frechet,
         kid=distances.kid,
         cmmd=distances.cmmd,

@@ -40,8 +40,9 @@ def differences(
 ) -> tuple[ClassDifference, ...]:
     """One row for each of time, error and utility.
 
-    ``records`` of one place; ``scales``: by prompt class. Quantities are left out that were not
-    measured of two prompts of each of two classes, each at the step counts that most prompts have.
+    ``records`` of one place; ``scales``: by prompt class. A class without a quantity is not
+    compared in it. Quantities are left out that were not measured of two prompts of each of two
+    classes, each at the step counts that most prompts have.
     """
     rows = []
     for quantity in ("time", "error", "utility"):
@@ -82,7 +83,7 @@ def _value(record: Record, scales: Scales, quantity: str) -> float | None:
         return record.measured.time
     if quantity == "error":
         return scales.error.of(record.measured.distance)
-    return scales.utility.of(record.measured.clip_score)
+    return scales.utility.of(record.measured.clip_score) if scales.utility else None
 
 
 def _permutation_test(

@@ -12,7 +12,13 @@ from itertools import combinations
 from typing import Any
 
 from calibration.checks import shown
-from calibration.profiles.profile import ClassProfile, MetricDefinition, Place, Profiles
+from calibration.profiles.profile import (
+    ClassProfile,
+    MetricDefinition,
+    Metrics,
+    Place,
+    Profiles,
+)
 from solver.inputs import InputError
 from solver.problem import PLACES
 
@@ -70,7 +76,7 @@ def merge(parts: Sequence[Part]) -> Profiles:
     environment = _environment(ordered)
     return Profiles(
         environment=environment,
-        metrics=parts[0].profiles.metrics,
+        metrics=Metrics(**{metric: _definition(parts, metric) for metric in AGREE}),
         places=tuple(
             replace(entry, environment=None) if entry.environment == environment else entry
             for entry in ordered
@@ -83,12 +89,15 @@ def check_comparable(part: Part, other: Part) -> None:
 
     Fréchet distances are biased by the number of images, so at the same step count of a class it
     must be the same, unless a sweep was adaptive, which chooses it. Error and utility are means,
-    comparable at any number.
+    comparable at any number. What one of the parts did not measure is not checked, and a utility
+    that one of them leaves out does not count in a problem.
     """
     names = f"{part.name}, {other.name}"
     for metric, fields in AGREE.items():
+        definitions = [getattr(p.profiles.metrics, metric) for p in (part, other)]
+        if MetricDefinition() in definitions:
+            continue  # not measured by one of them: nothing to weigh
         for field, content in fields.items():
-            definitions = [getattr(p.profiles.metrics, metric) for p in (part, other)]
             _check_agree(f"{names}: metrics.{metric}", field, content, *definitions)
     for mine in _chosen(part):
         for theirs in _chosen(other):
@@ -97,6 +106,12 @@ def check_comparable(part: Part, other: Part) -> None:
                 for match in theirs.classes:
                     if match.prompt_class == profile.prompt_class:
                         _check_classes(names, profile, match, adaptive)
+
+
+def _definition(parts: Sequence[Part], metric: str) -> MetricDefinition:
+    """That of the first part that measured it."""
+    every = [getattr(part.profiles.metrics, metric) for part in parts]
+    return next(filter(MetricDefinition().__ne__, every), every[0])
 
 
 def _chosen(part: Part) -> list[Place]:
@@ -134,12 +149,13 @@ def _check_classes(names: str, profile: ClassProfile, other: ClassProfile, adapt
     """Check the scales and sample sizes of one prompt class in two parts."""
     where = f"{names}: prompt class {profile.prompt_class}"
     utility, others = profile.scales.utility, other.scales.utility
-    for field, value, theirs in (
-        ("floor", utility.zero, others.zero),
-        ("ceiling", utility.full, others.full),
-    ):
-        if abs(value - theirs) > UTILITY_TOLERANCE * utility.unit:
-            raise _refusal(f"{where}: utility.{field}", value, theirs)
+    if utility and others:
+        for field, value, theirs in (
+            ("floor", utility.zero, others.zero),
+            ("ceiling", utility.full, others.full),
+        ):
+            if abs(value - theirs) > UTILITY_TOLERANCE * utility.unit:
+                raise _refusal(f"{where}: utility.{field}", value, theirs)
     if adaptive:
         return
     images, sizes = ({point.steps: point.n for point in p.frechet} for p in (profile, other))

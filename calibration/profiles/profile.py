@@ -106,6 +106,7 @@ class Distances:
 class ClassProfile(Schema):
     """What was measured of one prompt class at one place, and the curves fitted to it.
 
+    ``utility``: None where it is left out, for the reason in ``scales.utility_note``.
     ``clip_score``: the mean score, by step count. ``payload``: what an image's request and answer
     weigh, None where no server made it.
     """
@@ -116,12 +117,16 @@ class ClassProfile(Schema):
     energy: EnergyFit | None
     scales: Scales
     error: CurveFit
-    utility: CurveFit
+    utility: CurveFit | None
     clip_score: tuple[CurvePoint, ...]
     frechet: tuple[DistancePoint, ...] = ()
     kid: tuple[DistancePoint, ...] = ()
     cmmd: tuple[DistancePoint, ...] = ()
     payload: Payload | None = limits(omit_none=True, default=None)
+
+    def __post_init__(self) -> None:
+        if (self.utility is None) != (self.scales.utility is None):
+            raise InputError("utility: found a curve or a scale alone; allowed: both, or neither")
 
 
 @frozen

@@ -34,15 +34,17 @@ class Scales(Schema):
 
     ``error`` is the distance to the converged image in units of the distance between images of
     different prompts. ``utility`` is the CLIP score, with 0 at the mean score of wrong captions and
-    1 at that of the right ones. Raises :class:`InputError` unless 1 lies above 0 on both.
+    1 at that of the right ones; None where it is left out, for the reason in ``utility_note``.
+    Raises :class:`InputError` unless 1 lies above 0 on both.
     """
 
     error: Scale
-    utility: Scale
+    utility: Scale | None
+    utility_note: str | None = limits(omit_none=True, default=None)
 
     def __post_init__(self) -> None:
         for name, scale in (("error", self.error), ("utility", self.utility)):
-            if not scale.full > scale.zero:
+            if scale is not None and not scale.full > scale.zero:
                 raise InputError(
                     f"{name}.full: found {scale.full!r}; allowed: above {name}.zero, {scale.zero!r}"
                 )
@@ -54,3 +56,8 @@ class Scales(Schema):
             Scale("distance", 0.0, error_unit),
             Scale("clip_score", utility_floor, utility_ceiling),
         )
+
+    @classmethod
+    def without_utility(cls, error_unit: float, reason: str) -> Self:
+        """The scale of error alone; ``reason``: why utility is left out, and what to do."""
+        return cls(Scale("distance", 0.0, error_unit), None, reason)

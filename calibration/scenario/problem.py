@@ -1,6 +1,7 @@
 """The allocation problem of a scenario on measured profiles."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ from calibration.profiles.profile import ClassProfile, Profiles
 from calibration.scenario.devices import DEVICES, DeviceClass
 from calibration.scenario.scenario import Scenario, User
 from solver.inputs import InputError
-from solver.problem import Problem
+from solver.problem import PLACES, Problem
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,8 @@ def to_problem(profiles: Profiles, scenario: Scenario) -> Problem:
     Times are the fitted ones, multiplied by the device's ratio at the local place. Error and
     utility are tables from the fitted curves, the error at least 0 and the utility within [0, 1],
     the range of eq. (7). Times and energies stay in seconds and joules: the problem's weights are
-    those of the scenario over its units. Raises :class:`InputError` for a prompt class without
+    those of the scenario over its units. A class whose utility is left out at a place has a utility
+    of 0 with weight 0, and a warning says so. Raises :class:`InputError` for a prompt class without
     profile, and for steps beyond the measured ones, where the curves would be extrapolated.
     """
     served = sites(profiles, scenario)
@@ -184,6 +186,7 @@ def to_problem(profiles: Profiles, scenario: Scenario) -> Problem:
         "edge_budget": scenario.edge_budget,
         "weights": {
             **weights.to_dict(),
+            "utility": _utility_weights(served, weights.utility),
             "time": weights.time / unit.time_unit,
             "energy": weights.energy / unit.energy_unit,
         },
@@ -198,6 +201,25 @@ def to_problem(profiles: Profiles, scenario: Scenario) -> Problem:
         if limit is not None:
             problem[name] = limit
     return Problem.from_dict(problem)
+
+
+def _utility_weights(served: Sequence[Site], weight: float) -> float | list[float]:
+    """One weight for all, or one for each user where that of some is 0: their class has no utility
+    at one of the places, so that the two cannot be weighed.
+    """
+    without = {
+        site.user.prompt_class
+        for site in served
+        if any(site.at(place).profile.utility is None for place in PLACES)
+    }
+    if not without:
+        return weight
+    warnings.warn(
+        f"the utility of prompt class {', '.join(sorted(without))} is left out in the profiles: "
+        "its weight in the problem is 0",
+        stacklevel=3,
+    )
+    return [0.0 if site.user.prompt_class in without else weight for site in served]
 
 
 def _place(services: Sequence[Service], most: int) -> dict[str, Any]:
@@ -222,8 +244,10 @@ def _place(services: Sequence[Service], most: int) -> dict[str, Any]:
     }
 
 
-def _values(fit: CurveFit, most: int, upper: float) -> list[float]:
-    """The curve at 1 to ``most`` steps, within 0 to ``upper``."""
+def _values(fit: CurveFit | None, most: int, upper: float) -> list[float]:
+    """The curve at 1 to ``most`` steps, within 0 to ``upper``; zeros without one."""
+    if fit is None:
+        return [0.0] * max(most, 1)
     values, _ = evaluate(fit, np.arange(1, max(most, 1) + 1))
     return np.clip(values, 0.0, upper).tolist()
 
@@ -232,7 +256,7 @@ def _least_steps(services: Sequence[Service], most: int) -> int:
     """The least step count measured for all of them; raises if ``most`` lies beyond the largest."""
     least = 1
     for service in services:
-        for fit in (service.profile.error, service.profile.utility):
+        for fit in filter(None, (service.profile.error, service.profile.utility)):
             grid = [point.steps for point in fit.points]
             if most > max(grid):
                 raise InputError(

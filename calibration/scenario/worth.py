@@ -43,6 +43,7 @@ class Worth:
             [point.steps for point in fit.points]
             for profile in measured.classes
             for fit in (profile.error, profile.utility)
+            if fit
         ]
         least, most = max(map(min, grids)), min(most, *map(max, grids))
         steps = np.arange(least, most + 1)
@@ -52,6 +53,8 @@ class Worth:
         }
         utilities = {
             profile.prompt_class: np.clip(evaluate(profile.utility, steps)[0], 0.0, 1.0)
+            if profile.utility
+            else np.zeros(len(steps))  # left out: the same at all steps, so it decides nothing
             for profile in measured.classes
         }
         for curves in (errors, utilities):

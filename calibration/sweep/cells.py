@@ -220,4 +220,5 @@ def cells(records: Sequence[Record], scales: Mapping[tuple[str, str], Scales]) -
         of_class = scales[place, name]
         yield TimeCell(place, name, timed)
         yield CurveCell(place, name, "error", prompt_means(points, of_class.error))
-        yield CurveCell(place, name, "utility", prompt_means(points, of_class.utility))
+        if of_class.utility:
+            yield CurveCell(place, name, "utility", prompt_means(points, of_class.utility))

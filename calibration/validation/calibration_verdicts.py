@@ -89,7 +89,8 @@ def of_calibration(profiles: Profiles, validation: Validation | None = None) -> 
             if profile.energy:
                 rows.append(_affine("energy", where, profile.energy.lack_of_fit))
             rows.append(_left_out("error", where, profile.error))
-            rows.append(_left_out("utility", where, profile.utility))
+            if profile.utility:
+                rows.append(_left_out("utility", where, profile.utility))
             if profile.energy:
                 rows += _power(where, profile.energy)
     rows += _frechet(profiles)

@@ -53,17 +53,19 @@ class Estimate:
 
 @dataclass(frozen=True)
 class UserEstimates:
-    """The estimates of the images of one user, and the ids of their ``records``."""
+    """The estimates of the images of one user, and the ids of their ``records``; None of what the
+    profiles leave out.
+    """
 
     assignment: Assignment
     records: tuple[str, ...]
     time: Estimate
     energy: Estimate
     error: Estimate
-    utility: Estimate
-    clip_score: Estimate
+    utility: Estimate | None
+    clip_score: Estimate | None
 
-    def quantity(self, name: str) -> Estimate:
+    def quantity(self, name: str) -> Estimate | None:
         """The estimate of one of :data:`calibration.validation.validation.QUANTITIES`."""
         return getattr(self, name)
 
@@ -107,9 +109,9 @@ def _assignments(
 
 def _estimates(assignment: Assignment, records: Sequence[Record]) -> UserEstimates:
     ids = tuple(record.id for record in records)
-    return UserEstimates(
-        assignment, ids, *_costs(assignment, records), *_quality(assignment, records)
-    )
+    time, energy = _costs(assignment, records)
+    error, utility, clip_score = _quality(assignment, records)
+    return UserEstimates(assignment, ids, time, energy, error, utility, clip_score)
 
 
 def _costs(assignment: Assignment, records: Sequence[Record]) -> tuple[Estimate, Estimate]:
@@ -160,7 +162,7 @@ def _way_time(way: Way | None, record: Record) -> float:
 
 def _quality(
     assignment: Assignment, records: Sequence[Record]
-) -> tuple[Estimate, Estimate, Estimate]:
+) -> tuple[Estimate, Estimate | None, Estimate | None]:
     """Error, utility, and the CLIP score, which is the utility on its measured scale."""
     profile, steps = assignment.service.profile, assignment.steps
     images, prompts = max(1, len(records)), max(1, len({record.task.prompt for record in records}))
@@ -173,18 +175,21 @@ def _quality(
         dof=dof,
         paper=_at(profile.error, steps, profile.error.paper),
     )
-    own, dof = _image_variance(profile.utility.points, steps, images, prompts)
-    score, scale = _mean([record.measured.clip_score for record in records]), profile.scales.utility
+    curve, scale = profile.utility, profile.scales.utility
+    if curve is None or scale is None:
+        return error, None, None
+    own, dof = _image_variance(curve.points, steps, images, prompts)
+    score = _mean([record.measured.clip_score for record in records])
     utility = Estimate(
         predicted=assignment.utility,
         measured=scale.of(score),
         own=own,
         scale=1.0,
         dof=dof,
-        paper=_at(profile.utility, steps, profile.utility.paper),
+        paper=_at(curve, steps, curve.paper),
     )
     clip_score = Estimate(
-        predicted=scale.zero + scale.unit * _at(profile.utility, steps),
+        predicted=scale.zero + scale.unit * _at(curve, steps),
         measured=score,
         own=scale.unit**2 * own,
         scale=scale.unit,

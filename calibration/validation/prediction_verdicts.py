@@ -42,7 +42,11 @@ def of_predictions(validation: Validation) -> list[Verdict]:
     value it is not tested.
     """
     counted = [total for total in validation.totals if _testable(total)]
-    covered = [_Coverage.of(name, validation.users) for name in _COVERED]
+    covered = [
+        _Coverage.of(name, validation.users)
+        for name in _COVERED
+        if not validation.users or any(user.quantity(name) for user in validation.users)
+    ]
     level = LEVEL / max(1, len(counted) + sum(row.testable for row in covered))
     widened = float(norm.isf(level / 2)) / Z95
     unsteady = any(total.unit == "s" and _too_wide(total, widened) for total in counted)
@@ -118,15 +122,16 @@ class _Coverage:
 
     @classmethod
     def of(cls, name: str, users: Sequence[UserValidation]) -> Self:
-        measured = [user for user in users if user.quantity(name).inside is not None]
-        rows = [user.quantity(name) for user in measured]
+        compared = [(user, user.quantity(name)) for user in users]
+        measured = [(user, row) for user, row in compared if row and row.inside is not None]
+        rows = [row for _, row in measured]
         return cls(
             name,
             len(rows),
             sum(bool(row.inside) for row in rows),
             sum(_too_wide(row) for row in rows),
             all(row.basis == "modelled" for row in rows),
-            inside_by_chance([(user.prompt_class, user.place) for user in measured]),
+            inside_by_chance([(user.prompt_class, user.place) for user, _ in measured]),
         )
 
     @property

@@ -28,7 +28,7 @@ TOTALS = (
     ("utility", "mean", "1"),
     ("clip_score", "mean", "1"),
 )
-_OBJECTIVE = ("time", "energy", "error", "utility")
+_NOTHING = Estimate(0.0, 0.0, 0.0, 0.0, None, 0.0)
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,14 @@ class _Sum:
     paper: float
 
 
-def compare_user(user: UserEstimates, name: str) -> Comparison:
+def compare_user(assignment: Assignment, name: str, estimate: Estimate) -> Comparison:
     """The quantity ``name`` of one user, predicted and measured."""
-    estimate, service = user.quantity(name), user.assignment.service
+    service = assignment.service
     covariance, quantile = _curve_covariance(service.profile, name)
     own = t_quantile(estimate.dof) ** 2 * estimate.own
     half = np.sqrt(
         own
-        + (quantile * estimate.scale) ** 2
-        * max(0.0, float(covariance([user.assignment.steps])[0, 0]))
+        + (quantile * estimate.scale) ** 2 * max(0.0, float(covariance([assignment.steps])[0, 0]))
         + _drift_half(name, service, estimate.predicted - estimate.fixed) ** 2
     )
     return Comparison.of(
@@ -80,9 +79,11 @@ def compare_user(user: UserEstimates, name: str) -> Comparison:
 
 
 def totals(users: Sequence[UserEstimates]) -> list[Total]:
-    """The sums and means over the users who were measured."""
+    """The sums and means over the users who were measured; none of what is left out of all."""
     rows = []
     for name, form, unit in TOTALS:
+        if users and all(user.quantity(name) is None for user in users):
+            continue
         terms = _terms(users, name)
         count = len(terms) if form == "mean" and terms else 1
         total = _sum(name, terms)
@@ -128,22 +129,26 @@ def time_without_drift(users: Sequence[UserEstimates], drift: Mapping[str, Drift
 
 def objective(problem: Problem, users: Sequence[UserEstimates]) -> Total:
     """The objective of eq. (8), the sum of w1 (c1 T + c2 eps + c3 E) - w2 U, over the users of whom
-    all four were measured.
+    all four were measured. A utility that is left out has weight 0, and is not asked for.
     """
     weights = {
         name: np.broadcast_to(value, problem.users) for name, value in problem.weights.items()
     }
     costs, errors, utilities = [], [], []
     for n, user in enumerate(users):
-        if any(user.quantity(name).measured is None for name in _OBJECTIVE):
-            continue
         w1, w2, c1, c2, c3 = (
             float(weights[name][n]) for name in ("cost", "utility", "time", "error", "energy")
         )
+        utility = user.utility or (_NOTHING if w2 == 0 else None)
+        if utility is None or None in (
+            each.measured for each in (user.time, user.energy, user.error, utility)
+        ):
+            continue
         spent = _together(user.time, w1 * c1, user.energy, w1 * c3)
         costs.append(_Term(user.assignment, spent))
         errors.append(_Term(user.assignment, user.error, w1 * c2))
-        utilities.append(_Term(user.assignment, user.utility, -w2))
+        if user.utility:
+            utilities.append(_Term(user.assignment, user.utility, -w2))
     parts = [_sum("time", costs), _sum("error", errors), _sum("utility", utilities)]
     return Total.of(
         sum(part.predicted for part in parts),
@@ -158,10 +163,11 @@ def objective(problem: Problem, users: Sequence[UserEstimates]) -> Total:
 
 def _terms(users: Iterable[UserEstimates], name: str) -> list[_Term]:
     """The estimates of ``name`` of the users of whom it was measured."""
+    estimates = [(user.assignment, user.quantity(name)) for user in users]
     return [
-        _Term(user.assignment, user.quantity(name))
-        for user in users
-        if user.quantity(name).measured is not None
+        _Term(assignment, estimate)
+        for assignment, estimate in estimates
+        if estimate is not None and estimate.measured is not None
     ]
 
 
@@ -232,6 +238,7 @@ def _curve_covariance(
 
         return affine, t_quantile(time.dof)
     fit = profile.error if name == "error" else profile.utility
+    assert fit is not None, "what is left out is not estimated"
     return lambda steps: evaluate(fit, steps)[1], t_quantile(degrees_of_freedom(fit))
 
 

@@ -71,7 +71,7 @@ def validate(
         )
     estimates = estimate_users(problem, allocation, sites(profiles, scenario), records)
     users = tuple(_user(estimated) for estimated in estimates)
-    rows = {name: [user.quantity(name) for user in users] for name in QUANTITIES}
+    rows = {name: [row for user in users if (row := user.quantity(name))] for name in QUANTITIES}
     drift = drifts(records, profiles.times())
     time, *others = totals(estimates)
     at_speed = time_without_drift(estimates, drift)
@@ -101,9 +101,7 @@ def validate(
 
 def _user(estimates: UserEstimates) -> UserValidation:
     assignment = estimates.assignment
-    time, energy, error, utility, clip_score = (
-        compare_user(estimates, name) for name in QUANTITIES
-    )
+    utility, clip_score = estimates.utility, estimates.clip_score
     return UserValidation(
         user=assignment.user.user,
         prompt_class=assignment.user.prompt_class,
@@ -111,11 +109,11 @@ def _user(estimates: UserEstimates) -> UserValidation:
         place=assignment.service.place,
         steps=assignment.steps,
         images=len(estimates.records),
-        time=time,
-        energy=energy,
-        error=error,
-        utility=utility,
-        clip_score=clip_score,
+        time=compare_user(assignment, "time", estimates.time),
+        energy=compare_user(assignment, "energy", estimates.energy),
+        error=compare_user(assignment, "error", estimates.error),
+        utility=compare_user(assignment, "utility", utility) if utility else None,
+        clip_score=compare_user(assignment, "clip_score", clip_score) if clip_score else None,
         records=estimates.records,
     )
 

@@ -17,7 +17,8 @@ QUANTITIES = ("time", "energy", "error", "utility", "clip_score")
 @frozen
 class UserValidation(Schema):
     """One user: the ``place`` and ``steps`` allocated to them, the means over their ``images``, and
-    the ids of the ``records`` of these.
+    the ids of the ``records`` of these. ``utility`` and ``clip_score``: None where the profiles
+    leave them out.
     """
 
     user: int
@@ -29,11 +30,11 @@ class UserValidation(Schema):
     time: Comparison
     energy: Comparison
     error: Comparison
-    utility: Comparison
-    clip_score: Comparison
+    utility: Comparison | None
+    clip_score: Comparison | None
     records: tuple[str, ...]
 
-    def quantity(self, name: str) -> Comparison:
+    def quantity(self, name: str) -> Comparison | None:
         """The comparison of one of the :data:`QUANTITIES`."""
         return getattr(self, name)
 

@@ -22,6 +22,7 @@ from solver.problem import PLACES
 from testbed import config
 from testbed.config import Config
 from testbed.data.prompts import open_prompts
+from testbed.defaults import notices, settle
 from testbed.models import catalogue, memory
 from testbed.models.operations import operations
 from testbed.models.pipelines import pick_device
@@ -127,7 +128,7 @@ def _evaluations(counts: Counter[int]) -> int:
 
 def say(name: str | Path | None, local: str | None = None, edge: str | None = None) -> list[str]:
     """Lines that tell what calibrating and executing a configuration costs, and what is free."""
-    settings, cost = config.load(name, local=local, edge=edge), stated(name)
+    settings, cost = settle(config.load(name, local=local, edge=edge)), stated(name)
     calibrating = sum(_evaluations(counts) for counts in evaluations(settings).values())
     lines = [
         f"calibration: {calibrating} evaluations of a denoiser; "
@@ -152,4 +153,4 @@ def say(name: str | Path | None, local: str | None = None, edge: str | None = No
             "if they are not in the cache"
         )
         room += "; too little to fetch all" if disk < cost.gigabytes else ""
-    return [*lines, room]
+    return [*lines, room, *notices(settings)]

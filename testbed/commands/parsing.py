@@ -5,6 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from testbed import config
+from testbed.config import Config
+
 Verb = Callable[[argparse.Namespace], int | None]
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -25,8 +28,7 @@ def add_configuration(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path("runs/embedded"),
-        help="run folder (default: %(default)s); an unfinished run goes on",
+        help="run folder (default: runs/ and the configuration's name); an unfinished run goes on",
     )
     for place in ("local", "edge"):
         parser.add_argument(
@@ -34,6 +36,17 @@ def add_configuration(parser: argparse.ArgumentParser) -> None:
             metavar="MODEL",
             help=f"a hub id or folder in place of the configuration's {place} model",
         )
+
+
+def load_configuration(args: argparse.Namespace) -> Config:
+    """The configuration that the arguments name, its defaults settled; ``args.out`` gets its own.
+
+    Raises :class:`InputError` for one that is wrong.
+    """
+    from testbed.defaults import settle  # imports the hub's client, which is slow
+
+    args.out = args.out or Path("runs") / config.find(args.config).stem
+    return settle(config.load(args.config, local=args.local, edge=args.edge), args.out)
 
 
 def integer(least: int) -> Callable[[str], int]:

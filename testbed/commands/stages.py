@@ -8,11 +8,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from solver.inputs import InputError
 from solver.problem import PLACES
 from testbed import config
-from testbed.commands.parsing import Verb, add_configuration, add_verb
+from testbed.commands.parsing import Verb, add_configuration, add_verb, load_configuration
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from calibration.profiles.profile import Profiles
     from testbed.commands.parsing import Verbs
     from testbed.runs.folder import RunFolder
 
@@ -56,6 +60,13 @@ def add_parsers(verbs: "Verbs") -> None:
     )
     validate = _add_of_folder(
         verbs, "validate", _validate, "hold a run's predictions against what was measured"
+    )
+    validate.add_argument(
+        "--profiles",
+        type=_profiles,
+        action="append",
+        metavar="[PLACE=]FILE",
+        help="what the problem was made of, where the places were calibrated on other machines",
     )
     validate.add_argument(
         "--scenario", type=Path, help="what the problem was made of, where the run holds another"
@@ -131,7 +142,7 @@ def _profiles(text: str) -> tuple[str | None, Path]:
 
 
 def _run(args: argparse.Namespace) -> int:
-    settings = config.load(args.config, local=args.local, edge=args.edge)
+    settings = load_configuration(args)
     from testbed.stages.run import check
 
     if args.plan:
@@ -152,12 +163,12 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _calibrate(args: argparse.Namespace) -> int:
-    settings = config.load(args.config, local=args.local, edge=args.edge)
+    settings = load_configuration(args)
     from testbed.runs import guard
     from testbed.stages.tasks import check_calibration
 
     places = [args.place] if args.place else PLACES
-    check_calibration(settings, places)
+    check_calibration(settings, places, args.out)
     guard.check(settings, args.out)
     from testbed.stages.calibrate import calibrate
     from testbed.stages.rig import Rig, open_folder
@@ -171,16 +182,22 @@ def _calibrate(args: argparse.Namespace) -> int:
 
 def _problem(args: argparse.Namespace) -> None:
     from calibration.profiles import store
-    from calibration.profiles.merge import Part, merge
     from calibration.scenario.problem import to_problem
     from calibration.scenario.scenario import Scenario
 
-    profiles = merge([Part(str(path), place, store.load(path)) for place, path in args.profiles])
+    profiles = _joined(args.profiles)
     problem = to_problem(profiles, Scenario.load(args.scenario, profiles.classes()))
     if args.save_profiles:
         store.save(args.save_profiles, profiles)
     problem.save(args.output)
     print(args.output)
+
+
+def _joined(files: "Sequence[tuple[str | None, Path]]") -> "Profiles":
+    from calibration.profiles import store
+    from calibration.profiles.merge import Part, merge
+
+    return merge([Part(str(path), place, store.load(path)) for place, path in files])
 
 
 def _allocate(args: argparse.Namespace) -> None:
@@ -196,7 +213,7 @@ def _execute(args: argparse.Namespace) -> int:
 
     problem, allocation = Problem.load(args.problem), Allocation.load(args.allocation)
     evaluate(problem, allocation.offload, allocation.steps)  # refuses what is not feasible
-    settings = config.load(args.config, local=args.local, edge=args.edge)
+    settings = load_configuration(args)
     from testbed.runs import guard
     from testbed.stages.tasks import check_execution
 
@@ -233,6 +250,12 @@ def _validate(args: argparse.Namespace) -> int:
     from testbed.stages.tasks import check_users
 
     folder, settings = _open(args.run)
+    if args.profiles:
+        if folder.records("calibration"):
+            raise InputError(
+                f"{folder.path}: found profiles of its own; allowed: no --profiles there"
+            )
+        folder.save(_joined(args.profiles))
     if args.scenario:
         scenario = Scenario.load(args.scenario, folder.need(Profiles).classes())
         check_users(folder.need(Problem), scenario)

@@ -41,6 +41,10 @@ class ScenePrompts:
         """How many captions of a class there are for calibration."""
         return len(scenes.captions(prompt_class, "calibration"))
 
+    def spare(self, prompt_class: str) -> int:
+        """How many captions of a class there are for execution."""
+        return len(scenes.captions(prompt_class, "held-out"))
+
     def calibration(self, prompt_class: str, count: int) -> list[str]:
         """``count`` captions of a class; raises :class:`InputError` if there are fewer."""
         pool = scenes.captions(prompt_class, "calibration")
@@ -97,6 +101,9 @@ class FilePrompts:
         """How many prompts of a class there are for calibration: half of the different ones."""
         return len(set(self._pools[prompt_class])) // 2
 
+    #: How many there are for execution: the other half.
+    spare = available
+
     def calibration(self, prompt_class: str, count: int) -> list[str]:
         """The first ``count`` prompts of a class; raises :class:`InputError` if half of them are
         fewer.
@@ -146,15 +153,21 @@ class FolderPrompts(FilePrompts):
         _check_count(count, self.available(prompt_class), prompt_class, _CALIBRATION, self.path)
         return Counter(self._pools[prompt_class][:count])
 
+    def spare(self, prompt_class: str) -> int:
+        """How many captions there are for execution."""
+        return min(self.available(prompt_class), len(self._not_calibrating(prompt_class)))
+
     def execution(self, prompt_class: str, count: int) -> list[str]:
         """The last ``count`` captions that do not calibrate, the last first."""
+        _check_count(count, self.spare(prompt_class), prompt_class, _EXECUTION, self.path)
+        return self._not_calibrating(prompt_class)[:count]
+
+    def _not_calibrating(self, prompt_class: str) -> list[str]:
         captions, half = self._pools[prompt_class], self.available(prompt_class)
         calibrating = set(captions[:half])
-        pool = [
+        return [
             text for text in dict.fromkeys(captions[: half - 1 : -1]) if text not in calibrating
         ]
-        _check_count(count, min(half, len(pool)), prompt_class, _EXECUTION, self.path)
-        return pool[:count]
 
 
 def _check_count(count: int, most: int, prompt_class: str, setting: str, path: Path) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from calibration.profiles.profile import MetricDefinition, Metrics
-from calibration.records.task import ModelSpec
 from testbed.config import Config
 from testbed.data.prompts import FilePrompts, ScenePrompts
 from testbed.metrics.kernels import CMMD_WIDTH
@@ -23,9 +22,8 @@ def metrics(
     prompts: ScenePrompts | FilePrompts,
     quality: QualityModels,
     references: References,
-    edge: ModelSpec | None,
 ) -> Metrics:
-    """The definitions of the metrics of a calibration; ``edge``: its model there, if any.
+    """The definitions of the metrics of a calibration, empty of what is not measured.
 
     What a path or an id names is also told by its content (``..._sha256``, 12 digits), which is the
     same on every machine.
@@ -39,22 +37,24 @@ def metrics(
         prompts=config.prompts,
         prompts_sha256=_sha256(pool),
     )
-    utility = MetricDefinition(
-        name="rescaled CLIP score",
-        model=config.quality.clip,
-        model_sha256=quality.clip.fingerprint,
-        prompts=config.prompts,
-        prompts_sha256=error.prompts_sha256,
-    )
+    utility = MetricDefinition()
+    if quality.clip:
+        utility = MetricDefinition(
+            name="rescaled CLIP score",
+            model=config.quality.clip,
+            model_sha256=quality.clip.fingerprint,
+            prompts=config.prompts,
+            prompts_sha256=error.prompts_sha256,
+        )
+    if quality.extractor is None:
+        return Metrics(error, utility)
     # images are made in any order
     captions = [sorted(reference.captions) for reference in references.values()]
-    model = None
-    if config.quality.reference == "converged" and edge is not None:
-        model = edge.revision or edge.model
+    model = next(iter(references.values())).model
     frechet = MetricDefinition(
         extractor=quality.extractor.definition,
         extractor_sha256=quality.extractor.fingerprint,
-        reference=config.quality.reference,
+        reference=config.quality.reference if model is None else "converged",
         reference_size=len(captions[0]),
         reference_sha256=_sha256(captions),
         reference_model=model,

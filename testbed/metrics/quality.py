@@ -5,7 +5,7 @@ from typing import Self
 
 import torch
 
-from testbed.config import QualityConfig
+from testbed.config import NONE, QualityConfig
 from testbed.metrics.clip import Clip
 from testbed.metrics.extractor import Extractor
 from testbed.metrics.inception import Inception
@@ -15,14 +15,14 @@ from testbed.metrics.inception import Inception
 class QualityModels:
     """``clip`` scores images for their captions, distances compare the ``extractor``'s features.
 
-    One network may be both.
+    One network may be both; None: nothing is scored, or compared.
     """
 
-    clip: Clip
-    extractor: Extractor
+    clip: Clip | None
+    extractor: Extractor | None
 
     @classmethod
     def open(cls, config: QualityConfig, device: torch.device) -> Self:
         """Open what a configuration names; raises :class:`InputError` for what cannot be had."""
-        clip = Clip(config.clip, device, config.clip_revision)
+        clip = None if config.clip == NONE else Clip(config.clip, device, config.clip_revision)
         return cls(clip, clip if config.extractor == "clip" else Inception(device))

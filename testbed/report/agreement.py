@@ -72,9 +72,9 @@ def agreement(validation: Validation) -> list[AgreementPanel]:
     panels = []
     for name, (title, unit) in AGREEMENT.items():
         points = [
-            Agreement(user.user, user.place, user.steps, user.quantity(name))
+            Agreement(user.user, user.place, user.steps, compared)
             for user in validation.users
-            if user.quantity(name).measured is not None
+            if (compared := user.quantity(name)) and compared.measured is not None
         ]
         modelled = all(point.compared.basis == "modelled" for point in points)
         if name != "clip_score" and not modelled:

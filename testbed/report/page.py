@@ -21,8 +21,9 @@ from calibration.scenario.scenario import Scenario
 from calibration.validation.validation import Validation
 from solver import Allocation, InputError, Problem
 from solver.inputs import write_atomic
+from testbed import defaults
 from testbed.config import Config
-from testbed.report import mlperf, setup
+from testbed.report import mlperf, notices, setup
 from testbed.report.agreement import AGREEMENT, AgreementPanel, agreement
 from testbed.report.allocation import (
     AllocatedUser,
@@ -35,6 +36,7 @@ from testbed.report.allocation import (
 from testbed.report.curves import fits as fit_tables
 from testbed.report.curves import sweeps
 from testbed.report.curves.batching import BatchPanel, batching
+from testbed.report.curves.equal_time import EqualTime, equal_time
 from testbed.report.curves.panels import Curves, curves
 from testbed.report.curves.quantities import PLACES, cells, shown_quantities
 from testbed.report.format import Table, number, percent, quantity, toml
@@ -103,7 +105,11 @@ class Run:
 
 @dataclass(frozen=True)
 class View:
-    """Everything that the templates show, by the names that they use."""
+    """Everything that the templates show, by the names that they use.
+
+    ``without_utility``: the prompt classes whose utility is left out; ``has_utility``: are there
+    others?
+    """
 
     name: str
     missing: Sequence[str]
@@ -120,7 +126,12 @@ class View:
     scenario: Scenario | None
     units: Units | None
     metrics: Metrics | None
+    left_out: Sequence[str]
+    has_utility: bool
+    without_utility: Sequence[str]
+    defaulted: Sequence[str]
     curves: Sequence[Curves]
+    equal_time: EqualTime
     fits: Sequence[fit_tables.FitRow]
     families: Sequence[fit_tables.FamilyRow]
     energy: Sequence[fit_tables.EnergyRow]
@@ -150,6 +161,7 @@ class View:
             *(panel for row in self.curves for panel in row.panels),
             *self.batching,
             *self.allocation_panels,
+            *self.equal_time.panels,
             *self.agreement,
         ]
         if self.network and self.network.panel:
@@ -200,6 +212,7 @@ def view(run: Run) -> View:
     served = sites(profiles, scenario) if profiles and scenario else []
     users = _users(run, classes)
     totals = validation.totals if validation else ()
+    without = {cell.prompt_class for cell in measured if cell.profile.utility is None}
     samples, samples_table = setup.samples(measured, run.calibration)
     of_users = [record for record in run.execution if record.task.purpose == "user"]
     shown = sum(len(user.images) for user in users)
@@ -219,7 +232,12 @@ def view(run: Run) -> View:
         scenario=scenario,
         units=units(profiles, scenario) if profiles and scenario else None,
         metrics=profiles.metrics if profiles else None,
+        has_utility=not profiles or without < profiles.classes(),
+        without_utility=sorted(without),
+        left_out=notices.left_out(profiles, run.config),
+        defaulted=defaults.told(run.config) if run.config else [],
         curves=[curves(measured, quantity) for quantity in shown_quantities(measured)],
+        equal_time=equal_time(measured, served),
         fits=fit_tables.fits(measured),
         families=fit_tables.families(measured),
         energy=fit_tables.energy(measured),
@@ -245,7 +263,7 @@ def view(run: Run) -> View:
             {(cell.place, cell.prompt_class): cell.profile.scales.error for cell in measured},
         ),
         environment=_environment(run),
-        config=toml(run.config.to_dict()) if run.config else None,
+        config=toml(replace(run.config, defaulted=()).to_dict()) if run.config else None,
     )
 
 

@@ -4,7 +4,7 @@
 
     config.json  profiles.json  scenario.json  problem.json  allocation.json  baselines.json
     serving.json  validation.json  report.html  report/  threads-PLACE.json  link.json
-    calibration/  records.jsonl  images/  failures.jsonl  batches.json  features.npz
+    calibration/  records.jsonl  images/  failures.jsonl  batches.json  features.npz  reference.npz
     execution/    records.jsonl  images/  failures.jsonl  tasks.json
 
 A stage reads what earlier ones left here and writes its own files, so a killed run goes on where it
@@ -93,6 +93,11 @@ class RunFolder:
     def report_path(self) -> Path:
         """Where the report is written."""
         return self.path.resolve() / "report.html"
+
+    @property
+    def reference_path(self) -> Path:
+        """Where the edge's converged images are kept as reference, for a place measured alone."""
+        return self.path / "calibration" / "reference.npz"
 
     def config(self) -> Config | None:
         """The configuration."""
@@ -270,16 +275,21 @@ class RunFolder:
         return [record for record in records if record.id in ids]
 
     def missing(self) -> list[str]:
-        """What a report shows and the run has not produced yet, in words."""
-        stages: tuple[Stage, ...] = ("calibration", "execution")
+        """What a report shows and the run has not produced yet, in words, with what makes it."""
+        stages: tuple[tuple[Stage, str], ...] = (
+            ("calibration", "calibrate"),
+            ("execution", "execute"),
+        )
         missing = [
-            f"{stage} records ({stage}/records.jsonl)"
-            for stage in stages
+            f"{stage} records ({stage}/records.jsonl): `testbed {verb}` makes them"
+            for stage, verb in stages
             if not self.records(stage)
         ]
         files = [FILES[kind] for kind in SHOWN]
         return missing + [
-            f"{file.what} ({file.name})" for file in files if not (self.path / file.name).exists()
+            f"{file.what} ({file.name}): `testbed {file.verb}` makes it"
+            for file in files
+            if not (self.path / file.name).exists()
         ]
 
     @property

@@ -29,9 +29,22 @@ def check(config: Config, folder: Path) -> None:
         if folder.exists() and not all(_counts_for_nothing(entry) for entry in folder.iterdir()):
             raise InputError(f"{folder}: not empty and not a run folder; choose another --out")
         return
-    values = read_config(folder)
-    if any(_holds_a_line(folder / name) for name in RECORDS):
-        _compare(folder / CONFIG, values, plain(config.to_dict()))
+    if has_measured(folder):
+        _compare(folder / CONFIG, read_config(folder), plain(config.to_dict()))
+    else:
+        read_config(folder)
+
+
+def has_measured(folder: Path) -> bool:
+    """Whether a run has measured something in it."""
+    return any(_holds_a_line(folder / name) for name in RECORDS)
+
+
+def known_config(folder: Path) -> Config | None:
+    """The configuration of a run folder; None where there is none."""
+    if not (folder / CONFIG).exists():
+        return None
+    return from_dict(read_config(folder), str(folder / CONFIG))
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -77,7 +90,7 @@ def _compare(path: Path, before: dict[str, Any], wanted: dict[str, Any]) -> None
             "every image, so nothing can be added to it; choose another --out"
         )
     known = plain(from_dict(before, str(path)).to_dict())
-    for key in sorted((set(wanted) | set(known)) - {"execute", "scenario"}):
+    for key in sorted((set(wanted) | set(known)) - {"execute", "scenario", "defaulted"}):
         if _fixed(key, wanted) != _fixed(key, known):
             raise InputError(
                 f"{path}: {key}: this run folder was made with {known.get(key)!r}, not "

@@ -1,6 +1,7 @@
 """The calibration: a sweep of images, curves fitted to it, and what batches cost on the edge."""
 
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,12 @@ from calibration.profiles.build import build
 from calibration.profiles.merge import Part, merge
 from calibration.profiles.profile import Distances, Profiles
 from calibration.records.record import Record
+from calibration.records.scale import Scales
 from calibration.records.task import POINTS
 from calibration.schema import Schema
 from calibration.sweep.costs import measured_costs
 from calibration.sweep.outcome import SweepOutcome
+from testbed import defaults
 from testbed.client.batches import time_concurrency
 from testbed.client.remote import RemotePlace
 from testbed.data.captioned import LazyImages
@@ -30,6 +33,8 @@ from testbed.metrics.reference import (
     all_features,
     converged_reference,
     given_reference,
+    load_reference,
+    save_reference,
 )
 from testbed.metrics.scales import error_and_utility_scales
 from testbed.processes import on_first_process, processes
@@ -60,42 +65,35 @@ def calibrate(rig: Rig, folder: RunFolder) -> None:
     ``calibration/features.npz``.
     """
     config, store = rig.config, folder.store("calibration")
+    for notice in defaults.notices(config):
+        warnings.warn(notice, stacklevel=2)
     rig.choose_threads(folder)
     rig.check_link(folder)
     # first: what is wrong with the reference should not show after hours of generation
     given = given_reference(config.quality, rig.prompts, rig.quality)
+    if given is None and "edge" not in rig.specs:
+        given = load_reference(folder.reference_path, rig.prompts.classes, rig.quality)
     sweeps = _measure(rig, store, given)
     records = sweep_records(store.records(), rig.specs)
-    references = given or _converged(rig, records, store)
-    features = extract_features(records, references, store.image, rig.quality.extractor)
-    scales = error_and_utility_scales(records, rig.specs, references, store.image, rig.quality.clip)
-    images = dict(zip(features.ids, features.images))
-    against = {
-        name: ReferenceDistances(reference.features) for name, reference in references.items()
-    }
-    repeats = prompt_repeats(config, rig.prompts)
-    distances = {
-        (place, name): _distances(
-            [
-                record
-                for record in records
-                if (record.task.place, record.task.prompt_class) == (place, name)
-                and record.task.purpose in POINTS
-            ],
-            images,
-            against[name],
-            repeats[name],
-        )
-        for place, name in scales
-    }
-    definitions = metrics(config, rig.prompts, rig.quality, references, rig.specs.get("edge"))
+    references = _converged(rig, records, store) if given is None else given
+    scales = _scales(rig, records, references, store)
+    for name, note in {name: scale.utility_note for (_, name), scale in scales.items()}.items():
+        if note and rig.quality.clip:
+            warnings.warn(f"utility of prompt class {name} is left out: {note}", stacklevel=2)
+    repeats, distances = prompt_repeats(config, rig.prompts), {}
+    if rig.quality.extractor:
+        features = extract_features(records, references, store.image, rig.quality.extractor)
+        on_first_process(lambda: folder.save_features(features))
+        distances = _all_distances(records, features, references, repeats)
+    if given is None:
+        on_first_process(lambda: save_reference(folder.reference_path, references, rig.quality))
+    definitions = metrics(config, rig.prompts, rig.quality, references)
     batch, note = _edge_batches(rig, folder) if "edge" in rig.specs else (None, None)
     profiles = build(
         records, scales, distances, definitions, rig.environment(), batch, note, sweeps, repeats
     )
     warn_of_turns(profiles)
     joined = _with_other_places(profiles, folder)
-    on_first_process(lambda: folder.save_features(features))
     on_first_process(lambda: folder.save(joined))
 
 
@@ -135,8 +133,8 @@ def _measure(
     sweep = adaptive_sweep(config, prompts, specs)
     while True:
         records = rig.executor.run(sweep.tasks(), store, "calibrate")
-        references = given or _converged(rig, records, store)
-        scales = error_and_utility_scales(records, specs, references, store.image, rig.quality.clip)
+        references = _converged(rig, records, store) if given is None else given
+        scales = _scales(rig, records, references, store)
         if not sweep.grow(records, scales, measured_costs(records)):
             return sweep.outcome()
         print(sweep.forecast(), flush=True)
@@ -144,6 +142,35 @@ def _measure(
 
 def _converged(rig: Rig, records: Sequence[Record], store: RecordStore) -> References:
     return converged_reference(records, rig.prompts.classes, store.image, rig.quality)
+
+
+def _scales(
+    rig: Rig, records: Sequence[Record], references: References, store: RecordStore
+) -> dict[tuple[str, str], Scales]:
+    return error_and_utility_scales(
+        records, rig.specs, rig.prompts.classes, references, store.image, rig.quality.clip
+    )
+
+
+def _all_distances(
+    records: Sequence[Record],
+    features: SweepFeatures,
+    references: References,
+    repeats: Mapping[str, Mapping[str, int]],
+) -> dict[tuple[str, str], Distances]:
+    """The distances of each place and class; ``repeats`` by class, as :func:`_distances` has it."""
+    images = dict(zip(features.ids, features.images))
+    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        if record.task.purpose in POINTS:
+            groups[record.task.place, record.task.prompt_class].append(record)
+    against = {
+        name: ReferenceDistances(reference.features) for name, reference in references.items()
+    }
+    return {
+        (place, name): _distances(group, images, against[name], repeats[name])
+        for (place, name), group in groups.items()
+    }
 
 
 def _distances(

@@ -41,7 +41,8 @@ SETTLED = 90.0
 
 
 class Executor:
-    """Runs tasks on opened ``pipelines`` or servers, by place; ``clip`` scores each image.
+    """Runs tasks on opened ``pipelines`` or servers, by place; ``clip`` scores each image, if
+    there is one.
 
     Images whose time is wanted are made alone. The others are made by continuous batching, up to
     ``batch`` at a time, or by calls of the pipeline for ``batch`` of them where it has an
@@ -53,7 +54,7 @@ class Executor:
     def __init__(
         self,
         pipelines: Mapping[str, Maker],
-        clip: Scorer,
+        clip: Scorer | None,
         device: torch.device,
         batch: int,
         meter: AnyMeter | None = None,
@@ -255,8 +256,8 @@ class Executor:
         """Record an image, unless the store holds it from before."""
         work.bar.update(task.steps)
         if task.id not in work.store:
-            score, apart = self.clip.score(image, task.prompt), work.distance(task, image)
-            scored = replace(measured, clip_score=score, distance=apart)
+            score = self.clip.score(image, task.prompt) if self.clip else None
+            scored = replace(measured, clip_score=score, distance=work.distance(task, image))
             where = {**self._environment, "pipeline": self._setups[task.place]}
             if self.device.type == "cpu" and measured.transfer is None:
                 where["threads"] = torch.get_num_threads()

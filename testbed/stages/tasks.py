@@ -4,6 +4,7 @@ Nothing here loads torch, so that a configuration is refused before a model is o
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from calibration.records.record import Record
 from calibration.records.task import ModelSpec, Task
@@ -13,9 +14,11 @@ from calibration.sweep.adaptive import AdaptiveSweep
 from solver.allocation import Allocation
 from solver.inputs import InputError, check_keys
 from solver.problem import PLACES, Problem
+from testbed import defaults
 from testbed.config import Config
 from testbed.data.captioned import CaptionedImages
 from testbed.data.prompts import FilePrompts, ScenePrompts, open_prompts
+from testbed.runs.folder import RunFolder
 
 Prompts = ScenePrompts | FilePrompts
 
@@ -27,20 +30,26 @@ ANCHOR_EVERY = 3
 _ANY = ModelSpec("any", device="any", dtype="any", scheduler="any", guidance=1.0)
 
 
-def check_calibration(config: Config, places: Sequence[str] = PLACES) -> None:
-    """Raise :class:`InputError` for what would stop a calibration, before it begins."""
+def check_calibration(
+    config: Config, places: Sequence[str] = PLACES, out: Path | None = None
+) -> None:
+    """Raise :class:`InputError` for what would stop a calibration in the folder ``out``, before it
+    begins.
+    """
     reference, prompts = config.quality.reference, open_prompts(config.prompts)
-    if reference == "converged" and "edge" not in places:
+    kept = out is not None and RunFolder(out).reference_path.exists()
+    if config.quality.compares and reference == "converged" and "edge" not in places and not kept:
         raise InputError(
-            "--place: found local with quality.reference = 'converged', the edge's images; "
-            "allowed with local: 'scenes', a folder of captioned images"
+            "--place: found local with quality.reference = 'converged', the edge's images; allowed "
+            'with local: quality.reference = "FILE", the calibration/reference.npz that '
+            "`testbed calibrate --place edge` writes, or a folder of captioned images"
         )
     if reference == "scenes" and not isinstance(prompts, ScenePrompts):
         raise InputError(
             "quality.reference: 'scenes' needs prompts = \"scenes\"; allowed with other prompts: "
             "'converged', or a folder of captioned images"
         )
-    if reference not in ("scenes", "converged"):
+    if Path(reference).is_dir():
         CaptionedImages(reference).reference(config.quality.reference_size)
     specs = dict.fromkeys(places, _ANY)
     sweep_tasks(config, prompts, specs)
@@ -96,9 +105,8 @@ def prompt_classes(problem: Problem) -> list[str]:
 
 
 def run_scenario(config: Config, prompts: Prompts) -> Scenario:
-    """The scenario of a configuration; by default equally many users ask for each prompt class."""
-    shares = dict.fromkeys(prompts.classes, 1)
-    return Scenario.from_dict({"prompt_classes": shares, **config.scenario}, "scenario")
+    """The scenario of a configuration; see :func:`testbed.defaults.scenario`."""
+    return defaults.scenario(config, prompts)
 
 
 def sweep_tasks(config: Config, prompts: Prompts, specs: Mapping[str, ModelSpec]) -> list[Task]:

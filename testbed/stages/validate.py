@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from calibration.comparison import Total
 from calibration.profiles.profile import Profiles
 from calibration.records.record import Record
 from calibration.scenario.scenario import Scenario
@@ -31,7 +32,32 @@ def validate(config: Config, quality: QualityModels, folder: RunFolder) -> None:
     problem, scenario = folder.need(Problem), folder.need(Scenario)
     check_users(problem, scenario)
     executed = folder.executed()
+    serving = folder.serving()
+    served = tuple(task.id for task in offloaded([record.task for record in executed]))
+    if serving and serving.asked.tasks != served:
+        serving = None
+    validation = compare(
+        problem,
+        folder.need(Allocation),
+        folder.need(Profiles),
+        scenario,
+        executed,
+        _frechet(config, quality, folder, executed),
+        serving,
+    )
+    on_first_process(lambda: folder.save(validation))
+
+
+def _frechet(
+    config: Config, quality: QualityModels, folder: RunFolder, executed: Sequence[Record]
+) -> list[Total]:
+    """The Fréchet distance of the users' images; none where nothing compares features, or where
+    images of a place were calibrated in another folder.
+    """
     images = [record for record in executed if record.task.purpose == "user"]
+    calibrated = {record.task.place for record in folder.records("calibration")}
+    if quality.extractor is None or not {each.task.place for each in images} <= calibrated:
+        return []
     features = folder.features() or _extract_again(config, quality, folder, executed)
     by_id = dict(zip(features.ids, features.images))
     total = frechet_total(
@@ -43,20 +69,7 @@ def validate(config: Config, quality: QualityModels, folder: RunFolder) -> None:
         by_id,
         features.reference,
     )
-    serving = folder.serving()
-    served = tuple(task.id for task in offloaded([record.task for record in executed]))
-    if serving and serving.asked.tasks != served:
-        serving = None
-    validation = compare(
-        problem,
-        folder.need(Allocation),
-        folder.need(Profiles),
-        scenario,
-        executed,
-        [total],
-        serving,
-    )
-    on_first_process(lambda: folder.save(validation))
+    return [total]
 
 
 def _extract_again(
@@ -70,9 +83,10 @@ def _extract_again(
         return folder.image("calibration", records[key])
 
     sweep, prompts = list(records.values()), open_prompts(config.prompts)
-    references = given_reference(config.quality, prompts, quality) or converged_reference(
-        sweep, prompts.classes, image, quality
-    )
+    references = given_reference(config.quality, prompts, quality)
+    if references is None:
+        references = converged_reference(sweep, prompts.classes, image, quality)
+    assert quality.extractor is not None
     features = extract_features(sweep, references, image, quality.extractor)
     on_first_process(lambda: folder.save_features(features))
     return features

@@ -75,7 +75,7 @@ def test_a_model_in_place_of_the_configurations_takes_over_what_is_not_its_own(t
         (
             GOOD + '[quality]\nreference = "coco"\n',
             "reference: found 'coco'; "
-            "allowed: scenes, converged, or a folder of images with captions",
+            "allowed: scenes, converged, a folder of images with captions, or the reference.npz",
         ),
         ('[edge]\nmodel = "a/b"\n', r"\[local\] is missing"),
         ('[edge]\nguidance = 2.0\n[local]\nmodel="a/b"\n', "'model' is missing"),

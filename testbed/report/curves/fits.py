@@ -77,7 +77,8 @@ def fits(cells: Sequence[Cell]) -> list[FitRow]:
     for quantity in QUANTITIES:
         for cell in cells if quantity.fitted else ():
             if quantity.kind:
-                rows.append(_curve_row(quantity.title, cell, cell.fit(quantity.name)))
+                if (fit := cell.fit(quantity.name)) is not None:
+                    rows.append(_curve_row(quantity.title, cell, fit))
             elif (line := cell.line(quantity.name)) is not None:
                 rows.append(_line_row(quantity.title, cell, quantity.unit, line))
     return rows
@@ -88,7 +89,8 @@ def families(cells: Sequence[Cell]) -> list[FamilyRow]:
     rows = []
     for quantity in QUANTITIES:
         for cell in cells if quantity.kind else ():
-            fit = cell.fit(quantity.name)
+            if (fit := cell.fit(quantity.name)) is None:
+                continue
             kept = {member.family for member in fit.families}
             refused = [other for other in fit.left_out if other.family not in kept]
             tried: list[FamilyFit | LeftOut] = [*fit.families, *refused]

@@ -160,7 +160,8 @@ def _panel(group: _Group, quantity: Quantity, scale: _Scale) -> CurvePanel:
         f"{quantity.title} against denoising steps, prompt class {group.prompt_class}, {places}: "
         "measured points"
     )
-    families = _families(cells[0].fit(quantity.name)) if quantity.kind else []
+    fit = cells[0].fit(quantity.name) if quantity.kind else None
+    families = _families(fit) if fit else []
     rows = [
         ({"place": curve.cell.place, **row.columns()}, row.measured is not None)
         for curve in group.curves

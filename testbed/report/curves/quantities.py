@@ -109,14 +109,14 @@ class Cell:
         """The straight line through ``time`` or ``energy`` (None: not metered)."""
         return self.profile.time if name == "time" else self.profile.energy
 
-    def fit(self, name: str) -> CurveFit:
-        """The curve of ``error`` or ``utility``."""
+    def fit(self, name: str) -> CurveFit | None:
+        """The curve of ``error`` or ``utility`` (None: left out)."""
         return self.profile.error if name == "error" else self.profile.utility
 
     def points(self, name: str) -> Sequence[CurvePoint] | Sequence[DistancePoint]:
         """The points of a quantity without a straight line."""
         if name in ("error", "utility"):
-            return self.fit(name).points
+            return fit.points if (fit := self.fit(name)) else ()
         if name == "clip_score":
             return self.profile.clip_score
         distances = {

@@ -61,7 +61,9 @@ def curve_rows(cell: Cell, quantity: Quantity) -> list[CurveRow]:
     if quantity.affine:
         fitted, others = _line(cell.line(quantity.name), steps)
     else:
-        fitted, others = _curve(cell.fit(quantity.name), steps)
+        fit = cell.fit(quantity.name)
+        assert fit is not None  # its points are there
+        fitted, others = _curve(fit, steps)
     return [
         CurveRow(
             at,

@@ -84,6 +84,12 @@ class _Stage:
     def __init__(self, folder: RunFolder, rig: Rig, world: World, url: str | None) -> None:
         self.folder, self.rig, self.world, self.url = folder, rig, world, url
         self.profiles = folder.need(Profiles)
+        for each in (each for entry in self.profiles.places for each in entry.classes):
+            if each.utility is None:
+                raise InputError(
+                    f"{folder.path}: utility of prompt class {each.prompt_class} is left out of "
+                    "the profiles, and images served online are scored; allowed: profiles with it"
+                )
         self.pools = {
             name: _pool(rig, name, [label[0] for label in world.labels].count(name))
             for name in {label[0] for label in world.labels}
@@ -195,6 +201,7 @@ class _Stage:
             else:
                 image = live.store.image(f"{index:06d}")
             scales = self.profiles.find(place, target.prompt_class).scales
+            assert self.rig.quality.clip and scales.utility, "checked at the beginning"
             score = self.rig.quality.clip.score(image, target.prompt)
             apart = distance(image, store.image(target.id))
             if place == "edge":

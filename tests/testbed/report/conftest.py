@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from testbed.report import agreement, allocation, write_report
-from testbed.report.curves import batching, plot
+from testbed.report.curves import batching, equal_time, plot
 from testbed.runs.folder import RunFolder
 from tests.testbed.report.optional_parts import with_optional_parts
 from tests.testbed.report.world import Page, make_run
@@ -46,5 +46,5 @@ def full_page(full_run):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Pages without plots, which take most of a report's time."""
-    for module in (agreement, allocation, batching, plot):
+    for module in (agreement, allocation, batching, equal_time, plot):
         monkeypatch.setattr(module, "svg_uri", lambda *_, **__: "data:image/svg+xml;base64,")

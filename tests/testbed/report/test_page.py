@@ -28,7 +28,8 @@ def test_a_complete_run_shows_every_section_and_every_image(page):
     ]
     # error and utility by class and place; time, CLIP score and Fréchet distance by class
     curves = 2 * 3 * 2 + 3 * 3
-    panels = curves + 3 + 3  # and the allocation by class, agreement (time, error, utility)
+    # and the allocation and equal time by class, agreement (time, error, utility)
+    panels = curves + 3 + 3 + 3
     strips = 3 * 2 * (6 + 1)  # classes x places x (1, 2, 4, 8, 16, 32, converged)
     assert len(page.all("img")) == panels + strips + 30 * 2
     assert all(attributes["alt"] for attributes in page.all("img"))

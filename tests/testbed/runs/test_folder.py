@@ -152,13 +152,13 @@ def test_what_is_missing_is_named_with_the_verb_that_makes_it(tmp_path, settings
     folder = RunFolder.open(settings, tmp_path / "run")
     assert folder.profiles() is None and folder.records("calibration") == []
     assert folder.missing() == [
-        "calibration records (calibration/records.jsonl)",
-        "execution records (execution/records.jsonl)",
-        "fitted profiles (profiles.json)",
-        "scenario (scenario.json)",
-        "problem (problem.json)",
-        "allocation (allocation.json)",
-        "predictions held against measurements (validation.json)",
+        "calibration records (calibration/records.jsonl): `testbed calibrate` makes them",
+        "execution records (execution/records.jsonl): `testbed execute` makes them",
+        "fitted profiles (profiles.json): `testbed calibrate` makes it",
+        "scenario (scenario.json): `testbed allocate` makes it",
+        "problem (problem.json): `testbed allocate` makes it",
+        "allocation (allocation.json): `testbed allocate` makes it",
+        "predictions held against measurements (validation.json): `testbed validate` makes it",
     ]
     from calibration.profiles.profile import Profiles
 

@@ -1,0 +1,138 @@
+"""Defaults that fit the models and the prompts, without opening either."""
+
+import json
+
+import pytest
+
+from solver.inputs import InputError
+from testbed import config, defaults
+from testbed.data.prompts import open_prompts
+from testbed.stages.tasks import check_calibration, check_scenario, run_scenario
+from tests.testbed.own_pairs import configuration, write_prompts
+
+SAMPLERS = {
+    "sd": {"_class_name": "PNDMScheduler", "timestep_spacing": "leading"},
+    "lcm": {"_class_name": "LCMScheduler", "original_inference_steps": 50},
+    "turbo": {"_class_name": "EulerDiscreteScheduler", "timestep_spacing": "trailing"},
+    "zero-snr": {"_class_name": "DDIMScheduler", "timestep_spacing": "trailing"},
+}
+MANY, FEW = (1, 2, 3, 4, 6, 8, 12, 16, 32), (1, 2, 3, 4, 6, 8)
+
+
+@pytest.fixture
+def settled(tmp_path, monkeypatch):
+    """Settles a configuration of two models and what else it says; ``tmp_path`` has prompts."""
+    monkeypatch.chdir(tmp_path)
+    write_prompts(tmp_path / "prompts.jsonl")
+    for name, sampler in SAMPLERS.items():
+        (tmp_path / name / "scheduler").mkdir(parents=True)
+        (tmp_path / name / "scheduler" / "scheduler_config.json").write_text(json.dumps(sampler))
+
+    def settle(local, edge=None, extra="", prompts="prompts.jsonl", out=None):
+        text = configuration(prompts, local, edge, extra)
+        (tmp_path / "my.toml").write_text(text.replace('prompts = "scenes"\n', ""))
+        return defaults.settle(config.load("my.toml"), out)
+
+    return settle
+
+
+@pytest.mark.parametrize(
+    "local, edge, steps, converged",
+    [
+        ("sd", "sd", MANY, 96),
+        ("lcm", "lcm", FEW, 16),
+        ("turbo", "lcm", FEW, 16),
+        ("lcm", "sd", MANY, 50),  # LCM refuses more
+        ("zero-snr", "turbo", MANY, 96),
+        ("embedded:light", "sd", MANY, 96),
+    ],
+)
+def test_steps_and_converged_steps_are_those_that_the_samplers_take(
+    settled, local, edge, steps, converged
+):
+    sweep = settled(local, edge).sweep
+    assert (sweep.steps, sweep.converged_steps) == (steps, converged)
+
+
+def test_what_is_given_bounds_what_is_not(settled):
+    sweep = settled("sd", extra="[sweep]\nsteps = [1, 50, 100]\n").sweep
+    assert sweep.converged_steps == 200
+    assert settled("lcm", extra="[sweep]\nsteps = [1, 20]\n").sweep.converged_steps == 40
+    assert settled("sd", extra="[sweep]\nconverged_steps = 8\n").sweep.steps == (1, 2, 3, 4, 6)
+
+
+def test_a_configuration_of_two_models_and_prompts_passes_all_checks(settled):
+    """Once it was refused for `local.max_steps: found 16` and for 12 prompts that nobody wrote."""
+    for extra in ("", "[sweep]\nsteps = [1, 2, 4]\n"):
+        own = settled("sd", extra=extra)
+        check_calibration(own)
+        check_scenario(own)
+        scenario = run_scenario(own, open_prompts(own.prompts))
+        assert own.sweep.prompts_per_class == 3  # half of six
+        assert len(scenario.users) == 6
+        assert scenario.local.max_steps == min(16, max(own.sweep.steps))
+        assert scenario.edge.max_steps == min(32, max(own.sweep.steps))
+
+
+def test_too_few_prompts_are_told_by_what_there_is_not_by_a_default(settled, tmp_path):
+    write_prompts(tmp_path / "prompts.jsonl", each=3)
+    with pytest.raises(InputError, match="class 'thing': half .* 1, .* 4 different prompts"):
+        settled("sd")
+
+
+def test_other_models_get_no_toy_scorer_and_no_scenes_as_reference(settled, monkeypatch):
+    monkeypatch.setattr(defaults, "_scorer_is_here", lambda: True)
+    own = settled("sd")
+    assert own.quality.clip == "openai/clip-vit-large-patch14" and own.quality.clip_revision
+    assert own.quality.reference == "converged" and defaults.notices(own) == []
+    scenes = settled("sd", prompts="scenes")
+    assert scenes.quality.reference == "converged"
+    assert [notice.split(":")[0] for notice in defaults.notices(scenes)] == ["prompts"]
+    toy = settled("sd", extra='[quality]\nclip = "embedded:clip"\n')
+    assert "knows the scenes" in defaults.notices(toy)[0]
+    embedded = settled("embedded:light", "embedded:edge", prompts="scenes")
+    assert (embedded.quality.clip, embedded.quality.reference) == ("embedded:clip", "scenes")
+    assert defaults.notices(embedded) == []
+
+
+def test_a_scorer_that_cannot_be_fetched_leaves_utility_out_and_says_what_to_give(settled):
+    own = settled("sd")
+    assert own.quality.clip == "none"
+    (notice,) = defaults.notices(own)
+    assert 'quality.clip = "FOLDER"' in notice and "utility is left out" in notice
+
+
+def test_a_run_folder_keeps_what_its_defaults_came_to(settled, tmp_path, monkeypatch):
+    """With a network again the scorer could be had; the folder's records have no scores."""
+    from solver.inputs import write_json
+    from testbed.runs import guard
+
+    own, out = settled("sd"), tmp_path / "run"
+    (out / "calibration").mkdir(parents=True)
+    write_json(out / "config.json", own.to_dict())
+    monkeypatch.setattr(defaults, "_scorer_is_here", lambda: True)
+    assert settled("sd", out=out).quality.clip != "none"  # nothing was measured
+    (out / "calibration" / "records.jsonl").write_text("{}\n")
+    again = settled("sd", out=out)
+    assert again == own
+    guard.check(again, out)
+    given = settled("sd", extra='[quality]\nclip = "embedded:clip"\n', out=out)
+    with pytest.raises(InputError, match="quality: this run folder was made with"):
+        guard.check(given, out)
+
+
+def test_files_beside_the_configuration_are_found_from_elsewhere(settled, tmp_path, monkeypatch):
+    settled("sd")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    own = config.load(tmp_path / "my.toml")
+    assert own.prompts == str(tmp_path / "prompts.jsonl") and own.local.model.endswith("/sd")
+    (tmp_path / "prompts.jsonl").unlink()
+    with pytest.raises(InputError, match="prompts.jsonl: no such file .*elsewhere"):
+        defaults.settle(config.load(tmp_path / "my.toml"))
+
+
+def test_what_was_by_default_is_told_as_it_would_be_written(settled):
+    told = defaults.told(settled("sd", extra="[sweep]\nsteps = [1, 2]\n"))
+    assert "sweep.converged_steps = 96" in told and 'quality.reference = "converged"' in told
+    assert not any(each.startswith(("sweep.steps", "prompts")) for each in told)

@@ -226,7 +226,7 @@ async def predictions(size: Size, reference: Reference) -> Result:
             rows[str(load)] = {
                 "n": len(took),
                 "error": float(np.median(error)),
-                "inside": np.mean(held),
+                "inside": float(np.mean(held)),
             }
             errors += error
             inside += held

@@ -15,6 +15,7 @@ from calibration.serving.quote import Ahead, Quoter
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.request import Failed, Finished, Log, Request
 from testbed.engines.threads import using
+from testbed.server.protocol import Refused
 
 Outcome = Finished | Failed
 #: A call is overdue after this many times its predicted seconds, and a second.
@@ -42,8 +43,11 @@ class Job:
         self.iterations = self.remaining
 
 
-class EngineStopped(RuntimeError):
+class EngineStopped(Refused):
     """The engine's thread ended before the image was made."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "engine_stopped", "the engine has stopped", retry_after=5)
 
 
 class EngineThread:
@@ -80,7 +84,7 @@ class EngineThread:
         refuses, and :class:`EngineStopped`.
         """
         if self._ended:
-            raise EngineStopped("the engine has stopped")
+            raise EngineStopped()
         jobs = []
         for request in requests:
             iterations = self.engine.iterations(request.steps)
@@ -174,5 +178,5 @@ class EngineThread:
     def _stop(self) -> None:
         for job in self.jobs.values():
             if not job.done.done():
-                job.done.set_exception(EngineStopped("the engine has stopped"))
+                job.done.set_exception(EngineStopped())
         self.jobs.clear()

@@ -67,6 +67,8 @@ def open_edge(
     of profiles that says only what steps are worth. Without the former, batches of a few sizes are
     timed. ``batch``: the cap, in place of the measured one. Raises :class:`InputError`.
     """
+    if config.edge.url:
+        raise InputError(f"edge.url: found {config.edge.url!r}; allowed: a model of this machine")
     profiles = RunFolder(run).need(Profiles) if run else store.load(curves) if curves else None
     edge = profiles.get("edge") if profiles else None
     if edge and edge.model != config.edge.model:

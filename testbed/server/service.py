@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from calibration.serving.policies import State
 from testbed.engines.batched import BatchedEngine
+from testbed.engines.networks import check_call
 from testbed.engines.request import Failed, Finished, Request
 from testbed.engines.stock import to_uint8
 from testbed.server import protocol
 from testbed.server.admission import Admission, Admitted, Wish
 from testbed.server.answers import Answer, ImageMetrics
-from testbed.server.engine_thread import EngineStopped, EngineThread, Job
+from testbed.server.engine_thread import EngineThread, Job
 from testbed.server.metrics import Metrics
 from testbed.server.opening import Opened
 from testbed.server.protocol import Generation, Refused
@@ -119,10 +120,7 @@ class Service:
         count = body.partial_images
         taken = self.engine.engine.iterations(admitted[0].steps)
         made = frozenset(round(taken * i / (count + 1)) for i in range(1, count + 1)) - {0, taken}
-        try:
-            jobs = self.engine.submit(requests, made, on_partial)
-        except EngineStopped as error:
-            raise _stopped(error) from None
+        jobs = self.engine.submit(requests, made, on_partial)
         return Order(uuid.uuid4().hex, body, seed, jobs, admitted)
 
     async def serve(self, order: Order) -> list[Answer]:
@@ -133,8 +131,6 @@ class Service:
             return await asyncio.gather(
                 *(self._image(order, image, job) for image, job in enumerate(order.jobs))
             )
-        except EngineStopped as error:
-            raise _stopped(error) from None
         finally:
             self.cancel(order)
 
@@ -186,15 +182,15 @@ class Service:
                 file.write(json.dumps(line) + "\n")
 
     def _check(self, body: Generation) -> None:
-        """Raise :class:`Refused` for a model or a size that is not served."""
+        """Raise :class:`Refused` for a model or a size that is not served, and :class:`InputError`
+        for a negative prompt that the model does not take.
+        """
         name = self.opened.name
         if body.model not in (None, name):
             text = f"model: found {body.model[:60]!r}; allowed: {name!r}"
             raise Refused(404, "model_not_found", text, "model")
+        if body.negative_prompt:
+            check_call(self.opened.pipeline, 1, body.negative_prompt)
         if body.size not in ("auto", self.size):
             text = f"size: found {body.size[:60]!r}; allowed: 'auto' or '{self.size}'"
             raise Refused(400, "invalid_value", text, "size")
-
-
-def _stopped(error: EngineStopped) -> Refused:
-    return Refused(503, "engine_stopped", str(error), retry_after=5)

@@ -197,11 +197,15 @@ def test_the_commands_curl_line_fetches_a_picture_that_a_killed_server_makes_aga
         (["--host", "0.0.0.0"], "--host: found 0.0.0.0 without a key"),
         (["--run", "nowhere"], "nowhere"),
         (["--policy", "kind"], "--policy: 'kind' is unknown"),
+        (["remote.toml"], "edge.url: found 'http://127.0.0.1:9'"),
         (["nothing.toml"], "nothing.toml: no such file"),
         (["--run", "a", "--profiles", "b"], "--profiles"),
     ],
 )
-def test_wrong_arguments_are_one_line(arguments, said, capsys, monkeypatch):
+def test_wrong_arguments_are_one_line(arguments, said, capsys, monkeypatch, tmp_path):
+    remote = '[local]\nmodel = "embedded:light"\n[edge]\nurl = "http://127.0.0.1:9"\n'
+    (tmp_path / "remote.toml").write_text(remote)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TESTBED_API_KEY", raising=False)
     assert main(["serve", *arguments]) == 2
     line = capsys.readouterr().err

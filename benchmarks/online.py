@@ -1,7 +1,7 @@
 """How good the policies for requests that arrive are, and whether the goals for them are met.
 
 ``python -m benchmarks.online --out benchmarks/results/online.json`` simulates on the measured
-profiles of docs/profiles.json, in about ten minutes. ``--run FOLDER`` adds an execution on the
+profiles of docs/profiles.json, in about five minutes. ``--run FOLDER`` adds an execution on the
 models of a run folder (``testbed run``), in real time, about 45 minutes; it wants a quiet machine.
 The last line is JSON.
 """

@@ -21,6 +21,8 @@ url = "{url}"
 preset = "wifi"
 method = "relay"
 [quality]
+clip = "embedded:clip"
+reference = "scenes"
 reference_size = 20
 [sweep]
 steps = [1, 2, 4]

@@ -51,7 +51,7 @@ def test_the_offloaded_users_were_served_in_batches_and_their_completion_predict
     assert {"edge in batches: makespan", "edge in batches: time (sum)"} <= totals
     assert "Completion, edge in batches" in folder.report_path.read_text()
     batches = json.loads((folder.path / "calibration" / "batches.json").read_text())
-    assert set(batches["timings"]["tick"][0]) == {1, 2, 4, 8, 16}
+    assert set(batches["timings"]["tick"][0]) == {1, 2, 4}
 
 
 def test_every_user_got_its_images_as_allocated(folder):

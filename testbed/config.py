@@ -18,10 +18,10 @@ from calibration.schema import Schema, frozen, limits
 from calibration.sweep.grid import NOISES
 from solver.inputs import InputError, check_keys, read_text
 from testbed.client.exchange import split
+from testbed.config_paths import beside, check_revision
 
 PRESETS = Path(__file__).parent / "presets"
 _CHECKPOINTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
-_WORDS = ("scenes", "converged", "none")  # that stand for no path
 #: The keys whose defaults depend on more than the configuration, or are worth a mention.
 SETTLED = (
     "prompts",
@@ -40,15 +40,6 @@ _DTYPES = ("float32", "float16", "bfloat16")
 SERVED = "served"
 #: Settings that are a server's own.
 _OF_SERVER = ("revision", "variant", "dtype", "scheduler", "vae_dtype", "memory", "allow_pickle")
-
-
-def _check_revision(name: str, model: str, field: str, revision: str | None) -> None:
-    """Raise :class:`InputError` where a folder of the name of a hub id would drop its revision."""
-    if revision and os.path.isdir(model):
-        raise InputError(
-            f"{field}: found {revision[:12]!r} of the hub, with {name} {model!r}, a folder "
-            f"here; allowed: the folder without {field}, or another working folder"
-        )
 
 
 @frozen
@@ -94,7 +85,7 @@ class ModelConfig(Schema):
                 "one of it once, with diffusers' StableDiffusionPipeline.from_single_file(FILE)"
                 ".save_pretrained(FOLDER) (of SDXL: StableDiffusionXLPipeline)"
             )
-        _check_revision("model", self.model, "revision", self.revision)
+        check_revision("model", self.model, "revision", self.revision)
 
 
 @frozen
@@ -121,7 +112,7 @@ class QualityConfig(Schema):
         return self.clip != NONE or self.extractor != "clip"
 
     def __post_init__(self) -> None:
-        _check_revision("clip", self.clip, "clip_revision", self.clip_revision)
+        check_revision("clip", self.clip, "clip_revision", self.clip_revision)
         path = Path(self.reference)
         file = path.suffix == ".npz" and path.is_file()
         if self.reference not in ("scenes", "converged") and not path.is_dir() and not file:
@@ -280,35 +271,10 @@ def load(
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a readable TOML file: {error}") from None
-    config = from_dict(_beside(path.parent, values), str(path))
+    config = from_dict(beside(path.parent, values) if path.parent != PRESETS else values, str(path))
     return dataclasses.replace(
         config, local=_other(config.local, local), edge=_other(config.edge, edge)
     )
-
-
-def _beside(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """``values`` with the paths that do not lead anywhere from the working folder, but do from the
-    configuration's ``folder``, taken from there.
-    """
-    if not folder.parts or folder == PRESETS:
-        return values
-
-    def placed(table: Any, *names: str) -> Any:
-        if not isinstance(table, dict):
-            return table
-        moved = {
-            name: str(folder / table[name])
-            for name in names
-            if isinstance(table.get(name), str)
-            and table[name] not in _WORDS
-            and not os.path.exists(table[name])
-            and os.path.exists(folder / table[name])
-        }
-        return {**table, **moved}
-
-    parts = {"local": ("model",), "edge": ("model",), "quality": ("clip", "reference")}
-    inner = {key: placed(values[key], *names) for key, names in parts.items() if key in values}
-    return placed({**values, **inner}, "prompts")
 
 
 def _other(config: ModelConfig, model: str | None) -> ModelConfig:

@@ -92,7 +92,8 @@ class QualityConfig(Schema):
     that the distances compare; that CLIP model, or "inception" (v3), as the FID has it.
     ``reference``: held-out real scenes; "converged", the edge model's own converged images; or a
     folder of captioned images. ``reference_size``: scenes of each prompt class in the reference; of
-    a folder, its first images.
+    a folder, its first images. ``allow_pickle`` opens pickled weights of the CLIP model where there
+    are no safetensors; only their tensors are read.
     """
 
     clip: str = limits(empty=False, default="embedded:clip")
@@ -100,6 +101,7 @@ class QualityConfig(Schema):
     extractor: str = limits(choices=("clip", "inception"), default="clip")
     reference: str = "scenes"
     reference_size: int = limits(least=2, default=512)
+    allow_pickle: bool = False
 
     def __post_init__(self) -> None:
         _check_revision("clip", self.clip, "clip_revision", self.clip_revision)

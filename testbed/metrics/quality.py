@@ -24,5 +24,5 @@ class QualityModels:
     @classmethod
     def open(cls, config: QualityConfig, device: torch.device) -> Self:
         """Open what a configuration names; raises :class:`InputError` for what cannot be had."""
-        clip = Clip(config.clip, device, config.clip_revision)
+        clip = Clip(config.clip, device, config.clip_revision, config.allow_pickle)
         return cls(clip, clip if config.extractor == "clip" else Inception(device))

@@ -22,7 +22,7 @@ class Generated:
     where none were measured.
     """
 
-    pixels: NDArray[np.float32]  # in [0, 1], (prompts, height, width, 3)
+    pixels: NDArray[np.floating]  # in [0, 1], (prompts, height, width, 3)
     names: Sequence[str]  # of the images, in messages
     text_time: float
     step_times: list[float]

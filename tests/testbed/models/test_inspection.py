@@ -196,6 +196,7 @@ def test_guidance_that_a_distilled_pipeline_does_not_take_is_noted(tmp_path):
             look(pipeline, STEPS, 3.0)
     finally:
         type(pipeline).do_classifier_free_guidance = kept
+    pipeline.memory = "offload"
     with pytest.warns(UserWarning, match="no continuous batching, the stock pipeline makes all"):
         note_fallback(pipeline)
     assert len(pipeline.notes) == 2

@@ -71,6 +71,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = "; what was measured is kept: free some space and run the same command again"
         print(f"testbed: {error}{hint if full else ''}", file=errors)
         return 1
+    except (RuntimeError, MemoryError) as error:
+        if not _out_of_memory(error):
+            raise
+        print(
+            f"testbed: memory does not suffice: {' '.join(str(error).split())[:200]}; what was "
+            "measured is kept. A smaller resolution, dtype or sweep.converged_batch, or "
+            "memory = 'offload', takes less",
+            file=errors,
+        )
+        return 1
     except KeyboardInterrupt:
         print(
             "testbed: stopped; what was measured is kept: the same command goes on from here",
@@ -79,6 +89,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     finally:
         sys.stdout, sys.stderr, warnings.showwarning = out, errors, shown
+
+
+def _out_of_memory(error: Exception) -> bool:
+    if "torch" not in sys.modules:
+        return isinstance(error, MemoryError)
+    from testbed.engines.out_of_memory import out_of_memory
+
+    return out_of_memory(error)
 
 
 if __name__ == "__main__":

@@ -97,7 +97,8 @@ class QualityConfig(Schema):
     model, or "inception" (v3), as the FID has it. ``reference``: held-out real scenes; "converged",
     the edge model's own converged images; a folder of captioned images; or a file with which an
     edge's calibration keeps its converged images. ``reference_size``: scenes of each prompt class
-    in the reference; of a folder, its first images.
+    in the reference; of a folder, its first images. ``allow_pickle`` opens pickled weights of the
+    CLIP model where there are no safetensors; only their tensors are read.
     """
 
     clip: str = limits(empty=False, default="embedded:clip")
@@ -105,6 +106,7 @@ class QualityConfig(Schema):
     extractor: str = limits(choices=("clip", "inception"), default="clip")
     reference: str = "scenes"
     reference_size: int = limits(least=2, default=512)
+    allow_pickle: bool = False
 
     @property
     def compares(self) -> bool:

@@ -50,7 +50,12 @@ class Made:
         """The same, as a call of a pipeline has it."""
         about = self.about
         return Generated(
-            self.image[None], about.text_time, list(about.step_times), about.decode_time, None
+            self.image[None] / np.float32(255),  # rounded back to the same levels
+            [f"image {self.index}"],
+            about.text_time,
+            list(about.step_times),
+            about.decode_time,
+            None,
         )
 
 

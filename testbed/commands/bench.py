@@ -6,12 +6,12 @@ here and stays empty. The images are made by diffusers' own pipeline and timed a
 calibration are.
 """
 
-import gc
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
@@ -25,13 +25,16 @@ from testbed.commands.bench_report import (
     Samples,
 )
 from testbed.engines.networks import check_call
+from testbed.engines.out_of_memory import free_unused, out_of_memory
 from testbed.engines.stock import Generated, generate
 from testbed.environment import environment
 from testbed.meters import AnyMeter, open_meter
 from testbed.models import architectures, catalogue
 from testbed.models.memory import guard_decoder
 from testbed.models.pipelines import denoiser, pick_device, tell_steps
+from testbed.models.samplers import check_steps
 
+WARM_UP_STEPS = 3
 REPEATS = 3  # measured calls of each batch
 PROMPT = "a big red ball in the middle"
 
@@ -74,15 +77,6 @@ def measure(
     """
     architecture = catalogue.find(name)
     where = pick_device(device)
-    pipeline = architectures.assemble(name, where, getattr(torch, dtype), shrink)
-    check_call(pipeline, steps)
-    tell_steps(pipeline)
-    guard_decoder(pipeline)
-    if channels_last:
-        for part in (denoiser(pipeline), pipeline.vae):
-            part.to(memory_format=torch.channels_last)
-    if compiled:
-        denoiser(pipeline).forward = torch.compile(denoiser(pipeline).forward)
     meter = open_meter(where)
     report = BenchReport(
         architecture=name,
@@ -99,12 +93,35 @@ def measure(
         meter=meter.name,
         published=PUBLISHED.get(name) if shrink == 1 else None,
     )
+    try:
+        pipeline = _assemble(name, where, getattr(torch, dtype), shrink)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        yield replace(report, batches=(FailedBatch(batches[0], "out of memory: its weights"),))
+        return
+    check_call(pipeline, steps)
+    check_steps(pipeline.scheduler, {"--steps": (1, WARM_UP_STEPS, steps)})
+    if channels_last:
+        for part in (denoiser(pipeline), pipeline.vae):
+            part.to(memory_format=torch.channels_last)
+    if compiled:
+        denoiser(pipeline).forward = torch.compile(denoiser(pipeline).forward)
     for batch in batches:
         bench = _Bench(pipeline, batch, steps, architecture.guidance, meter, where, repeats)
         report = replace(report, batches=(*report.batches, bench.row()))
         yield report
         if report.failure:
             return
+
+
+def _assemble(
+    name: str, device: torch.device, dtype: torch.dtype, shrink: int
+) -> DiffusionPipeline:
+    pipeline = architectures.assemble(name, device, dtype, shrink)
+    tell_steps(pipeline)
+    guard_decoder(pipeline)
+    return pipeline
 
 
 @dataclass(frozen=True)
@@ -130,11 +147,10 @@ class _Bench:
     def _attempt(self) -> BatchRow | None:
         try:
             return self._measure()
-        except torch.OutOfMemoryError:
-            pass  # what the error refers to is freed after this block
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+        free_unused(self.device)  # here: what the error refers to is free now
         return None
 
     def _call(self, steps: int) -> tuple[Generated, float | None]:
@@ -145,7 +161,7 @@ class _Bench:
         return done, None if parts is None else sum(parts.values())
 
     def _measure(self) -> BatchRow:
-        for steps in (1, 3):  # memory, kernels and clocks settle
+        for steps in (1, WARM_UP_STEPS):  # memory, kernels and clocks settle
             self._call(steps)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
@@ -162,7 +178,7 @@ class _Bench:
         text, decode = (
             statistics.median(times) for times in (samples.text_times, samples.decode_times)
         )
-        images = full[-1].images
+        images = full[-1].pixels
         cuda, vae = self.device.type == "cuda", self.pipeline.vae
         return BatchRow(
             batch=self.batch,
@@ -174,7 +190,7 @@ class _Bench:
             images_per_second=self.batch / (text + decode + self.steps * step),
             step_energy_j=self._step_energy(short_j, full_j),
             peak_memory_bytes=torch.cuda.max_memory_allocated(self.device) if cuda else None,
-            finite=bool(images.min() < images.max()),
+            finite=bool(np.isfinite(images).all() and images.min() < images.max()),
             samples=samples,
             sliced=getattr(vae, "use_slicing", False) or None,
         )

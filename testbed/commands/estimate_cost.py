@@ -26,6 +26,7 @@ from testbed.defaults import notices, settle
 from testbed.models import catalogue, memory
 from testbed.models.operations import operations
 from testbed.models.pipelines import pick_device
+from testbed.stages.rig import allocatable_steps, check_models
 from testbed.stages.tasks import ANCHOR_EVERY, run_scenario
 
 #: Published: Stable Diffusion 1.5, 512x512, half precision, eager.
@@ -129,6 +130,7 @@ def _evaluations(counts: Counter[int]) -> int:
 def say(name: str | Path | None, local: str | None = None, edge: str | None = None) -> list[str]:
     """Lines that tell what calibrating and executing a configuration costs, and what is free."""
     settings, cost = settle(config.load(name, local=local, edge=edge)), stated(name)
+    check_models(settings, steps=allocatable_steps(settings))
     calibrating = sum(_evaluations(counts) for counts in evaluations(settings).values())
     lines = [
         f"calibration: {calibrating} evaluations of a denoiser; "

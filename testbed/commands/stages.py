@@ -221,9 +221,9 @@ def _execute(args: argparse.Namespace) -> int:
     guard.check(settings, args.out)
     from testbed.processes import on_first_process
     from testbed.stages.execute import execute
-    from testbed.stages.rig import Rig, open_folder
+    from testbed.stages.rig import Rig, allocated_steps, open_folder
 
-    rig = Rig(settings)
+    rig = Rig(settings, steps=allocated_steps(allocation))
     folder = open_folder(settings, args.out)
     on_first_process(lambda: folder.adopt(problem, allocation))
     execute(rig, folder)

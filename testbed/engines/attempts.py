@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from testbed.engines.out_of_memory import free_unused, out_of_memory
 from testbed.engines.running import Running
 from testbed.engines.stock import synchronised_clock
 
@@ -32,11 +33,10 @@ class Attempts:
             try:
                 return call(part), part, start
             except (RuntimeError, MemoryError) as error:
-                if len(part) == 1 or not _out_of_memory(error):
+                if len(part) == 1 or not out_of_memory(error):
                     raise
             self.caps[kind] = len(part) // 2
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()
+            free_unused(self._device)
 
     def each(
         self, kind: str, call: Callable[[list[Running]], Output], batch: list[Running]
@@ -67,11 +67,3 @@ def _error(call: Callable[[list[Running]], Any], running: Running) -> Exception 
     except Exception as error:
         return error
     return None
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: CPU allocators have no error class of their own for it."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
-        text in str(error).lower()
-        for text in ("out of memory", "can't allocate memory", "not enough memory")
-    )

@@ -25,7 +25,7 @@ from testbed.engines.networks import Networks
 from testbed.engines.request import Failed, Finished, Log, Request
 from testbed.engines.request_state import RequestState, Schedule
 from testbed.engines.running import Running
-from testbed.engines.stock import synchronised_clock
+from testbed.engines.stock import image_name, not_finite, synchronised_clock
 
 CAP = 16  # requests in a batch, where no better number was measured
 #: Encoded negative prompts that are kept: a server is asked for ever new ones.
@@ -280,7 +280,7 @@ class BatchedEngine:
             self._note("decode", part, start)
             now = self._clock() - self._start
             for running, pixels in zip(part, images):
-                if np.isfinite(pixels).all():
-                    yield running.finish(pixels, now)
-                else:
-                    yield Failed(running.index, FloatingPointError("its pixels are not finite"))
+                request = running.request
+                name = image_name(self.networks.pipeline, request.prompt, request.steps)
+                error = not_finite(pixels, name)
+                yield Failed(running.index, error) if error else running.finish(pixels, now)

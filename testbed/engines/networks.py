@@ -55,6 +55,8 @@ def unsupported_reason(pipeline: DiffusionPipeline) -> str | None:
     if type(pipeline.vae) not in adapter.decoders:
         served = " and ".join(decoder.__name__ for decoder in adapter.decoders)
         return f"{kind}: its VAE is a {type(pipeline.vae).__name__}; served: {served}"
+    if getattr(pipeline, "memory", None) == "offload":
+        return f"{kind}: with memory = 'offload' each call would move its networks to and fro"
     for part in ("safety_checker", "watermark"):
         if getattr(pipeline, part, None) is not None:
             return f"{kind}: it has a {part}"

@@ -86,7 +86,7 @@ def make_schedule(adapter: Adapter, steps: int) -> Schedule:
         )
     try:
         timesteps = adapter.set_timesteps(scheduler, steps)
-    except ValueError as error:
+    except Exception as error:  # a scheduler may raise anything
         reason = " ".join(str(error).split())
         raise InputError(
             f"steps: found {steps}; {type(scheduler).__name__} refuses: {reason}"

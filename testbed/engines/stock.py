@@ -11,6 +11,7 @@ from diffusers import DiffusionPipeline
 from numpy.typing import NDArray
 
 from calibration.records.record import Measured
+from solver.inputs import InputError
 from testbed.engines.networks import call_options
 from testbed.meters import AnyMeter
 
@@ -21,11 +22,23 @@ class Generated:
     where none were measured.
     """
 
-    images: NDArray[np.uint8]  # (prompts, height, width, 3)
+    pixels: NDArray[np.floating]  # in [0, 1], (prompts, height, width, 3)
+    names: Sequence[str]  # of the images, in messages
     text_time: float
     step_times: list[float]
     decode_time: float
     energy_j: float | None
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """An image, (height, width, 3); raises :class:`ImageError` where it is not finite."""
+        return to_uint8(self.pixels[index], self.names[index])
+
+    @property
+    def images(self) -> NDArray[np.uint8]:
+        """All images, (prompts, height, width, 3); raises :class:`ImageError` for the first that is
+        not finite.
+        """
+        return np.stack([self.image(index) for index in range(len(self.pixels))])
 
     @property
     def time(self) -> float:
@@ -43,13 +56,44 @@ class Generated:
             energy_parts_j=meter.parts_j,
             clock_hz=meter.clock_hz,
             meter=meter.name,
-            batch=len(self.images),
+            batch=len(self.pixels),
         )
 
 
-def to_uint8(pixels: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Pixels in [0, 1] as the nearest of 256 levels."""
+class ImageError(InputError):
+    """A single image that could not be made; the others can."""
+
+
+def to_uint8(pixels: NDArray[np.floating], name: str = "image") -> NDArray[np.uint8]:
+    """Pixels in [0, 1] as the nearest of 256 levels; raises :func:`not_finite`."""
+    if error := not_finite(pixels, name):
+        raise error
     return (pixels * 255).round().clip(0, 255).astype(np.uint8)
+
+
+def not_finite(pixels: NDArray[np.floating], name: str) -> ImageError | None:
+    """The error of an image ``name`` whose pixels are not finite, if they are not: cast, they would
+    be black, and two such images alike.
+    """
+    finite = np.isfinite(pixels)
+    if finite.all():
+        return None
+    return ImageError(
+        f"{name}: {1 - finite.mean():.0%} of its pixels are not finite; allowed: a dtype in which "
+        "the model does not overflow (bfloat16, float32)"
+    )
+
+
+def image_name(pipeline: DiffusionPipeline, prompt: str, steps: int) -> str:
+    """An image in messages: model, dtype, prompt and steps."""
+    model = getattr(pipeline, "model_name", type(pipeline).__name__)
+    dtype = str(denoiser_of(pipeline).dtype).removeprefix("torch.")
+    return f"{model} in {dtype}, {steps} steps, prompt {prompt[:60]!r}"
+
+
+def denoiser_of(pipeline: DiffusionPipeline) -> torch.nn.Module:
+    """The network that is called once a step."""
+    return getattr(pipeline, "unet", None) or pipeline.transformer
 
 
 def synchronised_clock(device: torch.device) -> float:
@@ -77,7 +121,7 @@ def generate(
     and the rest is decoding.
     """
     device = pipeline._execution_device  # with offload, pipeline.device is where the weights wait
-    denoiser = getattr(pipeline, "unet", None) or pipeline.transformer
+    denoiser = denoiser_of(pipeline)
     away = {"negative_prompt": [negative_prompt] * len(prompts)} if negative_prompt else {}
     marks: list[float] = []
 
@@ -109,5 +153,10 @@ def generate(
         hook.remove()
     step_times = [after - before for before, after in zip(marks, marks[1:])]
     return Generated(
-        to_uint8(result.images), marks[0] - start, step_times, end - marks[-1], energy_j
+        result.images,
+        [image_name(pipeline, prompt, steps) for prompt in prompts],
+        marks[0] - start,
+        step_times,
+        end - marks[-1],
+        energy_j,
     )

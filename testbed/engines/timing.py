@@ -9,6 +9,7 @@ from diffusers import DiffusionPipeline
 from calibration.schema import Schema, frozen
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.request import Request
+from testbed.models.samplers import next_count
 
 TICKS = 4  # iterations of one timing: the mean of a few is less skewed than a single one
 ROUNDS = 10
@@ -44,13 +45,13 @@ def time_batches(
     timed: list[int] = []
     seconds: dict[str, list[float]] = {kind: [] for kind in ("tick", "text", "decode")}
     peak: dict[int, int] = {}
-    device = pipeline._execution_device
+    device, steps = pipeline._execution_device, next_count(pipeline.scheduler, TICKS)
     for turn in range(rounds + 1):
         for size in sorted(sizes, reverse=turn % 2 == 1):
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)
             engine = BatchedEngine(pipeline, size)
-            requests = [Request(prompts[i % len(prompts)], i, TICKS, guidance) for i in range(size)]
+            requests = [Request(prompts[i % len(prompts)], i, steps, guidance) for i in range(size)]
             list(engine.run(requests))
             if min(engine.caps.values()) < size:
                 sizes = [smaller for smaller in sizes if smaller < size]

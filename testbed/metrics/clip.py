@@ -13,8 +13,13 @@ from torchmetrics.functional.multimodal import clip_score
 from transformers import CLIPConfig, CLIPModel, CLIPProcessor
 
 from solver.inputs import InputError
-from testbed.metrics.extractor import Features, Images
-from testbed.models.pipelines import check_folder, resolve
+from testbed.engines.out_of_memory import Parts
+from testbed.metrics.extractor import TRIAL_IMAGES, Features, Images, check_features
+from testbed.models.folders import check_folder
+from testbed.models.library_errors import told_in_a_line
+from testbed.models.loading import check_keys_loaded
+from testbed.models.pipelines import quiet_libraries, resolve
+from testbed.models.tokenizers import PROMPTS, check_tokenizer
 from testbed.processes import together
 
 
@@ -25,23 +30,33 @@ class Clip:
     cannot be opened.
     """
 
-    def __init__(self, model: str, device: torch.device, revision: str | None = None) -> None:
-        source, self.definition = resolve(model), f"{model}, projected image features"
+    def __init__(
+        self,
+        model: str,
+        device: torch.device,
+        revision: str | None = None,
+        allow_pickle: bool = False,
+    ) -> None:
+        self.check_before_fetching(model, allow_pickle)
+        quiet_libraries()
+        self.device, self.definition = device, f"{model}, projected image features"
+        where = f"quality.clip: {model}"
+        with told_in_a_line(where, "cannot be opened as a CLIP model"):
+            self._model = _open(where, resolve(model), revision, allow_pickle).to(device).eval()
+            self._processor = CLIPProcessor.from_pretrained(resolve(model), revision=revision)
+            check_tokenizer(where, self._processor.tokenizer, self._model.text_model)
+            check_features(where, self.texts(PROMPTS))
+            check_features(where, self.images(TRIAL_IMAGES))
+
+    @staticmethod
+    def check_before_fetching(model: str, allow_pickle: bool = False) -> None:
+        """Raise :class:`InputError` for a folder that cannot be opened."""
+        source = resolve(model)
         if Path(source).is_dir():
-            check_folder(source, "config.json")
-        self.device = device
-        try:
-            self._model = (
-                CLIPModel.from_pretrained(source, revision=revision, dtype=torch.float32)
-                .to(device)
-                .eval()
-            )
-            self._processor = CLIPProcessor.from_pretrained(source, revision=revision)
-        except (OSError, ValueError, KeyError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise InputError(
-                f"quality.clip: {model}: cannot be opened as a CLIP model: {reason}"
-            ) from None
+            try:
+                check_folder(source, "config.json", allow_pickle)
+            except InputError as error:
+                raise InputError(f"quality.clip: {error}") from None
 
     # torchmetrics calls the next two, reads config and calls to(); transformers 5 returns objects
     # where it expects tensors
@@ -77,43 +92,67 @@ class Clip:
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).to(self.device)
         # of a caption beyond the model's length torchmetrics would cut off the end token, from
         # which its features are taken
-        processor = functools.partial(self._processor, truncation=True)
+        processor = functools.partial(self._processor, **self._truncated)
         return float(clip_score(pixels, caption, lambda: (self, processor)))
 
     @torch.inference_mode()
     def images(self, images: Images, batch: int = 64) -> Features:
         """Projected features of images, shape (images, width)."""
 
+        def features(part: Images) -> torch.Tensor:
+            inputs = self._processor(images=[np.asarray(i) for i in part], return_tensors="pt")
+            return self.get_image_features(inputs["pixel_values"].to(self.device)).float()
+
         def extract(images: Images) -> torch.Tensor:
-            parts = [torch.empty(0, self.config.projection_dim, device=self.device)]
-            for start in range(0, len(images), batch):
-                inputs = self._processor(
-                    images=[np.asarray(image) for image in images[start : start + batch]],
-                    return_tensors="pt",
-                )
-                parts.append(
-                    self.get_image_features(inputs["pixel_values"].to(self.device)).float()
-                )
-            return torch.cat(parts)
+            empty = torch.empty(0, self.config.projection_dim, device=self.device)
+            parts = Parts(batch, self.device).of(images, features)
+            return torch.cat([empty, *(output for _, output in parts)])
 
         return together(images, extract)
 
     @torch.inference_mode()
     def texts(self, captions: Sequence[str], batch: int = 256) -> Features:
         """Projected features of captions, shape (captions, width)."""
-        parts = []
-        for start in range(0, len(captions), batch):
+
+        def features(part: Sequence[str]) -> Features:
             inputs = self._processor(
-                text=list(captions[start : start + batch]),
-                return_tensors="pt",
-                padding=True,
-                truncation=True,
+                text=list(part), return_tensors="pt", padding=True, **self._truncated
             )
-            features = self.get_text_features(
+            output = self.get_text_features(
                 inputs["input_ids"].to(self.device), inputs["attention_mask"].to(self.device)
             )
-            parts.append(features.float().cpu().numpy())
-        return np.concatenate(parts)
+            return output.float().cpu().numpy()
+
+        parts = Parts(batch, self.device).of(captions, features)
+        return np.concatenate([output for _, output in parts])
+
+    @property
+    def _truncated(self) -> dict[str, Any]:
+        """The tokenizer's own length may be another one, or none. It keeps the end token."""
+        return {"truncation": True, "max_length": self.config.text_config.max_position_embeddings}
+
+
+def _open(where: str, source: str, revision: str | None, allow_pickle: bool) -> CLIPModel:
+    kind = CLIPConfig.get_config_dict(source, revision=revision)[0].get("model_type")
+    if kind != "clip":
+        raise InputError(f"{where}: a model of type {kind!r}; allowed: a CLIP model")
+    try:
+        model, info = CLIPModel.from_pretrained(
+            source,
+            revision=revision,
+            dtype=torch.float32,
+            use_safetensors=None if allow_pickle else True,
+            output_loading_info=True,
+        )
+    except OSError as error:
+        if allow_pickle or "safetensors" not in str(error):
+            raise
+        raise InputError(
+            f"{where}: no .safetensors weights; allow_pickle = true under [quality] opens pickled "
+            "ones, of which only tensors are read"
+        ) from None
+    check_keys_loaded(where, model, info)
+    return model
 
 
 def _tensor(output: Any) -> torch.Tensor:

@@ -13,7 +13,8 @@ from huggingface_hub import is_offline_mode
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from solver.inputs import InputError
-from testbed.metrics.extractor import Features, Images
+from testbed.engines.out_of_memory import Parts
+from testbed.metrics.extractor import TRIAL_IMAGES, Features, Images, check_features
 from testbed.processes import processes, together
 
 WIDTH = 2048
@@ -60,20 +61,25 @@ class Inception:
                 f"or fetch {URL_INCEPTION_V3}"
             ) from None
         self._model = metric.inception.to(device)
+        check_features(f"{path}", self.images(TRIAL_IMAGES))
 
     @torch.inference_mode()
     def images(self, images: Images, batch: int = 64) -> Features:
         """Features of images, which may differ in size, shape (images, ``WIDTH``)."""
 
+        def features(part: Images) -> torch.Tensor:
+            chunk = [np.asarray(image) for image in part]
+            one_size = len({image.shape for image in chunk}) == 1
+            outputs = []
+            for stack in [chunk] if one_size else [[image] for image in chunk]:
+                pixels = torch.from_numpy(np.stack(stack)).permute(0, 3, 1, 2)
+                outputs.append(self._model(pixels.to(self.device)))
+            return torch.cat(outputs)
+
         def extract(images: Images) -> torch.Tensor:
-            parts = [torch.empty(0, WIDTH, device=self.device)]
-            for start in range(0, len(images), batch):
-                chunk = [np.asarray(image) for image in images[start : start + batch]]
-                one_size = len({image.shape for image in chunk}) == 1
-                for stack in [chunk] if one_size else [[image] for image in chunk]:
-                    pixels = torch.from_numpy(np.stack(stack)).permute(0, 3, 1, 2)
-                    parts.append(self._model(pixels.to(self.device)))
-            return torch.cat(parts)
+            empty = torch.empty(0, WIDTH, device=self.device)
+            parts = Parts(batch, self.device).of(images, features)
+            return torch.cat([empty, *(output for _, output in parts)])
 
         return together(images, extract)
 

@@ -24,5 +24,7 @@ class QualityModels:
     @classmethod
     def open(cls, config: QualityConfig, device: torch.device) -> Self:
         """Open what a configuration names; raises :class:`InputError` for what cannot be had."""
-        clip = None if config.clip == NONE else Clip(config.clip, device, config.clip_revision)
+        clip = None
+        if config.clip != NONE:
+            clip = Clip(config.clip, device, config.clip_revision, config.allow_pickle)
         return cls(clip, clip if config.extractor == "clip" else Inception(device))

@@ -80,10 +80,10 @@ def free(device: torch.device) -> int | None:
 
 def guard_decoder(pipeline: DiffusionPipeline) -> None:
     """Decode in the VAE's own dtype, and in float32 from the first image on whose decoding in half
-    precision is not finite.
+    precision is not finite though its latents are.
 
     SDXL's overflows always, which its config says. Its pipelines convert it to float32 and back for
-    each image; here it stays so.
+    each image, and on MPS others convert it to the latents' dtype; here it stays as it is.
     """
     vae = pipeline.vae
     if (
@@ -92,21 +92,28 @@ def guard_decoder(pipeline: DiffusionPipeline) -> None:
         and vae.dtype == torch.float16
     ):
         vae.to(torch.float32)
-    decode = vae.decode
+    decode, to = vae.decode, vae.to
 
     def guarded(latents: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         decoded = decode(latents.to(vae.dtype), *args, **kwargs)
-        if vae.dtype != torch.float32 and not decoded[0].isfinite().all():
-            warnings.warn(
-                f"the decoder overflows in {vae.dtype}: it goes on in float32, as "
-                "vae_dtype = 'float32' begins",
-                stacklevel=2,
-            )
-            vae.to(torch.float32)
-            decoded = decode(latents.float(), *args, **kwargs)
+        if vae.dtype != torch.float32:
+            # of what the denoiser spoilt the decoder is innocent
+            whole = latents.flatten(1).isfinite().all(1)
+            if not decoded[0][whole].isfinite().all():
+                warnings.warn(
+                    f"the decoder overflows in {vae.dtype}: it goes on in float32, as "
+                    "vae_dtype = 'float32' begins",
+                    stacklevel=2,
+                )
+                to(torch.float32)
+                decoded = decode(latents.float(), *args, **kwargs)
         return decoded
 
-    vae.decode = guarded
+    def moved(*args: Any, **kwargs: Any) -> torch.nn.Module:
+        device, _, non_blocking, memory_format = torch._C._nn._parse_to(*args, **kwargs)
+        return to(device, non_blocking=non_blocking, memory_format=memory_format)
+
+    vae.decode, vae.to = guarded, moved
 
 
 def _size(part: torch.nn.Module) -> int:

@@ -2,12 +2,8 @@
 code.
 """
 
-import hashlib
 import inspect
-import json
-import textwrap
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +11,18 @@ import diffusers
 import torch
 import transformers
 from diffusers import DiffusionPipeline
-from safetensors import SafetensorError, safe_open
 
 from calibration.schema import Schema, frozen
 from solver.inputs import InputError, check_keys
 from testbed.config import ModelConfig
-from testbed.models import hub, memory
+from testbed.models import hub, loading, memory, samplers
+from testbed.models.folders import UNUSED, fingerprint
+from testbed.models.library_errors import told_in_a_line
 from testbed.nvml import unusable_gpu
 
 WEIGHTS = Path(__file__).parent.parent / "embedded" / "weights"
-# never opened: it blackens images that are to be measured, and costs time that is not the model's
 #: Latents a side for which PixArt's pipelines have a table of aspect ratios.
 _PIXART_SIZES = (32, 64, 128, 256)
-_UNUSED = "safety_checker"
 
 
 @frozen
@@ -70,66 +65,32 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
-def check_folder(folder: str | Path, index: str, allow_pickle: bool = False) -> dict[str, Any]:
-    """The model's configuration, which ``index`` of ``folder`` holds. Raises :class:`InputError`
-    where it or whole weights are missing: safetensors, unless others are allowed.
+def local_folder(config: ModelConfig) -> Path | None:
+    """The folder that ``config`` names; None for a hub id.
+
+    Raises :class:`InputError` for neither.
     """
-    folder = Path(folder)
-    if not (folder / index).is_file():
-        raise InputError(f"{folder}: not a model folder: {index} is missing")
-    try:
-        config = json.loads((folder / index).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{folder / index}: not valid JSON: {error}") from None
-    for part in _weighty(folder, index, config):
-        kinds = ("*.safetensors", "*.bin") if allow_pickle else ("*.safetensors",)
-        if not any(any(part.glob(kind)) for kind in kinds):
-            pickled = (
-                "; allow_pickle = true opens pickled ones, which can run any code"
-                if any(part.glob("*.bin"))
-                else ""
-            )
-            raise InputError(
-                f"{part}: no .safetensors weights; "
-                f"allowed: a folder as save_pretrained writes it{pickled}"
-            )
-    for weights in sorted(folder.rglob("*.safetensors")):
-        try:
-            with safe_open(weights, framework="pt") as file:
-                file.keys()
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"{weights}: half-written or damaged weights: {error}") from None
-    return config
+    folder = Path(resolve(config.model))
+    if folder.is_dir():
+        return folder
+    if folder.is_file():
+        raise InputError(
+            f"model: {config.model}: a file; allowed: embedded:NAME, a folder as save_pretrained "
+            "writes it, or a hub id OWNER/NAME"
+        )
+    if config.model.count("/") != 1 or config.model.startswith((".", "/", "~")):
+        raise InputError(
+            f"model: {config.model}: no such folder; "
+            "allowed: embedded:NAME, a folder, or a hub id OWNER/NAME"
+        )
+    return None
 
 
-def _weighty(folder: Path, index: str, config: dict[str, Any]) -> Iterator[Path]:
-    """The folders that must hold weights: those of a pipeline's networks, or the model's own."""
-    if index != "model_index.json":
-        yield folder
-        return
-    for name, kind in config.items():
-        if isinstance(kind, list) and kind[0] is not None and name != _UNUSED:
-            if not (folder / name).is_dir():
-                raise InputError(f"{folder}: half-written model folder: '{name}' is missing")
-            if name.startswith(("unet", "vae", "text_encoder", "transformer")):
-                yield folder / name
-
-
-def fingerprint(folder: str | Path) -> str:
-    """Twelve hex digits that change when the weights of a local folder do (file sizes, first and
-    last MiB).
-    """
-    digest = hashlib.sha256()
-    for path in sorted(
-        path for path in Path(folder).rglob("*") if path.suffix in (".safetensors", ".bin")
-    ):
-        size = path.stat().st_size
-        digest.update(f"{path.relative_to(folder)} {size}".encode())
-        with open(path, "rb") as file:
-            digest.update(file.read(1 << 20))
-            file.seek(max(0, size - (1 << 20)))
-            digest.update(file.read())
-    return digest.hexdigest()[:12]
+def quiet_libraries() -> None:
+    """Let the libraries be silent: what matters of what they say is raised as an error."""
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()
+        library.utils.logging.set_verbosity_error()
 
 
 def open_pipeline(config: ModelConfig, device: torch.device) -> tuple[DiffusionPipeline, str]:
@@ -137,66 +98,38 @@ def open_pipeline(config: ModelConfig, device: torch.device) -> tuple[DiffusionP
 
     Returns ``(pipeline, revision)``. The revision of a hub id is its commit, that of a folder its
     fingerprint, so that records of other weights are never mistaken for these. How the pipeline was
-    set up beside that: :func:`setup`. Raises :class:`InputError` in one line for what cannot be
-    opened.
+    set up beside that: :func:`setup`. ``pipeline.notes``: what of it is not as asked, in sentences.
+    Raises :class:`InputError` in one line for what cannot be opened.
     """
-    for library in (diffusers, transformers):
-        library.utils.logging.disable_progress_bar()
-        library.utils.logging.set_verbosity_error()
-    folder = Path(resolve(config.model))
-    local = folder.is_dir()
-    if not local:
-        if config.model.count("/") != 1 or config.model.startswith((".", "/", "~")):
-            raise InputError(
-                f"model: {config.model}: no such folder; "
-                "allowed: embedded:NAME, a folder, or a hub id OWNER/NAME"
-            )
+    quiet_libraries()
+    folder = local_folder(config)
+    revision = None
+    if folder is None:
         folder = hub.fetch(
-            config.model, config.revision, config.variant, config.allow_pickle, **{_UNUSED: None}
+            config.model, config.revision, config.variant, config.allow_pickle, **{UNUSED: None}
         )
-    pipeline = _from_folder(folder, config)
+        revision = folder.name
+    pipeline = loading.load(folder, config)
+    with told_in_a_line(f"model: {config.model}", "cannot be set up"):
+        _set_up(pipeline, config, device)
+    return pipeline, revision or fingerprint(folder, config.variant)
+
+
+def _set_up(pipeline: DiffusionPipeline, config: ModelConfig, device: torch.device) -> None:
     _check_call(pipeline, config)
     tell_steps(pipeline)
     pipeline.set_progress_bar_config(disable=True)
+    pipeline.model_name = config.model
     if config.scheduler:
-        _use_scheduler(pipeline, config.scheduler)
+        pipeline.scheduler = samplers.replaced(pipeline.scheduler, config.scheduler)
+    elif said := samplers.misfit(pipeline.scheduler):
+        pipeline.notes.append(f"its {type(pipeline.scheduler).__name__}: {said}")
     if config.resolution:
         _use_resolution(pipeline, config.resolution, config.model)
     if config.vae_dtype:
         pipeline.vae.to(getattr(torch, config.vae_dtype))
     memory.guard_decoder(pipeline)
     memory.place(pipeline, device, config.memory, resolution(pipeline), config.model)
-    return pipeline, fingerprint(folder) if local else folder.name
-
-
-def _from_folder(folder: Path, config: ModelConfig) -> DiffusionPipeline:
-    hub.check_variant(folder, config.variant)
-    index = check_folder(folder, "model_index.json", config.allow_pickle)
-    options: dict[str, Any] = {
-        "variant": config.variant,
-        "use_safetensors": None if config.allow_pickle else True,
-    }
-    # what the folder leaves out, as Stable Diffusion 3 its T5, diffusers must be told
-    options |= {name: None for name, kind in index.items() if kind == [None, None]}
-    if _UNUSED in index:
-        options |= {_UNUSED: None, "requires_safety_checker": False}
-    try:
-        return DiffusionPipeline.from_pretrained(
-            folder, dtype=getattr(torch, config.dtype), **options
-        )
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        RuntimeError,
-        TypeError,
-        ImportError,
-    ) as error:
-        reason = textwrap.shorten(str(error), 300, placeholder=" ...")
-        raise InputError(
-            f"model: {config.model}: diffusers cannot open it as a text-to-image pipeline: {reason}"
-        ) from None
 
 
 def _check_call(pipeline: DiffusionPipeline, config: ModelConfig) -> None:
@@ -207,6 +140,12 @@ def _check_call(pipeline: DiffusionPipeline, config: ModelConfig) -> None:
         raise InputError(
             f"model: {config.model}: a {kind} is not a text-to-image pipeline with a per-step "
             "callback"
+        )
+    parts = {name for name, part in pipeline.components.items() if part is not None}
+    if "vae" not in parts or not parts & {"unet", "transformer"}:
+        raise InputError(
+            f"model: {config.model}: a {kind} has {', '.join(sorted(parts))}; "
+            "allowed: a pipeline with a vae, and a unet or transformer"
         )
     size = denoiser(pipeline).config.sample_size if kind.startswith("PixArt") else None
     if size not in (None, *_PIXART_SIZES):
@@ -250,15 +189,6 @@ def setup(pipeline: DiffusionPipeline) -> Setup:
     """How an opened pipeline was set up."""
     vae_dtype = str(pipeline.vae.dtype).removeprefix("torch.")
     return Setup(resolution(pipeline), vae_dtype, pipeline.memory)
-
-
-def _use_scheduler(pipeline: DiffusionPipeline, name: str) -> None:
-    known = sorted(
-        {kind.__name__ for kind in pipeline.scheduler.compatibles}
-        | {type(pipeline.scheduler).__name__}
-    )
-    check_keys("scheduler", [name], known)
-    pipeline.scheduler = getattr(diffusers, name).from_config(pipeline.scheduler.config)
 
 
 def _use_resolution(pipeline: DiffusionPipeline, pixels: int, model: str) -> None:

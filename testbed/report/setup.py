@@ -19,7 +19,9 @@ from testbed.report.format import Table
 
 @dataclass(frozen=True)
 class ModelRow:
-    """A model at a place, and how many images each stage made with it."""
+    """A model at a place, and how many images each stage made with it; ``notes``: what of it was
+    not as asked, in sentences.
+    """
 
     place: str
     model: str
@@ -30,6 +32,7 @@ class ModelRow:
     guidance: float
     calibration: int
     execution: int
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,18 @@ class SampleRow:
 def models(calibration: Iterable[Record], execution: Iterable[Record]) -> list[ModelRow]:
     """A row for each place and model that there are records of."""
     counts: dict[tuple[str, str, str | None, str, str, str, float], list[int]] = {}
+    notes: dict[tuple[object, ...], dict[str, None]] = defaultdict(dict)
     for stage, records in enumerate((calibration, execution)):
         for record in records:
             task = record.task
             model = task.place, task.model, task.revision, task.device, task.dtype
             key = *model, task.scheduler, task.guidance
             counts.setdefault(key, [0, 0])[stage] += 1
-    return [ModelRow(*key, *images) for key, images in counts.items()]
+            notes[key].update(dict.fromkeys(record.environment.get("notes", ())))
+    return [
+        ModelRow(*key, calibration, execution, tuple(notes[key]))
+        for key, (calibration, execution) in counts.items()
+    ]
 
 
 def frechet_notes(cells: Sequence[Cell], totals: Iterable[Total]) -> list[str]:

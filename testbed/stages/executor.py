@@ -23,6 +23,7 @@ from calibration.sweep.disturbance import DISTURBED, Disturbances, contention
 from testbed.client.makers import Maker, engine_of, request_of, setup_of, takes_batches
 from testbed.client.remote import Concurrent, RemotePlace
 from testbed.engines.batched import BatchedEngine
+from testbed.engines.out_of_memory import Parts
 from testbed.engines.stock import Generated, generate
 from testbed.engines.threads import Threads, using
 from testbed.environment import environment, machine_load
@@ -69,6 +70,7 @@ class Executor:
         self._continuous = {
             place for place, pipeline in pipelines.items() if takes_batches(pipeline)
         }
+        self._calls = {place: Parts(batch, device) for place in pipelines}
         self._contention_named, self._opened = False, time.monotonic()
         self._failed: dict[Path, set[str]] = {}  # ids of tasks, by the store's folder
 
@@ -176,12 +178,11 @@ class Executor:
                 if call.kind == "batched":
                     engine = self._engine(call.place)
                     list(engine.run(list(map(request_of, tasks))))
-                    log = engine.log
-                    beside = sum(seconds for _, seconds in (*log.text, *log.decode))
-                    step = min(seconds for _, seconds in log.tick)
+                    beside = sum(spent for _, spent in (*engine.log.text, *engine.log.decode))
+                    step = min(spent for _, spent in engine.log.tick)
                 else:
-                    done, _ = self._generate(tasks)
-                    beside = done.text_time + done.decode_time
+                    part, (done, _) = next(self._calls[call.place].of(tasks, self._generate))
+                    size, beside = len(part), done.text_time + done.decode_time
                     step = min(done.step_times, default=done.time / steps)
         return beside / size, step / size
 
@@ -200,10 +201,9 @@ class Executor:
                     self._finish(task, *outcome, work)
 
     def _stock(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, tuple[Pixels, Measured]]]:
-        """The tasks' images by one call of the pipeline."""
-        done, measured = self._generate(tasks)
-        for task, image in zip(tasks, done.images):
-            yield task, (image, measured)
+        """The tasks' images by calls of the pipeline, as many at once as memory holds."""
+        for part, (done, measured) in self._calls[tasks[0].place].of(tasks, self._generate):
+            yield from ((task, (done.image(i), measured)) for i, task in enumerate(part))
 
     def _batched(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, tuple[Pixels, Measured]]]:
         """The tasks' images by continuous batching, in the order in which they are finished."""
@@ -238,7 +238,7 @@ class Executor:
         """
         done, measured = self._generate([task])
         work.disturbances.add_steps(measured)
-        record = self._finish(task, done.images[0], measured, work)
+        record = self._finish(task, done.image(0), measured, work)
         for attempt in range(2, ATTEMPTS + 1):
             if work.disturbances.excess(task.place, record.measured) <= DISTURBED:
                 break
@@ -259,6 +259,8 @@ class Executor:
             score = self.clip.score(image, task.prompt) if self.clip else None
             scored = replace(measured, clip_score=score, distance=work.distance(task, image))
             where = {**self._environment, "pipeline": self._setups[task.place]}
+            if notes := getattr(self.pipelines[task.place], "notes", None):
+                where["notes"] = notes
             if self.device.type == "cpu" and measured.transfer is None:
                 where["threads"] = torch.get_num_threads()
             work.store.add(Record(task.id, task, scored, where), image)

@@ -68,7 +68,9 @@ def serve_requests(
     Returns the path of the records.
     """
     where = pick_device(device)
-    pipeline, spec = open_model(ModelConfig(model=model, dtype=dtype), where)
+    negative = next((r.negative_prompt for r in requests if r.negative_prompt), None)
+    config = ModelConfig(model=model, dtype=dtype, negative_prompt=negative)
+    pipeline, spec = open_model(config, where, {"steps": {r.steps for r in requests}})
     store, failures = RecordStore(out, images=""), FailureLog(out)
     failures.forget()
     wanted = [
@@ -81,6 +83,8 @@ def serve_requests(
     start = min((item.arrival for item in wanted), default=0.0)
     coming = [item.request(start) for item in wanted]
     reason, info = unsupported_reason(pipeline) if engine == "batched" else None, environment(where)
+    if pipeline.notes:
+        info = {**info, "notes": pipeline.notes}
     note = None
     if reason is not None:
         note = f"fell back to stock: {reason}"
@@ -217,4 +221,4 @@ def _one_by_one(
             service_time=finished - joined,
             end_to_end_time=finished - request.arrival,
         )
-        add(index, done.images[0], measured)
+        add(index, done.image(0), measured)

@@ -3,7 +3,7 @@
 import os
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from diffusers import DiffusionPipeline
 
 from calibration.links import LINKS
 from calibration.records.task import ModelSpec
+from solver.allocation import Allocation
 from solver.inputs import InputError
 from solver.problem import PLACES
 from testbed.client.remote import RemotePlace
@@ -23,22 +24,33 @@ from testbed.engines.threads import Threads
 from testbed.environment import environment
 from testbed.link.emulated import EmulatedLink
 from testbed.link.probe import check
+from testbed.metrics.clip import Clip
 from testbed.metrics.quality import QualityModels
+from testbed.models.inspection import Steps, check_before_fetching, look, note_fallback
 from testbed.models.pipelines import open_pipeline, pick_device
 from testbed.processes import on_first_process, processes
 from testbed.runs.folder import RunFolder
 from testbed.stages.executor import Executor
+from testbed.stages.tasks import run_scenario
 
 
 class Rig:
     """The models of ``places`` (their ``pipelines``, or servers, and ``specs``), and the
     ``quality`` models. ``link``: the emulated way to the servers, if there is one.
 
-    Raises :class:`InputError` for what cannot be opened.
+    ``steps``: by place, the step counts that are asked for beside those of the sweep. Raises
+    :class:`InputError` for what cannot be opened, and for what :mod:`testbed.models.inspection`
+    refuses: whatever needs no weights before any are fetched.
     """
 
-    def __init__(self, config: Config, places: Sequence[str] = PLACES) -> None:
+    def __init__(
+        self,
+        config: Config,
+        places: Sequence[str] = PLACES,
+        steps: Mapping[str, Steps] | None = None,
+    ) -> None:
         self.config, self.prompts = config, open_prompts(config.prompts)
+        check_models(config, places, steps)
         self.device = open_device(config)
         self.link = open_link(config.link, [_model(config, place) for place in places])
         self.pipelines: dict[str, DiffusionPipeline | RemotePlace] = {}
@@ -49,10 +61,12 @@ class Rig:
                 remote = RemotePlace.open(model, self.link)
                 self.pipelines[place], self.specs[place] = remote, remote.spec
                 continue
-            pipeline, self.specs[place] = open_model(model, self.device)
+            asked = _steps(config, place, steps)
+            pipeline, self.specs[place] = open_model(model, self.device, asked)
             self.pipelines[place] = pipeline
-            for steps in (*config.sweep.grid(place), config.sweep.converged(place)):
-                check_call(pipeline, steps)
+            note_fallback(pipeline)
+            for count in (*config.sweep.grid(place), config.sweep.converged(place)):
+                check_call(pipeline, count)
         self.threads = {place: Threads.current() for place in places}
         self.quality = QualityModels.open(config.quality, self.device)
         self.executor = Executor(
@@ -137,8 +151,55 @@ def open_folder(config: Config, out: str | Path) -> RunFolder:
         return RunFolder.open(config, out)
 
 
-def open_model(config: ModelConfig, device: torch.device) -> tuple[DiffusionPipeline, ModelSpec]:
-    """Open a model; the spec names it, with its revision, in tasks and records."""
+def check_models(
+    config: Config, places: Sequence[str] = PLACES, steps: Mapping[str, Steps] | None = None
+) -> None:
+    """Raise :class:`InputError` for what is wrong with the models as far as that can be told before
+    anything is fetched; the arguments are those of :class:`Rig`.
+    """
+    for place in places:
+        if (model := _model(config, place)).url is None:
+            check_before_fetching(model, _steps(config, place, steps))
+    Clip.check_before_fetching(config.quality.clip, config.quality.allow_pickle)
+
+
+def allocatable_steps(config: Config) -> dict[str, Steps]:
+    """The step counts that an allocation of the configuration's scenario may ask for, by place."""
+    scenario = run_scenario(config, open_prompts(config.prompts))
+    return {
+        place: {
+            f"scenario: {place}.max_steps = {limit.max_steps} allows each count up to it": range(
+                1, limit.max_steps + 1
+            )
+        }
+        for place, limit in (("local", scenario.local), ("edge", scenario.edge))
+    }
+
+
+def allocated_steps(allocation: Allocation) -> dict[str, Steps]:
+    """The step counts that an allocation asks for, by place."""
+    pairs = list(zip(allocation.offload, allocation.steps, strict=True))
+    return {
+        place: {"allocation: steps": [int(count) for offload, count in pairs if offload == edge]}
+        for edge, place in enumerate(PLACES)
+    }
+
+
+def _steps(config: Config, place: str, more: Mapping[str, Steps] | None) -> Steps:
+    sweep = config.sweep
+    return {
+        "sweep.steps": sweep.grid(place),
+        "sweep.converged_steps": (sweep.converged(place),),
+        **(more or {}).get(place, {}),
+    }
+
+
+def open_model(
+    config: ModelConfig, device: torch.device, steps: Steps | None = None
+) -> tuple[DiffusionPipeline, ModelSpec]:
+    """Open a model and look at it; ``steps``: the counts that it is asked for. The spec names it,
+    with its revision, in tasks and records.
+    """
     if re.fullmatch(r"[\w-]+/[\w.-]+", config.model) and os.path.isdir(config.model):
         warnings.warn(
             f"model: {config.model}: the folder here is opened, not the model of that id on the "
@@ -146,6 +207,7 @@ def open_model(config: ModelConfig, device: torch.device) -> tuple[DiffusionPipe
             stacklevel=2,
         )
     pipeline, revision = open_pipeline(config, device)
+    look(pipeline, steps or {}, config.guidance, config.negative_prompt)
     return pipeline, ModelSpec(
         model=config.model,
         device=str(device),

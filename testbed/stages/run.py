@@ -31,10 +31,10 @@ def run(config: Config, out: str | Path) -> Path:
     from testbed.stages.batch import batch
     from testbed.stages.calibrate import calibrate
     from testbed.stages.execute import execute
-    from testbed.stages.rig import Rig, open_folder
+    from testbed.stages.rig import Rig, allocatable_steps, open_folder
     from testbed.stages.validate import validate
 
-    rig = Rig(config)
+    rig = Rig(config, steps=allocatable_steps(config))
     folder = open_folder(config, out)
     calibrate(rig, folder)
     on_first_process(lambda: allocate(config, folder))

@@ -1,0 +1,223 @@
+"""The look at a model that is opened: what would spoil measurements is refused in one line, and
+what has no effect is noted.
+"""
+
+import json
+import shutil
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler
+from safetensors.torch import load_file, save_file
+
+from solver.inputs import InputError
+from testbed.config import ModelConfig
+from testbed.models.architectures import assemble
+from testbed.models.inspection import check_before_fetching, look, note_fallback
+from testbed.models.pipelines import open_pipeline
+from tests.testbed.pipelines_world import stable_diffusion
+
+CPU = torch.device("cpu")
+STEPS = {"sweep.steps": (1, 2), "sweep.converged_steps": (8,)}
+WEIGHT_FILES = {
+    "text_encoder": "model.safetensors",
+    "unet": "diffusion_pytorch_model.safetensors",
+    "vae": "diffusion_pytorch_model.safetensors",
+}
+
+
+def look_at(folder, guidance=3.0, negative_prompt=None, **options):
+    pipeline, _ = open_pipeline(ModelConfig(str(folder), **options), CPU)
+    look(pipeline, STEPS, guidance, negative_prompt)
+    return pipeline
+
+
+def rewrite(folder, part, change):
+    path = folder / part / WEIGHT_FILES[part]
+    save_file(change(load_file(path)), path, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("name", ["light", "edge"])
+def test_the_embedded_models_pass(name):
+    pipeline, _ = open_pipeline(ModelConfig(f"embedded:{name}"), CPU)
+    look(pipeline, STEPS, 3.0, "a small tree")
+    assert pipeline.notes == []
+
+
+@pytest.mark.parametrize("part", WEIGHT_FILES)
+def test_a_part_that_lacks_weights_is_not_opened_with_random_ones(folder, part):
+    def halved(weights):
+        return dict(list(sorted(weights.items()))[::2])
+
+    rewrite(folder, part, halved)
+    with pytest.raises(InputError, match=f"{part}: weights are missing: .* and .* more"):
+        look_at(folder)
+
+
+@pytest.mark.parametrize("part", WEIGHT_FILES)
+def test_weights_of_other_names_are_missing(folder, part):
+    rewrite(folder, part, lambda w: {f"cond.{key}": value for key, value in w.items()})
+    with pytest.raises(InputError, match=f"{part}: weights are missing"):
+        look_at(folder)
+
+
+def test_a_config_of_fewer_layers_than_there_are_weights_of(folder):
+    path = folder / "text_encoder" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"num_hidden_layers": 1}))
+    with pytest.raises(InputError, match="text_encoder: weights that its config has no place for"):
+        look_at(folder)
+
+
+def test_names_of_older_libraries_and_heads_of_others_are_not_in_the_way(folder):
+    def older(weights):
+        prefixed = {f"text_model.{key}": value for key, value in weights.items()}
+        positions = {"text_model.embeddings.position_ids": torch.arange(16)[None]}
+        return prefixed | positions | {"logit_scale": torch.ones(())}
+
+    before = look_at(folder).text_encoder.state_dict()
+    rewrite(folder, "text_encoder", older)
+    after = look_at(folder).text_encoder.state_dict()
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+
+
+def test_a_tokenizer_without_its_vocabulary(folder):
+    (folder / "tokenizer" / "tokenizer.json").unlink()
+    with pytest.raises(InputError, match="tokenizer: a vocabulary of 2 tokens for a text encoder"):
+        look_at(folder)
+
+
+@pytest.mark.parametrize("cut", ["merges", "vocab"])
+def test_a_tokenizer_that_lost_half(folder, cut):
+    path = folder / "tokenizer" / "tokenizer.json"
+    values = json.loads(path.read_text())
+    if cut == "merges":
+        values["model"]["merges"] = []
+    else:
+        kept = dict(sorted(values["model"]["vocab"].items(), key=lambda item: item[1])[:70])
+        values["model"]["vocab"] = kept
+        values["model"]["merges"] = []
+    path.write_text(json.dumps(values))
+    with pytest.raises(InputError, match="tokenizer: .* its files are missing or damaged"):
+        look_at(folder)
+
+
+def test_a_tokenizer_of_a_larger_vocabulary(folder):
+    encoder = folder / "text_encoder"
+    path = encoder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"vocab_size": 140}))
+
+    def smaller(weights):
+        key = next(key for key in weights if "token_embedding" in key)
+        return weights | {key: weights[key][:140].clone()}
+
+    rewrite(folder, "text_encoder", smaller)
+    with pytest.raises(InputError, match="token 141 is beyond the text encoder, which knows 140"):
+        look_at(folder)
+
+
+def test_a_denoiser_that_overflows_is_found_at_the_first_image(folder):
+    """All its images were black, and measured as such; the decoder was blamed."""
+    rewrite(folder, "unet", lambda w: w | {"conv_in.weight": w["conv_in.weight"] * 1e30})
+    with pytest.raises(
+        InputError, match="light in float32, 1 steps, prompt 'a big red .* are not finite"
+    ):
+        look_at(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), 0.0])
+def test_a_text_encoder_of_no_use(folder, value):
+    rewrite(
+        folder, "text_encoder", lambda w: {key: torch.full_like(t, value) for key, t in w.items()}
+    )
+    said = "is the same" if value == 0 else "are not finite"
+    with pytest.raises(InputError, match=said):
+        look_at(folder)
+
+
+def test_a_decoder_of_one_colour(folder):
+    rewrite(
+        folder,
+        "vae",
+        lambda w: (
+            w
+            | {
+                "decoder.conv_out.weight": 0 * w["decoder.conv_out.weight"],
+                "decoder.conv_out.bias": 0 * w["decoder.conv_out.bias"],
+            }
+        ),
+    )
+    with pytest.raises(InputError, match="an image of one colour"):
+        look_at(folder)
+
+
+def test_steps_are_refused_before_anything_is_fetched_or_opened(folder):
+    steps = {"sweep.converged_steps": (6000,)}
+    for path in folder.rglob("*.json"):
+        if path.parent.name == "scheduler":
+            path.write_text(path.read_text().replace("5040", "200"))
+    with pytest.raises(InputError, match="sweep.converged_steps: found 6000; allowed: 1 to 200"):
+        check_before_fetching(ModelConfig(str(folder)), steps)
+    check_before_fetching(ModelConfig(str(folder)), STEPS)
+    check_before_fetching(ModelConfig("no/such-model"), steps)  # the cache does not hold it
+    with pytest.raises(InputError, match="scheduler: found EDMEulerScheduler"):
+        check_before_fetching(ModelConfig(str(folder), scheduler="EDMEulerScheduler"), STEPS)
+    shutil.rmtree(folder / "vae")
+    with pytest.raises(InputError, match="'vae' is missing"):
+        check_before_fetching(ModelConfig(str(folder)), STEPS)
+
+
+def test_a_safety_checker_left_out_is_noted(folder):
+    path = folder / "model_index.json"
+    kind = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"safety_checker": kind}))
+    with pytest.warns(UserWarning, match="its safety checker is left out"):
+        notes = look_at(folder).notes
+    assert len(notes) == 1
+
+
+def test_a_negative_prompt_without_guidance_is_noted(folder):
+    with pytest.warns(UserWarning, match="negative_prompt has no effect"):
+        assert look_at(folder, guidance=1.0, negative_prompt="a tree").notes
+    assert look_at(folder, guidance=3.0, negative_prompt="a tree").notes == []
+
+
+def test_guidance_that_a_distilled_pipeline_does_not_take_is_noted(tmp_path):
+    """As Flux schnell's: one call of the denoiser, whatever the scale."""
+    assemble("sd3", "cpu", shrink=8).save_pretrained(tmp_path / "sd3")
+    pipeline, _ = open_pipeline(ModelConfig(str(tmp_path / "sd3")), CPU)
+    assert type(pipeline.scheduler) is FlowMatchEulerDiscreteScheduler
+    type(pipeline).do_classifier_free_guidance, kept = (
+        property(lambda _: False),
+        type(pipeline).do_classifier_free_guidance,
+    )
+    try:
+        with pytest.warns(UserWarning, match="guidance has no effect on it"):
+            look(pipeline, STEPS, 3.0)
+    finally:
+        type(pipeline).do_classifier_free_guidance = kept
+    pipeline.memory = "offload"
+    with pytest.warns(UserWarning, match="no continuous batching, the stock pipeline makes all"):
+        note_fallback(pipeline)
+    assert len(pipeline.notes) == 2
+
+
+def test_a_distilled_network_takes_guidance_but_no_negative_prompt(tmp_path):
+    stable_diffusion(time_cond_proj_dim=8).save_pretrained(tmp_path / "lcm")
+    with pytest.warns(UserWarning, match="negative_prompt has no effect"):
+        notes = look_at(tmp_path / "lcm", guidance=7.5, negative_prompt="a tree").notes
+    assert len(notes) == 1
+
+
+def test_mps_leaves_the_decoder_in_float32(tmp_path, monkeypatch):
+    """Diffusers' pipelines convert it to the latents' dtype there, at every call."""
+    assemble("sdxl", "cpu", shrink=8).save_pretrained(tmp_path / "sdxl")
+    pipeline, _ = open_pipeline(ModelConfig(str(tmp_path / "sdxl"), dtype="float16"), CPU)
+    decoded_in = []
+    pipeline.vae.decoder.register_forward_pre_hook(
+        lambda _module, inputs: decoded_in.append(inputs[0].dtype)
+    )
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    look(pipeline, STEPS, 3.0)
+    assert set(decoded_in) == {torch.float32} and pipeline.vae.dtype == torch.float32
+    assert isinstance(pipeline.vae, AutoencoderKL)

@@ -76,7 +76,7 @@ def _runs(
     for name in [name for name in METHODS if name not in ("exact", "random")]:
         limited = {"time_limit": time_limit} if name == "milp" else {}
         try:
-            options = problem.users * len(problem.steps("edge"))
+            options = problem.users * sum(len(problem.steps(name)) for name in problem.names[1:])
             if limited and options > MILP_OPTIONS:
                 raise InputError(f"not tried on {options:,} options; at most {MILP_OPTIONS:,}")
             allocation = solve(problem, name, **limited)
@@ -159,13 +159,16 @@ def sweep(
         variants.append(Problem.from_dict(data, where=problem.where))
     for value, variant in zip(values, variants, strict=True):
         try:
-            Knapsack.of(variant)
+            if variant.is_plain:
+                Knapsack.of(variant)
+            else:
+                solve(variant)
         except InputError as error:
             yield {key: value, **dict.fromkeys(SWEPT), "note": str(error)}
             continue
         allocation = solve(variant, method, **settings)
         row = {
-            "users_on_edge": sum(allocation.offload),
+            "users_on_edge": sum(place > 0 for place in allocation.offload),
             "edge_steps": allocation.edge_steps_used,
         }
         columns = {name: row[name] if name in row else getattr(allocation, name) for name in SWEPT}

@@ -78,52 +78,6 @@ def crowd(users, edge_steps, kind, seed=0):
     return Problem.from_dict(data)
 
 
-def several(
-    users, edge_steps, edges, seed=0, *, kinds=None, slots=False, makespan=False, budget=None
-):
-    """A ``problem/2`` with 5 edge steps a user to share between ``edges`` places of own budgets.
-
-    ``kinds``: users are of so many kinds; ``slots``: the first place serves a tenth of the users;
-    ``makespan``: its batch's longest user counts as much as 0.2 steps of each.
-    """
-    rng = np.random.default_rng(seed)
-    kind = rng.integers(0, kinds, users) if kinds else np.arange(users)
-
-    def place(steps):
-        step_time, power, decay, rate = (
-            rng.uniform(low, high, kinds or users)[kind].tolist()
-            for low, high in ((0.001, 0.01), (0.1, 5.0), (0.05, 0.3), (0.05, 0.3))
-        )
-        return {
-            "max_steps": steps,
-            "step_time": step_time,
-            "overhead": 0.01,
-            "power": power,
-            "error": {"family": "exponential", "scale": 1.0, "decay": decay},
-            "utility": {"family": "saturating", "rate": rate},
-        }
-
-    data = {
-        "schema": "problem/2",
-        "users": users,
-        "weights": {"cost": 0.5, "utility": 0.5, "time": 0.333, "error": 0.333, "energy": 0.333},
-        "local": place(20),
-        "edges": {
-            f"edge{index}": place(edge_steps) | {"budget": budget or 5 * users // edges + 3}
-            for index in range(edges)
-        },
-    }
-    if slots:
-        data["edges"]["edge0"]["slots"] = max(1, users // 10)
-    if makespan:
-        data["edges"]["edge0"]["makespan"] = {
-            "per_step": 1.0,
-            "per_longest_step": users / 5,
-            "limit": 3.0 * users,
-        }
-    return Problem.from_dict(data)
-
-
 def seconds(function, times=3):
     """The least wall time of so many calls."""
     taken = []

@@ -19,6 +19,7 @@ from solver.columnar import FloatArray, IntArray
 from solver.exact.batches import Box, boxed, boxes_of, longest_of
 from solver.exact.dual import solve_dual
 from solver.exact.lattice import quantum
+from solver.exact.sums import STATE, first_of_each
 from solver.inputs import InputError
 from solver.limits import check_memory
 from solver.options import Menu, Options
@@ -28,8 +29,6 @@ from solver.problem import Problem
 NEAR = 1e-6
 #: Intervals of the longest of a batch that are looked at, at most.
 MOST_BOXES = 2000
-#: What a sum of weights costs, in additions: it is sorted.
-STATE = 40
 
 
 def prove_several(problem: Problem, allocation: Allocation) -> Proof:
@@ -153,13 +152,11 @@ def _least_loss(
         value = (value[:, None] + losses).ravel()
         left = capacity - sums
         bound = value + np.maximum(left - most, 0) @ price
-        kept = (bound < limit) & (left >= fewest).all(axis=1)
-        if not kept.any():
+        kept = np.flatnonzero((bound < limit) & (left >= fewest).all(axis=1))
+        if not len(kept):
             return limit
-        sums, place = np.unique(sums[kept], axis=0, return_inverse=True)
-        least = np.full(len(sums), np.inf)
-        np.minimum.at(least, place.ravel(), value[kept])
-        value = least
+        kept = kept[first_of_each(sums[kept], value[kept])]
+        sums, value = sums[kept], value[kept]
     left = capacity - sums
     total = np.where((left >= 0).all(axis=1), value + left @ price, limit)
     return min(limit, float(total.min()))

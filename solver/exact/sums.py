@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from solver.exact.several import Losses
 
 #: What a new state costs, in additions: it is hashed and sorted.
-STATE = 40
+STATE = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,7 @@ def best_sums(program: Program, limit: float, additions: int) -> Answer:
             rate = np.where(left < 0, -give[k + 1], take[k + 1])
             bound = np.maximum(bound, total + (left * rate).max(axis=1))
         kept = np.flatnonzero((bound < limit) & (left >= down[k + 1]).all(axis=1))
-        kept = kept[_first_of_each(new[kept], total[kept])]
+        kept = kept[first_of_each(new[kept], total[kept])]
         if len(kept) > limits.SEARCH_STATES:
             order = bound[kept].argpartition(limits.SEARCH_STATES)
             floor = min(floor, float(bound[kept[order[limits.SEARCH_STATES :]]].min()))
@@ -122,7 +122,7 @@ def best_sums(program: Program, limit: float, additions: int) -> Answer:
     return Answer(entries, floor, spent)
 
 
-def _first_of_each(sums: IntArray, value: FloatArray) -> IntArray:
+def first_of_each(sums: IntArray, value: FloatArray) -> IntArray:
     """Of equal ``sums``, shape (states, limits), the index of the least ``value``; ascending."""
     if not len(sums):
         return np.empty(0, dtype=np.int64)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from solver.inputs import InputError
-from solver.problem import PLACES
+from solver.problem import PLACES, Problem
 from testbed import config
 from testbed.commands.parsing import Verb, add_configuration, add_verb, load_configuration
 
@@ -35,6 +35,17 @@ def add_parsers(verbs: "Verbs") -> None:
         "--plan",
         action="store_true",
         help="only say what it costs: evaluations, and of a preset modelled minutes and gigabytes",
+    )
+    run.add_argument(
+        "--solver",
+        default="exact",
+        help="what allocates: exact (default), another method, or your own module:function",
+    )
+    run.add_argument(
+        "--problem",
+        type=Path,
+        metavar="FILE",
+        help="a problem of your own, with labels.prompt_class, in place of the scenario's",
     )
     _add_strict(run)
     calibrate = add_verb(
@@ -119,6 +130,14 @@ def _add_problem(verbs: "Verbs") -> None:
         "--save-profiles", type=Path, metavar="FILE", help="write the joined profiles too"
     )
     parser.add_argument("--scenario", type=Path, required=True)
+    parser.add_argument(
+        "--risk",
+        type=float,
+        help="keep deadlines and errors with probability 1 - RISK, by upper prediction limits",
+    )
+    parser.add_argument(
+        "--risk-for", choices=("user", "all"), help="for each user (default), or all together"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True)
 
 
@@ -143,10 +162,11 @@ def _profiles(text: str) -> tuple[str | None, Path]:
 
 def _run(args: argparse.Namespace) -> int:
     settings = load_configuration(args)
-    from testbed.stages.run import check
-
+    problem = None if args.problem is None else Problem.load(args.problem)
     if args.plan:
-        check(settings, args.out)
+        from testbed.stages.run import check
+
+        check(settings, args.out, args.solver, problem)
         from testbed.commands import estimate_cost
 
         print(*estimate_cost.say(args.config, args.local, args.edge), sep="\n")
@@ -154,7 +174,7 @@ def _run(args: argparse.Namespace) -> int:
     from testbed.runs.folder import RunFolder
     from testbed.stages.run import run
 
-    report = run(settings, args.out)
+    report = run(settings, args.out, args.solver, problem)
     folder = RunFolder(args.out)
     wrong = folder.validation() is not None and _say_verdicts(folder)
     print(report)
@@ -186,7 +206,11 @@ def _problem(args: argparse.Namespace) -> None:
     from calibration.scenario.scenario import Scenario
 
     profiles = _joined(args.profiles)
-    problem = to_problem(profiles, Scenario.load(args.scenario, profiles.classes()))
+    scenario = Scenario.load(args.scenario, profiles.classes())
+    given = {name: getattr(args, name) for name in ("risk", "risk_for")}
+    changes = {name: value for name, value in given.items() if value is not None}
+    scenario = Scenario.from_dict(scenario.to_dict() | changes, str(args.scenario))
+    problem = to_problem(profiles, scenario)
     if args.save_profiles:
         store.save(args.save_profiles, profiles)
     problem.save(args.output)
@@ -209,7 +233,7 @@ def _allocate(args: argparse.Namespace) -> None:
 
 
 def _execute(args: argparse.Namespace) -> int:
-    from solver import Allocation, Problem, evaluate
+    from solver import Allocation, evaluate
 
     problem, allocation = Problem.load(args.problem), Allocation.load(args.allocation)
     evaluate(problem, allocation.offload, allocation.steps)  # refuses what is not feasible
@@ -246,7 +270,6 @@ def _batch(args: argparse.Namespace) -> None:
 def _validate(args: argparse.Namespace) -> int:
     from calibration.profiles.profile import Profiles
     from calibration.scenario.scenario import Scenario
-    from solver import Problem
     from testbed.stages.tasks import check_users
 
     folder, settings = _open(args.run)

@@ -55,9 +55,9 @@ def to_problem(profiles: Profiles, scenario: Scenario) -> Problem:
     over its units. A class whose utility is left out at a place has a utility of 0 with weight 0,
     and a warning says so. With a ``risk`` each user's step limits leave only steps that keep its
     deadline and error limit with that probability (:mod:`calibration.scenario.risk`); the costs
-    stay the expected ones. Raises :class:`InputError` for a prompt class without profile, for steps beyond
-    the measured ones, where the curves would be extrapolated, and for a user whose limits no step
-    count keeps at the risk.
+    stay the expected ones. Raises :class:`InputError` for a prompt class without profile, for steps
+    beyond the measured ones, where the curves would be extrapolated, and for a user whose limits no
+    step count keeps at the risk.
     """
     served = sites(profiles, scenario)
     limits = user_limits(scenario)

@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING
 from solver.inputs import InputError
 from solver.problem import PLACES, Problem
 from testbed import config
-from testbed.commands.parsing import Verb, add_configuration, add_verb, load_configuration
+from testbed.commands.parsing import (
+    Verb,
+    add_allocation,
+    add_configuration,
+    add_risk,
+    add_verb,
+    joined,
+    load_configuration,
+    profiles_file,
+    risk_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from calibration.profiles.profile import Profiles
     from testbed.commands.parsing import Verbs
     from testbed.runs.folder import RunFolder
 
@@ -36,17 +43,7 @@ def add_parsers(verbs: "Verbs") -> None:
         action="store_true",
         help="only say what it costs: evaluations, and of a preset modelled minutes and gigabytes",
     )
-    run.add_argument(
-        "--solver",
-        default="exact",
-        help="what allocates: exact (default), another method, or your own module:function",
-    )
-    run.add_argument(
-        "--problem",
-        type=Path,
-        metavar="FILE",
-        help="a problem of your own, with labels.prompt_class, in place of the scenario's",
-    )
+    add_allocation(run)
     _add_strict(run)
     calibrate = add_verb(
         verbs,
@@ -74,7 +71,7 @@ def add_parsers(verbs: "Verbs") -> None:
     )
     validate.add_argument(
         "--profiles",
-        type=_profiles,
+        type=profiles_file,
         action="append",
         metavar="[PLACE=]FILE",
         help="what the problem was made of, where the places were calibrated on other machines",
@@ -120,7 +117,7 @@ def _add_problem(verbs: "Verbs") -> None:
     )
     parser.add_argument(
         "--profiles",
-        type=_profiles,
+        type=profiles_file,
         action="append",
         required=True,
         metavar="[PLACE=]FILE",
@@ -130,14 +127,7 @@ def _add_problem(verbs: "Verbs") -> None:
         "--save-profiles", type=Path, metavar="FILE", help="write the joined profiles too"
     )
     parser.add_argument("--scenario", type=Path, required=True)
-    parser.add_argument(
-        "--risk",
-        type=float,
-        help="keep deadlines and errors with probability 1 - RISK, by upper prediction limits",
-    )
-    parser.add_argument(
-        "--risk-for", choices=("user", "all"), help="for each user (default), or all together"
-    )
+    add_risk(parser)
     parser.add_argument("-o", "--output", type=Path, required=True)
 
 
@@ -152,12 +142,6 @@ def _add_execute(verbs: "Verbs") -> None:
     parser.add_argument("--allocation", type=Path, required=True)
     parser.add_argument("--problem", type=Path, required=True)
     add_configuration(parser)
-
-
-def _profiles(text: str) -> tuple[str | None, Path]:
-    """A profiles file, ``local=FILE`` or ``edge=FILE`` for one place of it."""
-    place, _, path = text.partition("=")
-    return (place, Path(path)) if path and place in PLACES else (None, Path(text))
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -205,23 +189,14 @@ def _problem(args: argparse.Namespace) -> None:
     from calibration.scenario.problem import to_problem
     from calibration.scenario.scenario import Scenario
 
-    profiles = _joined(args.profiles)
+    profiles = joined(args.profiles)
     scenario = Scenario.load(args.scenario, profiles.classes())
-    given = {name: getattr(args, name) for name in ("risk", "risk_for")}
-    changes = {name: value for name, value in given.items() if value is not None}
-    scenario = Scenario.from_dict(scenario.to_dict() | changes, str(args.scenario))
+    scenario = Scenario.from_dict(scenario.to_dict() | risk_of(args), str(args.scenario))
     problem = to_problem(profiles, scenario)
     if args.save_profiles:
         store.save(args.save_profiles, profiles)
     problem.save(args.output)
     print(args.output)
-
-
-def _joined(files: "Sequence[tuple[str | None, Path]]") -> "Profiles":
-    from calibration.profiles import store
-    from calibration.profiles.merge import Part, merge
-
-    return merge([Part(str(path), place, store.load(path)) for place, path in files])
 
 
 def _allocate(args: argparse.Namespace) -> None:
@@ -278,7 +253,7 @@ def _validate(args: argparse.Namespace) -> int:
             raise InputError(
                 f"{folder.path}: found profiles of its own; allowed: no --profiles there"
             )
-        folder.save(_joined(args.profiles))
+        folder.save(joined(args.profiles))
     if args.scenario:
         scenario = Scenario.load(args.scenario, folder.need(Profiles).classes())
         check_users(folder.need(Problem), scenario)

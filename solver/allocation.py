@@ -1,11 +1,13 @@
 """The answer to a problem: where each user computes, with how many steps, and what it costs.
 
-The file format is ``allocation/1``.
+The file format is ``allocation/1``, or ``allocation/2`` where the problem is more than one edge
+with one budget.
 """
 
 import json
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from dataclasses import fields as columns
 from typing import Any, Self
@@ -15,9 +17,12 @@ from numpy.typing import ArrayLike
 
 from solver.columnar import FloatArray, column, fault, fields, whole, word
 from solver.inputs import InputError, read_json, write_atomic
-from solver.problem import MAX_OPTIONS, PLACES, Problem
+from solver.problem import MAX_OPTIONS, Problem
+from solver.problem.usage import checked_prices, integers, option_numbers, used_of
 
-SCHEMA = "allocation/1"
+SCHEMAS = ("allocation/1", "allocation/2")
+#: The fields of ``allocation/2`` beside those of ``allocation/1``.
+EXTENDED = ("places", "edge_steps", "used", "prices")
 STATUSES = ("optimal", "feasible")
 #: The largest gap that is called optimal.
 OPTIMAL = 1e-9
@@ -29,7 +34,7 @@ QUANTITIES = ("cost", "time", "energy", "error", "utility")  # methods of a Prob
 
 @dataclass(frozen=True)
 class Allocation:
-    """The fields of ``allocation/1``.
+    """The fields of ``allocation/1`` and ``allocation/2``.
 
     ``offload``, a_n in {0 local, 1 edge}, and ``steps``, s_n >= 1, have one integer for each user.
     ``objective`` is eq. (8), un-shifted. ``lower_bound`` is a proven lower bound of it and ``gap``
@@ -39,6 +44,11 @@ class Allocation:
     >= 0, is what one more edge step is worth (:func:`solver.knapsack.relax`), or None. ``time``, in
     s, and ``energy``, in J, are sums over users; ``error`` and ``utility`` are means. ``seconds``
     is the wall time that the method took.
+
+    The last four are None for ``allocation/1``. Else a_n is an index of ``places``, the names of
+    the problem's places and splits; ``edge_steps`` are those of each user's steps that are made at
+    an edge place; ``used`` is what the choice takes of each limit, by name, and ``prices`` what one
+    more of it is worth, or None. ``edge_price`` is then None.
     """
 
     solver: str
@@ -55,36 +65,55 @@ class Allocation:
     energy: float
     utility: float
     seconds: float
+    places: list[str] | None = None
+    edge_steps: list[int] | None = None
+    used: dict[str, float] | None = None
+    prices: dict[str, float] | None = None
 
     @classmethod
     def from_dict(cls, data: object, where: str = "allocation") -> Self:
-        """Read an ``allocation/1`` object.
+        """Read an ``allocation/1`` or ``allocation/2`` object.
 
         Raises InputError, one line, for a wrong form; :func:`solver.certify` compares the numbers
         with a problem.
         """
-        names = [field.name for field in columns(cls)]
+        extended = isinstance(data, dict) and data.get("schema") == SCHEMAS[1]
+        names = [field.name for field in columns(cls) if extended or field.name not in EXTENDED]
         data = fields(where, data, ["schema", *names])
-        if data["schema"] != SCHEMA:
-            raise fault(f"{where}: schema", data["schema"], SCHEMA)
+        if data["schema"] not in SCHEMAS:
+            raise fault(f"{where}: schema", data["schema"], " or ".join(SCHEMAS))
         if not isinstance(data["solver"], str):
             raise fault(f"{where}: solver", data["solver"], "a name")
         word(f"{where}: status", data["status"], STATUSES)
+        places = data.get("places", ["local", "edge"])
+        if not isinstance(places, list) or not all(isinstance(name, str) for name in places):
+            raise fault(f"{where}: places", places, "a list of names")
+        lists = {"steps": (1, None), "offload": (0, len(places) - 1)}
+        if extended:
+            lists["edge_steps"] = 0, None
         users = 0
-        for name in ("steps", "offload"):
+        for name in reversed(lists):
             value = data[name]
             if not isinstance(value, list) or not value:
                 raise fault(f"{where}: {name}", value, "a list of integers, one for each user")
-            users = len(value)
-        column(f"{where}: offload", data["offload"], users, integer=True, most=1)
-        column(f"{where}: steps", data["steps"], users, integer=True, least=1)
+            users = len(value) if name != "steps" else users
+        for name, (least, most) in reversed(lists.items()):
+            column(f"{where}: {name}", data[name], users, integer=True, least=least, most=most)
         whole(f"{where}: edge_steps_used", data["edge_steps_used"])
-        for name in names[4:]:
+        for name in ("objective", "lower_bound", "gap", "edge_price", *QUANTITIES[1:], "seconds"):
             if data[name] is not None or name not in ("lower_bound", "gap", "edge_price"):
                 signed = name in ("objective", "lower_bound", "utility")
                 column(f"{where}: {name}", data[name], least=None if signed else 0)
+        for name in ("used", "prices") if extended else ():
+            numbers = data[name]
+            if numbers is None and name == "prices":
+                continue
+            if not isinstance(numbers, dict):
+                raise fault(f"{where}: {name}", numbers, "an object of numbers by limit")
+            for limit, value in numbers.items():
+                column(f"{where}: {name}.{limit}", value)
         values: dict[str, Any] = {name: data[name] for name in names}
-        for name in ("offload", "steps"):
+        for name in lists:
             values[name] = [int(value) for value in values[name]]
         return cls(**values)
 
@@ -102,8 +131,10 @@ class Allocation:
         return replace(self, lower_bound=bound, gap=gap, status=STATUSES[not 0 <= gap <= OPTIMAL])
 
     def to_dict(self) -> dict[str, Any]:
-        """The ``allocation/1`` object."""
-        return {"schema": SCHEMA} | vars(self)
+        """The ``allocation/1`` or ``allocation/2`` object."""
+        own = {name: value for name, value in vars(self).items() if name not in EXTENDED}
+        extended = self.places is not None
+        return {"schema": SCHEMAS[extended]} | (dict(vars(self)) if extended else own)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the JSON file, atomically, one field a line."""
@@ -125,37 +156,43 @@ def evaluate(
     where: str = "allocation",
     *,
     excess: float | None = None,
+    edge_steps: ArrayLike | None = None,
+    prices: Mapping[str, float] | None = None,
 ) -> Allocation:
-    """The :class:`Allocation` of a choice: ``offload`` 0 or 1 and ``steps`` >= 1 for each user.
+    """The :class:`Allocation` of a choice: ``offload`` and ``steps`` >= 1 for each user.
 
-    ``lower_bound`` is a proven bound, or ``excess`` what the choice costs at most more than the
-    optimum, proven; the bound is then rounded down by what the sum of the costs may be off. Raises
-    InputError, one line that starts with ``where``, if the choice has the wrong form or breaks (1),
-    (2), ``min_steps``, ``deadline`` or ``max_error``, or ``edge_price`` is negative or not finite.
+    ``offload`` is 0 or 1, or an index of the problem's ``names``; ``edge_steps`` are needed where a
+    split has several options with as many steps. ``lower_bound`` is a proven bound, or ``excess``
+    what the choice costs at most more than the optimum, proven; the bound is then rounded down by
+    what the sum of the costs may be off. Raises InputError, one line that starts with ``where``, if
+    the choice has the wrong form or breaks a limit of the problem, or ``edge_price`` or one of
+    ``prices`` is negative or not finite.
     """
     if edge_price is not None:
         column(f"{where}: edge_price", edge_price)
-    places = _integers(f"{where}: offload", offload, problem.users, least=0, most=1)
-    counts = _integers(f"{where}: steps", steps, problem.users, least=1, most=MAX_OPTIONS)
-    used = int(counts[places == 1].sum())
+    most = len(problem.names) - 1
+    places = integers(f"{where}: offload", offload, problem.users, least=0, most=most)
+    counts = integers(f"{where}: steps", steps, problem.users, least=1, most=MAX_OPTIONS)
+    number, on_edge = option_numbers(problem, places, counts, edge_steps, where)
     values = np.full((len(QUANTITIES), problem.users), np.inf)
-    for a, place in enumerate(PLACES):
+    for a, place in enumerate(problem.names):
         most = len(problem.steps(place))
-        here, at = (places == a) & (counts <= most), np.minimum(counts, most)[:, None]
-        if most:
+        here, at = (places == a) & (number <= most), np.clip(number, 1, most)[:, None]
+        if most and here.any():
             for value, quantity in zip(values, QUANTITIES, strict=True):
                 value[here] = getattr(problem, quantity)(place, at)[here, 0]
     cost, time, energy, error, utility = values
     if not np.isfinite(cost).all():
         user = int(np.argmin(np.isfinite(cost)))
         raise InputError(
-            f"{where}: steps[{user}]: found {counts[user]} at the {PLACES[places[user]]} place; "
-            f"allowed: what min_steps, max_steps, deadline and max_error of {problem.where} "
+            f"{where}: steps[{user}]: found {counts[user]} at the {problem.names[places[user]]} "
+            f"place; allowed: what min_steps, max_steps, deadline and max_error of {problem.where} "
             f"leave to user {user}"
         )
-    if used > problem.edge_budget:
+    used = {} if problem.is_plain else used_of(problem, places, on_edge, where)
+    if problem.is_plain and on_edge.sum() > problem.edge_budget:
         raise InputError(
-            f"{where}: steps: found {used} steps on the edge; "
+            f"{where}: steps: found {on_edge.sum()} steps on the edge; "
             f"allowed: edge_budget of {problem.where}, {problem.edge_budget}"
         )
     objective, rounding = _total(cost)
@@ -167,7 +204,7 @@ def evaluate(
         objective=objective,
         lower_bound=None,
         gap=None,
-        edge_steps_used=used,
+        edge_steps_used=int(on_edge.sum()),
         edge_price=None if edge_price is None else float(edge_price),
         time=float(time.sum()),
         error=float(error.mean()),
@@ -175,6 +212,14 @@ def evaluate(
         utility=float(utility.mean()),
         seconds=float(seconds),
     )
+    if not problem.is_plain:
+        allocation = replace(
+            allocation,
+            places=list(problem.names),
+            edge_steps=on_edge.tolist(),
+            used=used,
+            prices=None if prices is None else checked_prices(prices, used, where),
+        )
     if excess is not None:
         below = excess + rounding
         lower_bound = math.nextafter(objective - below, -math.inf) if below else objective
@@ -190,10 +235,3 @@ def _total(cost: FloatArray) -> tuple[float, float]:
         return total, rounding
     total = math.fsum(cost)
     return total, EPS * abs(total)
-
-
-def _integers(
-    where: str, value: ArrayLike, users: int, least: int, most: int | None = None
-) -> np.ndarray:
-    array = column(where, value, users, integer=True, least=least, most=most)
-    return np.broadcast_to(array, users).astype(np.int64)

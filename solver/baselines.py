@@ -7,8 +7,10 @@ import numpy as np
 
 from solver.allocation import Allocation
 from solver.columnar import FloatArray, IntArray
+from solver.exact.prices import priced
 from solver.inputs import InputError
 from solver.knapsack import Knapsack
+from solver.options import Choice
 from solver.problem import Problem
 
 #: Of the edge steps that fit, and the costs of one user: the steps that the user takes.
@@ -17,14 +19,17 @@ Take = Callable[[IntArray, FloatArray], int]
 
 def all_local(problem: Problem) -> Allocation:
     """Every user computes for itself, with its best step count. InputError if one cannot."""
-    knapsack = Knapsack.of(problem)
-    edge_only = ~np.isfinite(knapsack.cost[:, 0])
+    if problem.is_plain:
+        Knapsack.of(problem)  # refuses what is infeasible
+    cost = np.column_stack([problem.cost("local"), np.full(problem.users, np.inf)])
+    edge_only = ~np.isfinite(cost).any(axis=1)
     if edge_only.any():
         raise InputError(
             f"{problem.where}: all_local: {edge_only.sum()} of {problem.users} users "
             f"can only be served on the edge, user {edge_only.argmax()} first"
         )
-    return knapsack.allocation(np.zeros(problem.users, dtype=np.int64), "all_local")
+    nobody = np.zeros(problem.users, dtype=np.int64)
+    return priced(problem, Choice(nobody, 1 + cost.argmin(axis=1), nobody), "all_local")
 
 
 def edge_first(problem: Problem) -> Allocation:

@@ -94,13 +94,18 @@ def whole(where: str, value: object, *, least: int = 0, most: int | None = None)
 
 
 def table(
-    where: str, value: object, users: int, cover: IntArray, least: float | None = None
+    where: str,
+    value: object,
+    users: int,
+    cover: IntArray,
+    least: float | None = None,
+    each: str = "steps up to max_steps",
 ) -> FloatArray:
     """Read values at s = 1, 2, ...: a read-only array, (width,) for all users or (users, width).
 
     Rows of different length are filled up with NaN, which is also how an array from a ``.npz``
     file marks the end of a row. ``cover``, shape () or (users,), is the number of steps that each
-    user's row must reach.
+    user's row must reach; ``each`` names what the values belong to in messages.
     """
     allowed = "finite numbers" + ("" if least is None else f" >= {least}")
     shape = f"a list of {allowed}, or {users} such lists"
@@ -123,8 +128,7 @@ def table(
         length, need = (int(np.broadcast_to(a, short.shape).flat[user]) for a in (lengths, cover))
         spot = f"{where}[{user}]" if per_user else where
         raise InputError(
-            f"{spot}: found {length} values; "
-            f"allowed: one for each of the {need} steps up to max_steps"
+            f"{spot}: found {length} values; allowed: one for each of the {need} {each}"
         )
     array.setflags(write=False)
     return array

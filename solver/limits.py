@@ -8,6 +8,8 @@ from solver.inputs import InputError
 SEARCH_ADDITIONS = 1_000_000_000
 #: Bytes of the choices that one of them remembers.
 SEARCH_BYTES = 500_000_000
+#: States of the dynamic program over several limits that are kept at a time.
+SEARCH_STATES = 100_000
 #: Additions of the certificate's dynamic program: a few seconds.
 PROOF_ADDITIONS = 1_000_000_000
 

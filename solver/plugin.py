@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from solver.allocation import Allocation, evaluate
+from solver.exact.prices import priced
 from solver.inputs import InputError
 from solver.knapsack import Knapsack
+from solver.options import Choice
 from solver.problem import Problem
 
 
@@ -47,9 +49,10 @@ def imported(name: str) -> Any:
 def adapt(function: object, name: str | None = None) -> Callable[..., Allocation]:
     """A method, like those of :data:`solver.methods.METHODS`, of anyone's function of a Problem.
 
-    The function returns ``(offload, steps)``, or an object or a dict with them: a_n of 0 or 1 and
-    s_n >= 1 for each user. The method raises InputError, one line that starts with ``name``, for an
-    exception of the function and for an answer that has the wrong form or is not feasible.
+    The function returns ``(offload, steps)``, or an object or a dict with them: a_n and s_n >= 1
+    for each user, as :func:`solver.evaluate` takes them, and optionally third ``edge_steps``. The
+    method raises InputError, one line that starts with ``name``, for an exception of the function
+    and for an answer that has the wrong form or is not feasible.
     """
     label = name_of(function) if name is None else name
     if not callable(function):
@@ -60,14 +63,19 @@ def adapt(function: object, name: str | None = None) -> Callable[..., Allocation
 
     @functools.wraps(function)
     def method(problem: Problem, **settings: object) -> Allocation:
-        knapsack = Knapsack.of(problem)
+        if problem.is_plain:
+            Knapsack.of(problem)  # refuses what is infeasible
         try:
             answer = function(problem, **settings)
         except (Exception, SystemExit) as error:  # noqa: BLE001
             raise own_error(label, error) from None
-        given = evaluate(problem, *_pair(label, answer), where=label)
-        weight = np.multiply(given.offload, given.steps)
-        return knapsack.allocation(weight, label, np.array(given.steps))
+        offload, steps, edge_steps = _parts(label, answer)
+        given = evaluate(problem, offload, steps, where=label, edge_steps=edge_steps)
+        on_edge = np.multiply(given.offload, given.steps)
+        if given.edge_steps is not None:
+            on_edge = np.array(given.edge_steps)
+        choice = Choice(np.array(given.offload), np.array(given.steps), on_edge)
+        return priced(problem, choice, label)
 
     return method
 
@@ -78,20 +86,20 @@ def name_of(function: object) -> str:
     return f"{named.__module__}:{named.__qualname__}"
 
 
-def _pair(name: str, answer: Any) -> tuple[Any, Any]:
+def _parts(name: str, answer: Any) -> tuple[Any, Any, Any]:
     if isinstance(answer, dict) and {"offload", "steps"} <= answer.keys():
-        answer = answer["offload"], answer["steps"]
+        answer = answer["offload"], answer["steps"], answer.get("edge_steps")
     elif hasattr(answer, "offload") and hasattr(answer, "steps"):
-        answer = answer.offload, answer.steps
-    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
+        answer = answer.offload, answer.steps, getattr(answer, "edge_steps", None)
+    if not isinstance(answer, (tuple, list)) or len(answer) not in (2, 3):
         raise InputError(
             f"{name}: returned {type(answer).__name__}; "
             "allowed: (offload, steps), or an object or a dict with them"
         )
-    offload, steps = answer
+    offload, steps, *edge_steps = answer
     if isinstance(offload, np.ndarray) and offload.dtype == bool:
         offload = offload.astype(int)
-    return offload, steps
+    return offload, steps, edge_steps[0] if edge_steps else None
 
 
 def own_error(name: str, error: BaseException) -> InputError:

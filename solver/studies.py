@@ -3,7 +3,9 @@
 Every study is a table: rows are dicts with the same columns, for printing and plotting.
 """
 
+import inspect
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -14,7 +16,8 @@ import numpy as np
 from solver.allocation import ROUNDING, Allocation
 from solver.inputs import InputError, check_keys
 from solver.knapsack import Knapsack
-from solver.methods import METHODS, solve
+from solver.methods import METHODS, find_method, solve
+from solver.plugin import name_of
 from solver.problem import WEIGHTS, Problem
 
 Row = dict[str, Any]
@@ -76,7 +79,7 @@ def _runs(
     for name in [name for name in METHODS if name not in ("exact", "random")]:
         limited = {"time_limit": time_limit} if name == "milp" else {}
         try:
-            options = problem.users * len(problem.steps("edge"))
+            options = problem.users * sum(len(problem.steps(name)) for name in problem.names[1:])
             if limited and options > MILP_OPTIONS:
                 raise InputError(f"not tried on {options:,} options; at most {MILP_OPTIONS:,}")
             allocation = solve(problem, name, **limited)
@@ -130,46 +133,93 @@ def sweep(
     problem: Problem,
     key: str,
     values: Sequence[float],
-    method: str | Callable[..., Any] = "exact",
+    *methods: str | Callable[..., Any],
     **settings: object,
 ) -> Iterator[Row]:
-    """Yield one row for each of ``values`` of ``key``, a dotted name in ``problem/1``.
+    """Yield one row for each of ``values`` of ``key`` and each of ``methods`` (default: exact).
 
-    ``key`` names a number, as ``edge_budget`` and ``weights.error`` do. A row has ``key``,
-    :data:`SWEPT` and ``note``, which says why the others are None where the problem is infeasible.
-    Raises InputError if there is no such number, a value is not allowed, or the method cannot solve
-    the problem.
+    ``key`` is the path of a number in the problem's file, as ``edge_budget``, ``weights.error`` and
+    ``edge.power[3]`` are. A row has ``key``, ``solver`` if there are several methods,
+    :data:`SWEPT` and ``note``, which says why the others are None where the problem is infeasible,
+    or one of :data:`~solver.methods.METHODS` beside others cannot solve it. ``settings`` reach the
+    methods that have them. Raises InputError if there is no such number, a value is not allowed, or
+    a single method, or one's own, cannot solve the problem.
     """
-    data = problem.to_dict()
-    *parents, leaf = key.split(".")
-    node: Any = data
-    for parent in parents:
-        if not isinstance(node, dict):
-            break
-        check_keys(f"sweep: {key}", [parent], node)
-        node = node[parent]
-    if not isinstance(node, dict) or not isinstance(node.get(leaf, 0), (int, float)):
-        raise InputError(
-            f"sweep: {key}: is not one number in {problem.where}; "
-            "allowed: the dotted name of a number, like edge_budget"
-        )
+    methods = methods or ("exact",)
     variants = []
     for value in values:  # all are read before the first is solved
-        node[leaf] = value
+        data = problem.to_dict()
+        _set(data, key, value, problem.where)
         variants.append(Problem.from_dict(data, where=problem.where))
+    functions = [find_method(method) for method in methods]
     for value, variant in zip(values, variants, strict=True):
-        try:
-            Knapsack.of(variant)
-        except InputError as error:
-            yield {key: value, **dict.fromkeys(SWEPT), "note": str(error)}
-            continue
-        allocation = solve(variant, method, **settings)
-        row = {
-            "users_on_edge": sum(allocation.offload),
-            "edge_steps": allocation.edge_steps_used,
-        }
-        columns = {name: row[name] if name in row else getattr(allocation, name) for name in SWEPT}
-        yield {key: value, **columns, "note": ""}
+        refused = _refusal(variant)
+        for method, function in zip(methods, functions, strict=True):
+            own = {
+                name: setting
+                for name, setting in settings.items()
+                if len(methods) == 1 or name in inspect.signature(function).parameters
+            }
+            row: Row = {key: value}
+            if len(methods) > 1:
+                row["solver"] = method if isinstance(method, str) else name_of(method)
+            try:
+                allocation = None if refused else solve(variant, method, **own)
+                note = refused
+            except (InputError, RuntimeError) as error:
+                if len(methods) == 1 or method not in METHODS:
+                    raise
+                allocation, note = None, str(error)
+            yield row | _swept(allocation) | {"note": note}
+
+
+def _swept(allocation: Allocation | None) -> Row:
+    """:data:`SWEPT` of an allocation, or None for each."""
+    if allocation is None:
+        return dict.fromkeys(SWEPT)
+    counts = {
+        "users_on_edge": sum(place > 0 for place in allocation.offload),
+        "edge_steps": allocation.edge_steps_used,
+    }
+    return {name: counts[name] if name in counts else getattr(allocation, name) for name in SWEPT}
+
+
+def _refusal(problem: Problem) -> str:
+    """Why a problem is infeasible; empty if it is not."""
+    try:
+        if problem.is_plain:
+            Knapsack.of(problem)
+        else:
+            solve(problem)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def _set(data: dict[str, Any], key: str, value: float, where: str) -> None:
+    """Replace the number at a path of names and list indices; raises InputError if there is none.
+
+    A name that is not there is an optional field's, which reading the problem will tell.
+    """
+    *parents, leaf = re.findall(r"[^.\[\]]+|\[\d+\]", key) or [""]
+    node: Any = data
+    for part in parents:
+        index: Any = int(part[1:-1]) if part[0] == "[" else part
+        if isinstance(node, dict):
+            check_keys(f"sweep: {key}", [index], node)
+        elif not isinstance(node, list) or not isinstance(index, int) or index >= len(node):
+            node = None
+            break
+        node = node[index]
+    last: Any = int(leaf[1:-1]) if leaf[:1] == "[" else leaf
+    inside = isinstance(node, list) and isinstance(last, int) and last < len(node)
+    old = node[last] if inside else node.get(last, 0) if isinstance(node, dict) else None
+    if not (old is None and inside) and not isinstance(old, (int, float)):
+        raise InputError(
+            f"sweep: {key}: is not one number in {where}; allowed: the dotted name of a "
+            "number, like edge_budget or edge.power[3]"
+        )
+    node[last] = value
 
 
 def weightings(problem: Problem, parts: int = 6) -> Iterator[tuple[float, ...]]:

@@ -36,7 +36,8 @@ class DeviceClass:
     """A kind of device, as ``published``.
 
     ``watts``: modelled power while computing, with its source; ``step_time`` and ``decode_time`` in
-    seconds (None: not published). Without a ``reference`` it is the machine that was measured.
+    seconds (None: not published). ``own_ratio`` is that of a scenario's own class. Without it and a
+    ``reference`` it is the machine that was measured.
     """
 
     name: str
@@ -46,10 +47,13 @@ class DeviceClass:
     step_time: float | None = None
     reference: Reference | None = None
     decode_time: float | None = None
+    own_ratio: float | None = None
 
     @property
     def ratio(self) -> float:
         """Its seconds per step over its reference's; 1 for the measured machine."""
+        if self.own_ratio is not None:
+            return self.own_ratio
         if self.reference is None or self.step_time is None:
             return 1.0
         return round(self.step_time / self.reference.step_time, 2)
@@ -64,7 +68,7 @@ class DeviceClass:
     @property
     def basis(self) -> str:
         """``emulated`` where local times are multiplied by the ratio, else ``measured``."""
-        return "emulated" if self.reference else "measured"
+        return "emulated" if self.reference or self.own_ratio is not None else "measured"
 
 
 def _snapdragon(

@@ -2,96 +2,21 @@
 
 import math
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from calibration.costs.transfer import Payload, TransferFit
 from calibration.fitting.curve_fit import CurveFit
 from calibration.fitting.prediction import evaluate
-from calibration.links import LINKS, Radio
-from calibration.profiles.profile import ClassProfile, Profiles
-from calibration.scenario.devices import DEVICES, DeviceClass
-from calibration.scenario.scenario import Scenario, User
+from calibration.profiles.profile import Profiles
+from calibration.scenario.parts import EdgeSite
+from calibration.scenario.risk import UserLimits, allowed_steps, user_limits
+from calibration.scenario.scenario import Scenario
+from calibration.scenario.sites import Service, Site, sites
 from solver.inputs import InputError
-from solver.problem import PLACES, Problem
-
-
-@dataclass(frozen=True)
-class Service:
-    """How a ``place`` serves a user, and what its numbers rest on.
-
-    ``profile``: what was measured there of the user's prompt class; ``speed_sd``: as its
-    :class:`calibration.profiles.profile.Place` has it; ``ratio``: the user's seconds over the
-    measured ones, with ``time_basis`` measured, or emulated by the device's published ratio;
-    ``watts`` while computing, with ``power_basis`` measured where a meter measured this very
-    device, else modelled; ``way``: to a place behind a network, None where there is none.
-    """
-
-    place: str
-    profile: ClassProfile
-    speed_sd: float
-    ratio: float
-    time_basis: str
-    watts: float
-    power_basis: str
-    way: "Way | None" = None
-
-    def seconds(self, steps: float) -> float:
-        """Predicted seconds of an image with ``steps`` steps, without its way."""
-        return self.ratio * self.profile.time.seconds(steps)
-
-
-@dataclass(frozen=True)
-class Way:
-    """How a user's request and image travel: ``fit`` of the seconds of a ``payload``, and the
-    user's ``radio``, *modelled*, whose cold start is part of them (None: no radio counts).
-    """
-
-    fit: TransferFit
-    payload: Payload
-    radio: Radio | None
-
-    @property
-    def cold_time(self) -> float:
-        """Modelled s that the first packet takes beyond what is measured."""
-        return self.radio.cold_time if self.radio else 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Predicted seconds of a transfer."""
-        return self.fit.seconds(self.payload.down) + self.cold_time
-
-    @property
-    def own_variance(self) -> float:
-        """Of a single transfer about it, in s²: of transfers alike, and of the answers' sizes."""
-        return self.fit.sd**2 + (self.fit.per_byte * self.payload.sd) ** 2
-
-    @property
-    def variance(self) -> float:
-        """Of the fitted seconds, in s²."""
-        return self.fit.variance(self.payload.down)
-
-    @property
-    def bases(self) -> tuple[str, ...]:
-        """What the seconds rest on: measured or emulated, and modelled if a radio counts."""
-        return (self.fit.basis, *(("modelled",) if self.radio else ()))
-
-
-@dataclass(frozen=True)
-class Site:
-    """A ``user`` with a ``device``, and how each place serves them."""
-
-    user: User
-    device: DeviceClass
-    local: Service
-    edge: Service
-
-    def at(self, place: str) -> Service:
-        """The service of ``place``, local or edge."""
-        return self.local if place == "local" else self.edge
+from solver.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -100,53 +25,6 @@ class Units:
 
     time_unit: float
     energy_unit: float
-
-
-def sites(profiles: Profiles, scenario: Scenario) -> list[Site]:
-    """How each user of the scenario is served, in their order.
-
-    Raises :class:`InputError` for a prompt class without a profile.
-    """
-    return [_site(profiles, scenario, user) for user in scenario.users]
-
-
-def _site(profiles: Profiles, scenario: Scenario, user: User) -> Site:
-    device = DEVICES[user.device_class]
-    local = _service(
-        profiles,
-        "local",
-        user,
-        device.ratio,
-        device.basis,
-        scenario.watts.get(device.name, device.watts),
-    )
-    edge = _service(profiles, "edge", user, 1.0, "measured", scenario.edge_watts)
-    return Site(user, device, local, replace(edge, way=_way(profiles, scenario, edge)))
-
-
-def _way(profiles: Profiles, scenario: Scenario, edge: Service) -> Way | None:
-    place, weighs = profiles.get("edge"), edge.profile.payload
-    if place is None or place.transfer is None or weighs is None:
-        return None
-    radio = LINKS[scenario.radio].radio if scenario.radio else None
-    return Way(place.transfer, weighs, radio)
-
-
-def _service(
-    profiles: Profiles, place: str, user: User, ratio: float, basis: str, modelled: float
-) -> Service:
-    """``modelled``: the watts that count unless a meter measured this very device."""
-    profile = profiles.find(place, user.prompt_class)
-    measured = profile.power.watts if basis == "measured" else None
-    return Service(
-        place=place,
-        profile=profile,
-        speed_sd=next(entry.speed_sd for entry in profiles.places if entry.place == place),
-        ratio=ratio,
-        time_basis=basis,
-        watts=modelled if measured is None else measured,
-        power_basis="modelled" if measured is None else "measured",
-    )
 
 
 def units(profiles: Profiles, scenario: Scenario) -> Units:
@@ -171,35 +49,50 @@ def _resolved(given: float | str, mean: float) -> float:
 def to_problem(profiles: Profiles, scenario: Scenario) -> Problem:
     """The allocation problem of a scenario on measured profiles.
 
-    Times are the fitted ones, multiplied by the device's ratio at the local place. Error and
-    utility are tables from the fitted curves, the error at least 0 and the utility within [0, 1],
-    the range of eq. (7). Times and energies stay in seconds and joules: the problem's weights are
-    those of the scenario over its units. A class whose utility is left out at a place has a utility
-    of 0 with weight 0, and a warning says so. Raises :class:`InputError` for a prompt class without
-    profile, and for steps beyond the measured ones, where the curves would be extrapolated.
+    Times are the fitted ones, multiplied by the device's ratio. Error and utility are tables from
+    the fitted curves, the error at least 0 and the utility within [0, 1], the range of eq. (7).
+    Times and energies stay in seconds and joules: the problem's weights are those of the scenario
+    over its units. A class whose utility is left out at a place has a utility of 0 with weight 0,
+    and a warning says so. With a ``risk`` each user's step limits leave only steps that keep its
+    deadline and error limit with that probability (:mod:`calibration.scenario.risk`); the costs
+    stay the expected ones. Raises :class:`InputError` for a prompt class without profile, for steps
+    beyond the measured ones, where the curves would be extrapolated, and for a user whose limits no
+    step count keeps at the risk.
     """
     served = sites(profiles, scenario)
+    limits = user_limits(scenario)
     unit, weights = _units(served, scenario), scenario.weights
+    edges = scenario.edges or (EdgeSite("edge", scenario.edge_budget),)
+    most = {"local": scenario.local.max_steps} | {
+        edge.name: scenario.edge.max_steps if edge.max_steps is None else edge.max_steps
+        for edge in edges
+    }
+    places = {
+        name: _place(name, [site.services[name] for site in served], count)
+        for name, count in most.items()
+    }
+    if scenario.risk is not None:
+        _keep_with_risk(places, served, limits, scenario)
     problem: dict[str, Any] = {
-        "schema": "problem/1",
+        "schema": "problem/2",
         "users": len(served),
-        "edge_budget": scenario.edge_budget,
         "weights": {
             **weights.to_dict(),
             "utility": _utility_weights(served, weights.utility),
             "time": weights.time / unit.time_unit,
             "energy": weights.energy / unit.energy_unit,
         },
-        "local": _place([site.local for site in served], scenario.local.max_steps),
-        "edge": _place([site.edge for site in served], scenario.edge.max_steps),
+        "local": places["local"],
+        "edges": {edge.name: places[edge.name] | _load(edge) for edge in edges},
         "labels": {
             "prompt_class": [user.prompt_class for user in scenario.users],
             "device_class": [user.device_class for user in scenario.users],
         },
     }
-    for name, limit in (("deadline", scenario.deadline), ("max_error", scenario.max_error)):
-        if limit is not None:
-            problem[name] = limit
+    for name in ("deadline", "max_error"):
+        values = [getattr(limit, name) for limit in limits]
+        if any(value is not None for value in values):
+            problem[name] = values[0] if len(set(values)) == 1 else values
     return Problem.from_dict(problem)
 
 
@@ -210,7 +103,7 @@ def _utility_weights(served: Sequence[Site], weight: float) -> float | list[floa
     without = {
         site.user.prompt_class
         for site in served
-        if any(site.at(place).profile.utility is None for place in PLACES)
+        if any(site.at(place).profile.utility is None for place in ("local", "edge"))
     }
     if not without:
         return weight
@@ -222,16 +115,50 @@ def _utility_weights(served: Sequence[Site], weight: float) -> float | list[floa
     return [0.0 if site.user.prompt_class in without else weight for site in served]
 
 
-def _place(services: Sequence[Service], most: int) -> dict[str, Any]:
-    """What ``problem/1`` says of one place, with at most ``most`` steps an image."""
+def _load(edge: EdgeSite) -> dict[str, Any]:
+    """What ``problem/2`` says of an edge's limits."""
+    optional = {"slots": edge.slots, "makespan": edge.makespan and edge.makespan.to_dict()}
+    return {"budget": edge.budget} | {
+        name: value for name, value in optional.items() if value is not None
+    }
+
+
+def _keep_with_risk(
+    places: Mapping[str, dict[str, Any]],
+    served: Sequence[Site],
+    limits: Sequence[UserLimits],
+    scenario: Scenario,
+) -> None:
+    """Narrow each user's step limits to those that keep its limits at the risk."""
+    runs = {
+        name: [
+            allowed_steps(site.services[name], limit, place["min_steps"], place["max_steps"])
+            for site, limit in zip(served, limits, strict=True)
+        ]
+        for name, place in places.items()
+    }
+    for user, limit in enumerate(limits):
+        if all(runs[name][user] is None for name in places):
+            raise InputError(
+                f"scenario: risk: found {scenario.risk:g}: no step count at any place keeps the "
+                f"limits of user {user} with probability {1 - (limit.risk or 0) * limit.count:.4g}"
+            )
+    for name, place in places.items():
+        # a place without such steps cannot serve the user
+        place["min_steps"] = [run[0] if run else 1 for run in runs[name]]
+        place["max_steps"] = [run[1] if run else 0 for run in runs[name]]
+
+
+def _place(name: str, services: Sequence[Service], most: int) -> dict[str, Any]:
+    """What ``problem/2`` says of one place, with at most ``most`` steps an image."""
     classes = {service.profile.prompt_class: service.profile for service in services}
     errors = {name: _values(profile.error, most, math.inf) for name, profile in classes.items()}
     utilities = {name: _values(profile.utility, most, 1.0) for name, profile in classes.items()}
     times = [(service.profile.time, service.ratio) for service in services]
     names = [service.profile.prompt_class for service in services]
-    return {
+    place: dict[str, Any] = {
         "max_steps": most,
-        "min_steps": _least_steps(services, most),
+        "min_steps": _least_steps(name, services, most),
         "step_time": [time.step_time * ratio for time, ratio in times],
         "overhead": [
             service.ratio * service.profile.time.overhead
@@ -242,6 +169,11 @@ def _place(services: Sequence[Service], most: int) -> dict[str, Any]:
         "error": {"family": "table", "values": [errors[name] for name in names]},
         "utility": {"family": "table", "values": [utilities[name] for name in names]},
     }
+    for key in ("transfer_time", "transfer_energy"):
+        values = [getattr(service, key) for service in services]
+        if any(values):
+            place[key] = values
+    return place
 
 
 def _values(fit: CurveFit | None, most: int, upper: float) -> list[float]:
@@ -252,7 +184,7 @@ def _values(fit: CurveFit | None, most: int, upper: float) -> list[float]:
     return np.clip(values, 0.0, upper).tolist()
 
 
-def _least_steps(services: Sequence[Service], most: int) -> int:
+def _least_steps(name: str, services: Sequence[Service], most: int) -> int:
     """The least step count measured for all of them; raises if ``most`` lies beyond the largest."""
     least = 1
     for service in services:
@@ -260,7 +192,7 @@ def _least_steps(services: Sequence[Service], most: int) -> int:
             grid = [point.steps for point in fit.points]
             if most > max(grid):
                 raise InputError(
-                    f"scenario: {service.place}.max_steps: found {most}; allowed: at most "
+                    f"scenario: {name}.max_steps: found {most}; allowed: at most "
                     f"{max(grid)}, the largest step count measured for "
                     f"{service.place}/{service.profile.prompt_class}"
                 )

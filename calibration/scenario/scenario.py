@@ -41,7 +41,40 @@ optional::
 The cost adds seconds, joules and an error that has no unit, so seconds and joules are first divided
 by ``time_unit`` and ``energy_unit``. ``"auto"`` is the mean over the users of serving them locally
 with the local ``max_steps``: one unit is a typical local request, whatever the machine.
-:mod:`calibration.scenario.problem` makes an allocation problem of profiles and a scenario.
+
+What may be added, each as often as there are such things::
+
+    risk = 0.05                 # deadlines and errors are kept with probability 1 - risk ...
+    risk_for = "user"           # ... for each user, or "all": for all of them together
+    link = "wifi"               # of users that name none
+
+    [devices.old-phone]         # a device class of one's own
+    step_time = 0.4             # s, of the local model there; or ratio = 8.0, to what was measured
+    watts = 3.0
+    source = "timed on my phone"
+    [links.wifi]                # what offloading an image adds
+    transfer_time = 0.05        # s
+    transfer_energy = 0.1       # J
+    source = "iperf and the phone's power meter"
+
+    [[edges]]                   # in place of edge_budget, edge_watts and [edge]
+    name = "cell"
+    budget = 100                # steps
+    max_steps = 32              # optional, as all that follows
+    device_class = "rtx-4090"   # its seconds over those of the edge that was measured
+    watts = 300.0
+    slots = 8                   # users that it can serve
+    makespan = {per_step = 0.05, per_longest_step = 0.1, limit = 20.0}
+
+    [[users]]                   # in place of their number
+    prompt_class = "object"
+    device_class = "old-phone"
+    deadline = 1.5              # optional, as all that follows
+    max_error = 0.4
+    link = "wifi"
+
+All edges run the model whose profile is ``edge``. :mod:`calibration.scenario.problem` makes an
+allocation problem of profiles and a scenario.
 """
 
 import dataclasses
@@ -56,12 +89,14 @@ from typing import Any, ClassVar, Self
 from calibration.checks import number, table, whole
 from calibration.links import LINKS
 from calibration.scenario.devices import DEVICES
+from calibration.scenario.parts import EdgeSite, Link, OwnDevice, User
 from calibration.schema import Schema, frozen, limits
 from solver.inputs import InputError, check_keys, read_json, read_text
 
 USERS = 30
 STEPS_PER_USER = 6  # of the default edge budget
 MAX_STEPS = {"local": 16, "edge": 32}
+RISK_FOR = ("user", "all")
 CLASSES = ("object", "scene", "relation")
 RADIOS = tuple(name for name, link in LINKS.items() if link.radio)
 PHONES = (
@@ -71,15 +106,6 @@ PHONES = (
     "snapdragon-x-elite",
     "snapdragon-7-gen-4",
 )
-
-
-@frozen
-class User(Schema):
-    """Number ``user``, who asks for images of ``prompt_class`` on a device of ``device_class``."""
-
-    user: int
-    prompt_class: str
-    device_class: str
 
 
 @frozen
@@ -121,6 +147,30 @@ class Scenario(Schema):
     prompt_classes: Mapping[str, float] = limits(above=0, empty=False)
     device_classes: Mapping[str, float] = limits(above=0, empty=False)
     watts: Mapping[str, float] = limits(least=0)
+    devices: Mapping[str, OwnDevice] = dataclasses.field(default_factory=dict)
+    links: Mapping[str, Link] = dataclasses.field(default_factory=dict)
+    link: str | None = limits(omit_none=True, default=None)
+    edges: tuple[EdgeSite, ...] = ()
+    risk: float | None = limits(above=0, omit_none=True, default=None)
+    risk_for: str = limits(choices=RISK_FOR, default="user")
+
+    def __post_init__(self) -> None:
+        if self.risk is not None and self.risk >= 1:
+            raise InputError(f"risk: found {self.risk:g}; allowed: a number between 0 and 1")
+        names = [edge.name for edge in self.edges]
+        for name in names:
+            if names.count(name) > 1 or name == "local" or "." in name:
+                allowed = "different names, none of them 'local' or with a dot"
+                raise InputError(f"edges: found the name {name!r}; allowed: {allowed}")
+        for name in self.devices:
+            if name in DEVICES:
+                raise InputError(f"devices: found {name}, a published class; allowed: another name")
+        for user in self.users:
+            check_keys(f"users[{user.user}]: link", filter(None, [user.link]), self.links)
+        check_keys("link", filter(None, [self.link]), self.links)
+        for edge in self.edges:
+            device = filter(None, [edge.device_class])
+            check_keys(f"edges: {edge.name}: device_class", device, [*DEVICES, *self.devices])
 
     @classmethod
     def load(cls, path: str | Path, classes: set[str] | None = None) -> Self:
@@ -151,8 +201,9 @@ class Scenario(Schema):
         """
         where = where or "scenario"
         given = {key: value for key, value in table(where, values).items() if value is not None}
+        known = [*DEVICES, *table(f"{where}: devices", given.get("devices", {}))]
         for name in ("device_classes", "watts"):
-            table(f"{where}: {name}", given.get(name, {}), DEVICES)
+            table(f"{where}: {name}", given.get(name, {}), known)
         for name in ("time_unit", "energy_unit"):
             if given.get(name, "auto") != "auto":
                 number(f"{where}: {name}", given[name], above=0.0, also=", or 'auto'")
@@ -171,7 +222,18 @@ class Scenario(Schema):
         scenario = super().from_dict(resolved, where)
         users = _users(f"{where}: users", given.get("users", USERS), scenario)
         budget = given.get("edge_budget", STEPS_PER_USER * len(users))
-        return dataclasses.replace(scenario, users=users, edge_budget=budget)
+        if scenario.edges:
+            total = sum(edge.budget for edge in scenario.edges)
+            if given.get("edge_budget", total) != total:
+                raise InputError(
+                    f"{where}: edge_budget: found {budget} beside [[edges]]; allowed: none, as "
+                    "each of them has its own"
+                )
+            budget = total
+        try:
+            return dataclasses.replace(scenario, users=users, edge_budget=budget)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
 
 
 def _users(where: str, given: Any, scenario: Scenario) -> tuple[User, ...]:
@@ -179,24 +241,27 @@ def _users(where: str, given: Any, scenario: Scenario) -> tuple[User, ...]:
     if isinstance(given, list):
         if not given:
             raise InputError(f"{where}: found none; allowed: at least one")
-        return tuple(_user(f"{where}[{index}]", index, user) for index, user in enumerate(given))
+        known = [*DEVICES, *scenario.devices]
+        return tuple(
+            _user(f"{where}[{index}]", index, user, known) for index, user in enumerate(given)
+        )
     whole(where, given, 1)
     prompts = _assign(scenario.prompt_classes, given, f"{scenario.seed}/prompt class")
     devices = _assign(scenario.device_classes, given, f"{scenario.seed}/device class")
     return tuple(map(User, range(given), prompts, devices))
 
 
-def _user(where: str, index: int, given: object) -> User:
-    user = table(where, given, ("user", "prompt_class", "device_class"))
+def _user(where: str, index: int, given: object, devices: Sequence[str]) -> User:
+    user = table(where, given)
     for name in ("prompt_class", "device_class"):
         if not isinstance(user.get(name), str):
             raise InputError(f"{where}: {name}: found {user.get(name)!r}; allowed: a name")
-    check_keys(f"{where}: device_class", [user["device_class"]], DEVICES)
+    check_keys(f"{where}: device_class", [user["device_class"]], devices)
     if user.get("user", index) != index:
         raise InputError(
             f"{where}: user: found {user['user']!r}; allowed: {index}, its place in the list"
         )
-    return User(index, user["prompt_class"], user["device_class"])
+    return User.from_dict({**user, "user": index}, where)
 
 
 def _assign(shares: Mapping[str, float], count: int, seed: str) -> Sequence[str]:

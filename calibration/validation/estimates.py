@@ -9,10 +9,10 @@ import numpy as np
 from calibration.fitting.curve_fit import CurveFit, CurvePoint
 from calibration.fitting.prediction import evaluate
 from calibration.records.record import Record
-from calibration.scenario.problem import Service, Site, Way
-from calibration.scenario.scenario import User
+from calibration.scenario.parts import User
+from calibration.scenario.sites import Service, Site, Way
 from solver.allocation import Allocation
-from solver.problem import PLACES, Problem
+from solver.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,11 @@ def _assignments(
             quantity(place)
             for quantity in (problem.time, problem.energy, problem.error, problem.utility)
         ]
-        for place in PLACES
+        for place in problem.names
     }
     assignments = []
     for site, offload, steps in zip(sites, allocation.offload, allocation.steps, strict=True):
-        place = PLACES[offload]
+        place = problem.names[offload]
         values = (float(table[site.user.user, steps - 1]) for table in tables[place])
         assignments.append(Assignment(site.user, site.at(place), steps, *values))
     return assignments
@@ -121,35 +121,37 @@ def _costs(assignment: Assignment, records: Sequence[Record]) -> tuple[Estimate,
     way = service.way
     times = [service.ratio * record.measured.time + _way_time(way, record) for record in records]
     joules = [record.measured.energy_j for record in records]
+    # what the link adds is the scenario's, predicted and measured alike
+    sent, spent = service.transfer_time, service.transfer_energy
     # The spread of images over the whole sweep holds the machine's changes of speed. All images of
     # an execution share these, so calibration.validation.totals adds them.
     spread = np.sqrt(max(0.0, fit.relative_sd**2 - service.speed_sd**2))
     travel = (way.own_variance + images * way.variance) if way else 0.0
     time = Estimate(
         predicted=assignment.time,
-        measured=_mean(times),
+        measured=_plus(_mean(times), sent),
         own=((spread * service.seconds(assignment.steps)) ** 2 + travel) / images,
         scale=service.ratio,
         dof=fit.n - 2,
-        paper=service.ratio * fit.paper.step_time * assignment.steps,
+        paper=service.ratio * fit.paper.step_time * assignment.steps + sent,
         basis=" and ".join(sorted({service.time_basis, *(way.bases if way else ())})),
-        fixed=way.seconds if way else 0.0,
+        fixed=sent + (way.seconds if way else 0.0),
     )
     metered = service.power_basis == "measured" and None not in joules
     if metered:
         relative = spread**2 + (power.relative_sd or 0.0) ** 2
-        own = relative * assignment.energy**2 / images
+        own = relative * (assignment.energy - spent) ** 2 / images
     else:
         own = watts**2 * time.own
     energy = Estimate(
         predicted=assignment.energy,
-        measured=_mean(joules if metered else [watts * seconds for seconds in times]),
+        measured=_plus(_mean(joules if metered else [watts * seconds for seconds in times]), spent),
         own=own,
         scale=watts if metered else watts * service.ratio,
         dof=time.dof,
-        paper=watts * time.paper,
+        paper=watts * (time.paper - sent) + spent,
         basis="measured" if metered else "modelled",
-        fixed=watts * time.fixed,
+        fixed=watts * (time.fixed - sent) + spent,
     )
     return time, energy
 
@@ -223,3 +225,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     """The mean, or None if there are no values or one is missing."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known and len(known) == len(values) else None
+
+
+def _plus(value: float | None, more: float) -> float | None:
+    return None if value is None else value + more

@@ -15,7 +15,7 @@ from calibration.comparison import Comparison, Total
 from calibration.costs.drift import Drift, drift_expected
 from calibration.fitting.prediction import degrees_of_freedom, evaluate
 from calibration.profiles.profile import ClassProfile
-from calibration.scenario.problem import Service
+from calibration.scenario.sites import Service
 from calibration.statistics import Z95, t_quantile
 from calibration.validation.estimates import Assignment, Estimate, UserEstimates
 from solver.problem import Problem

@@ -11,8 +11,8 @@ from calibration.comparison import Comparison, Total
 from calibration.costs.drift import Drift, drifts
 from calibration.profiles.profile import Profiles
 from calibration.records.record import Record
-from calibration.scenario.problem import sites
 from calibration.scenario.scenario import Scenario
+from calibration.scenario.sites import sites
 from calibration.serving.serving import Serving
 from calibration.validation.estimates import UserEstimates, estimate_users
 from calibration.validation.totals import compare_user, objective, time_without_drift, totals

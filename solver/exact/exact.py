@@ -1,41 +1,58 @@
 """P1 to proven optimality at any size.
 
-Relax (1), narrow to the users whose choice is open, and solve these by dynamic programming. Curves
-may have any shape, and identical users are solved once (:mod:`solver.exact.duplicates`).
+With one limit: relax it, narrow to the users whose choice is open, and solve these by dynamic
+programming. Curves may have any shape, and identical users are solved once
+(:mod:`solver.exact.duplicates`). Several limits are in :mod:`solver.exact.several`, makespans in
+:mod:`solver.exact.batches`.
 """
 
 import numpy as np
 
-from solver.allocation import Allocation, evaluate
+from solver.allocation import Allocation
 from solver.columnar import IntArray
+from solver.exact.batches import least_batches
 from solver.exact.core import EPS, search
 from solver.exact.duplicates import DistinctUsers
 from solver.exact.scan import Scan
+from solver.exact.several import several_limits
 from solver.inputs import InputError
-from solver.knapsack import check_feasible, relax, usable_budget
+from solver.knapsack import Axis, check_feasible, evaluated, has_makespan, relax
 from solver.limits import check_memory
-from solver.problem import PLACES, Problem
+from solver.options import Options
+from solver.problem import Problem
 
 
 def exact(problem: Problem) -> Allocation:
     """The optimal allocation, with a proven ``lower_bound``.
 
-    Time is linear in users x steps, and memory in users, for the few whose choice is open in users
-    x steps. Should the dynamic programming be too large (:mod:`solver.limits`), the bound is that
-    of the relaxation, and ``status`` may be "feasible". Raises InputError if the problem is
-    infeasible or needs more memory than there is.
+    With one limit, time is linear in users x steps, and memory in users, for the few whose choice
+    is open in users x steps; several take a table of all options. Should the dynamic programming be
+    too large (:mod:`solver.limits`), the bound is that of the relaxation, and ``status`` may be
+    "feasible". Raises InputError if the problem is infeasible or needs more memory than there is.
     """
+    if has_makespan(problem):
+        return least_batches(problem, _linear)
+    return _linear(problem)
+
+
+def _linear(problem: Problem) -> Allocation:
+    """The optimum of a problem whose makespans do not depend on the longest."""
+    options = None if problem.is_plain else Options.of(problem)
+    axis = Axis.of(problem, options)
+    if axis is None:
+        assert options is not None
+        return several_limits(problem, options)
     # glibc gives freed memory back above a threshold, and clearing it again takes as long as the
     # arithmetic here; freeing one large block, never touched, raises that threshold for good
     np.empty(2_000_000)
     distinct = DistinctUsers.of(problem)
     try:
-        allocation = _solve(problem, distinct, *_bracket(distinct, usable_budget(problem)))
+        allocation = _solve(problem, axis, distinct, *_bracket(axis, distinct))
         if allocation is None:  # the sample misled
-            check_memory(problem.where, len(distinct.count) * (1 + len(problem.steps("edge"))))
-            allocation = _solve(problem, distinct, 0.0, np.inf)
+            check_memory(problem.where, len(distinct.count) * (1 + axis.width))
+            allocation = _solve(problem, axis, distinct, 0.0, np.inf)
     except InputError:
-        for place in PLACES:
+        for place in problem.names:
             # where a cost is too large, this error names the user of the whole problem
             problem.cost(place)
         raise
@@ -43,16 +60,16 @@ def exact(problem: Problem) -> Allocation:
     return allocation
 
 
-def _bracket(distinct: DistinctUsers, budget: int) -> tuple[float, float]:
+def _bracket(axis: Axis, distinct: DistinctUsers) -> tuple[float, float]:
     """Two prices that very likely enclose that of an edge step, from a sample of the users."""
     # least work for the sample and for what it leaves open, together
     size = int(10 * len(distinct.order) ** (2 / 3))
     if len(distinct.count) < 4 * size:
         return 0.0, np.inf
     rows = slice(None, None, len(distinct.count) // size)
-    scan, count = Scan.of(distinct.problem.part(rows), 0.0, np.inf), distinct.count[rows]
+    scan, count = Scan.of(distinct.problem.part(rows), axis, 0.0, np.inf), distinct.count[rows]
     still = scan.few < scan.many
-    share = budget * len(count) / len(distinct.count) - int(count[~still] @ scan.few[~still])
+    share = axis.budget * len(count) / len(distinct.count) - int(count[~still] @ scan.few[~still])
     few, many, count = scan.few[still], scan.many[still], count[still]
     if not len(count) or share <= count @ few:
         return 0.0, np.inf
@@ -68,13 +85,15 @@ def _bracket(distinct: DistinctUsers, budget: int) -> tuple[float, float]:
     return price(share + margin), price(share - margin)
 
 
-def _solve(problem: Problem, distinct: DistinctUsers, low: float, high: float) -> Allocation | None:
+def _solve(
+    problem: Problem, axis: Axis, distinct: DistinctUsers, low: float, high: float
+) -> Allocation | None:
     """The allocation if the price of an edge step lies between ``low`` and ``high``, with room.
 
     None otherwise.
     """
-    scan, budget = Scan.of(distinct.problem, low, high), usable_budget(problem)
-    check_feasible(problem, distinct.repeated(scan.fewest), distinct.repeated(scan.served))
+    scan, budget = Scan.of(distinct.problem, axis, low, high), axis.budget
+    check_feasible(problem, axis, distinct.repeated(scan.fewest), distinct.repeated(scan.served))
     if distinct.count @ scan.few > budget or (low > 0 and distinct.count @ scan.many <= budget):
         return None
     open_users = np.flatnonzero(scan.few < scan.many)
@@ -106,9 +125,9 @@ def _solve(problem: Problem, distinct: DistinctUsers, low: float, high: float) -
     changed = _runs(first, np.bincount(group, minlength=len(first)))
     weight[changed] += shift[np.argsort(group, kind="stable")]
     weight = distinct.in_problem_order(weight)
-    steps = np.where(weight > 0, weight, distinct.repeated(scan.local_steps))
-    offload = (weight > 0).astype(int)
-    return evaluate(problem, offload, steps, "exact", excess=proven, edge_price=price)
+    steps = scan.local_steps if axis.options is not None else distinct.repeated(scan.local_steps)
+    choice = axis.decoded(problem, weight, steps)
+    return evaluated(problem, choice, "exact", axis.prices(price), proven)
 
 
 def _runs(first: IntArray, length: IntArray) -> IntArray:

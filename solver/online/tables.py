@@ -42,8 +42,14 @@ class Tables:
     def of(cls, problem: Problem, late: float = LATE, transfer: ArrayLike = 0.0) -> "Tables":
         """The tables of a problem; its ``edge_budget`` plays no part.
 
-        Raises InputError for a kind without any option, and for a ``late`` or ``transfer`` below 0.
+        Raises InputError for a kind without any option, for a ``late`` or ``transfer`` below 0, and
+        for what only ``problem/2`` can say.
         """
+        if not problem.is_version_1:
+            raise InputError(
+                f"{problem.where}: found {', '.join(problem.names)} as in problem/2; "
+                "allowed for requests that arrive: what problem/1 can say"
+            )
         anytime, kinds = replace(problem, deadline=None), problem.users
         w1, c1, c3 = (problem.weights[name] for name in ("cost", "time", "energy"))
         time_weight = np.broadcast_to(w1 * c1, kinds)

@@ -36,7 +36,8 @@ class Window:
     def decide(self, states: Sequence[State]) -> list[int]:
         """Steps at the edge, or 0, for all that were held in a window."""
         problem = self._tables.problem
-        part = replace(problem.part([state.kind for state in states]), edge_budget=self._budget)
+        budgets = dict.fromkeys(problem.budgets, self._budget)
+        part = replace(problem.part([state.kind for state in states]), budgets=budgets)
         try:
             allocation = solve(part)
         except InputError:  # more than fits, of those whom only the edge can serve

@@ -9,7 +9,9 @@ departs from the paper, and why:
 - **Unit.** Costs are divided by the largest R~, and tau with them, so that tolerances are relative.
 - **Floor.** u, v, z are taken at a_n no nearer than ``FLOOR`` to 0 and 1, where (10), (11) are 0/0.
   Algorithm 1 descends up to this.
-- **Time** has an intercept, T = overhead + s step_time; the paper is the case overhead = 0.
+- **Time** has intercepts, T = overhead + s step_time, and an offloaded image's transfer_time and
+  transfer_energy; the paper is the case of 0.
+- **One edge.** Problems with more than one edge place and one budget of its steps are refused.
 - **Step limits.** Steps are positive, so s_n has a lower limit too. The limits are the first and
   the last step that ``problem/1`` allows at each place, deadline and error included; a_n is fixed
   where only one place can serve.
@@ -34,10 +36,11 @@ from numpy.typing import ArrayLike
 
 from solver.allocation import Allocation
 from solver.columnar import FloatArray, IntArray
+from solver.inputs import InputError
 from solver.knapsack import Knapsack
 from solver.paper.p2 import KKTPoint, algorithm_2
 from solver.paper.relaxation import Relaxation
-from solver.problem import PLACES, Problem
+from solver.problem import Problem
 
 #: tau of each round of the continuation, in units of the problem's largest cost: it grows from no
 #: penalty to one that decides.
@@ -144,7 +147,7 @@ def rounded(problem: Problem, a: FloatArray, s: FloatArray) -> tuple[IntArray, I
     allowed there. While (1) fails, the user that loses least for each step gives up steps, or the
     edge.
     """
-    cost = [problem.cost(place) for place in PLACES]
+    cost = [problem.cost(place) for place in problem.names]
     local_steps, weight = (_nearest(table, s) for table in cost)
     local = np.take_along_axis(
         np.column_stack([cost[0], np.full(problem.users, np.inf)]), local_steps[:, None] - 1, axis=1
@@ -175,8 +178,13 @@ def paper(
     """The paper's method as published, tau = 1e5, from every a_n = 1/2, undecided.
 
     The paper does not publish its start. The settings are those of :func:`algorithm_3`. Raises
-    InputError if the problem is infeasible.
+    InputError if the problem is infeasible, or has more than one edge with one budget.
     """
+    if not problem.is_plain:
+        raise InputError(
+            f"{problem.where}: found {', '.join(problem.names)} with {', '.join(problem.budgets)}; "
+            "allowed for the paper's method: one edge place and one budget of its steps"
+        )
     knapsack = Knapsack.of(problem)
     answer = algorithm_3(problem, start, seed, tau)[-1]
     weight, local_steps = rounded(problem, answer.a, answer.s)

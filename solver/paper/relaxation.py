@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from solver.columnar import FloatArray, column, word
 from solver.paper.curves import Derivatives, SmoothCurve, smooth
 from solver.paper.p2 import P2, on_line
-from solver.problem import PLACES, WEIGHTS, Problem
+from solver.problem import WEIGHTS, Problem
 
 #: How near a_n may come to 0 and 1 in u, v, z of (10), (11), which are 0/0 there.
 FLOOR = 1e-4
@@ -41,7 +41,7 @@ class Relaxation:
     def of(cls, problem: Problem) -> "Relaxation":
         """The relaxation of a feasible problem."""
         masks, largest = [], 0.0
-        for place in PLACES:
+        for place in problem.names:
             cost = np.column_stack([problem.cost(place), np.full(problem.users, np.inf)])
             masks.append(np.isfinite(cost))
             largest = max(largest, np.abs(cost[masks[-1]]).max(initial=0.0))
@@ -62,8 +62,8 @@ class Relaxation:
         unit = float(largest + shift.max()) or 1.0
         return cls(
             costs=(
-                Cost.of(problem, "local", top, unit),
-                Cost.of(problem, "edge", top, unit),
+                Cost.of(problem, problem.names[0], top, unit),
+                Cost.of(problem, problem.names[1], top, unit),
             ),
             unit=unit,
             shift=shift,
@@ -138,7 +138,9 @@ class Cost:
         w1, w2, c1, c2, c3 = (problem.weights[name] for name in WEIGHTS)
         second = w1 * (c1 + c3 * here.power) / unit  # what a second costs, eqs. (3), (5), (6)
         terms = (w1 * c2 / unit, smooth(here.error)), (w2 / unit, smooth(here.utility, top))
-        return cls(second * here.overhead, second * here.step_time, terms)
+        image = second * here.overhead
+        image = image + w1 * (c1 * here.transfer_time + c3 * here.transfer_energy) / unit
+        return cls(image, second * here.step_time, terms)
 
     def __call__(self, s: FloatArray) -> Derivatives:
         value, first = self.base + self.rise * s, self.rise

@@ -1,7 +1,7 @@
 """One place where a user can compute: its limits, and what it costs in seconds and joules."""
 
-from dataclasses import dataclass
-from dataclasses import fields as columns
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -9,11 +9,15 @@ import numpy as np
 from solver.columnar import FloatArray, IntArray, column, fields
 from solver.problem.curves import ERROR_FAMILIES, UTILITY_FAMILIES, Curve, Rows
 
+#: What only a place of ``problem/2`` may have: seconds and joules of an offloaded image's transfer.
+TRANSFER = ("transfer_time", "transfer_energy")
+
 #: Largest users x max_steps. The exact method needs no table of them all; a method that does says
 #: how much memory it lacks (:func:`solver.limits.check_memory`).
 MAX_OPTIONS = 1_000_000_000
 
 Column = FloatArray | IntArray
+COLUMNS = ("max_steps", "min_steps", "step_time", "overhead", "power", *TRANSFER)
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +26,7 @@ class Place:
 
     ``max_steps`` is S_{n,r}^max of (2), where 0 means that this place cannot serve the user, and
     ``min_steps`` >= 1 the fewest steps; ``step_time`` and ``overhead`` are in s, ``power`` in W.
+    ``transfer_time``, in s, and ``transfer_energy``, in J, are spent once for each image.
     """
 
     max_steps: IntArray
@@ -31,12 +36,22 @@ class Place:
     power: FloatArray
     error: Curve
     utility: Curve
+    transfer_time: FloatArray
+    transfer_energy: FloatArray
 
     @classmethod
-    def from_dict(cls, data: object, users: int, min_steps: FloatArray, where: str) -> Self:
-        """Read a place of ``problem/1``; ``min_steps`` holds unless the place has its own.
+    def from_dict(
+        cls,
+        data: object,
+        users: int,
+        min_steps: FloatArray,
+        where: str,
+        others: Sequence[str] = (),
+    ) -> Self:
+        """Read a place; ``min_steps`` holds unless the place has its own.
 
-        Raises InputError, one line that starts with ``where``.
+        ``others`` are optional fields beside those of ``problem/1``. Raises InputError, one line
+        that starts with ``where``.
         """
         if isinstance(data, dict) and "power" not in data:
             # the paper's k and f may also stand directly in the place
@@ -47,7 +62,7 @@ class Place:
             where,
             data,
             ["max_steps", "step_time", "overhead", "power", "error", "utility"],
-            ["min_steps"],
+            ["min_steps", *others],
         )
         max_steps = column(
             f"{where}.max_steps", data["max_steps"], users, integer=True, most=MAX_OPTIONS // users
@@ -66,35 +81,36 @@ class Place:
             utility=Curve.from_dict(
                 data["utility"], UTILITY_FAMILIES, users, max_steps, None, f"{where}.utility"
             ),
+            transfer_time=column(f"{where}.transfer_time", data.get("transfer_time", 0.0), users),
+            transfer_energy=column(
+                f"{where}.transfer_energy", data.get("transfer_energy", 0.0), users
+            ),
         )
+
+    @property
+    def columns(self) -> int:
+        """The largest step count of any user."""
+        return int(self.max_steps.max())
 
     def part(self, rows: Rows) -> "Place":
         """The place for the users ``rows``."""
-        return Place(
-            max_steps=part(self.max_steps, rows),
-            min_steps=part(self.min_steps, rows),
-            step_time=part(self.step_time, rows),
-            overhead=part(self.overhead, rows),
-            power=part(self.power, rows),
-            error=self.error.part(rows),
-            utility=self.utility.part(rows),
-        )
+        own = {name: part(getattr(self, name), rows) for name in COLUMNS}
+        return replace(self, **own, error=self.error.part(rows), utility=self.utility.part(rows))
 
     def per_user(self) -> list[Column]:
         """Every array that has a row for each user."""
         own: list[Column] = [*self.error.per_user().values(), *self.utility.per_user().values()]
-        values = (getattr(self, field.name) for field in columns(self))
-        return own + [value for value in values if isinstance(value, np.ndarray) and value.ndim]
+        return own + [value for name in COLUMNS if (value := getattr(self, name)).ndim]
 
     def tree(self) -> dict[str, object]:
-        """The place of ``problem/1``, with arrays as they are."""
+        """The place as an object, with arrays as they are."""
         tree: dict[str, object] = {"max_steps": self.max_steps}
         if (self.min_steps != 1).any():
             tree["min_steps"] = self.min_steps
         tree |= {"step_time": self.step_time, "overhead": self.overhead, "power": self.power}
         for name, curve in (("error", self.error), ("utility", self.utility)):
             tree[name] = {"family": curve.family, **curve.parameters}
-        return tree
+        return tree | {name: value for name in TRANSFER if (value := getattr(self, name)).any()}
 
 
 def read_min_steps(where: str, value: object, users: int) -> FloatArray:

@@ -1,15 +1,18 @@
 """What the parsers of several verbs share."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from solver.problem import PLACES
 from testbed import config
 from testbed.config import Config
 
 Verb = Callable[[argparse.Namespace], int | None]
 if TYPE_CHECKING:
+    from calibration.profiles.profile import Profiles
+
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
@@ -58,3 +61,50 @@ def integer(least: int) -> Callable[[str], int]:
         return value
 
     return integer
+
+
+def add_allocation(parser: argparse.ArgumentParser) -> None:
+    """Add what allocates in a run: a method, and a problem of one's own."""
+    parser.add_argument(
+        "--solver",
+        default="exact",
+        help="what allocates: exact (default), another method, or your own module:function",
+    )
+    parser.add_argument(
+        "--problem",
+        type=Path,
+        metavar="FILE",
+        help="a problem of your own, with labels.prompt_class, in place of the scenario's",
+    )
+
+
+def add_risk(parser: argparse.ArgumentParser) -> None:
+    """Add the probability with which limits may be broken."""
+    parser.add_argument(
+        "--risk",
+        type=float,
+        help="keep deadlines and errors with probability 1 - RISK, by upper prediction limits",
+    )
+    parser.add_argument(
+        "--risk-for", choices=("user", "all"), help="for each user (default), or all together"
+    )
+
+
+def risk_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The keys of a scenario that :func:`add_risk`'s arguments give."""
+    given = {name: getattr(args, name) for name in ("risk", "risk_for")}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def profiles_file(text: str) -> tuple[str | None, Path]:
+    """A profiles file, ``local=FILE`` or ``edge=FILE`` for one place of it."""
+    place, _, path = text.partition("=")
+    return (place, Path(path)) if path and place in PLACES else (None, Path(text))
+
+
+def joined(files: "Sequence[tuple[str | None, Path]]") -> "Profiles":
+    """The profiles of several files as one; raises InputError where they do not fit."""
+    from calibration.profiles import store
+    from calibration.profiles.merge import Part, merge
+
+    return merge([Part(str(path), place, store.load(path)) for place, path in files])

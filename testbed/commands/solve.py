@@ -38,8 +38,9 @@ def add_parsers(verbs: "Verbs") -> None:
     )
     parser.add_argument(
         "--solver",
-        default="exact",
-        help="exact (default), another one, or your own module:function; a wrong name lists them",
+        action="append",
+        help="exact (default), another one, or your own module:function; a wrong name lists them; "
+        "with --sweep and --compare again for each method",
     )
     parser.add_argument(
         "--seed",
@@ -49,7 +50,10 @@ def add_parsers(verbs: "Verbs") -> None:
     study = parser.add_mutually_exclusive_group()
     study.add_argument("--compare", action="store_true", help="print a table of all methods")
     study.add_argument(
-        "--sweep", metavar="KEY=START:STOP:STEP", help="print a table, e.g. edge_budget=100:500:50"
+        "--sweep",
+        metavar="KEY=START:STOP:STEP",
+        help="print a table over any number of the problem, e.g. edge_budget=100:500:50, "
+        "edge.power[3]=1:9:2",
     )
     study.add_argument(
         "--pareto",
@@ -57,26 +61,28 @@ def add_parsers(verbs: "Verbs") -> None:
         help="print the front of time, energy, error and utility over the weights",
     )
     parser.add_argument(
-        "--csv", type=Path, help="write the table as CSV, and its plot beside it as .svg"
+        "--csv", type=Path, help="write the table as CSV, and its plot beside it as .svg and .pdf"
     )
 
 
 def _solve(args: argparse.Namespace) -> None:
     _check(args)
     problem = Problem.load(args.problem)
+    methods = args.solver or ["exact"]
     settings = {} if args.seed is None else {"seed": args.seed}
     if args.output:
-        allocation = solver.solve(problem, args.solver, **settings)
+        allocation = solver.solve(problem, methods[0], **settings)
         allocation.save(args.output)
+        on_edge = sum(place > 0 for place in allocation.offload)
         print(
             f"{allocation.solver}: {allocation.status}, objective {allocation.objective:.6g}, "
-            f"{sum(allocation.offload)} of {len(allocation.offload)} users on the edge, "
+            f"{on_edge} of {len(allocation.offload)} users on the edge, "
             f"{allocation.edge_steps_used} edge steps, {allocation.seconds:.3g} s -> {args.output}"
         )
     if args.compare:
-        compare(problem, args.solver, args.seed or 0, args.csv)
+        compare(problem, methods, args.seed or 0, args.csv)
     elif args.sweep:
-        sweep(problem, args.sweep, args.solver, settings, args.csv)
+        sweep(problem, args.sweep, methods, settings, args.csv)
     elif args.pareto:
         pareto(problem, args.csv)
 
@@ -94,33 +100,39 @@ def _check(args: argparse.Namespace) -> None:
             f"-o: found '{args.output}' with --sweep or --pareto, which give no single allocation; "
             "allowed: --csv"
         )
+    if len(args.solver or []) > 1 and (args.output or not (args.compare or args.sweep)):
+        raise InputError(
+            f"--solver: found {len(args.solver)} of them; allowed: one, or with --sweep or "
+            "--compare and without -o more"
+        )
     if args.csv and not studied:
         raise InputError("--csv: allowed only with --compare, --sweep or --pareto")
     if args.csv and args.csv.suffix != ".csv":
         raise InputError(
-            f"--csv: found '{args.csv}'; allowed: a name that ends in .csv (its plot ends in .svg)"
+            f"--csv: found '{args.csv}'; allowed: a name that ends in .csv (its plots: .svg, .pdf)"
         )
-    if args.pareto and (args.solver != "exact" or args.seed is not None):
+    if args.pareto and (args.solver not in (None, ["exact"]) or args.seed is not None):
         raise InputError(
             "--pareto: found --solver or --seed; allowed: neither, as the front is of proven optima"
         )
 
 
-def compare(problem: Problem, method: str, seed: int, csv: Path | None) -> None:
-    """Print the table of all methods, and of ``method`` if it is someone's own."""
-    others = [] if method in METHODS else [method]
+def compare(problem: Problem, methods: Sequence[str], seed: int, csv: Path | None) -> None:
+    """Print the table of all methods, and of those of ``methods`` that are someone's own."""
+    others = [method for method in methods if method not in METHODS]
     rows = studies.compare(problem, others, first_seed=seed)
     count = len(METHODS) + 1 + len(others)
     _show(list(tqdm(rows, desc="compare", total=count, delay=2, leave=False)), csv, "compare")
 
 
 def sweep(
-    problem: Problem, text: str, method: str, settings: dict[str, Any], csv: Path | None
+    problem: Problem, text: str, methods: Sequence[str], settings: dict[str, Any], csv: Path | None
 ) -> None:
-    """Print the table of a sweep, ``KEY=START:STOP:STEP``."""
+    """Print the table of a sweep, ``KEY=START:STOP:STEP``, with each of the methods."""
     key, values = steps_of(text)
-    rows = studies.sweep(problem, key, values, method, **settings)
-    _show(list(tqdm(rows, desc=key, total=len(values), delay=2, leave=False)), csv, "sweep")
+    rows = studies.sweep(problem, key, values, *methods, **settings)
+    total = len(values) * len(methods)
+    _show(list(tqdm(rows, desc=key, total=total, delay=2, leave=False)), csv, "sweep")
 
 
 def pareto(problem: Problem, csv: Path | None) -> None:
@@ -155,19 +167,19 @@ def steps_of(text: str) -> tuple[str, list[int | float]]:
 
 
 def _show(rows: Sequence[studies.Row], csv: Path | None, kind: str) -> None:
-    """Print the table and below it the notes; write ``csv`` and its plot beside it."""
-    print(
-        tables.text(
-            [{name: value for name, value in row.items() if name != "note"} for row in rows]
-        )
-    )
-    for row in rows:
-        if row.get("note"):
-            print(f"{next(iter(row.values()))}: {row['note']}")
+    """Write ``csv`` and its plots beside it; then print the table and below it the notes."""
+    written: list[Path] = []
     if csv:
         from testbed.figures import plots
 
-        plot = csv.with_suffix(".svg")
+        pictures = [csv.with_suffix(suffix) for suffix in (".svg", ".pdf")]
+        written = [csv, pictures[0]]
         tables.write_csv(csv, rows)
-        getattr(plots, kind)(rows, [plot])
-        print(csv, plot, sep="\n")
+        getattr(plots, kind)(rows, pictures)
+    shown = [{name: value for name, value in row.items() if name != "note"} for row in rows]
+    print(tables.text(shown))
+    for row in rows:
+        if row.get("note"):
+            print(f"{next(iter(row.values()))}: {row['note']}")
+    if written:
+        print(*written, sep="\n")

@@ -9,14 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from solver.inputs import InputError
-from solver.problem import PLACES
+from solver.problem import PLACES, Problem
 from testbed import config
-from testbed.commands.parsing import Verb, add_configuration, add_verb, load_configuration
+from testbed.commands.parsing import (
+    Verb,
+    add_allocation,
+    add_configuration,
+    add_risk,
+    add_verb,
+    joined,
+    load_configuration,
+    profiles_file,
+    risk_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from calibration.profiles.profile import Profiles
     from testbed.commands.parsing import Verbs
     from testbed.runs.folder import RunFolder
 
@@ -36,6 +43,7 @@ def add_parsers(verbs: "Verbs") -> None:
         action="store_true",
         help="only say what it costs: evaluations, and of a preset modelled minutes and gigabytes",
     )
+    add_allocation(run)
     _add_strict(run)
     calibrate = add_verb(
         verbs,
@@ -63,7 +71,7 @@ def add_parsers(verbs: "Verbs") -> None:
     )
     validate.add_argument(
         "--profiles",
-        type=_profiles,
+        type=profiles_file,
         action="append",
         metavar="[PLACE=]FILE",
         help="what the problem was made of, where the places were calibrated on other machines",
@@ -109,7 +117,7 @@ def _add_problem(verbs: "Verbs") -> None:
     )
     parser.add_argument(
         "--profiles",
-        type=_profiles,
+        type=profiles_file,
         action="append",
         required=True,
         metavar="[PLACE=]FILE",
@@ -119,6 +127,7 @@ def _add_problem(verbs: "Verbs") -> None:
         "--save-profiles", type=Path, metavar="FILE", help="write the joined profiles too"
     )
     parser.add_argument("--scenario", type=Path, required=True)
+    add_risk(parser)
     parser.add_argument("-o", "--output", type=Path, required=True)
 
 
@@ -135,18 +144,13 @@ def _add_execute(verbs: "Verbs") -> None:
     add_configuration(parser)
 
 
-def _profiles(text: str) -> tuple[str | None, Path]:
-    """A profiles file, ``local=FILE`` or ``edge=FILE`` for one place of it."""
-    place, _, path = text.partition("=")
-    return (place, Path(path)) if path and place in PLACES else (None, Path(text))
-
-
 def _run(args: argparse.Namespace) -> int:
     settings = load_configuration(args)
-    from testbed.stages.run import check
-
+    problem = None if args.problem is None else Problem.load(args.problem)
     if args.plan:
-        check(settings, args.out)
+        from testbed.stages.run import check
+
+        check(settings, args.out, args.solver, problem)
         from testbed.commands import estimate_cost
 
         print(*estimate_cost.say(args.config, args.local, args.edge), sep="\n")
@@ -154,7 +158,7 @@ def _run(args: argparse.Namespace) -> int:
     from testbed.runs.folder import RunFolder
     from testbed.stages.run import run
 
-    report = run(settings, args.out)
+    report = run(settings, args.out, args.solver, problem)
     folder = RunFolder(args.out)
     wrong = folder.validation() is not None and _say_verdicts(folder)
     print(report)
@@ -185,19 +189,14 @@ def _problem(args: argparse.Namespace) -> None:
     from calibration.scenario.problem import to_problem
     from calibration.scenario.scenario import Scenario
 
-    profiles = _joined(args.profiles)
-    problem = to_problem(profiles, Scenario.load(args.scenario, profiles.classes()))
+    profiles = joined(args.profiles)
+    scenario = Scenario.load(args.scenario, profiles.classes())
+    scenario = Scenario.from_dict(scenario.to_dict() | risk_of(args), str(args.scenario))
+    problem = to_problem(profiles, scenario)
     if args.save_profiles:
         store.save(args.save_profiles, profiles)
     problem.save(args.output)
     print(args.output)
-
-
-def _joined(files: "Sequence[tuple[str | None, Path]]") -> "Profiles":
-    from calibration.profiles import store
-    from calibration.profiles.merge import Part, merge
-
-    return merge([Part(str(path), place, store.load(path)) for place, path in files])
 
 
 def _allocate(args: argparse.Namespace) -> None:
@@ -209,7 +208,7 @@ def _allocate(args: argparse.Namespace) -> None:
 
 
 def _execute(args: argparse.Namespace) -> int:
-    from solver import Allocation, Problem, evaluate
+    from solver import Allocation, evaluate
 
     problem, allocation = Problem.load(args.problem), Allocation.load(args.allocation)
     evaluate(problem, allocation.offload, allocation.steps)  # refuses what is not feasible
@@ -246,7 +245,6 @@ def _batch(args: argparse.Namespace) -> None:
 def _validate(args: argparse.Namespace) -> int:
     from calibration.profiles.profile import Profiles
     from calibration.scenario.scenario import Scenario
-    from solver import Problem
     from testbed.stages.tasks import check_users
 
     folder, settings = _open(args.run)
@@ -255,7 +253,7 @@ def _validate(args: argparse.Namespace) -> int:
             raise InputError(
                 f"{folder.path}: found profiles of its own; allowed: no --profiles there"
             )
-        folder.save(_joined(args.profiles))
+        folder.save(joined(args.profiles))
     if args.scenario:
         scenario = Scenario.load(args.scenario, folder.need(Profiles).classes())
         check_users(folder.need(Problem), scenario)

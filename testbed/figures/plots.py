@@ -25,6 +25,17 @@ LOOKS: list[dict[str, Any]] = [
     {"color": "#d55e00", "marker": "^", "linestyle": (0, (3, 1.2, 1, 1.2))},
     {"color": "#009e73", "marker": "D", "linestyle": (0, (1.2, 1.2))},
 ]
+#: Of methods, of which there may be more.
+METHOD_LOOKS = LOOKS[1:] + [
+    {"color": "#cc79a7", "marker": "v", "linestyle": (0, (6, 1.2, 1, 1.2, 1, 1.2))},
+    {"color": "#e69f00", "marker": "P", "linestyle": (0, (2, 1))},
+    {"color": "#56b4e9", "marker": "X", "linestyle": (0, (4, 2))},
+]
+#: Metadata that would make the same figure differ from day to day.
+UNDATED: dict[str, dict[str, Any]] = {
+    ".svg": {"Date": None, "Creator": None},
+    ".pdf": {"CreationDate": None},
+}
 BUDGET = "edge budget $S_e^{max}$, steps"
 FIG1 = {
     "time": "(a) total time $T$, s",
@@ -101,17 +112,30 @@ def fig2(rows: Sequence[Fig2Row], paths: Iterable[Path]) -> None:
 
 
 def sweep(rows: Sequence[Row], paths: Iterable[Path]) -> None:
-    """A panel for each quantity of a :func:`solver.studies.sweep` against its first column."""
-    key, *names = [name for name in rows[0] if name not in ("note", "edge_steps", "users_on_edge")]
-    feasible = [row for row in rows if row["objective"] is not None]
+    """A panel for each quantity of a :func:`solver.studies.sweep` against its first column.
+
+    With several methods a line for each, told apart by colour, marker and dashes.
+    """
+    left_out = ("note", "solver", "edge_steps", "users_on_edge")
+    key, *names = [name for name in rows[0] if name not in left_out]
+    lines: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["objective"] is not None:
+            lines.setdefault(row.get("solver", key), []).append(row)
 
     def draw(figure: Figure) -> None:
-        values = _column(feasible, key)
         for axes, name in zip(figure.subplots(2, 3, sharex=True).flat, names, strict=True):
-            _line(axes, values, _column(feasible, name), LOOKS[1] | {"linestyle": "-"}, key)
+            for index, (label, own) in enumerate(lines.items()):
+                line = [row for row in own if row[name] is not None]
+                look = METHOD_LOOKS[index % len(METHOD_LOOKS)]
+                look = look if len(lines) > 1 else look | {"linestyle": "-"}
+                _line(axes, _column(line, key), _column(line, name), look, label)
             axes.set_ylabel(heading(name))
             if axes.get_subplotspec().is_last_row():
                 axes.set_xlabel(key)
+        if len(lines) > 1:
+            handles, labels = figure.axes[0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
 
     save(paths, draw, 9.5, 4.6)
 
@@ -185,7 +209,7 @@ def save(
         draw(figure)
         for path in paths:
             buffer = io.BytesIO()
-            undated = {"Date": None, "Creator": None} if path.suffix == ".svg" else None
+            undated = UNDATED.get(path.suffix)
             figure.savefig(buffer, format=path.suffix[1:], dpi=150, metadata=undated)
             write_atomic(path, buffer.getvalue())
 

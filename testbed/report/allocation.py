@@ -92,9 +92,9 @@ def allocated_users(
             user=index,
             prompt_class=about.prompt_class if about else classes[0],
             device_class=about.device_class if about else None,
-            place=PLACES[offload],
+            place=PLACES[min(offload, 1)],
             steps=steps,
-            limit=_limit(problem, PLACES[offload], index) if problem else None,
+            limit=_limit(problem, problem.names[offload], index) if problem else None,
             validation=compared.get(index),
         )
         users.append(replace(user, records=[each for each in made[index] if _serves(each, user)]))

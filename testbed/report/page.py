@@ -16,8 +16,9 @@ from calibration.comparison import Total
 from calibration.profiles.profile import Metrics, Profiles
 from calibration.records.record import Record
 from calibration.records.task import POINTS
-from calibration.scenario.problem import Units, sites, units
+from calibration.scenario.problem import Units, units
 from calibration.scenario.scenario import Scenario
+from calibration.scenario.sites import sites
 from calibration.validation.validation import Validation
 from solver import Allocation, InputError, Problem
 from solver.inputs import write_atomic

@@ -9,8 +9,8 @@ from calibration.profiles.profile import FRECHET_NOTE
 from calibration.records.record import Record
 from calibration.records.task import POINTS
 from calibration.scenario.devices import DeviceClass
-from calibration.scenario.problem import Site
 from calibration.scenario.scenario import Scenario
+from calibration.scenario.sites import Site
 from testbed.report.allocation import AllocatedUser
 from testbed.report.curves.quantities import PLACES, Cell, shown_quantities
 from testbed.report.format import Cell as TableCell

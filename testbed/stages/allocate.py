@@ -4,6 +4,7 @@ import solver
 from calibration.profiles.profile import Profiles
 from calibration.scenario.problem import to_problem
 from solver.inputs import InputError
+from solver.problem import Problem
 from testbed.config import Config
 from testbed.data.prompts import open_prompts
 from testbed.runs.folder import RunFolder
@@ -11,21 +12,27 @@ from testbed.runs.products import Baseline
 from testbed.stages.tasks import run_scenario
 
 
-def allocate(config: Config, folder: RunFolder) -> None:
+def allocate(
+    config: Config,
+    folder: RunFolder,
+    method: str = "exact",
+    given: Problem | None = None,
+) -> None:
     """Make the problem of the folder's profiles and the configuration's scenario, and solve it.
 
-    Writes ``scenario.json``, ``problem.json``, ``allocation.json`` and ``baselines.json``.
+    ``method``: as :func:`solver.solve` takes it; ``given``: a problem in place of that one. Writes
+    ``scenario.json``, ``problem.json``, ``allocation.json`` and ``baselines.json``.
     """
-    scenario = run_scenario(config, open_prompts(config.prompts))
-    problem = to_problem(folder.need(Profiles), scenario)
-    allocation = solver.solve(problem, "exact")
+    scenario = run_scenario(config, open_prompts(config.prompts), given)
+    problem = to_problem(folder.need(Profiles), scenario) if given is None else given
+    allocation = solver.solve(problem, method)
     folder.save(scenario)
     folder.save(problem)
     folder.save(allocation)
     methods = [allocation]
     for name in solver.METHODS:
         # milp is the exact solver's oracle in the tests; many identical users make it slow
-        if name not in ("exact", "milp"):
+        if name not in (method, "milp"):
             try:
                 methods.append(solver.solve(problem, name))
             except InputError:  # e.g. all_local where only the edge can serve some users

@@ -2,28 +2,41 @@
 
 from pathlib import Path
 
+from solver.methods import find_method
+from solver.problem import Problem
 from testbed.config import Config
 from testbed.runs import guard
-from testbed.stages.tasks import check_calibration, check_scenario
+from testbed.stages.tasks import check_calibration, check_problem, check_scenario
 
 
-def check(config: Config, out: str | Path) -> None:
+def check(
+    config: Config, out: str | Path, method: str = "exact", problem: Problem | None = None
+) -> None:
     """Raise :class:`InputError` for a configuration that cannot be run, or a folder of something
     else; nothing is opened or fetched for it, and torch is not loaded.
+
+    ``method`` and ``problem``: as :func:`testbed.stages.allocate.allocate` takes them.
     """
     check_calibration(config)
-    check_scenario(config)
+    if problem is None:
+        check_scenario(config)
+    else:
+        check_problem(config, problem)
+    find_method(method)
     guard.check(config, Path(out))
 
 
-def run(config: Config, out: str | Path) -> Path:
+def run(
+    config: Config, out: str | Path, method: str = "exact", problem: Problem | None = None
+) -> Path:
     """Calibrate, allocate, execute, serve in batches, validate, report; returns the report's path.
 
+    ``method`` and ``problem``: as :func:`testbed.stages.allocate.allocate` takes them.
     Where images of users failed, the report shows the others, and nothing is validated. A run that
     was stopped goes on where it was. Raises :class:`InputError`, before anything is
     measured, for a configuration that cannot be run, or a folder of something else.
     """
-    check(config, out)
+    check(config, out, method, problem)
     # these load torch: only for a configuration that can be run
     from testbed.processes import on_first_process
     from testbed.report.page import write_report
@@ -37,7 +50,7 @@ def run(config: Config, out: str | Path) -> Path:
     rig = Rig(config, steps=allocatable_steps(config))
     folder = open_folder(config, out)
     calibrate(rig, folder)
-    on_first_process(lambda: allocate(config, folder))
+    on_first_process(lambda: allocate(config, folder, method, problem))
     if execute(rig, folder):
         batch(rig, folder)
         validate(config, rig.quality, folder)

@@ -4,6 +4,7 @@ Nothing here loads torch, so that a configuration is refused before a model is o
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from calibration.records.record import Record
@@ -74,9 +75,27 @@ def check_scenario(config: Config) -> None:
 
 
 def check_execution(config: Config, problem: Problem, allocation: Allocation) -> None:
-    """Raise :class:`InputError` for users that ask for other prompts than there are."""
+    """Raise :class:`InputError` for what :func:`check_problem` refuses, and for users that ask for
+    more prompts than there are.
+    """
+    check_problem(config, problem)
     specs, classes = dict.fromkeys(PLACES, _ANY), prompt_classes(problem)
     user_tasks(config, open_prompts(config.prompts), specs, allocation, classes)
+
+
+def check_problem(config: Config, problem: Problem) -> None:
+    """Raise :class:`InputError` for users that ask for other prompts than there are, for classes
+    that no scenario has, and for images that the two models cannot make: of a split, or of a tier.
+    """
+    tiers = [name for name, load in problem.loads.items() if load.step_weight != 1]
+    if made := [*tiers, *problem.splits]:
+        raise InputError(
+            f"{problem.where}: found {', '.join(made)}; allowed to be executed: local, and edges "
+            "without step_weight, which all run the edge's model"
+        )
+    prompts = open_prompts(config.prompts)
+    _prompts_of_users(prompts, prompt_classes(problem))
+    run_scenario(config, prompts, problem)
 
 
 def check_users(problem: Problem, scenario: Scenario) -> None:
@@ -104,8 +123,20 @@ def prompt_classes(problem: Problem) -> list[str]:
     return classes
 
 
-def run_scenario(config: Config, prompts: Prompts) -> Scenario:
-    """The scenario of a configuration; see :func:`testbed.defaults.scenario`."""
+def run_scenario(config: Config, prompts: Prompts, problem: Problem | None = None) -> Scenario:
+    """The scenario of a configuration; see :func:`testbed.defaults.scenario`.
+
+    The users are those of a ``problem`` from elsewhere, if there is one: as its labels have them,
+    on the measured machine where they name no device class.
+    """
+    if problem is not None:
+        classes, labels = prompt_classes(problem), problem.labels or {}
+        devices = labels.get("device_class", ["server-core"] * problem.users)
+        users = [
+            {"prompt_class": name, "device_class": device}
+            for name, device in zip(classes, devices, strict=True)
+        ]
+        config = replace(config, scenario={**config.scenario, "users": users})
     return defaults.scenario(config, prompts)
 
 
@@ -195,7 +226,7 @@ def user_tasks(
     for user, (name, offload, allocated) in enumerate(
         zip(classes, allocation.offload, allocation.steps)
     ):
-        place, prompt = PLACES[offload], next(pools[name])
+        place, prompt = model_place(offload), next(pools[name])
         for image in range(config.execute.images_per_user):
             seed = execution_seed(prompt, image, config.sweep.noise)
             for count, purpose in (
@@ -226,6 +257,11 @@ def user_tasks(
                 for place in PLACES
             ]
     return tasks
+
+
+def model_place(offload: int) -> str:
+    """Whose model serves a user: local, or the edge's, which all edges run."""
+    return PLACES[min(offload, 1)]
 
 
 def offloaded(tasks: Sequence[Task]) -> list[Task]:

@@ -95,7 +95,7 @@ def test_allocation_file(tmp_path):
         "edge_price time error energy utility seconds".split()
     )
     for name, value, line in [
-        ("schema", "allocation/2", "schema: found 'allocation/2'; allowed: allocation/1"),
+        ("schema", "allocation/3", "schema: found 'allocation/3'; allowed: allocation/1"),
         ("status", "done", "status: 'done' is unknown; allowed: optimal, feasible"),
         ("steps", [1, 2], "steps: found a list of 2; allowed: an integer >= 1, or a list of 3"),
         ("steps", [1, 2, 2.5], "steps[2]: found 2.5; allowed: an integer >= 1"),

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from calibration.scenario.devices import DEVICES
-from calibration.scenario.problem import Units, sites, to_problem, units
+from calibration.scenario.problem import Units, to_problem, units
 from calibration.scenario.scenario import Scenario
+from calibration.scenario.sites import sites
 from solver import solve
 from solver.inputs import InputError
 from tests.calibration.world import World, true_error, true_time, true_utility

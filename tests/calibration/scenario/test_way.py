@@ -9,8 +9,9 @@ import solver
 from calibration.links import LINKS
 from calibration.profiles.profile import Profiles
 from calibration.records.record import Record, Transfer
-from calibration.scenario.problem import sites, to_problem
+from calibration.scenario.problem import to_problem
 from calibration.scenario.scenario import Scenario
+from calibration.scenario.sites import sites
 from calibration.validation.validate import validate
 from tests.calibration.world import World, profiles
 

@@ -9,6 +9,7 @@ import solver.exact.exact as exact
 from benchmarks.oracles import plain_dp
 from solver import InputError, Problem, certify, limits, solve
 from solver.exact.duplicates import DistinctUsers
+from solver.knapsack import Axis
 from tests.solver.problems import crowd, edited, example, tabled
 
 
@@ -18,8 +19,9 @@ def test_many_users_all_different():
     """
     problem = Problem.from_dict(crowd(100_000))
     kinds = DistinctUsers.of(problem)
-    low, high = exact._bracket(kinds, problem.edge_budget)
-    allocation, whole = solve(problem), exact._solve(problem, kinds, 0.0, np.inf)
+    axis = Axis.of(problem)
+    low, high = exact._bracket(axis, kinds)
+    allocation, whole = solve(problem), exact._solve(problem, axis, kinds, 0.0, np.inf)
     assert 0 < low < allocation.edge_price < high < 2 * low
     assert (allocation.offload, allocation.steps, allocation.objective) == (
         whole.offload,
@@ -40,14 +42,8 @@ def test_a_sample_that_misleads():
     weight = np.where(np.arange(users) % stride == 0, 1e4, 1.0)
     data = crowd(users, weights__cost=weight, weights__utility=weight)
     problem = Problem.from_dict(data)
-    assert (
-        exact._solve(
-            problem,
-            DistinctUsers.of(problem),
-            *exact._bracket(DistinctUsers.of(problem), problem.edge_budget),
-        )
-        is None
-    )
+    axis, kinds = Axis.of(problem), DistinctUsers.of(problem)
+    assert exact._solve(problem, axis, kinds, *exact._bracket(axis, kinds)) is None
     allocation = solve(problem)
     assert allocation.status == "optimal" and certify(problem, allocation) <= 1e-9 * abs(
         allocation.objective

@@ -56,7 +56,7 @@ def test_more_budget_never_hurts_and_weights_scale(seed, factor):
     data = random_problem(seed)
     problem = Problem.from_dict(data)
     allocation = [
-        solve(replace(problem, edge_budget=problem.edge_budget + more)) for more in range(4)
+        solve(replace(problem, budgets={"edge": problem.edge_budget + more})) for more in range(4)
     ]
     assert all(b.objective <= a.objective + 1e-12 for a, b in itertools.pairwise(allocation))
     assert all(b.edge_price <= a.edge_price + 1e-12 for a, b in itertools.pairwise(allocation))

@@ -22,7 +22,7 @@ TABLE = {"family": "table", "values": [0.5] * 20}
 
 
 BAD = [  # a line that ends in ... is only the beginning
-    ({"schema": "problem/2"}, "p: schema: found 'problem/2'; allowed: problem/1"),
+    ({"schema": "problem/3"}, "p: schema: found 'problem/3'; allowed: problem/1 or problem/2"),
     ({"users": ...}, "p: 'users' is missing"),
     ({"users": 0}, f"p: users: found 0; allowed: an integer >= 1 and <= {MAX_OPTIONS}"),
     ({"users": True}, f"p: users: found True; allowed: an integer >= 1 and <= {MAX_OPTIONS}"),

@@ -114,6 +114,40 @@ def test_solve_sweep(problem_file, tmp_path, capsys):
         "edge_price"
     ] == ""
     assert "edge price" in (tmp_path / "s.svg").read_text()
+    assert (tmp_path / "s.pdf").read_bytes()[:5] == b"%PDF-"
+
+
+def test_a_sweep_of_a_list_entry_with_several_methods(problem_file, tmp_path, capsys, monkeypatch):
+    """Methods x values in one table and one plot; a method that cannot is a dash."""
+    monkeypatch.chdir(tmp_path)
+    methods = ["--solver", "exact", "--solver", "greedy", "--solver", "all_local"]
+    sweep = ["--sweep", "local.max_steps[4]=0:20:10", "--csv", "s.csv"]
+    assert main(["solve", str(problem_file), *methods, *sweep]) == 0
+    assert "all_local: 1 of 5 users can only be served on the edge" in capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "s.csv").open()))
+    assert [row["solver"] for row in rows] == ["exact", "greedy", "all_local"] * 3
+    by = {(row["local.max_steps[4]"], row["solver"]): row["objective"] for row in rows}
+    assert by["0", "all_local"] == "" and float(by["20", "all_local"]) > float(by["20", "exact"])
+    picture = (tmp_path / "s.svg").read_text()
+    assert "greedy" in picture and "all_local" in picture
+    for key in ("edge.error.rates[3]", "local.max_steps[5]", "local.max_steps", "weights[0]"):
+        assert main(["solve", str(problem_file), "--sweep", f"{key}=1:2:1"]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_broken_pipe_loses_no_table(problem_file, tmp_path, monkeypatch):
+    """`testbed solve ... | head` closes the pipe before all is printed."""
+
+    def closed(*_, **__):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("builtins.print", closed)
+    path = tmp_path / "s.csv"
+    arguments = ["solve", str(problem_file), "--sweep", "edge_budget=20:60:20", "--csv", str(path)]
+    with pytest.raises(BrokenPipeError):
+        main(arguments)
+    assert len(path.read_text().splitlines()) == 4
+    assert path.with_suffix(".svg").exists() and path.with_suffix(".pdf").exists()
 
 
 def test_solve_pareto(problem_file, tmp_path, capsys):

@@ -1,86 +1,28 @@
-"""The proof that an allocation is optimal, from the problem alone: its maker is not trusted."""
+"""The proof for a plain problem: one edge place and one budget of its steps."""
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
 from solver import limits
-from solver.allocation import EPS, OPTIMAL, Allocation, evaluate
+from solver.allocation import EPS, OPTIMAL, Allocation
+from solver.certificate.proof import Proof
 from solver.columnar import FloatArray, IntArray
 from solver.exact.lattice import common_divisor, quantum
 from solver.inputs import InputError
-from solver.knapsack import usable_budget
-from solver.problem import PLACES, Problem
-
-CHECKED = ("status", "objective", "gap", "edge_steps_used", "time", "error", "energy", "utility")
+from solver.knapsack import Axis
+from solver.problem import Problem
 
 
-def certify(problem: Problem, allocation: Allocation) -> float:
-    """How far, at most, the objective is above the optimum: a proven bound >= 0.
-
-    Everything in ``allocation`` is computed again from ``problem``, ``offload`` and ``steps``.
-    Raises InputError if the choice is not feasible, a number differs, ``edge_price`` is no dual
-    price of (1), or ``lower_bound`` exceeds what this proof reaches. Infinite without an
-    ``edge_price``.
-
-    First weak duality, for any delta >= 0: optimum >= sum_n min_{r,s} [R~_{n,r}(s) + delta s (r =
-    edge)] - delta S_e^max. Where that leaves a gap, a better choice can only use options that lose
-    less than it, and leave less budget unused: either no sum of such options differs by less
-    (:mod:`solver.exact.lattice`), or dynamic programming tries them all. Where that takes more than
-    :data:`solver.limits.PROOF_ADDITIONS`, the gap of weak duality is what is proven, and no
-    ``lower_bound`` is refused.
-    """
-    again = evaluate(
-        problem,
-        allocation.offload,
-        allocation.steps,
-        lower_bound=allocation.lower_bound,
-        edge_price=allocation.edge_price,
-    )
-    for name in CHECKED:
-        claimed, value = getattr(allocation, name), getattr(again, name)
-        if claimed != value and not (
-            isinstance(claimed, (int, float))
-            and isinstance(value, (int, float))
-            and math.isclose(claimed, value, rel_tol=1e-9)
-        ):
-            raise InputError(
-                f"allocation: {name}: found {claimed}; allowed: {value}, which the choices give"
-            )
-    if again.edge_price is None:
-        return math.inf
-    proof = prove(problem, again)
-    if again.lower_bound is not None:
-        highest = again.objective - (proof.excess if proof.complete else 0.0)
-        size = max(abs(again.objective), abs(again.lower_bound))
-        if again.lower_bound > highest + OPTIMAL * size:
-            raise InputError(
-                f"allocation: lower_bound: found {again.lower_bound}; "
-                f"allowed: at most {highest}, which can be proven"
-            )
-    return proof.excess
-
-
-class Proof(NamedTuple):
-    """``excess`` >= 0 is what the choice costs at most more than the optimum.
-
-    ``complete``: it is no more than that, up to rounding, or within :data:`OPTIMAL`.
-    """
-
-    excess: float
-    complete: bool
-
-
-def prove(problem: Problem, allocation: Allocation) -> Proof:
+def prove_plain(problem: Problem, allocation: Allocation) -> Proof:
     """The proof for ``offload``, ``steps`` and ``edge_price`` of an allocation of the problem.
 
     Raises InputError if ``edge_price`` is no dual price of (1).
     """
-    price, budget = allocation.edge_price, usable_budget(problem)
-    assert price is not None
-    width = len(problem.steps("edge"))
+    price, axis = allocation.edge_price, Axis.of(problem)
+    assert price is not None and axis is not None
+    budget, width = axis.budget, axis.width
     # an option's loss is off by this much for its step price, and each user's least by its own size
     margin = 4 * EPS * price * width
     unused = budget - allocation.edge_steps_used
@@ -117,11 +59,11 @@ def _priced(
     """
     price = allocation.edge_price
     offload, chosen = np.array(allocation.offload), np.array(allocation.steps)[:, None]
-    steps = np.arange(1 + len(problem.steps("edge")))
+    steps = np.arange(1 + problem.edge.columns)
     for at in range(0, problem.users, size):
         rows = slice(at, at + size)
         part = problem.part(rows)
-        local, edge = (part.cost(place, problem.steps(place)) for place in PLACES)
+        local, edge = (part.cost(place, problem.steps(place)) for place in problem.names)
         costs = [
             np.take_along_axis(cost, np.minimum(chosen[rows], max(1, cost.shape[1])) - 1, axis=1)
             if cost.shape[1]
@@ -144,7 +86,9 @@ def _beyond_duality(
     assert price is not None
     options: list[tuple[IntArray, FloatArray]] = []  # steps beyond the fewest, losses
     fixed, at, reach, additions, divisor, costs = 0, 0, 0, 0, 0, []
-    steps = np.arange(1 + len(problem.steps("edge")))
+    axis = Axis.of(problem)
+    assert axis is not None
+    steps = np.arange(1 + axis.width)
     for priced, change, _ in _priced(problem, allocation):
         loss = priced - best[at : at + len(priced), None]
         at, kept = at + len(priced), loss <= gap + margin
@@ -159,7 +103,7 @@ def _beyond_duality(
             options.append((more - fewest[user], loss[user, more]))
             reach = min(reach + int(more[-1] - fewest[user]), problem.edge_budget)
             additions += len(more) * reach
-    left = usable_budget(problem) - fixed
+    left = axis.budget - fixed
     if left < 0:
         return Proof(0.0, True)  # the options that lose less than the gap do not fit at all
     # the least that any choice loses: the steps that no sum of the options can use

@@ -1,0 +1,163 @@
+"""How each user of a scenario is served: device, links and edges, and what the numbers rest on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from calibration.costs.transfer import Payload, TransferFit
+from calibration.links import LINKS, Radio
+from calibration.profiles.profile import ClassProfile, Profiles
+from calibration.scenario.devices import DEVICES, DeviceClass
+from calibration.scenario.parts import EdgeSite, User
+from calibration.scenario.scenario import Scenario
+
+#: The machine that was measured, as an edge.
+MEASURED = DeviceClass("edge", "the machine that was measured, as it is", 0.0, "")
+
+
+@dataclass(frozen=True)
+class Service:
+    """How a place serves a user, and what its numbers rest on.
+
+    ``place``: local or edge, whose ``profile`` was measured of the user's prompt class; several
+    edges share one. ``speed_sd``: as its :class:`calibration.profiles.profile.Place` has it;
+    ``ratio``: the user's seconds over the measured ones, with ``time_basis`` measured, or emulated
+    by the device's ratio; ``watts`` while computing, with ``power_basis`` measured where a meter
+    measured this very device, else modelled; ``way``: to a place behind a network, None where there
+    is none. ``transfer_time`` (s) and ``transfer_energy`` (J) of the scenario's link come on top,
+    once for each image.
+    """
+
+    place: str
+    profile: ClassProfile
+    speed_sd: float
+    ratio: float
+    time_basis: str
+    watts: float
+    power_basis: str
+    way: "Way | None" = None
+    transfer_time: float = 0.0
+    transfer_energy: float = 0.0
+
+    def seconds(self, steps: float) -> float:
+        """Predicted seconds of an image with ``steps`` steps, without its way and link."""
+        return self.ratio * self.profile.time.seconds(steps)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a user's request and image travel: ``fit`` of the seconds of a ``payload``, and the
+    user's ``radio``, *modelled*, whose cold start is part of them (None: no radio counts).
+    """
+
+    fit: TransferFit
+    payload: Payload
+    radio: Radio | None
+
+    @property
+    def cold_time(self) -> float:
+        """Modelled s that the first packet takes beyond what is measured."""
+        return self.radio.cold_time if self.radio else 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Predicted seconds of a transfer."""
+        return self.fit.seconds(self.payload.down) + self.cold_time
+
+    @property
+    def own_variance(self) -> float:
+        """Of a single transfer about it, in s²: of transfers alike, and of the answers' sizes."""
+        return self.fit.sd**2 + (self.fit.per_byte * self.payload.sd) ** 2
+
+    @property
+    def variance(self) -> float:
+        """Of the fitted seconds, in s²."""
+        return self.fit.variance(self.payload.down)
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """What the seconds rest on: measured or emulated, and modelled if a radio counts."""
+        return (self.fit.basis, *(("modelled",) if self.radio else ()))
+
+
+@dataclass(frozen=True)
+class Site:
+    """A ``user`` with a ``device``, and how each place of the problem serves them, by name."""
+
+    user: User
+    device: DeviceClass
+    services: Mapping[str, Service]
+
+    @property
+    def local(self) -> Service:
+        """The user's own device."""
+        return self.services["local"]
+
+    @property
+    def edge(self) -> Service:
+        """The first edge."""
+        return next(service for name, service in self.services.items() if name != "local")
+
+    def at(self, place: str) -> Service:
+        """The service of a place of the problem; of ``edge``, if none is called so, the first."""
+        return self.services.get(place, self.edge)
+
+
+def sites(profiles: Profiles, scenario: Scenario) -> list[Site]:
+    """How each user of the scenario is served, in their order.
+
+    Raises :class:`InputError` for a prompt class without a profile.
+    """
+    return [_site(profiles, scenario, user) for user in scenario.users]
+
+
+def _site(profiles: Profiles, scenario: Scenario, user: User) -> Site:
+    profile = profiles.find("local", user.prompt_class)
+    device = _device(scenario, user.device_class, profile)
+    watts = scenario.watts.get(device.name, device.watts)
+    services = {"local": _service(profiles, "local", user, device, watts)}
+    link = scenario.links.get(user.link or scenario.link or "")
+    for edge in scenario.edges or (EdgeSite("edge", scenario.edge_budget),):
+        name = edge.device_class
+        machine = MEASURED if name is None else _device(scenario, name, profile)
+        modelled = scenario.edge_watts if name is None else machine.watts
+        modelled = modelled if edge.watts is None else edge.watts
+        service = _service(profiles, "edge", user, machine, modelled)
+        services[edge.name] = replace(
+            service,
+            way=_way(profiles, scenario, service),
+            transfer_time=link.transfer_time if link else 0.0,
+            transfer_energy=link.transfer_energy if link else 0.0,
+        )
+    return Site(user, device, services)
+
+
+def _way(profiles: Profiles, scenario: Scenario, edge: Service) -> Way | None:
+    place, weighs = profiles.get("edge"), edge.profile.payload
+    if place is None or place.transfer is None or weighs is None:
+        return None
+    radio = LINKS[scenario.radio].radio if scenario.radio else None
+    return Way(place.transfer, weighs, radio)
+
+
+def _device(scenario: Scenario, name: str, profile: ClassProfile) -> DeviceClass:
+    """A device class, of the scenario's own or a published one."""
+    if name in scenario.devices:
+        return scenario.devices[name].device(name, profile.time.step_time)
+    return DEVICES[name]
+
+
+def _service(
+    profiles: Profiles, place: str, user: User, device: DeviceClass, modelled: float
+) -> Service:
+    """``modelled``: the watts that count unless a meter measured this very device."""
+    profile = profiles.find(place, user.prompt_class)
+    measured = profile.power.watts if device.basis == "measured" else None
+    return Service(
+        place=place,
+        profile=profile,
+        speed_sd=next(entry.speed_sd for entry in profiles.places if entry.place == place),
+        ratio=device.ratio,
+        time_basis=device.basis,
+        watts=modelled if measured is None else measured,
+        power_basis="modelled" if measured is None else "measured",
+    )

@@ -1,0 +1,88 @@
+"""A problem and a solver of one's own reach execution, validation and report."""
+
+import json
+import shutil
+
+from solver import Problem
+from testbed.cli import main
+from testbed.runs.folder import RunFolder
+
+EDGES = """users = 4
+local = {max_steps = 3}
+edge = {max_steps = 5}
+[[edges]]
+name = "near"
+budget = 4
+slots = 1
+[[edges]]
+name = "far"
+budget = 9
+max_steps = 5
+device_class = "slow"
+[devices.slow]
+ratio = 2.0
+watts = 30.0
+source = "made up"
+[links.wifi]
+transfer_time = 0.25
+"""
+
+
+def test_two_edges_and_a_solver_of_ones_own(small_run, tmp_path, capsys, monkeypatch):
+    run = shutil.copytree(small_run.folder, tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "everywhere.py").write_text(
+        "def everywhere(problem):\n    return [0, 1, 2, 2], [3, 4, 5, 4]\n"
+    )
+    (tmp_path / "s.toml").write_text('link = "wifi"\n' + EDGES)
+    made = ["problem", "--profiles", str(run / "profiles.json"), "--scenario", "s.toml"]
+    assert main([*made, "-o", "p.json"]) == 0
+    problem = Problem.load("p.json")
+    assert problem.names == ("local", "near", "far")
+    own = ["--solver", "everywhere:everywhere", "--problem", "p.json"]
+    assert main(["run", str(small_run.config), "--out", str(run), *own]) == 0
+    folder = RunFolder.read(run)
+    allocation, validation = folder.allocation(), folder.validation()
+    assert allocation.solver == "everywhere:everywhere"
+    assert (allocation.offload, allocation.used["far"]) == ([0, 1, 2, 2], 9)
+    assert [(user.place, user.steps) for user in validation.users] == [
+        ("local", 3),
+        ("edge", 4),
+        ("edge", 5),
+        ("edge", 4),
+    ]
+    report = (run / "report.html").read_text()
+    assert "everywhere" in report and validation.users[1].time.predicted > 0.25
+    baselines = json.loads((run / "baselines.json").read_text())
+    exact = next(row for row in baselines if row["solver"] == "exact")
+    assert exact["objective"] <= allocation.objective
+
+    # all is checked before anything is measured
+    for arguments, line in [
+        (["--solver", "nowhere:f"], "nowhere:f: ModuleNotFoundError"),
+        (["--problem", "none.json"], "none.json: no such file"),
+    ]:
+        assert main(["run", str(small_run.config), "--out", "new", *arguments]) == 2
+        assert line in capsys.readouterr().err
+    data = problem.to_dict()
+    data["edges"]["far"]["step_weight"] = 2
+    (tmp_path / "tier.json").write_text(json.dumps(data))
+    assert main(["run", str(small_run.config), "--out", "new", "--problem", "tier.json"]) == 2
+    assert "found far; allowed to be executed" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_risk_on_the_command_line(small_run, tmp_path):
+    scenario = tmp_path / "s.toml"
+    scenario.write_text(
+        "users = 4\ndeadline = 60.0\nlocal = {max_steps = 3}\nedge = {max_steps = 5}\n"
+    )
+    made = ["problem", "--profiles", str(small_run.folder / "profiles.json")]
+    made += ["--scenario", str(scenario), "-o", str(tmp_path / "p.json")]
+    assert main([*made, "--risk", "0.05", "--risk-for", "all"]) == 0
+    careful = Problem.load(tmp_path / "p.json")
+    assert main(made) == 0
+    bold = Problem.load(tmp_path / "p.json")
+    assert careful.local.max_steps.shape == (4,) and bold.local.max_steps.shape == ()
+    assert main([*made, "--risk", "2"]) == 2

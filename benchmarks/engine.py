@@ -34,8 +34,8 @@ from testbed.engines.networks import Networks, call_options, unsupported_reason
 from testbed.engines.request import Request
 from testbed.engines.stock import synchronised_clock
 from testbed.environment import environment
-from testbed.models import architectures
 from testbed.models.pipelines import open_pipeline, pick_device
+from testbed.models.published import architectures
 
 #: Pixels in [0, 1], (height, width, 3), by request.
 Images = dict[int, NDArray[np.float32]]

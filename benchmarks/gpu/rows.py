@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.gpu.goals import CEILING, OVER_STOCK, steps_of
-from testbed.commands.bench_report import BatchRow, BenchReport, best_rate
+from testbed.bench.report import BatchRow, BenchReport, best_rate
 
 Row = tuple[str, str, str]
 

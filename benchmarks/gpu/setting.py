@@ -55,8 +55,8 @@ class Setting:
         It grows by 300 W, so that whatever is derived from it is known.
         """
         if self.small:
-            from testbed import meters
-            from testbed.counters import Counter
+            from testbed.metering import meters
+            from testbed.metering.counters import Counter
 
             counter = Counter("gpu0", lambda: STAND_IN_WATTS * time.perf_counter())
             meters.find_counters = lambda _: {"stand-in": [counter]}

@@ -15,10 +15,10 @@ from testbed.engines import threads
 from testbed.engines.threads import Threads, using
 from testbed.engines.timing import time_batches
 from testbed.environment import environment
-from testbed.meters import AnyMeter, open_meter
+from testbed.metering.meters import AnyMeter, open_meter
+from testbed.metering.nvml import unusable_gpu
 from testbed.models import memory
 from testbed.models.pipelines import WEIGHTS, open_pipeline, pick_device
-from testbed.nvml import unusable_gpu
 
 _MODEL = "embedded:edge"
 SIZES = (1, 2, 4, 8, 16)  # of the batches that are timed

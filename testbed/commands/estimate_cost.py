@@ -21,11 +21,12 @@ from solver.inputs import InputError, check_keys, read_text
 from solver.problem import PLACES
 from testbed import config
 from testbed.config import Config
+from testbed.config.defaults import notices, settle
 from testbed.data.prompts import open_prompts
-from testbed.defaults import notices, settle
-from testbed.models import catalogue, memory
-from testbed.models.operations import operations
+from testbed.models import memory
 from testbed.models.pipelines import pick_device
+from testbed.models.published import catalogue
+from testbed.models.published.operations import operations
 from testbed.stages.rig import allocatable_steps, check_models
 from testbed.stages.tasks import ANCHOR_EVERY, run_scenario
 

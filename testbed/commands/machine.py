@@ -63,12 +63,12 @@ def _add_bench(verbs: "Verbs") -> None:
 
 
 def _bench(args: argparse.Namespace) -> None:
-    from testbed.commands.bench_report import parse_batches, table
-    from testbed.models import catalogue
+    from testbed.bench.report import parse_batches, table
+    from testbed.models.published import catalogue
 
     catalogue.find(args.architecture)
     batches = parse_batches(args.batch)
-    from testbed.commands import bench  # brings torch: only for what can be measured
+    from testbed.bench import bench  # brings torch: only for what can be measured
 
     report = bench.run(
         args.architecture,

@@ -46,7 +46,7 @@ def load_configuration(args: argparse.Namespace) -> Config:
 
     Raises :class:`InputError` for one that is wrong.
     """
-    from testbed.defaults import settle  # imports the hub's client, which is slow
+    from testbed.config.defaults import settle  # imports the hub's client, which is slow
 
     args.out = args.out or Path("runs") / config.find(args.config).stem
     return settle(config.load(args.config, local=args.local, edge=args.edge), args.out)

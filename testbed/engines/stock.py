@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from calibration.records.record import Measured
 from solver.inputs import InputError
 from testbed.engines.networks import call_options
-from testbed.meters import AnyMeter
+from testbed.metering.meters import AnyMeter
 
 
 @dataclass(frozen=True)

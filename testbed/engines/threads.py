@@ -15,7 +15,7 @@ from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import unsupported_reason
 from testbed.engines.request import Request
 from testbed.engines.stock import generate
-from testbed.meters import NoMeter
+from testbed.metering.meters import NoMeter
 
 #: All threads must take at most this share of the time that one takes: they can be disturbed.
 _CLEARLY = 0.85

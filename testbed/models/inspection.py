@@ -16,7 +16,7 @@ from solver.inputs import InputError
 from testbed.config import ModelConfig
 from testbed.engines.networks import unsupported_reason
 from testbed.engines.stock import generate, image_name
-from testbed.meters import NoMeter
+from testbed.metering.meters import NoMeter
 from testbed.models import folders, hub, samplers
 from testbed.models.library_errors import told_in_a_line
 from testbed.models.pipelines import local_folder, quiet_libraries

@@ -15,10 +15,10 @@ from diffusers import DiffusionPipeline
 from calibration.schema import Schema, frozen
 from solver.inputs import InputError, check_keys
 from testbed.config import ModelConfig
+from testbed.metering.nvml import unusable_gpu
 from testbed.models import hub, loading, memory, samplers
 from testbed.models.folders import UNUSED, fingerprint
 from testbed.models.library_errors import told_in_a_line
-from testbed.nvml import unusable_gpu
 
 WEIGHTS = Path(__file__).parent.parent / "embedded" / "weights"
 #: Latents a side for which PixArt's pipelines have a table of aspect ratios.

@@ -3,8 +3,7 @@
 from collections import defaultdict
 
 from calibration.profiles.profile import Profiles
-from testbed import defaults
-from testbed.config import Config
+from testbed.config import Config, defaults
 from testbed.report.curves.quantities import PLACES
 
 

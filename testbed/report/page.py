@@ -22,8 +22,7 @@ from calibration.scenario.sites import sites
 from calibration.validation.validation import Validation
 from solver import Allocation, InputError, Problem
 from solver.inputs import write_atomic
-from testbed import defaults
-from testbed.config import Config
+from testbed.config import Config, defaults
 from testbed.report import mlperf, notices, setup
 from testbed.report.agreement import AGREEMENT, AgreementPanel, agreement
 from testbed.report.allocation import (

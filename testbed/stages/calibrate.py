@@ -18,9 +18,9 @@ from calibration.records.task import POINTS
 from calibration.schema import Schema
 from calibration.sweep.costs import measured_costs
 from calibration.sweep.outcome import SweepOutcome
-from testbed import defaults
 from testbed.client.batches import time_concurrency
 from testbed.client.remote import RemotePlace
+from testbed.config import defaults
 from testbed.data.captioned import LazyImages
 from testbed.engines.networks import unsupported_reason
 from testbed.engines.threads import using

@@ -27,7 +27,7 @@ from testbed.engines.out_of_memory import Parts
 from testbed.engines.stock import Generated, generate
 from testbed.engines.threads import Threads, using
 from testbed.environment import environment, machine_load
-from testbed.meters import AnyMeter, open_meter
+from testbed.metering.meters import AnyMeter, open_meter
 from testbed.metrics.extractor import Scorer
 from testbed.processes import processes
 from testbed.runs.failures import FailureLog

@@ -20,7 +20,7 @@ from testbed.engines.networks import check_call, unsupported_reason
 from testbed.engines.request import Finished, Request
 from testbed.engines.stock import generate
 from testbed.environment import environment
-from testbed.meters import open_meter
+from testbed.metering.meters import open_meter
 from testbed.models.pipelines import pick_device
 from testbed.runs.failures import FailureLog
 from testbed.runs.store import ForeignFile, Pixels, RecordStore

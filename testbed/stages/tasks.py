@@ -15,8 +15,7 @@ from calibration.sweep.adaptive import AdaptiveSweep
 from solver.allocation import Allocation
 from solver.inputs import InputError, check_keys
 from solver.problem import PLACES, Problem
-from testbed import defaults
-from testbed.config import Config
+from testbed.config import Config, defaults
 from testbed.data.captioned import CaptionedImages
 from testbed.data.prompts import FilePrompts, ScenePrompts, open_prompts
 from testbed.runs.folder import RunFolder
@@ -124,7 +123,7 @@ def prompt_classes(problem: Problem) -> list[str]:
 
 
 def run_scenario(config: Config, prompts: Prompts, problem: Problem | None = None) -> Scenario:
-    """The scenario of a configuration; see :func:`testbed.defaults.scenario`.
+    """The scenario of a configuration; see :func:`testbed.config.defaults.scenario`.
 
     The users are those of a ``problem`` from elsewhere, if there is one: as its labels have them,
     on the measured machine where they name no device class.

@@ -15,7 +15,7 @@ from solver.inputs import InputError
 from testbed.config import ModelConfig
 from testbed.engines.networks import Networks
 from testbed.engines.stock import generate as own_call
-from testbed.meters import NoMeter
+from testbed.metering.meters import NoMeter
 from testbed.models.pipelines import open_pipeline
 
 CAPTIONS = sample_captions(3)

@@ -12,7 +12,7 @@ from benchmarks.gpu.notes import Notes
 from benchmarks.gpu.order import JOBS
 from benchmarks.gpu.summary import BEGIN, END, slug, summarize
 from solver.inputs import InputError
-from testbed.commands.bench_report import BatchRow, BenchReport, Published, Samples
+from testbed.bench.report import BatchRow, BenchReport, Published, Samples
 
 ROOT = Path(__file__).parents[2]
 WATTS = 300  # of the counter that stands for NVML's

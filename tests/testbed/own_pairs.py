@@ -14,7 +14,7 @@ from diffusers import (
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPTextModel, T5Config, T5EncoderModel
 
-from testbed.models.architectures import _tokenizer, assemble
+from testbed.models.published.architectures import _tokenizer, assemble
 from tests.testbed.pipelines_world import BETAS, _text, stable_diffusion, stable_diffusion_xl
 
 

@@ -11,9 +11,9 @@ from calibration.costs.metering import metered
 from calibration.costs.time import fit_time
 from calibration.records.record import Record
 from calibration.records.task import ModelSpec
-from testbed.commands.bench import PROMPT
+from testbed.bench.bench import PROMPT
 from testbed.engines.stock import generate
-from testbed.meters import open_meter
+from testbed.metering.meters import open_meter
 
 NAME = "sd15"
 STEPS = (1, 2, 4, 8, 16, 32)

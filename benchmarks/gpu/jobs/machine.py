@@ -16,8 +16,8 @@ import torch
 
 from benchmarks.gpu.notes import Notes
 from benchmarks.gpu.setting import Setting
-from testbed.meters import open_meter
-from testbed.nvml import Gpu
+from testbed.metering.meters import open_meter
+from testbed.metering.nvml import Gpu
 
 PACKAGES = (
     "torch",

@@ -10,13 +10,13 @@ from benchmarks.gpu.goals import CEILING, OVER_STOCK
 from benchmarks.gpu.notes import Notes
 from benchmarks.gpu.setting import Setting
 from calibration.costs.batch import fit_batching
-from testbed.commands.bench import PROMPT
+from testbed.bench.bench import PROMPT
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.request import Request
 from testbed.engines.timing import time_batches
-from testbed.models import architectures, catalogue
 from testbed.models.memory import guard_decoder
 from testbed.models.pipelines import denoiser
+from testbed.models.published import architectures, catalogue
 
 REQUESTS = 32
 LEVELS = 8  # different step counts: four requests of each, so that a stock call can group them

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from benchmarks.gpu.goals import steps_of
 from benchmarks.gpu.notes import Notes, said
 from benchmarks.gpu.setting import Setting
-from testbed.commands.bench import measure
-from testbed.commands.bench_report import BatchRow, BenchReport, best_rate
+from testbed.bench.bench import measure
+from testbed.bench.report import BatchRow, BenchReport, best_rate
 
 REPEATS = 2
 _GROWTH = 2.2  # a batch takes at most so many times as long as one of half its size

@@ -11,7 +11,7 @@ from benchmarks.gpu.jobs.graphs import GraphedDenoiser
 from benchmarks.gpu.jobs.serving import LEVELS, REQUESTS, guidance_of, random_pipeline
 from benchmarks.gpu.notes import Notes
 from benchmarks.gpu.setting import Setting
-from testbed.commands.bench import PROMPT
+from testbed.bench.bench import PROMPT
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import Networks
 from testbed.engines.request import Request

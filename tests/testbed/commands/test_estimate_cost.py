@@ -17,8 +17,8 @@ from testbed import config
 from testbed.cli import main
 from testbed.commands import estimate_cost as cost
 from testbed.data.prompts import open_prompts
-from testbed.models import catalogue
-from testbed.models.operations import operations
+from testbed.models.published import catalogue
+from testbed.models.published.operations import operations
 from testbed.stages.tasks import sweep_tasks
 
 PRESETS = sorted(path.stem for path in config.PRESETS.glob("*.toml"))

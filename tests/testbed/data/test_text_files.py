@@ -11,7 +11,7 @@ from testbed import config
 from testbed.data.captioned import CaptionedImages
 from testbed.data.image_requests import read_requests
 from testbed.data.prompts import FilePrompts
-from testbed.meters import ReplayMeter
+from testbed.metering.meters import ReplayMeter
 from tests.conftest import SMALL
 from tests.testbed.data.world import CAPTIONS, folder
 

@@ -26,9 +26,9 @@ from testbed.engines.networks import (
 )
 from testbed.engines.request import Request
 from testbed.engines.stock import generate
-from testbed.meters import NoMeter
-from testbed.models.architectures import assemble
+from testbed.metering.meters import NoMeter
 from testbed.models.pipelines import open_pipeline
+from testbed.models.published.architectures import assemble
 
 NAMES = ("sd35-medium", "flux-schnell", "flux-dev", "pixart-alpha", "pixart", "sana-sprint", "sana")
 #: Images of 1024 pixels, or text of 512 tokens: seconds each.

@@ -13,7 +13,7 @@ from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import Networks, unsupported_reason
 from testbed.engines.request import Request
 from testbed.engines.stock import generate
-from testbed.meters import NoMeter
+from testbed.metering.meters import NoMeter
 from tests.testbed.pipelines_world import stable_diffusion, stable_diffusion_xl
 
 STEPS = (1, 6, 3, 2, 4)

@@ -13,7 +13,7 @@ from testbed.config import ModelConfig
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.request import Failed, Request
 from testbed.engines.stock import ImageError, generate, to_uint8
-from testbed.meters import NoMeter
+from testbed.metering.meters import NoMeter
 from testbed.models.pipelines import open_pipeline
 
 GOOD, BAD = "a big red ball", "a small green tree"

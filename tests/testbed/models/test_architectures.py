@@ -12,8 +12,8 @@ from PIL import Image
 from solver.inputs import InputError
 from testbed.cli import main
 from testbed.data.prompts import ScenePrompts
-from testbed.models.architectures import assemble, build
-from testbed.models.catalogue import ARCHITECTURES, find
+from testbed.models.published.architectures import assemble, build
+from testbed.models.published.catalogue import ARCHITECTURES, find
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

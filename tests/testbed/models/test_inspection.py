@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from solver.inputs import InputError
 from testbed.config import ModelConfig
-from testbed.models.architectures import assemble
 from testbed.models.inspection import check_before_fetching, look, note_fallback
 from testbed.models.pipelines import open_pipeline
+from testbed.models.published.architectures import assemble
 from tests.testbed.pipelines_world import stable_diffusion
 
 CPU = torch.device("cpu")

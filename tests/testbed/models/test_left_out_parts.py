@@ -8,7 +8,7 @@ import torch
 from solver.inputs import InputError
 from testbed.config import ModelConfig
 from testbed.engines.stock import generate
-from testbed.meters import NoMeter
+from testbed.metering.meters import NoMeter
 from testbed.models.pipelines import open_pipeline
 from tests.testbed.own_pairs import save
 

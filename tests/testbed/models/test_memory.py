@@ -7,10 +7,10 @@ import torch
 from solver.inputs import InputError
 from testbed.config import ModelConfig
 from testbed.engines.stock import generate
-from testbed.meters import NoMeter
+from testbed.metering.meters import NoMeter
 from testbed.models import memory
-from testbed.models.architectures import assemble
 from testbed.models.pipelines import open_pipeline, setup
+from testbed.models.published.architectures import assemble
 
 CPU = torch.device("cpu")
 

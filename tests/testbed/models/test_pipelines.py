@@ -20,8 +20,7 @@ from diffusers import (
 from solver.inputs import InputError
 from testbed.config import ModelConfig
 from testbed.engines.stock import generate
-from testbed.meters import NoMeter
-from testbed.models.architectures import assemble
+from testbed.metering.meters import NoMeter
 from testbed.models.pipelines import (
     WEIGHTS,
     Setup,
@@ -30,6 +29,7 @@ from testbed.models.pipelines import (
     pick_device,
     setup,
 )
+from testbed.models.published.architectures import assemble
 
 CPU = torch.device("cpu")
 

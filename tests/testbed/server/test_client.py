@@ -9,7 +9,7 @@ from testbed.config import ModelConfig
 from testbed.engines.request import Request
 from testbed.engines.stock import generate
 from testbed.link.emulated import EmulatedLink
-from testbed.meters import NoMeter
+from testbed.metering.meters import NoMeter
 from tests.testbed.server.conftest import CAP, serving
 
 REQUESTS = [Request(f"a red ball {i}", 100 + i, 2 + i % 3, 3.0) for i in range(6)]

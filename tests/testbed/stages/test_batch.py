@@ -10,7 +10,7 @@ from calibration.serving.serving import ServingRequest
 from testbed.config import ModelConfig
 from testbed.engines.stock import generate
 from testbed.engines.timing import time_batches
-from testbed.meters import NoMeter
+from testbed.metering.meters import NoMeter
 from testbed.models.pipelines import open_pipeline
 from testbed.runs.store import RecordStore
 from testbed.stages.batch import RUNS, serve

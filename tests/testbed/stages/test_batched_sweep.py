@@ -14,7 +14,7 @@ from calibration.sweep.grid import sweep
 from testbed.config import ModelConfig
 from testbed.engines.stock import Generated
 from testbed.engines.threads import Threads
-from testbed.meters import NoMeter
+from testbed.metering.meters import NoMeter
 from testbed.models.pipelines import open_pipeline
 from testbed.runs.store import RecordStore
 from testbed.stages import executor as execution

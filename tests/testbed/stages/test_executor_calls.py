@@ -8,7 +8,7 @@ from diffusers import PNDMScheduler
 
 from calibration.records.task import ModelSpec
 from testbed.config import ModelConfig
-from testbed.meters import NoMeter
+from testbed.metering.meters import NoMeter
 from testbed.models.inspection import note_fallback
 from testbed.models.pipelines import open_pipeline
 from testbed.report.setup import models

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from solver.inputs import InputError
-from testbed.counters import Counter
+from testbed.metering.counters import Counter
 
 _CLOCK_PERIOD = 0.1  # s between two readings of the clock frequency
 #: s between two readings, in a window, of counters that wrap around.

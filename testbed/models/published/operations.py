@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from testbed.engines.networks import Networks
-from testbed.models import architectures, catalogue
+from testbed.models.published import architectures, catalogue
 
 
 @dataclass(frozen=True)

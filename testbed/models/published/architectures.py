@@ -13,8 +13,8 @@ import torch
 import transformers
 from diffusers import DiffusionPipeline
 
-from testbed.models.catalogue import find
 from testbed.models.pipelines import WEIGHTS
+from testbed.models.published.catalogue import find
 
 SHRUNK_GROUPS = 8  # of normalisation; 32 do not divide shrunk widths
 _SHRUNK_LATENTS = 8  # a side

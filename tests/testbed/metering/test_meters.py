@@ -11,12 +11,13 @@ from calibration.costs.metering import metered
 from calibration.costs.time import fit_time
 from calibration.records.task import ModelSpec
 from solver.inputs import InputError
-from testbed import meter_window, meters
 from testbed.commands.doctor import about_meter
 from testbed.config import ModelConfig
-from testbed.counters import Counter
-from testbed.meter_window import Window
-from testbed.meters import NoMeter, ReplayMeter
+from testbed.metering import meters
+from testbed.metering import window as meter_window
+from testbed.metering.counters import Counter
+from testbed.metering.meters import NoMeter, ReplayMeter
+from testbed.metering.window import Window
 from testbed.models.pipelines import open_pipeline
 from testbed.runs.store import RecordStore
 from testbed.stages.executor import Executor

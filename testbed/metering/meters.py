@@ -1,8 +1,8 @@
 """Energy meters behind one interface: ``start()``, then ``stop()`` gives joules, or ``None`` where
 none were measured.
 
-A meter reads counters of joules that only grow (:mod:`testbed.counters`). :class:`ReplayMeter`
-reads recorded ones instead.
+A meter reads counters of joules that only grow (:mod:`testbed.metering.counters`).
+:class:`ReplayMeter` reads recorded ones instead.
 """
 
 import csv
@@ -17,8 +17,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from solver.inputs import InputError, read_text
-from testbed.counters import Counter, NoCounters, find_clock, find_counters
-from testbed.meter_window import Window
+from testbed.metering.counters import Counter, NoCounters, find_clock, find_counters
+from testbed.metering.window import Window
 
 WATCH = 0.5  # s, for which the counters are watched when a meter is opened
 

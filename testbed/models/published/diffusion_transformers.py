@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from testbed.models.parts import CLIP_BIGG, CLIP_L, T5_XXL, Architecture, Component, vae
+from testbed.models.published.parts import CLIP_BIGG, CLIP_L, T5_XXL, Architecture, Component, vae
 
 _FLOW = "FlowMatchEulerDiscreteScheduler"
 _T5_COUNT, _KL_COUNT = 4_762_310_656, 83_819_683

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from solver.inputs import InputError
-from testbed import config, defaults
+from testbed import config
+from testbed.config import defaults
 from testbed.data.prompts import open_prompts
 from testbed.stages.tasks import check_calibration, check_scenario, run_scenario
 from tests.testbed.own_pairs import configuration, write_prompts

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 
-from testbed import nvml
+from testbed.metering import nvml
 
 Value = TypeVar("Value")
 

@@ -16,7 +16,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from solver.inputs import write_json
-from testbed.commands.bench_report import (
+from testbed.bench.report import (
     NOTE,
     PUBLISHED,
     BatchRow,
@@ -28,10 +28,10 @@ from testbed.engines.networks import check_call
 from testbed.engines.out_of_memory import free_unused, out_of_memory
 from testbed.engines.stock import Generated, generate
 from testbed.environment import environment
-from testbed.meters import AnyMeter, open_meter
-from testbed.models import architectures, catalogue
+from testbed.metering.meters import AnyMeter, open_meter
 from testbed.models.memory import guard_decoder
 from testbed.models.pipelines import denoiser, pick_device, tell_steps
+from testbed.models.published import architectures, catalogue
 from testbed.models.samplers import check_steps
 
 WARM_UP_STEPS = 3

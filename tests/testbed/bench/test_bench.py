@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from solver.inputs import InputError
+from testbed.bench import bench
+from testbed.bench import report as bench_report
 from testbed.cli import main
-from testbed.commands import bench, bench_report
-from testbed.meters import NoMeter, ReplayMeter
+from testbed.metering.meters import NoMeter, ReplayMeter
 
 KEYS = {
     "batch",

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from solver.inputs import InputError
-from testbed import config, nvml
+from testbed import config
 from testbed.cli import main
 from testbed.commands import doctor
 from testbed.config import SweepConfig
 from testbed.data.prompts import open_prompts
+from testbed.metering import nvml
 from testbed.models.hub import check_variant
 from testbed.models.pipelines import WEIGHTS, open_pipeline, pick_device
 from testbed.stages.rig import open_model

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from testbed import counters, meters, nvml
-from testbed.meters import NoMeter, open_meter
+from testbed.metering import counters, meters, nvml
+from testbed.metering.meters import NoMeter, open_meter
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:1")
 

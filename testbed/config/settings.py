@@ -1,13 +1,7 @@
-"""Run configurations: TOML presets and files into frozen dataclasses, wrong keys into one line.
-
-A configuration names two models, the metrics' model, the prompts, the calibration sweep, what to
-execute, and a scenario (see :mod:`calibration.scenario.scenario`). Presets lie in
-``testbed/presets``. Nothing here loads torch.
+"""A run's settings: two models, the metrics' model, the prompts, the calibration sweep, what to
+execute, and a scenario (see :mod:`calibration.scenario.scenario`).
 """
 
-import dataclasses
-import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
@@ -16,11 +10,10 @@ from typing import Any, ClassVar
 from calibration.links import LINKS
 from calibration.schema import Schema, frozen, limits
 from calibration.sweep.grid import NOISES
-from solver.inputs import InputError, check_keys, read_text
+from solver.inputs import InputError
 from testbed.client.exchange import split
-from testbed.config_paths import beside, check_revision
+from testbed.config.paths import check_revision
 
-PRESETS = Path(__file__).parent / "presets"
 _CHECKPOINTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 #: The keys whose defaults depend on more than the configuration, or are worth a mention.
 SETTLED = (
@@ -221,7 +214,7 @@ class Config(Schema):
     folder of captioned images. ``link``: None is the network as it is.
 
     ``defaulted``: the keys of :data:`SETTLED` that nobody gave, e.g. ``quality.clip``;
-    :func:`testbed.defaults.settle` gives them values that fit the models and the prompts.
+    :func:`testbed.config.defaults.settle` gives them values that fit the models and the prompts.
     """
 
     SCHEMA: ClassVar[str] = "run/1"
@@ -240,81 +233,3 @@ class Config(Schema):
     def __post_init__(self) -> None:
         if self.link and not (self.local.url or self.edge.url):
             raise InputError("link: found a link to no server; allowed with the url of a place")
-
-
-def find(name_or_path: str | Path | None = None) -> Path:
-    """The path of a preset, by name, or of a TOML file; raises :class:`InputError` for an unknown
-    preset.
-
-    A preset's name is its own whatever lies in the working folder; ``./NAME`` is a file there.
-    """
-    name = str(name_or_path or "embedded")
-    presets = sorted(preset.stem for preset in PRESETS.glob("*.toml"))
-    path = Path(name)
-    if name not in presets and (path.suffix or os.path.isfile(path)):
-        return path
-    check_keys("preset", [name], presets)
-    return PRESETS / f"{name}.toml"
-
-
-def load(
-    name_or_path: str | Path | None = None, local: str | None = None, edge: str | None = None
-) -> Config:
-    """Read a preset by name or a TOML file by path (default: the preset ``embedded``).
-
-    A file or folder that is not where the command runs is looked for beside the TOML file.
-    ``local``, ``edge``: a hub id, folder or server's URL in place of the model there. It takes over
-    dtype, guidance, negative prompt and memory; the rest is its own. Raises :class:`InputError` for
-    a missing file, malformed TOML, an unknown key or a wrong value.
-    """
-    path = find(name_or_path)
-    text = read_text(path)
-    try:
-        values = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a readable TOML file: {error}") from None
-    config = from_dict(beside(path.parent, values) if path.parent != PRESETS else values, str(path))
-    return dataclasses.replace(
-        config, local=_other(config.local, local), edge=_other(config.edge, edge)
-    )
-
-
-def _other(config: ModelConfig, model: str | None) -> ModelConfig:
-    if not model:
-        return config
-    if model.startswith(("http://", "https://")):
-        return ModelConfig(
-            SERVED, guidance=config.guidance, negative_prompt=config.negative_prompt, url=model
-        )
-    return ModelConfig(
-        model,
-        dtype=config.dtype,
-        guidance=config.guidance,
-        negative_prompt=config.negative_prompt,
-        memory=config.memory,
-    )
-
-
-def from_dict(values: Mapping[str, Any], where: str) -> Config:
-    """Build a :class:`Config` from parsed TOML; ``where`` names the source in messages."""
-    # what it costs: testbed.commands.estimate_cost
-    values = {key: value for key, value in values.items() if key not in ("schema", "cost")}
-    for place in ("local", "edge"):
-        if place not in values:
-            raise InputError(
-                f"{where}: [{place}] is missing; it names the {place} model, "
-                'e.g. model = "embedded:light"'
-            )
-        if isinstance(table := values[place], dict) and "url" in table:
-            values[place] = {"model": SERVED, **table}
-    config = Config.from_dict({"schema": Config.SCHEMA, **values}, where)
-    if "defaulted" in values:
-        return config
-    return dataclasses.replace(
-        config, defaulted=tuple(key for key in SETTLED if not _given(key, values))
-    )
-
-
-def _given(key: str, values: Mapping[str, Any]) -> bool:
-    *section, name = key.split(".")
-    return name in (values.get(section[0], {}) if section else values)

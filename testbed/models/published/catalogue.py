@@ -5,9 +5,9 @@ that are the libraries' defaults. Nothing here loads torch.
 """
 
 from solver.inputs import check_keys
-from testbed.models.diffusion_transformers import TRANSFORMERS
-from testbed.models.parts import Architecture
-from testbed.models.unets import UNETS
+from testbed.models.published.diffusion_transformers import TRANSFORMERS
+from testbed.models.published.parts import Architecture
+from testbed.models.published.unets import UNETS
 
 ARCHITECTURES: dict[str, Architecture] = {**UNETS, **TRANSFORMERS}
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from testbed.models.parts import CLIP_BIGG, CLIP_L, Architecture, Component, clip, vae
+from testbed.models.published.parts import CLIP_BIGG, CLIP_L, Architecture, Component, clip, vae
 
 
 def _unet(channels: list[int], **config: Any) -> Component:

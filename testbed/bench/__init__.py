@@ -1,0 +1,1 @@
+"""What a published architecture costs at its true size, with random weights."""

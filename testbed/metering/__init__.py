@@ -1,0 +1,1 @@
+"""Joules: the counters of a machine, and what they count while images are made."""

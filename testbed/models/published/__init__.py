@@ -1,0 +1,1 @@
+"""Published architectures: their networks at true size, their operations, their costs."""

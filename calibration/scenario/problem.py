@@ -160,17 +160,15 @@ def _place(name: str, services: Sequence[Service], most: int) -> dict[str, Any]:
         "max_steps": most,
         "min_steps": _least_steps(name, services, most),
         "step_time": [time.step_time * ratio for time, ratio in times],
-        "overhead": [
-            service.ratio * service.profile.time.overhead
-            + (service.way.seconds if service.way else 0.0)
-            for service in services
-        ],
+        "overhead": [time.overhead * ratio for time, ratio in times],
         "power": [service.watts for service in services],
         "error": {"family": "table", "values": [errors[name] for name in names]},
         "utility": {"family": "table", "values": [utilities[name] for name in names]},
     }
-    for key in ("transfer_time", "transfer_energy"):
-        values = [getattr(service, key) for service in services]
+    for key, values in (
+        ("transfer_time", [service.sent for service in services]),
+        ("transfer_energy", [service.spent for service in services]),
+    ):
         if any(values):
             place[key] = values
     return place

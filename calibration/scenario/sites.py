@@ -42,6 +42,16 @@ class Service:
         """Predicted seconds of an image with ``steps`` steps, without its way and link."""
         return self.ratio * self.profile.time.seconds(steps)
 
+    @property
+    def sent(self) -> float:
+        """Predicted seconds of an image's way and link."""
+        return self.transfer_time + (self.way.seconds if self.way else 0.0)
+
+    @property
+    def spent(self) -> float:
+        """Modelled joules of an image's way and link."""
+        return self.transfer_energy + (self.way.joules(self.way.payload.down) if self.way else 0.0)
+
 
 @dataclass(frozen=True)
 class Way:
@@ -62,6 +72,10 @@ class Way:
     def seconds(self) -> float:
         """Predicted seconds of a transfer."""
         return self.fit.seconds(self.payload.down) + self.cold_time
+
+    def joules(self, down: float) -> float:
+        """Modelled joules that the user's radio spends on an answer of ``down`` bytes."""
+        return self.radio.joules(self.payload.up, down) if self.radio else 0.0
 
     @property
     def own_variance(self) -> float:

@@ -119,47 +119,56 @@ def _costs(assignment: Assignment, records: Sequence[Record]) -> tuple[Estimate,
     service, images = assignment.service, max(1, len(records))
     fit, power, watts = service.profile.time, service.profile.power, service.watts
     way = service.way
-    times = [service.ratio * record.measured.time + _way_time(way, record) for record in records]
+    times = [service.ratio * record.measured.time for record in records]
     joules = [record.measured.energy_j for record in records]
+    carried = [_carried(way, record) for record in records]
     # what the link adds is the scenario's, predicted and measured alike
-    sent, spent = service.transfer_time, service.transfer_energy
+    sent, spent = (
+        link + (_mean([each[index] for each in carried]) or 0.0)
+        for index, link in enumerate((service.transfer_time, service.transfer_energy))
+    )
     # The spread of images over the whole sweep holds the machine's changes of speed. All images of
     # an execution share these, so calibration.validation.totals adds them.
     spread = np.sqrt(max(0.0, fit.relative_sd**2 - service.speed_sd**2))
     travel = (way.own_variance + images * way.variance) if way else 0.0
+    computed = (spread * service.seconds(assignment.steps)) ** 2 / images
     time = Estimate(
         predicted=assignment.time,
         measured=_plus(_mean(times), sent),
-        own=((spread * service.seconds(assignment.steps)) ** 2 + travel) / images,
+        own=computed + travel / images,
         scale=service.ratio,
         dof=fit.n - 2,
-        paper=service.ratio * fit.paper.step_time * assignment.steps + sent,
+        paper=service.ratio * fit.paper.step_time * assignment.steps + service.sent,
         basis=" and ".join(sorted({service.time_basis, *(way.bases if way else ())})),
-        fixed=sent + (way.seconds if way else 0.0),
+        fixed=service.sent,
     )
     metered = service.power_basis == "measured" and None not in joules
     if metered:
         relative = spread**2 + (power.relative_sd or 0.0) ** 2
-        own = relative * (assignment.energy - spent) ** 2 / images
+        own = relative * (assignment.energy - service.spent) ** 2 / images
     else:
-        own = watts**2 * time.own
+        own = watts**2 * computed
     energy = Estimate(
         predicted=assignment.energy,
         measured=_plus(_mean(joules if metered else [watts * seconds for seconds in times]), spent),
         own=own,
         scale=watts if metered else watts * service.ratio,
         dof=time.dof,
-        paper=watts * (time.paper - sent) + spent,
+        paper=watts * (time.paper - service.sent) + service.spent,
         basis="measured" if metered else "modelled",
-        fixed=watts * (time.fixed - sent) + spent,
+        fixed=service.spent,
     )
     return time, energy
 
 
-def _way_time(way: Way | None, record: Record) -> float:
-    """Seconds of an image's transfer: as measured, and the modelled start of a cold radio."""
+def _carried(way: Way | None, record: Record) -> tuple[float, float]:
+    """Seconds of an image's transfer, as measured, with the modelled start of a cold radio, and the
+    modelled joules of the radio.
+    """
     transfer = record.measured.transfer
-    return transfer.seconds + way.cold_time if way and transfer else 0.0
+    if way is None or transfer is None:
+        return 0.0, 0.0
+    return transfer.seconds + way.cold_time, way.joules(transfer.bytes_down)
 
 
 def _quality(

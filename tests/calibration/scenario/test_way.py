@@ -53,20 +53,23 @@ def scenario(**change):
     return Scenario.from_dict({"users": 12, "edge_budget": 120, "prompt_classes": shares, **change})
 
 
-def test_the_edges_overhead_holds_the_way_of_the_users_class(measured):
+def test_the_transfer_is_that_of_the_users_class(measured):
     plain = profiles(World(1).calibrate(CLASSES), CLASSES)
     far, near = (to_problem(each, scenario()) for each in (measured, plain))
-    added = np.asarray(far.edge.overhead) - np.asarray(near.edge.overhead)
+    added = np.asarray(far.edge.transfer_time) - np.asarray(near.edge.transfer_time)
     sizes = {"object": 40e3, "scene": 80e3}
     for user, name in enumerate(far.labels["prompt_class"]):
         assert added[user] == pytest.approx(BASE + PER_BYTE * sizes[name], rel=0.05)
-    assert (np.asarray(far.local.overhead) == np.asarray(near.local.overhead)).all()
+    assert (np.asarray(far.local.transfer_time) == np.asarray(near.local.transfer_time)).all()
 
 
 def test_a_radio_that_sleeps_is_modelled_and_said_to_be(measured):
     slept, none = (to_problem(measured, scenario(**radio)) for radio in ({"radio": "lte"}, {}))
-    added = np.asarray(slept.edge.overhead) - np.asarray(none.edge.overhead)
+    added = np.asarray(slept.edge.transfer_time) - np.asarray(none.edge.transfer_time)
     assert added == pytest.approx(LINKS["lte"].radio.cold_time)
+    joules = LINKS["lte"].radio.joules(400, 40e3)
+    assert np.asarray(slept.edge.transfer_energy) == pytest.approx(joules, rel=0.01)
+    assert not np.asarray(none.edge.transfer_energy).any()
     bases = sites(measured, scenario(radio="lte"))[0].edge.way.bases
     assert bases == ("emulated", "modelled")
 

@@ -68,7 +68,8 @@ def test_offloaded_users_are_served_predicted_and_checked_with_their_way(finishe
     assert folder.allocation().offload == [1] * 4
     problem, profiles = folder.problem(), folder.profiles()
     name = problem.labels["prompt_class"][0]
-    way = problem.edge.overhead[0] - profiles.find("edge", name).time.overhead
+    way = problem.edge.transfer_time[0]
+    assert problem.edge.overhead[0] == profiles.find("edge", name).time.overhead
     assert way == pytest.approx(0.7 + profiles.get("edge").transfer.seconds(1500), abs=0.01)
     users = folder.validation().users
     assert all(user.time.basis == "emulated and measured and modelled" for user in users)

@@ -185,17 +185,13 @@ class RunFolder:
         """Write ``baselines.json``."""
         write_json(self.path / "baselines.json", [baseline.to_dict() for baseline in baselines])
 
-    @property
-    def _links_path(self) -> Path:
-        return self.path / "link.json"
-
     def add_link(self, check: LinkCheck) -> None:
         """Add what an emulated link was measured to do to ``link.json``."""
-        write_json(self._links_path, [row.to_dict() for row in (*self.links(), check)])
+        write_json(self.path / "link.json", [row.to_dict() for row in (*self.links(), check)])
 
     def links(self) -> tuple[LinkCheck, ...]:
         """What the emulated link did, at each opening of the run, in their order."""
-        path = self._links_path
+        path = self.path / "link.json"
         rows = read_json(path) if path.exists() else []
         if not isinstance(rows, list):
             raise InputError(f"{path}: found {type(rows).__name__}; allowed: a list of checks")

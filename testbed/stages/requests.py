@@ -151,8 +151,10 @@ def _batched(
         ]
 
         def added(position: int, image: Pixels, measured: Measured) -> None:
-            waiting.discard(indices[position])
-            add(indices[position], image, measured)
+            index = indices[position]
+            waiting.discard(index)
+            late = max(0.0, passed - requests[index].arrival)
+            add(index, image, _arrived(measured, requests[index].arrival, late))
 
         _write_beside(engine.run(coming), added)
 
@@ -170,6 +172,15 @@ def _batched(
             except Exception as error:
                 waiting.discard(index)
                 fail(index, error)
+
+
+def _arrived(measured: Measured, arrival: float, late: float) -> Measured:
+    """``measured`` of a request that arrived ``late`` seconds before the engine knew of it."""
+    queued, ended = (
+        None if seconds is None else seconds + late
+        for seconds in (measured.queue_time, measured.end_to_end_time)
+    )
+    return replace(measured, arrival=arrival, queue_time=queued, end_to_end_time=ended)
 
 
 def _write_beside(

@@ -100,6 +100,7 @@ class Uneven:
         return (self.calm if task.prompt_class == "object" else self.wild).record(task)
 
 
+@pytest.mark.slow
 def test_classes_that_vary_more_get_more_prompts_and_only_error_needs_converged_images():
     sweep = begin()
     measure(sweep, Uneven(seed=3), {})

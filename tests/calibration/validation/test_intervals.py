@@ -53,6 +53,7 @@ def speed_sd(setting):
     return setting.profiles.places[0].speed_sd
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_total_time_holds_what_the_machine_wandered_during_the_sweep():
     spreads, inside = [], []
     for seed in range(20):

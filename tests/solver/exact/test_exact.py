@@ -99,6 +99,7 @@ def test_exact_is_plain_dynamic_programming(seed):
         assert (allocation.status, allocation.gap) == ("optimal", 0.0)
 
 
+@pytest.mark.slow
 def test_exact_is_highs_on_many():
     """1000 instances of all shapes, to within HiGHS's tolerance."""
     rng = np.random.default_rng(9)

@@ -70,6 +70,7 @@ def test_energy_of_a_step_is_read_off_a_meter(monkeypatch):
     assert row.step_energy_j == pytest.approx(50 * row.step_time, rel=0.5)
 
 
+@pytest.mark.slow
 def test_a_pipeline_with_the_older_callback_tells_its_steps_too():
     (row,) = bench.run("pixart", [1], "float32", 2, "cpu", shrink=8).rows
     assert [len(times) for times in row.samples.step_times] == [2] * bench.REPEATS

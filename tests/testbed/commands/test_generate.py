@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from testbed.cli import main
@@ -133,7 +134,7 @@ def test_generate_draws_arrivals_from_a_rate(tmp_path):
 
 
 def test_generate_falls_back_to_stock_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(networks, "StableDiffusionPipeline", type("Another", (), {}))
+    monkeypatch.delitem(networks.ADAPTERS, StableDiffusionPipeline)
     _write(tmp_path / "r.jsonl", [{"id": "r", "prompt": "a big red ball", "seed": 1, "steps": 1}])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -170,7 +171,7 @@ def test_a_record_that_cannot_be_written_stops_the_run(tmp_path, monkeypatch, ca
 @pytest.mark.parametrize(
     "line, options, message",
     [
-        ({"arrival": -1}, [], "arrival: found -1; allowed: seconds of at least 0"),
+        ({"arrival": -1}, [], "arrival: found -1; allowed: a number of at least 0"),
         ({"arrival": "soon"}, [], "arrival: found 'soon'"),
         ({"arrival": 1}, ["--arrivals", "2"], "arrival: found with --arrivals"),
         ({}, ["--arrivals", "0"], "rate: found 0.0"),

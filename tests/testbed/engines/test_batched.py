@@ -42,6 +42,7 @@ def check(done, alone):
     assert all(np.abs(finished.pixels - alone[finished.index]).max() < 1e-7 for finished in done)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=12,
     deadline=None,

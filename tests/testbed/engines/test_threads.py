@@ -46,6 +46,7 @@ def test_batches_may_take_another_number_than_images_alone(two, monkeypatch):
     assert choose(stable_diffusion(), 4, {"a": 1}) == Threads(1, 2, {"a": 1})
 
 
+@pytest.mark.slow
 def test_real_pipelines_are_measured(two, monkeypatch):
     monkeypatch.setattr(threads, "_ROUNDS", 2)
     chosen = choose(stable_diffusion(), 2, {})

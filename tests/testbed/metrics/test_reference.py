@@ -36,6 +36,7 @@ def test_all_classes_share_the_folders_images(tmp_path, own):
     assert len(all_features(references)) == 2
 
 
+@pytest.mark.slow
 def test_a_calibration_against_a_folder_of_photographs(tmp_path, small_config, capsys):
     folder(tmp_path / "photos")
     text = small_config.read_text().replace(

@@ -61,6 +61,7 @@ def folders(tmp_path_factory):
 GENERATED = [name for name in ARCHITECTURES if not name.startswith(("sd35", "flux", "sana"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GENERATED)
 def test_each_architecture_generates_from_its_folder(name, folders, tmp_path):
     asked = {

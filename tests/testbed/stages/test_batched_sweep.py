@@ -48,7 +48,7 @@ def finished(executor, tmp_path_factory):
     return store
 
 
-class Killed(Exception):
+class Killed(BaseException):
     pass
 
 
@@ -106,7 +106,7 @@ def test_a_sweep_killed_in_a_group_makes_the_same_images_and_none_twice(
 def test_a_pipeline_that_takes_no_continuous_batching_is_called_for_several_images(
     pipeline, finished, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(execution, "unsupported_reason", lambda _: "it has a watermark")
+    monkeypatch.setattr(execution, "takes_batches", lambda _: False)
     store = RecordStore(tmp_path)
     Executor({"local": pipeline}, Unscored(), CPU, 4).run(tasks(1), store, "test")
     sizes = Counter((r.task.purpose, r.measured.engine, r.measured.batch) for r in store.records())
@@ -120,7 +120,7 @@ def test_records_say_with_how_many_threads_each_image_was_made(pipeline, tmp_pat
     single, untimed = tasks(1)[1], tasks(0)[1]
     threads = {"local": Threads(1, 2, {})}
     both = Executor({"local": pipeline}, Unscored(), CPU, 1, NoMeter(), threads)
-    monkeypatch.setattr(both, "_warm_up", lambda _: 1.0)
+    monkeypatch.setattr(both, "_warm_up", lambda *_: 1.0)
     both.run([single, untimed], store, "test")
     used = {record.task.purpose: record.environment["threads"] for record in store.records()}
     assert used == {"sweep": 1, "untimed": 2} and torch.get_num_threads() == before
@@ -133,10 +133,10 @@ def times(executor, monkeypatch):
 
     def generate(_pipeline, prompts, *_):
         steps = queue.pop(0) if len(queue) > 1 else queue[0]
-        return Generated(np.zeros((len(prompts), 8, 8, 3), np.uint8), 0.01, steps, 0.01, None)
+        return Generated(np.zeros((len(prompts), 8, 8, 3)), prompts, 0.01, steps, 0.01, None)
 
     monkeypatch.setattr(execution, "generate", generate)
-    monkeypatch.setattr(executor, "_warm_up", lambda _: 1.0)
+    monkeypatch.setattr(executor, "_warm_up", lambda *_: 1.0)
     return queue
 
 

@@ -22,6 +22,7 @@ def cells(profiles):
     return [(place.place, each.prompt_class) for place in profiles.places for each in place.classes]
 
 
+@pytest.mark.slow
 def test_more_samples_are_added_to_a_finished_sweep_without_losing_any(small_run, tmp_path, capsys):
     run = Path(shutil.copytree(small_run.folder, tmp_path / "run"))
     path, config = run / "calibration" / "records.jsonl", tmp_path / "more.toml"
@@ -77,6 +78,7 @@ def of_one_place(run, folder, place):
     return ["--place", place, f"--{other}", "not/here", "--out", str(folder)]
 
 
+@pytest.mark.slow
 def test_each_place_is_calibrated_without_the_other_models_weights_and_profiles_are_joined(
     small_run, tmp_path
 ):

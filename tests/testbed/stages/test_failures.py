@@ -181,6 +181,7 @@ def test_a_warm_up_takes_steps_that_the_sampler_takes(tmp_path):
         pipeline("a", num_inference_steps=1, generator=torch.manual_seed(0))
 
 
+@pytest.mark.slow
 def test_a_whole_run_with_a_failing_user_ends_with_a_report_and_exit_code_1(
     small_run, tmp_path, monkeypatch, capsys
 ):

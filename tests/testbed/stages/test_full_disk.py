@@ -2,10 +2,13 @@
 
 import os
 
+import pytest
+
 from testbed.cli import main
 from testbed.runs import store
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_nothing(tmp_path, small_config, capsys, monkeypatch):
     """The disk fills after some records: exit code 1, one line; with space again, the same command
     goes on.

@@ -65,5 +65,5 @@ def test_the_methods_of_another_problem_are_removed_with_its_validation(tmp_path
     folder.adopt(problem, replace(allocation, steps=[steps + 1 for steps in allocation.steps]))
     assert folder.baselines() and not any(path.exists() for path in made)
     filled()
-    folder.adopt(replace(problem, edge_budget=problem.edge_budget + 1), allocation)
+    folder.adopt(replace(problem, budgets={"edge": problem.edge_budget + 1}), allocation)
     assert not folder.baselines() and not any(path.exists() for path in made)

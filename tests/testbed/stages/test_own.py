@@ -3,6 +3,8 @@
 import json
 import shutil
 
+import pytest
+
 from solver import Problem
 from testbed.cli import main
 from testbed.runs.folder import RunFolder
@@ -28,6 +30,7 @@ transfer_time = 0.25
 """
 
 
+@pytest.mark.slow
 def test_two_edges_and_a_solver_of_ones_own(small_run, tmp_path, capsys, monkeypatch):
     run = shutil.copytree(small_run.folder, tmp_path / "run")
     monkeypatch.chdir(tmp_path)

@@ -78,6 +78,7 @@ def test_the_head_of_the_report_names_what_is_left_out_and_what_was_by_default(u
     assert columns.endswith(",edge_steps,edge_error,edge_error_gain") and "utility" not in columns
 
 
+@pytest.mark.slow
 def test_nothing_but_prompts_and_two_models_ends_in_a_report(world, monkeypatch, capsys):
     """With no network: the default scorer cannot be had, which is said before anything is made.
     Time and error alone need none.
@@ -111,6 +112,7 @@ def test_every_kind_of_pair_ends_in_a_report(world, name):
     assert run(world, f"pair-{name}", text).missing() == []
 
 
+@pytest.mark.slow
 def test_one_class_of_three_is_left_out_and_the_others_are_not(world, capsys):
     """The embedded models follow captions of scenes, and of nothing else."""
     lines = [

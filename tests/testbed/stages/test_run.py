@@ -104,6 +104,7 @@ def test_the_error_falls_with_the_steps(folder):
             assert values[-1] < 0.7 * values[0], (place.place, profile.prompt_class)
 
 
+@pytest.mark.slow
 def test_a_prediction_that_fails_is_named_and_with_strict_the_exit_code_says_so(
     small_run, tmp_path, capsys
 ):

@@ -8,7 +8,7 @@ import pytest
 
 from testbed.cli import main
 from testbed.runs.folder import RunFolder
-from tests.testbed.stages.world import output_of, records
+from tests.testbed.stages.world import first_attempts, output_of, records
 
 PRODUCTS = ("profiles", "scenario", "problem", "allocation", "baselines", "validation")
 
@@ -103,7 +103,7 @@ def test_an_execution_without_a_calibration_says_what_a_validation_needs(
     assert capsys.readouterr().out.splitlines()[-1] == str(out / "execution" / "records.jsonl")
     made = [
         record
-        for record in records(out / "execution" / "records.jsonl")
+        for record in first_attempts(records(out / "execution" / "records.jsonl"))
         if record["asked"]["purpose"] == "user"
     ]
     steps = RunFolder.read(run).allocation().steps

@@ -193,8 +193,8 @@ class _Sampler:
 
 
 def _sampler_config(model: ModelConfig) -> Mapping[str, Any]:
-    """The scheduler's JSON of a model that is not embedded; empty where there is none."""
-    if model.model.startswith("embedded:"):
+    """The scheduler's JSON of a model in a folder or on the hub; empty where there is none."""
+    if model.url is not None or model.model.startswith("embedded:"):
         return {}
     name, folder = "scheduler/scheduler_config.json", Path(model.model)
     path = folder / name if folder.is_dir() else _fetched(model.model, name, model.revision)

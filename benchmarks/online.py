@@ -8,7 +8,6 @@ The last line is JSON.
 
 import argparse
 import json
-import platform
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.exact_solver import machine
 from calibration import Scenario, load_profiles
 from calibration.arrivals import draw
 from calibration.scenario.devices import DEVICES
@@ -273,7 +273,7 @@ def main() -> None:
     args = parser.parse_args()
     place = world()
     result = {
-        "machine": platform.machine(),
+        "machine": machine(),
         "capacity": place.capacity,
         "rate": rate_budget(place, args.requests, args.seeds),
         "stored": stored_budget(2 * args.seeds),

@@ -27,10 +27,10 @@ Array = NDArray[np.float64]
 HIGH, LOW, SHARE, BURST = 2.5, 0.25, 1 / 3, 100
 #: Of a day: how far the rate swings about its mean.
 SWING = 0.8
-#: Keys of a trace's requests that mean something here; the others are skipped.
-#: Requests a second, requests drawn, and requests in a trace: what is beyond fits no clock or memory.
+#: Requests a second, and how many are drawn and read of a trace: more fits no clock, no memory.
 RATES, DRAWN, TRACED = (1e-9, 1e9), 10**7, 10**8
 _LATEST = 1e12  # s
+#: Keys of a trace's requests that mean something here; the others are skipped.
 TRACE_KEYS = ("timestamp", "slo_ms", "width", "height", "num_inference_steps", "seed", "prompt")
 
 
@@ -157,7 +157,9 @@ def _counts(path: str, text: str) -> Arrivals:
     try:
         counts = [sum(int(row.get(minute) or 0) for row in rows) for minute in minutes]
     except ValueError as error:
-        raise InputError(f"{path}: counts: found {shortened(str(error), 160)}; allowed: whole numbers") from None
+        raise InputError(
+            f"{path}: counts: found {shortened(str(error), 160)}; allowed: whole numbers"
+        ) from None
     if min(counts) < 0:
         raise InputError(f"{path}: counts: found {shown(min(counts))}; allowed: at least 0")
     if not 2 <= sum(counts) <= TRACED:

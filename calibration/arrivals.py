@@ -6,7 +6,10 @@ at its time, whatever became of those before, and tells how late it was itself.
 
 import ast
 import csv
+import io
 import math
+import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.checks import shown
-from solver.inputs import InputError
+from calibration.checks import is_number, shortened, shown
+from solver.inputs import InputError, read_text
 
 Array = NDArray[np.float64]
 
@@ -24,6 +27,9 @@ Array = NDArray[np.float64]
 HIGH, LOW, SHARE, BURST = 2.5, 0.25, 1 / 3, 100
 #: Of a day: how far the rate swings about its mean.
 SWING = 0.8
+#: Requests a second, and how many are drawn and read of a trace: more fits no clock, no memory.
+RATES, DRAWN, TRACED = (1e-9, 1e9), 10**7, 10**8
+_LATEST = 1e12  # s
 #: Keys of a trace's requests that mean something here; the others are skipped.
 TRACE_KEYS = ("timestamp", "slo_ms", "width", "height", "num_inference_steps", "seed", "prompt")
 
@@ -47,7 +53,7 @@ class Arrivals:
     def scaled(self, rate: float) -> "Arrivals":
         """The same pattern at a mean ``rate`` of requests a second; deadlines stay."""
         span = self.times[-1] - self.times[0]
-        if not span > 0:
+        if not span > 1 / _LATEST:
             raise InputError(
                 f"{self.process}: found all requests at one moment; allowed: a span of time"
             )
@@ -102,14 +108,16 @@ def draw(process: str, rate: float, count: int, seed: int) -> Arrivals:
     again until there are ``count``. Raises InputError for an unknown process, a wrong file, and a
     rate or a count that is not positive.
     """
-    if not (math.isfinite(rate) and rate > 0):
-        raise InputError(f"rate: found {rate}; allowed: requests a second, above 0")
-    if count < 1:
-        raise InputError(f"requests: found {count}; allowed: at least 1")
+    if not RATES[0] <= rate <= RATES[1]:
+        raise InputError(
+            f"rate: found {rate:g} requests a second; allowed: {RATES[0]:g} to {RATES[1]:g}"
+        )
+    if not 1 <= count <= DRAWN:
+        raise InputError(f"requests: found {shown(count)}; allowed: 1 to {DRAWN}")
     if process in PROCESSES:
         rng = np.random.default_rng(seed)
         return Arrivals.of(process, PROCESSES[process](rate, count, rng))
-    if not Path(process).exists():
+    if not os.path.exists(process):
         raise InputError(
             f"arrivals: found {shown(process)}; allowed: {', '.join(PROCESSES)}, or a trace file"
         )
@@ -131,27 +139,34 @@ def read_trace(path: str | Path) -> Arrivals:
     height=512, num_inference_steps=20, seed=0)`` for each; without timestamps they come one a
     second. Steps and sizes are not taken over: those of the run decide. Raises InputError.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
+    path, text = Path(path), read_text(path)
     if path.suffix == ".csv":
         return _counts(str(path), text)
     return _requests(str(path), text)
 
 
 def _counts(path: str, text: str) -> Arrivals:
-    rows = list(csv.DictReader(text.splitlines()))
-    minutes = sorted({int(name) for row in rows for name in row if str(name).isdigit()})
+    try:
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    names = {name for row in rows for name in row if name and re.fullmatch("[0-9]{1,9}", name)}
+    minutes = sorted(names, key=int)
     if not minutes:
         raise InputError(f"{path}: found no column 1, 2, ...; allowed: counts of each minute")
     try:
-        counts = [sum(int(row.get(str(minute)) or 0) for row in rows) for minute in minutes]
+        counts = [sum(int(row.get(minute) or 0) for row in rows) for minute in minutes]
     except ValueError as error:
-        raise InputError(f"{path}: counts: found {error}; allowed: whole numbers") from None
-    if min(counts) < 0 or sum(counts) < 2:
-        raise InputError(f"{path}: counts: found {sum(counts)} requests; allowed: at least 2")
+        raise InputError(
+            f"{path}: counts: found {shortened(str(error), 160)}; allowed: whole numbers"
+        ) from None
+    if min(counts) < 0:
+        raise InputError(f"{path}: counts: found {shown(min(counts))}; allowed: at least 0")
+    if not 2 <= sum(counts) <= TRACED:
+        raise InputError(
+            f"{path}: counts: found {shown(sum(counts))} requests; allowed: at least 2, at most "
+            f"{TRACED}"
+        )
     spread = [
         60.0 * (minute + (np.arange(count) + 0.5) / count) for minute, count in enumerate(counts)
     ]
@@ -161,19 +176,19 @@ def _counts(path: str, text: str) -> Arrivals:
 def _requests(path: str, text: str) -> Arrivals:
     times: list[float] = []
     deadlines: list[float] = []
-    lines = [line.strip() for line in text.splitlines()]
-    for number, line in enumerate(lines, start=1):
+    # not splitlines(): a prompt may hold other separators as they are, U+2028 for one
+    for number, line in enumerate(map(str.strip, text.split("\n")), start=1):
         if not line:
             continue
         where = f"{path}: line {number}"
         values = _request(where, line)
         at, slo = values.get("timestamp", float(len(times))), values.get("slo_ms")
-        if not isinstance(at, (int, float)) or not math.isfinite(at):
+        if not is_number(at) or abs(at) > _LATEST:  # type: ignore[arg-type]
             raise InputError(f"{where}: timestamp: found {shown(at)}; allowed: seconds")
-        if slo is not None and not (isinstance(slo, (int, float)) and 0 < slo < math.inf):
+        if slo is not None and not (is_number(slo) and 0 < slo <= 1e3 * _LATEST):  # type: ignore[operator]
             raise InputError(f"{where}: slo_ms: found {shown(slo)}; allowed: ms above 0")
-        times.append(float(at))
-        deadlines.append(math.inf if slo is None else slo / 1000)
+        times.append(float(at))  # type: ignore[arg-type]
+        deadlines.append(math.inf if slo is None else slo / 1000)  # type: ignore[operator]
     if len(times) < 2:
         raise InputError(f"{path}: found {len(times)} requests; allowed: at least 2")
     order = np.argsort(times, kind="stable")

@@ -6,7 +6,11 @@ import numpy as np
 
 from calibration.schema import Schema, frozen, limits
 from calibration.serving.online import Served
+from solver.inputs import InputError
 from solver.online import Regret, Tables
+
+#: Seconds, and costs of a missed deadline: what is beyond loses the others' digits.
+LEAST, MOST = 1e-6, 1e9
 
 
 @frozen
@@ -28,6 +32,12 @@ class Asked(Schema):
     window: float | None = limits(above=0, default=None)
     deadline: float | None = limits(above=0, default=None)
     late: float = limits(least=0, default=1.0)
+
+    def __post_init__(self) -> None:
+        for name in ("window", "deadline", "late"):
+            value = getattr(self, name) or 1.0
+            if not LEAST <= value <= MOST:
+                raise InputError(f"{name}: found {value:g}; allowed: {LEAST:g} to {MOST:g}")
 
 
 @frozen

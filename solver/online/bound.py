@@ -74,7 +74,12 @@ def evaluate(
 
     Raises InputError for edges that do not rise, and for prices below 0 or of another number.
     """
-    ends, price = np.asarray(edges, float), np.asarray(prices, float)
+    try:
+        ends, price = np.asarray(edges, float), np.asarray(prices, float)
+    except ValueError:
+        raise InputError("bound: found edges or prices that are no numbers") from None
+    if ends.ndim != 1 or price.ndim != 1:
+        raise InputError("bound: found edges or prices that are no lists; allowed: lists")
     if len(ends) != len(price) + 1 or not (np.diff(ends) > 0).all():
         raise InputError(
             f"bound: edges: found {len(ends)} for {len(price)} prices; allowed: one more, rising"

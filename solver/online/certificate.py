@@ -15,6 +15,16 @@ from solver.online.tables import Tables
 
 #: From how many moments on work is counted, at most.
 STARTS = 500
+#: The types of numpy's that each array of an outcome may have, and the largest value.
+_TYPES = {
+    "kind": "iu",
+    "arrival": "fiu",
+    "edge": "b",
+    "steps": "iu",
+    "seconds": "fiu",
+    "shared": "fiu",
+}
+_LARGEST = 1e15
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +89,7 @@ def certify(
     above what its prices prove. ``slack`` is relative: by how much calls may be shorter than
     ``calls`` says.
     """
+    _check_arrays(outcome)
     cost, edge = outcome.cost(tables), outcome.edge
     if not np.isfinite(cost).all():
         index = int(np.isfinite(cost).argmin())
@@ -96,12 +107,27 @@ def certify(
         _refuse(index, "shared", outcome.shared[index], f"at least {work[index]:.6g}")
     _check_rate(outcome, work)
     proven = evaluate(tables, calls, outcome.kind, outcome.arrival, bound.edges, bound.prices)
-    if bound.value > proven + 1e-9 * max(1.0, abs(proven)):
+    if not bound.value <= proven + 1e-9 * max(1.0, abs(proven)):  # NaN proves nothing
         raise InputError(
             f"bound: value: found {bound.value}; allowed: at most {proven}, which its prices prove"
         )
     home = tables.best_at_home()[outcome.kind]
     return Regret(math.fsum(cost), math.fsum(home), min(bound.value, proven))
+
+
+def _check_arrays(outcome: Outcome) -> None:
+    """Raise InputError for an array of another shape or type, or of times beyond every clock."""
+    count = np.shape(outcome.kind)
+    for name, kinds in _TYPES.items():
+        values = np.asarray(getattr(outcome, name))
+        if values.shape != count or len(count) != 1 or values.dtype.kind not in kinds:
+            raise InputError(
+                f"records: {name}: found {values.dtype} of shape {values.shape}; allowed: a value "
+                "a request, whole for kind and steps, true or false for edge"
+            )
+        if values.dtype.kind == "f" and (large := np.abs(values) > _LARGEST).any():
+            at = int(large.argmax())
+            _refuse(at, name, values[at], f"at most {_LARGEST:g}")
 
 
 def _refuse(index: int, field: str, value: float, allowed: str) -> None:

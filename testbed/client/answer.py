@@ -7,10 +7,9 @@ vLLM-Omni's ``stage_durations``), ``inference_time_s`` (SGLang-Diffusion) and th
 
 import base64
 import binascii
+import contextlib
 import io
 import json
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from calibration.checks import is_number, shortened
+from calibration.checks import is_number, shortened, shown
 from testbed.client.exchange import Exchange, ServerFault
 
-_TIMING = re.compile(r"\s*([\w-]+)\s*;(?:[^,]*;)?\s*dur=([\d.]+)")
 _LONGEST = 300
+#: What is decoded; a server chooses no other of the libraries that Pillow calls.
+_FORMATS = ("PNG", "JPEG", "WEBP")
 
 
 @dataclass(frozen=True)
@@ -82,35 +82,37 @@ def _image(entry: Mapping[str, Any], url: str) -> NDArray[np.uint8]:
         what = "a url" if entry.get("url") else "none"
         raise ServerFault(f"{url}: data[0].b64_json: found {what}; allowed: the image in base64")
     try:
-        with Image.open(io.BytesIO(base64.b64decode(encoded, validate=True))) as image:
+        file = io.BytesIO(base64.b64decode(encoded, validate=True))
+        with Image.open(file, formats=_FORMATS) as image:
             return np.asarray(image.convert("RGB"))
-    except (binascii.Error, OSError, ValueError, Image.DecompressionBombError):
+    # SyntaxError: of a broken PNG
+    except (binascii.Error, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise ServerFault(f"{url}: data[0].b64_json: cannot be read as an image") from None
 
 
 def _times(
     body: Mapping[str, Any], entry: Mapping[str, Any], headers: Mapping[str, str], url: str
 ) -> ServerTimes:
-    told = dict(entry.get("metrics") or body.get("metrics") or {})
-    stages = told.get("stage_durations")
-    header = {
-        name: float(value) / 1000
-        for name, value in _TIMING.findall(headers.get("server-timing", ""))
-    }
+    told = entry.get("metrics") or body.get("metrics") or {}
+    if not isinstance(told, dict):
+        raise ServerFault(f"{url}: metrics: found {shown(told)}; allowed: a table")
+    stages, header = told.get("stage_durations"), _header(headers.get("server-timing", ""))
 
     def seconds(*values: object) -> float | None:
         """The first that is there."""
         value = next((value for value in values if value is not None), None)
         if value is None:
             return None
-        if not is_number(value) or not math.isfinite(value) or value < 0:  # type: ignore[operator,arg-type]
-            raise ServerFault(f"{url}: metrics: found {value!r}; allowed: seconds")
+        if not is_number(value) or value < 0:  # type: ignore[operator]
+            raise ServerFault(f"{url}: metrics: found {shown(value)}; allowed: seconds")
         return float(value)  # type: ignore[arg-type]
 
     def stage(name: str) -> float | None:
         return seconds(told.get(name), header.get(name))
 
-    summed = sum(map(float, stages.values())) if isinstance(stages, dict) and stages else None
+    summed = None
+    if isinstance(stages, dict) and stages:
+        summed = sum(seconds(value) or 0.0 for value in stages.values())
     return ServerTimes(
         seconds(header.get("total"), body.get("inference_time_s"), summed, _sum(told)),
         queue=stage("queue"),
@@ -119,6 +121,21 @@ def _times(
         decode=stage("decode"),
         batch=seconds(told.get("batch")),
     )
+
+
+def _header(text: str) -> dict[str, float]:
+    """Seconds of each metric of ``Server-Timing``; one without a duration that is a number says
+    nothing.
+    """
+    times = {}
+    for metric in text.split(","):
+        name, *parameters = (part.strip() for part in metric.split(";"))
+        for parameter in parameters:
+            key, _, value = parameter.partition("=")
+            with contextlib.suppress(ValueError):
+                if key.strip() == "dur":
+                    times[name] = float(value.strip().strip('"')) / 1000
+    return times
 
 
 def _sum(told: Mapping[str, Any]) -> float | None:

@@ -11,6 +11,7 @@ from socket import IPPROTO_TCP, TCP_NODELAY, create_connection, socket
 from typing import Any
 from urllib.parse import urlsplit
 
+from calibration.checks import shown
 from solver.inputs import InputError
 
 #: Opens a connection to (host, port) within a time in s.
@@ -18,6 +19,7 @@ Connect = Callable[[tuple[str, int], float], socket]
 #: Seconds without a byte after which a server counts as gone: an image of many steps takes minutes.
 TIMEOUT = 600.0
 _KEY = "TESTBED_API_KEY"
+_LARGEST = 1 << 28  # bytes of an answer
 
 
 class ServerFault(Exception):
@@ -96,7 +98,9 @@ class Server:
             sent = time.perf_counter()
             answer = connection.getresponse()
             begun = time.perf_counter()
-            received = answer.read()
+            received = answer.read(_LARGEST)
+            if answer.length or len(received) == _LARGEST:
+                raise ValueError(f"the answer ends after {len(received)} bytes, or is larger")
             end = time.perf_counter()
         finally:
             connection.close()
@@ -132,8 +136,11 @@ def split(url: str) -> tuple[str, str, int, str]:
     try:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
+        url.encode("ascii")
     except ValueError:
         parts, port = urlsplit(""), 0
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise InputError(f"url: found {url!r}; allowed: http://HOST:PORT, or https")
+    beside = parts.query or parts.fragment or parts.username is not None or parts.port == 0
+    printable = url.isprintable() and " " not in url
+    if parts.scheme not in ("http", "https") or not parts.hostname or beside or not printable:
+        raise InputError(f"url: found {shown(url)}; allowed: http://HOST:PORT, or https")
     return parts.scheme, parts.hostname, port, parts.path.rstrip("/").removesuffix("/v1")

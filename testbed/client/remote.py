@@ -258,7 +258,7 @@ def _models(exchange: Exchange) -> list[str]:
     try:
         data = json.loads(exchange.body)["data"] if exchange.status == 200 else []
         return [entry["id"] for entry in data if isinstance(entry.get("id"), str)]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
 
 
@@ -267,7 +267,7 @@ def _cap(server: Server) -> int | None:
     try:
         exchange = server.exchange("GET", "/v1/quote", timeout=_QUICK)
         cap: Any = json.loads(exchange.body)["cap"] if exchange.status == 200 else None
-    except (ServerFault, ValueError, KeyError, TypeError):
+    except (ServerFault, ValueError, KeyError, TypeError, RecursionError):
         return None
     return int(cap) if is_whole(cap) and cap >= 1 else None
 

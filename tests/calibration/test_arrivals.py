@@ -60,6 +60,18 @@ def test_counts_of_each_minute_are_summed_over_functions(tmp_path):
         ("t.csv", "a,b\n1,2\n", "found no column 1, 2"),
         ("t.csv", "a,1\nx,many\n", "counts: found"),
         ("t.csv", "a,1\nx,1\n", "counts: found 1 requests; allowed: at least 2"),
+        ("t.csv", f"1,2\n3,{10**30}\n", "counts: found .* requests; allowed: at least 2, at most"),
+        ("t.csv", "1,2\n3,-1\n", "counts: found -1; allowed: at least 0"),
+        ("t.csv", f'1,2\n"{"x" * 200_000}",1\n', "cannot be read: field larger"),
+        ("t.csv", f"\u00b2,{'9' * 5000}\n3,4\n", "found no column 1, 2"),
+        ("t.txt", f"Request(timestamp={10**400})\n", "line 1: timestamp: found 1000"),
+        (
+            "t.txt",
+            "Request(timestamp=1e308)\nRequest(timestamp=-1e308)",
+            "line 1: timestamp: found",
+        ),
+        ("t.txt", "Request(timestamp=True)\n", "line 1: timestamp: found True"),
+        ("t.txt", f"Request(slo_ms={10**400})\n", "line 1: slo_ms: found 1000"),
     ],
 )
 def test_what_is_no_trace_is_refused_in_one_line(tmp_path, name, text, reason):
@@ -70,6 +82,22 @@ def test_what_is_no_trace_is_refused_in_one_line(tmp_path, name, text, reason):
     assert "\n" not in str(refused.value) and str(refused.value).startswith(str(path))
 
 
+def test_a_trace_may_begin_with_a_mark_and_hold_any_separator(tmp_path):
+    path = tmp_path / "trace.txt"
+    path.write_text("\ufeffRequest(timestamp=0, prompt='a\u2028b')\r\nRequest(timestamp=2)\r\n")
+    assert read_trace(path).times.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_a_rate_or_a_number_of_requests_beyond_every_clock_is_refused_not_waited_for(process):
+    for rate, count in ((5e-324, 5), (1e308, 5), (float("nan"), 5), (1.0, 10**9), (1.0, 10**5000)):
+        with pytest.raises(InputError, match="^(rate|requests): found") as refused:
+            draw(process, rate, count, 0)
+        assert len(str(refused.value)) < 300
+    with pytest.raises(InputError, match="a trace file"):
+        draw("a" * 5000, 1.0, 3, 0)
+
+
 def test_requests_at_one_moment_have_no_rate(tmp_path):
     path = tmp_path / "trace.txt"
     path.write_text("Request(timestamp=1)\n" * 3)
@@ -77,7 +105,7 @@ def test_requests_at_one_moment_have_no_rate(tmp_path):
         draw(str(path), 1.0, 3, 0)
     with pytest.raises(InputError, match="arrivals: found 'posson'; allowed: poisson"):
         draw("posson", 1.0, 3, 0)
-    with pytest.raises(InputError, match="rate: found 0.0"):
+    with pytest.raises(InputError, match="rate: found 0 requests"):
         draw("poisson", 0.0, 3, 0)
 
 

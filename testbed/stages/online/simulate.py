@@ -195,6 +195,8 @@ def check(folder: RunFolder) -> list[Regret]:
 
 
 def _check(world: World, stream: Stream, row: PolicyRun, kept: Mapping[str, Any]) -> Regret:
+    if not isinstance(kept, Mapping):
+        raise InputError("found an array; allowed: arrays by name")
     outcome = Outcome(**{name: kept[name] for name in Outcome.__dataclass_fields__})
     for name in ("kind", "arrival"):
         if not np.array_equal(getattr(outcome, name), getattr(stream, name)):
@@ -202,7 +204,8 @@ def _check(world: World, stream: Stream, row: PolicyRun, kept: Mapping[str, Any]
     calls, slack = world.calls, 1e-6
     if (live := row.executed) is not None:
         calls, slack = calls.scaled(live.speed), slack_of(live.speed, live.fastest)
-    bound = Bound(row.bound, tuple(kept["edges"].tolist()), tuple(kept["prices"].tolist()))
+    edges, prices = (tuple(np.ravel(kept[name]).tolist()) for name in ("edges", "prices"))
+    bound = Bound(row.bound, edges, prices)
     proof = certify(stream.tables, calls, outcome, bound, slack)
     if not np.isclose(proof.cost, row.cost, rtol=1e-9):
         raise InputError(f"cost: found {row.cost}; allowed: {proof.cost}, which the records give")

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from calibration.arrivals import DRAWN
 from calibration.serving.online_run import StoredRow, StoredRun
-from solver.inputs import write_json
+from solver.inputs import InputError, write_json
 from solver.online import stored
 from testbed.runs.folder import RunFolder
 from testbed.stages.online.simulate import World
@@ -19,6 +20,8 @@ def simulate(
     ``each``: of the budget, in ``unit``, a request in the mean. Yesterday's price is that of
     hindsight of as many other requests.
     """
+    if requests > DRAWN:
+        raise InputError(f"requests: found {requests}; allowed: at most {DRAWN}")
     choices, budget = stored.Choices.of(world.problem, unit), each * requests
     rng = np.random.default_rng(seed)
     before, kind = (rng.choice(len(world.shares), requests, p=world.shares) for _ in range(2))

@@ -123,6 +123,31 @@ def test_a_bound_that_its_prices_do_not_prove_is_refused(run):
         certify(world, CALLS, outcome, Bound(0.0, (0.0, 1.0), (1.0, 1.0)))
 
 
+def test_prices_whose_sum_overflows_prove_nothing(run):
+    """-inf + 1e-9 inf is no number, and nothing is above it."""
+    world, outcome, bound = run
+    with np.errstate(all="ignore"), pytest.raises(InputError, match="^bound: value: "):
+        certify(world, CALLS, outcome, replace(bound, prices=(1e308,) * len(bound.prices)))
+
+
+@pytest.mark.parametrize("name", ["kind", "arrival", "edge", "steps", "seconds", "shared"])
+@pytest.mark.parametrize("wrong", [np.zeros(0), np.float64(3), np.ones((3, 3)), np.array(["a"])])
+def test_arrays_of_another_shape_or_type_are_refused_in_one_line(run, name, wrong):
+    world, outcome, bound = run
+    with pytest.raises(InputError, match="^records: "):
+        certify(world, CALLS, replace(outcome, **{name: wrong}), bound)
+
+
+@pytest.mark.parametrize("name", ["seconds", "shared"])
+def test_times_beyond_every_clock_are_refused_before_they_are_summed(run, name):
+    world, outcome, bound = run
+    wrong = replace(outcome, **{name: np.full(len(outcome.kind), 1e308)})
+    with pytest.raises(
+        InputError, match=rf"^records\[0\]: {name}: found 1e\+308; allowed: at most"
+    ):
+        certify(world, CALLS, wrong, bound)
+
+
 def test_energy_weights_that_differ_still_give_a_bound():
     world = tables(users=3, edge_steps=4)
     other = replace(world, energy_weight=world.energy_weight * np.array([1.0, 0.1, 3.0]))

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,10 @@ def body(**change):
     return openai_body(picture("a", 0, 1)) | change
 
 
+PNG = png(np.zeros((64, 64, 3), np.uint8))
+BROKEN = PNG[:33] + b"\0\0\0\0\x83c\xd9\xee" + PNG[41:]  # Pillow raises a SyntaxError
+#: Pillow would start Ghostscript for it.
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n"
 WRONG = {
     "no image": body(data=[]),
     "two images": body(data=2 * openai_body(picture("a", 0, 1))["data"]),
@@ -62,6 +67,14 @@ WRONG = {
     "times not finite": body(metrics={"queue": 0, "service": float("inf"), "encode": 0}),
     "times that are text": body(metrics={"denoise": "soon"}),
     "times below 0": body(inference_time_s=-1.0),
+    "metrics that are text": body(metrics="fast"),
+    "metrics that are a list": body(metrics=[1]),
+    "a metric beyond a float": body(metrics={"queue": 10**400}),
+    "stages that are text": body(metrics={"stage_durations": {"denoise": "soon"}}),
+    "a broken chunk": body(
+        data=[{"b64_json": base64.b64encode(BROKEN).decode()}],
+    ),
+    "PostScript": body(data=[{"b64_json": base64.b64encode(POSTSCRIPT).decode()}]),
 }
 
 
@@ -76,6 +89,15 @@ def test_a_wrong_answer_is_one_line(what):
     with pytest.raises(ServerFault) as fault:
         read(exchange(content), URL)
     assert str(fault.value).startswith(f"{URL}: ") and "\n" not in str(fault.value)
+    assert len(str(fault.value)) < 400
+
+
+@pytest.mark.parametrize("header", ["total;dur=1.2.3", "total;dur=.", "x" * 60_000, ";;,=,dur=1"])
+def test_a_malformed_header_tells_no_time_and_takes_none(header):
+    begin = time.process_time()
+    answer = read(exchange(openai_body(picture("a", 0, 1)), headers={"server-timing": header}), URL)
+    assert answer.times.total is None
+    assert time.process_time() - begin < 5
 
 
 @pytest.mark.parametrize(

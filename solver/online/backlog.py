@@ -206,8 +206,10 @@ class Backlog:
         )
         harm = text * behind[0] + np.cumsum(longer * behind) + decode * behind
         kept = self._kept(a, most_steps, text, more, decode)
-        columns = (np.append(np.nan, values) for values in (seconds, shared, added, harm))
-        return Options(*columns, np.append(True, kept))
+        seconds, shared, added, harm = (
+            np.append(np.nan, values) for values in (seconds, shared, added, harm)
+        )
+        return Options(seconds, shared, added, harm, np.append(True, kept))
 
     def expected(self, last: int, now: float) -> float:
         """Seconds from ``now`` until the iteration ``last`` ends, if nobody else comes."""

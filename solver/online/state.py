@@ -88,12 +88,9 @@ class State:
         """What it pays itself: its cost, with its share of the edge's energy."""
         tables, kind = self.tables, self.kind
         late = tables.late * (self.seconds > tables.deadline[kind] * (1 + 1e-9))
-        cost = (
-            tables.fixed[kind]
-            + tables.time_weight[kind] * self.seconds
-            + tables.energy_weight[kind] * self.options.shared
-            + late
-        )
+        with np.errstate(invalid="ignore"):  # no time at home, at weight 0
+            cost = tables.fixed[kind] + tables.time_weight[kind] * self.seconds + late
+        cost += tables.energy_weight[kind] * self.options.shared
         cost[0] = self.home[1]
         return np.where(self.allowed, cost, np.inf)
 

@@ -117,9 +117,9 @@ class Admission:
         error, utility = self.worth.curves(wish.prompt_class, steps)
         quote = self.quoter.quote(ahead, int(at.max()), underway)
         backlog = self.quoter.backlog(ahead, underway)
-        # by steps, and not by iterations: 0 where they are not asked about
-        columns = np.zeros(int(steps.max()) + 1, int)
-        columns[steps] = at
+        # by steps, and not by iterations; what is not asked about is not allowed below
+        columns = np.ones(int(steps.max()) + 1, int)
+        columns[0], columns[steps] = 0, at
         options = Options(*(v[columns] for v in backlog.options(0.0, int(at.max()))))
         previews = wish.partials * float(self.quoter.calls.decode[1])
         raw = [values[at - 1] + previews for values in (quote.seconds, quote.low, quote.high)]

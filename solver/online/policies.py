@@ -107,7 +107,10 @@ class _Own:
         self._name, self._function = name, function
 
     def charge(self, state: State) -> FloatArray:
-        return charge(self._function, state)
+        try:
+            return charge(self._function, state) + np.zeros(len(state.options.seconds))
+        except Exception as error:  # noqa: BLE001
+            raise plugin.own_error(self._name, error) from None
 
     def __call__(self, state: State) -> int:
         try:

@@ -1,8 +1,10 @@
 """Who is let in, with how many steps, and what is promised."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +17,8 @@ from solver.online.backlog import Options
 from testbed.server.engine_thread import EngineThread
 from testbed.server.forecast import Forecast
 from testbed.server.protocol import Generation, Refused, invalid
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -107,8 +111,8 @@ class Admission:
         """What the step counts that may be chosen, or the one wished for, come to now, and what a
         policy sees of it; behind ``before`` too, or with nobody else present (``alone``).
 
-        Raises :class:`Refused` for steps that the scheduler refuses, and :class:`InputError` for a
-        prompt class without a profile.
+        Raises :class:`Refused` for steps that the scheduler refuses and where a policy of one's own
+        fails, and :class:`InputError` for a prompt class without a profile.
         """
         ahead, underway = ([], 0.0) if alone else self.engine.ahead()
         ahead = [*ahead, *before]
@@ -140,7 +144,7 @@ class Admission:
             utility,
             tables.cost(np.full(len(steps), kind), True, steps, seconds, shared),
             options.harm[steps],
-            charge(self._policy, state)[steps],
+            _asked(partial(charge, self._policy), state)[steps],
         ), state
 
     def feasible(self, wish: Wish, before: Sequence[Ahead] = ()) -> tuple[Forecast, State]:
@@ -178,10 +182,7 @@ class Admission:
         fixed, kind = np.full_like(state.tables.fixed, np.inf), state.kind
         fixed[kind, rows.steps] = state.tables.fixed[kind, rows.steps]
         policy = copy.deepcopy(self._policy) if only_asked else self._policy
-        try:
-            return policy(replace(state, tables=replace(state.tables, fixed=fixed)))
-        except InputError as error:
-            raise Refused(500, "policy_failed", str(error)) from None
+        return _asked(policy, replace(state, tables=replace(state.tables, fixed=fixed)))
 
     def admit(self, wish: Wish, images: int, present: Queue) -> list[Admitted]:
         """Steps and predictions of each of ``images``; raises :class:`Refused`."""
@@ -218,3 +219,11 @@ class Admission:
             except InputError as error:
                 raise invalid(InputError(f"num_inference_steps: {error}")) from None
         return self._iterations[steps]
+
+
+def _asked(function: Callable[[State], Answer], state: State) -> Answer:
+    """What a policy answers; raises :class:`Refused` where one's own fails."""
+    try:
+        return function(state)
+    except InputError as error:
+        raise Refused(500, "policy_failed", str(error)) from None

@@ -95,7 +95,8 @@ class Service:
     def order(self, body: Generation, arrived: float, on_partial: Partial) -> Order:
         """Let a request in that ``arrived`` at this time of the engine's clock.
 
-        Raises :class:`Refused`, and :class:`InputError` for what the pipeline does not take.
+        Raises :class:`Refused`, and :class:`InputError` for a negative prompt that the model does
+        not take.
         """
         if self.draining:
             raise Refused(503, "draining", "the server ends; ask another", retry_after=5)
@@ -105,7 +106,8 @@ class Service:
         seed = random.getrandbits(32) if seed is None else seed
         guidance, negative = body.guidance_scale, body.negative_prompt
         negative = config.negative_prompt if negative is None else negative or None
-        check_call(self.opened.pipeline, first.steps, negative)
+        if negative:
+            check_call(self.opened.pipeline, first.steps, negative)
         requests = [
             Request(
                 body.prompt,

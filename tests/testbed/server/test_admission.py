@@ -185,6 +185,11 @@ def test_a_policy_of_ones_own_chooses_and_its_fault_is_one_line(opened, tmp_path
     (tmp_path / "edge_policy.py").write_text(
         "def third(state):\n    return 3 if state.allowed[3] else int(state.allowed.argmax())\n"
         "def home(state):\n    return 0\n"
+        "def patient(state):\n    return int((state.own + 2 * state.others).argmin())\n"
+        "class Greedy:\n"
+        "    def __init__(self, setting):\n        pass\n"
+        "    def __call__(self, state):\n        return 1\n"
+        "    def charge(self, state):\n        return [1, 2]\n"
         "class Charging:\n"
         "    def __init__(self, setting):\n        self.asked = 0\n"
         "    def __call__(self, state):\n        self.asked += 1\n        return self.asked\n"
@@ -197,6 +202,13 @@ def test_a_policy_of_ones_own_chooses_and_its_fault_is_one_line(opened, tmp_path
     with serving(opened, policy="edge_policy:home") as server:
         said = error(server.post(), 500, "policy_failed")
         assert said.startswith("edge_policy:home: found 0 for a request of kind")
+    with serving(opened, policy="edge_policy:Greedy") as server:
+        said = error(server.client.get("/v1/quote"), 500, "policy_failed")
+        assert said.startswith("edge_policy:Greedy: ValueError")
+    with serving(opened, policy="edge_policy:patient") as server:
+        rows, state = server.service.admission.feasible(Wish())
+        least = rows.steps[np.argmin(rows.cost)]
+        assert server.post().json()["metrics"]["steps"] == least, "alone it is its own best"
     with serving(opened, policy="edge_policy:Charging") as server:
         for steps in (1, 2):
             quote = server.client.get("/v1/quote").json()

@@ -30,7 +30,11 @@ def test_a_server_is_the_edge_of_a_stream(folder, small_run):
         line = next(line for line in served.stdout if "http://" in line)
         url = re.search(r"http://[\d.:]*", line)[0]
         assert not online(
-            folder, "--url", url, *("--requests", 8, "--load", 1), *("--policy", "all_edge,externality_price")
+            folder,
+            "--url",
+            url,
+            *("--requests", 8, "--load", 1),
+            *("--policy", "all_edge,externality_price"),
         )
     finally:
         served.terminate()

@@ -1,7 +1,6 @@
 """What steps are worth at a place: error and utility by step count, its watts, what they cost."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,8 +85,9 @@ class Worth:
         return self.errors[name][at], self.utilities[name][at]
 
     def kind(self, prompt_class: str | None) -> int:
-        """The row of a prompt class in :meth:`tables`; of none, that of all classes together."""
-        return self.classes.index(prompt_class) if prompt_class else len(self.classes)
+        """The row of a prompt class in :meth:`tables`; without curves of its own, that of all."""
+        names = [*self.classes, prompt_class]
+        return names.index(prompt_class)
 
     def tables(self, weights: Weights) -> Tables:
         """What requests cost that this place alone serves: a kind for each prompt class, and one
@@ -105,25 +105,19 @@ class Worth:
             scales = {**dict.fromkeys(scales, 0.0), "utility": 1.0}
             errors, utilities = [np.zeros(len(self.steps))], [self.steps / self.steps[-1]]
         least, most = int(self.steps[0]), int(self.steps[-1])
-
-        def place(max_steps: int) -> dict[str, Any]:
-            curves = {
-                name: {
-                    "family": "table",
-                    "values": [[0.0] * (least - 1) + v.tolist() for v in rows],
-                }
-                for name, rows in (("error", errors), ("utility", utilities))
-            }
-            # the batch says what steps take
-            times = {"step_time": 1.0, "overhead": 0.0, "power": self.watts}
-            return {"max_steps": max_steps, "min_steps": least, **times, **curves}
-
+        error, utility = (
+            {"family": "table", "values": [[0.0] * (least - 1) + row.tolist() for row in rows]}
+            for rows in (errors, utilities)
+        )
+        # the batch says what steps take
+        place = {"min_steps": least, "step_time": 1.0, "overhead": 0.0, "power": self.watts}
+        place |= {"error": error, "utility": utility}
         problem = {
             "schema": "problem/1",
             "users": len(errors),
             "edge_budget": 1,
             "weights": scales,
-            "local": place(0),
-            "edge": place(most),
+            "local": place | {"max_steps": 0},
+            "edge": place | {"max_steps": most},
         }
         return Tables.of(Problem.from_dict(problem))

@@ -65,7 +65,9 @@ POLICIES: dict[str, Callable[[Setting], Policy]] = {
 }
 
 #: Those that need no device, no hindsight and no waiting: what an edge that must serve decides by.
-AT_EDGE = tuple(POLICIES.keys() - {"all_local", "fixed_price", "window", "threshold"})
+AT_EDGE = [
+    name for name in POLICIES if name not in ("all_local", "fixed_price", "window", "threshold")
+]
 
 
 def charge(policy: Policy, state: State) -> FloatArray:

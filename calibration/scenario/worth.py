@@ -1,6 +1,7 @@
 """What steps are worth at a place: error and utility by step count, its watts, what they cost."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +111,12 @@ class Worth:
             for rows in (errors, utilities)
         )
         # the batch says what steps take
-        place = {"min_steps": least, "step_time": 1.0, "overhead": 0.0, "power": self.watts}
+        place: dict[str, Any] = {
+            "min_steps": least,
+            "step_time": 1.0,
+            "overhead": 0.0,
+            "power": self.watts,
+        }
         place |= {"error": error, "utility": utility}
         problem = {
             "schema": "problem/1",

@@ -1,8 +1,7 @@
-"""What steps are worth here: error and utility by step count, its watts, and the units of
-the cost.
-"""
+"""What steps are worth at a place: error and utility by step count, its watts, what they cost."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,8 @@ from calibration.profiles.profile import Profiles
 from calibration.scenario.problem import Units, units
 from calibration.scenario.scenario import Scenario, Weights
 from solver.inputs import check_keys
+from solver.online import Tables
+from solver.problem import Problem
 
 Array = NDArray[np.float64]
 #: The curves of all prompt classes together.
@@ -84,24 +85,45 @@ class Worth:
         name = prompt_class or ALL
         return self.errors[name][at], self.utilities[name][at]
 
-    def cost(
-        self,
-        weights: Weights,
-        seconds: Array,
-        joules: Array,
-        error: Array | None,
-        utility: Array | None,
-    ) -> Array:
-        """Eq. (8) of a request: w1 (c1 T + c2 ε + c3 E) - w2 U; arrays of shape (m,).
+    def kind(self, prompt_class: str | None) -> int:
+        """The row of a prompt class in :meth:`tables`; without curves of its own, that of all."""
+        names = [*self.classes, prompt_class]
+        return names.index(prompt_class)
 
-        Without curves nothing says what a step is worth, so that more are always better.
+    def tables(self, weights: Weights) -> Tables:
+        """What requests cost that this place alone serves: a kind for each prompt class, and one
+        for all together.
+
+        Without curves nothing says what a step is worth: then more are always better, and time is
+        worth nothing.
         """
-        if error is None or utility is None:
-            return -np.arange(len(seconds), dtype=float)
-        spent = weights.time * seconds / self.unit.time_unit
-        spent = spent + weights.energy * joules / self.unit.energy_unit
-        return weights.cost * (spent + weights.error * error) - weights.utility * utility
-
-    def price(self, weights: Weights, delays: Array) -> Array:
-        """What ``delays`` of others, in seconds, cost them."""
-        return weights.cost * weights.time * delays / self.unit.time_unit
+        scales = weights.to_dict() | {
+            "time": weights.time / self.unit.time_unit,
+            "energy": weights.energy / self.unit.energy_unit,
+        }
+        errors, utilities = list(self.errors.values()), list(self.utilities.values())
+        if not errors:
+            scales = {**dict.fromkeys(scales, 0.0), "utility": 1.0}
+            errors, utilities = [np.zeros(len(self.steps))], [self.steps / self.steps[-1]]
+        least, most = int(self.steps[0]), int(self.steps[-1])
+        error, utility = (
+            {"family": "table", "values": [[0.0] * (least - 1) + row.tolist() for row in rows]}
+            for rows in (errors, utilities)
+        )
+        # the batch says what steps take
+        place: dict[str, Any] = {
+            "min_steps": least,
+            "step_time": 1.0,
+            "overhead": 0.0,
+            "power": self.watts,
+        }
+        place |= {"error": error, "utility": utility}
+        problem = {
+            "schema": "problem/1",
+            "users": len(errors),
+            "edge_budget": 1,
+            "weights": scales,
+            "local": place | {"max_steps": 0},
+            "edge": place | {"max_steps": most},
+        }
+        return Tables.of(Problem.from_dict(problem))

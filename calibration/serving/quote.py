@@ -1,5 +1,4 @@
-"""What a request that arrives now will take and cost the others: predicted on arrival, from who is
-already there.
+"""What a request that arrives now will take: predicted on arrival, from who is already there.
 
 Under first come, first served nobody who arrives later goes before it. So one pass over the batches
 to come gives its completion for every number of iterations that it may ask for:
@@ -14,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.costs.batch import BatchCost, CallCost, call_seconds
+from calibration.serving.online import calls_of
 from calibration.statistics import Z95, t_quantile
 from solver.inputs import InputError
+from solver.online import Backlog
 
 Array = NDArray[np.float64]
 
@@ -23,11 +24,14 @@ Array = NDArray[np.float64]
 @dataclass(frozen=True)
 class Ahead:
     """A request that was there before: the ``iterations`` that it still takes, and whether its text
-    is ``encoded``.
+    is ``encoded``; ``weight``: what a second of delay costs it; ``due``: when it must be done, in s
+    from now.
     """
 
     iterations: int
     encoded: bool
+    weight: float = 0.0
+    due: float = np.inf
 
 
 @dataclass(frozen=True)
@@ -35,15 +39,11 @@ class Quote:
     """Of a request with 1, 2, ... iterations, arrays of shape (n,), in seconds.
 
     ``seconds``: from now until its image is decoded, with its 95 % interval, ``low`` to ``high``.
-    ``share``: its part of the calls, an equal one of each. ``others``: by how much it delays all
-    others together, those that are served beside it.
     """
 
     seconds: Array
     low: Array
     high: Array
-    share: Array
-    others: Array
 
 
 class Quoter:
@@ -57,9 +57,18 @@ class Quoter:
     def __init__(self, cost: BatchCost, cap: int, drift: float = 0.0) -> None:
         if cap < 1:
             raise InputError(f"cap: found {cap}; allowed: at least 1")
-        self.cap, self._drift = cap, drift
-        self._calls = [_Call(call, cap) for call in (cost.text, cost.tick, cost.decode)]
-        self.text, self.tick, self.decode = (call.seconds for call in self._calls)
+        self.cap, self._drift, self.calls = cap, drift, calls_of(cost, cap)
+        self._calls = [
+            _Call(getattr(cost, name), getattr(self.calls, name))
+            for name in ("text", "tick", "decode")
+        ]
+
+    def backlog(self, ahead: Sequence[Ahead], underway: float = 0.0) -> Backlog:
+        """Those ``ahead`` as policies see them, at 0 s; see :meth:`quote`."""
+        backlog = Backlog(self.calls, clock=underway)
+        for name, each in enumerate(ahead):
+            backlog.add(name, each.iterations, each.weight, each.due, new=not each.encoded)
+        return backlog
 
     def quote(self, ahead: Sequence[Ahead], most: int, underway: float = 0.0) -> Quote:
         """A request with up to ``most`` iterations behind those ``ahead``, in their order.
@@ -69,7 +78,6 @@ class Quoter:
         """
         calls = [np.zeros((most, self.cap + 1)) for _ in self._calls]  # by size, before it ends
         texts, ticks, decodings = calls
-        share, others = np.zeros(most), np.zeros(most)
         waiting, batch = deque(ahead), list[int]()  # of those in it, the iterations left
         joined, made = False, 0
         while made < most:
@@ -80,8 +88,6 @@ class Quoter:
                 encoded += not request.encoded
             if len(batch) < self.cap and not joined:
                 joined, encoded = True, encoded + 1
-                share += self.text[encoded] / encoded
-                others += len(batch) * (self.text[encoded] - self.text[encoded - 1])
             texts[made:, encoded] += encoded > 0
             size = len(batch) + joined
             count = min([*batch, *([most - made] if joined else [])])
@@ -90,12 +96,8 @@ class Quoter:
                 upto = np.arange(1, most - made + 1).clip(max=count)
                 last = made + count - 1
                 ticks[made:, size] += upto
-                share[made:] += upto * self.tick[size] / size
-                others[made:] += upto * (size - 1) * (self.tick[size] - self.tick[size - 1])
                 decodings[made:last, 1] += 1
                 decodings[last, ends + 1] += 1
-                share[made:last] += self.decode[1]
-                share[last] += self.decode[ends + 1] / (ends + 1)
                 made += count
             else:
                 ticks[:, size] += count
@@ -108,17 +110,17 @@ class Quoter:
             variance += np.einsum("ij,jk,ik->i", counts, call.covariance, counts)
             noise += counts @ call.noise
         half = np.sqrt(variance + Z95**2 * noise + (self._drift * seconds) ** 2) / seconds
-        return Quote(seconds, seconds * np.exp(-half), seconds * np.exp(half), share, others)
+        return Quote(seconds, seconds * np.exp(-half), seconds * np.exp(half))
 
 
 class _Call:
-    """A call by batch size, 0 to ``cap``: its ``seconds``, the covariance of their 95 % half
+    """A call by batch size, 0 to the cap: its ``seconds``, the covariance of their 95 % half
     widths, and the variance of a single one.
     """
 
-    def __init__(self, cost: CallCost, cap: int) -> None:
-        seconds, covariance = call_seconds(cost, np.arange(1, cap + 1))
-        self.seconds = np.concatenate([[0.0], seconds])
+    def __init__(self, cost: CallCost, seconds: Array) -> None:
+        _, covariance = call_seconds(cost, np.arange(1, len(seconds)))
+        self.seconds = seconds
         self.covariance = np.pad(covariance * t_quantile(cost.dof) ** 2, (1, 0))
         self.noise = (cost.relative_sd * self.seconds) ** 2
 

@@ -8,11 +8,12 @@ joules for an hour, of which the unused stay.
 from solver.online.backlog import Backlog, Calls
 from solver.online.bound import Bound, lower_bound
 from solver.online.certificate import Outcome, Regret, certify
-from solver.online.policies import DEFAULT, POLICIES, find_policy
-from solver.online.state import Policy, Setting, State
+from solver.online.policies import AT_EDGE, DEFAULT, POLICIES, charge, find_policy
+from solver.online.state import Policy, Setting, Snapshot, State
 from solver.online.tables import Tables
 
 __all__ = [
+    "AT_EDGE",
     "DEFAULT",
     "POLICIES",
     "Backlog",
@@ -22,9 +23,11 @@ __all__ = [
     "Policy",
     "Regret",
     "Setting",
+    "Snapshot",
     "State",
     "Tables",
     "certify",
+    "charge",
     "find_policy",
     "lower_bound",
 ]

@@ -159,11 +159,12 @@ class Backlog:
         return [done for _ in range(self._at, self._top) for done in self._iterate()]
 
     def add(
-        self, name: int, steps: int, weight: float = 0.0, due: float = np.inf
+        self, name: int, steps: int, weight: float = 0.0, due: float = np.inf, new: bool = True
     ) -> tuple[int, int]:
         """Take on a request of ``steps`` >= 1; returns its first and its last iteration.
 
-        ``weight``: what a second costs it; ``due``: when it must be done, s.
+        ``weight``: what a second costs it; ``due``: when it must be done, s;
+        ``new``: whether its text is yet to be encoded.
         """
         first = max(heapq.heappop(self._free), self._at)
         last = first + steps - 1
@@ -171,7 +172,7 @@ class Backlog:
         self._grow(last + 1)
         a, z = first - self._base, last - self._base
         self._batch[a : z + 1] += 1
-        self._starts[a] += 1
+        self._starts[a] += new
         self._ends[z] += 1
         self._weight[z] += weight
         self._due[z] = min(self._due[z], due)

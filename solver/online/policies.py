@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from solver import plugin
+from solver.columnar import FloatArray
 from solver.inputs import InputError, check_keys
-from solver.online.priced import Dual, ExternalityPrice, FixedPrice, WindowPrice
+from solver.online.priced import Dual, Externality, ExternalityPrice, FixedPrice, WindowPrice
 from solver.online.state import Policy, Setting, State, cheapest
 from solver.online.windows import Threshold, Window
 
@@ -32,11 +33,6 @@ def all_edge(state: State) -> int:
 def selfish(state: State) -> int:
     """Everyone's own best, at the completion time that the edge quotes."""
     return cheapest(state, state.own)
-
-
-def externality(state: State) -> int:
-    """The best for it and those present, together."""
-    return cheapest(state, state.social)
 
 
 def edf_greedy(state: State) -> int:
@@ -62,11 +58,24 @@ POLICIES: dict[str, Callable[[Setting], Policy]] = {
     "window": Window,
     "window_price": WindowPrice,
     "dual": Dual,
-    "externality": _plain(externality),
+    "externality": lambda setting: Externality(),
     "externality_price": ExternalityPrice,
     "threshold": Threshold,
     "edf_greedy": _plain(edf_greedy),
 }
+
+#: Those that need no device, no hindsight and no waiting: what an edge that must serve decides by.
+AT_EDGE = [
+    name for name in POLICIES if name not in ("all_local", "fixed_price", "window", "threshold")
+]
+
+
+def charge(policy: Policy, state: State) -> FloatArray:
+    """What a policy charges for each option beside its own cost, shape (1 + steps,): zeros where it
+    has no method ``charge``.
+    """
+    own = getattr(policy, "charge", None)
+    return np.zeros(len(state.options.seconds)) if own is None else np.asarray(own(state), float)
 
 
 def find_policy(name: str, setting: Setting) -> Policy:
@@ -90,15 +99,26 @@ def find_policy(name: str, setting: Setting) -> Policy:
             f"{name}: found {type(function).__name__}; allowed: a function of a State that returns "
             "steps at the edge, or 0"
         )
-    return _checked(name, function)
+    return _Own(name, function)
 
 
-def _checked(name: str, function: Callable[[State], Any]) -> Policy:
-    def policy(state: State) -> int:
+class _Own:
+    """One's own policy, whose answers are checked."""
+
+    def __init__(self, name: str, function: Callable[[State], Any]) -> None:
+        self._name, self._function = name, function
+
+    def charge(self, state: State) -> FloatArray:
         try:
-            steps = function(state)
+            return charge(self._function, state) + np.zeros(len(state.options.seconds))
         except Exception as error:  # noqa: BLE001
-            raise plugin.own_error(name, error) from None
+            raise plugin.own_error(self._name, error) from None
+
+    def __call__(self, state: State) -> int:
+        try:
+            steps = self._function(state)
+        except Exception as error:  # noqa: BLE001
+            raise plugin.own_error(self._name, error) from None
         if (
             isinstance(steps, bool)
             or not isinstance(steps, (int, np.integer))
@@ -107,9 +127,7 @@ def _checked(name: str, function: Callable[[State], Any]) -> Policy:
         ):
             allowed = np.flatnonzero(state.allowed)
             raise InputError(
-                f"{name}: found {steps!r} for a request of kind {state.kind}; allowed: a step "
-                f"count of state.allowed, here {', '.join(map(str, allowed[:40]))}"
+                f"{self._name}: found {steps!r} for a request of kind {state.kind}; allowed: a step"
+                f" count of state.allowed, here {', '.join(map(str, allowed[:40]))}"
             )
         return int(steps)
-
-    return policy

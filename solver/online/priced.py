@@ -22,14 +22,34 @@ def _shared(state: State) -> FloatArray:
     return np.append(0.0, state.options.shared[1:])
 
 
-class FixedPrice:
+class Priced:
+    """The best for itself, charged for what it does to others."""
+
+    def charge(self, state: State) -> FloatArray:
+        """What each option is charged beside its own cost; 0 at home."""
+        raise NotImplementedError
+
+    def __call__(self, state: State) -> int:
+        return cheapest(state, state.own + self.charge(state))
+
+
+class Externality(Priced):
+    """The best for it and those present, together."""
+
+    def charge(self, state: State) -> FloatArray:
+        """The cost of those present."""
+        return state.others
+
+
+class FixedPrice(Priced):
     """The best for itself at the setting's ``price`` of each busy second that it takes up."""
 
     def __init__(self, setting: Setting) -> None:
         self.price = setting.price
 
-    def __call__(self, state: State) -> int:
-        return cheapest(state, state.own + self.price * _shared(state))
+    def charge(self, state: State) -> FloatArray:
+        """The busy seconds at the price."""
+        return self.price * _shared(state)
 
 
 @dataclass(eq=False)
@@ -60,7 +80,7 @@ class Recent:
         return max(min(self.span, now - (now if self._begun is None else self._begun)), 1e-9)
 
 
-class WindowPrice:
+class WindowPrice(FixedPrice):
     """The price at which the requests of a moment ago would just fit the edge, solved anew each
     period.
     """
@@ -73,12 +93,15 @@ class WindowPrice:
 
     def __call__(self, state: State) -> int:
         self.see(state)
-        return cheapest(state, state.own + self.price * _shared(state))
+        return super().__call__(state)
 
     def see(self, state: State) -> None:
         """Count a request, and solve for the price when it is time to."""
         self._recent.add(state.now, state.kind)
-        if state.now < self._next or len(self._recent) < FEWEST:
+        if len(self._recent) < FEWEST:  # so few fit
+            self.price, self.scarcity = 0.0, 0.0
+            return
+        if state.now < self._next:
             return
         self._next = state.now + self._period
         market, counts = self._market, self._recent.counts
@@ -100,33 +123,37 @@ class ExternalityPrice(WindowPrice):
     of the two estimates counts: the first knows this moment, the second which kinds ask.
     """
 
-    def __call__(self, state: State) -> int:
-        self.see(state)
+    def charge(self, state: State) -> FloatArray:
+        """The mean of both estimates, as far as the edge is scarce."""
         options, backlog = state.options, state.backlog
         harm = np.append(0.0, options.harm[1:])
         if not self.scarcity:
-            return cheapest(state, state.own + harm)
+            return harm
         batch = min(backlog.present + 1, backlog.calls.cap)
         tick = backlog.calls.tick
         slope = (tick[-1] - tick[1]) / max(backlog.calls.cap - 1, 1)
         longer = tick[batch] / max(tick[batch] - batch * slope, 1e-3 * tick[batch])
         replaced = (harm + np.append(0.0, options.added[1:]) * backlog.weight()) / 2
         to_come = (replaced * longer + self.price * _shared(state) / 2) / 2
-        charge = (1 - self.scarcity) * harm + self.scarcity * to_come
-        return cheapest(state, state.own + charge)
+        return (1 - self.scarcity) * harm + self.scarcity * to_come
 
 
-class Dual:
+class Dual(Priced):
     """Drift plus penalty: the price follows the busy seconds that were sold and are not over."""
 
     def __init__(self, setting: Setting) -> None:
         weight = float(np.mean(setting.tables.time_weight))
         self._rate, self._sold, self._last = weight / setting.unit, 0.0, -np.inf
 
+    def _left(self, state: State) -> float:
+        return max(0.0, self._sold - (state.now - self._last))
+
+    def charge(self, state: State) -> FloatArray:
+        """The busy seconds at the price."""
+        return self._rate * self._left(state) * _shared(state)
+
     def __call__(self, state: State) -> int:
-        self._sold = max(0.0, self._sold - (state.now - self._last))
-        self._last = state.now
-        shared = _shared(state)
-        steps = cheapest(state, state.own + self._rate * self._sold * shared)
+        steps = super().__call__(state)
+        self._sold, self._last = self._left(state), state.now
         self._sold += float(state.backlog.calls.least_share(steps)) if steps else 0.0
         return steps

@@ -57,8 +57,11 @@ class Market:
         """The market of all kinds, from price 0 to one at which nobody who need not comes."""
         home = tables.best_at_home()
         free = edge_costs(tables, calls, np.arange(tables.kinds), np.zeros(tables.kinds))
-        saved = np.where(np.isfinite(home), home - free.min(axis=1), 0.0)
-        highest = max(saved.max() / float(calls.least_share(1)), 1e-9)
+        fewest = free[np.arange(tables.kinds), np.isfinite(free).argmax(axis=1)]
+        # whoever has to come may still take the fewest steps
+        saved = np.where(np.isfinite(home), home, fewest) - free.min(axis=1)
+        none, first = calls.least_share([0, 1])
+        highest = max((saved / np.where(np.isfinite(home), first, first - none)).max(), 1e-9)
         prices = np.append(0.0, np.geomspace(highest * 1e-5, highest, count))
         kinds = np.repeat(np.arange(tables.kinds), len(prices))
         at = np.tile(prices, tables.kinds)

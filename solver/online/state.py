@@ -11,6 +11,26 @@ from solver.online.backlog import Backlog, Calls, Options
 from solver.online.tables import Tables
 
 
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """What a backlog told of a moment, in its place: its ``calls``, how many were ``present``, what
+    a second of delay costs them together (``waits``), and what one more comes to (``table``).
+    """
+
+    calls: Calls
+    present: int
+    waits: float
+    table: Options
+
+    def options(self, now: float, most_steps: int) -> Options:
+        """What one more request comes to, by its steps."""
+        return self.table
+
+    def weight(self) -> float:
+        """What a second of delay costs all present together."""
+        return self.waits
+
+
 @dataclass(eq=False)
 class State:
     """A request of ``kind`` that came at ``arrival`` s and is decided on at ``now`` s.
@@ -20,7 +40,7 @@ class State:
     """
 
     tables: Tables
-    backlog: Backlog
+    backlog: Backlog | Snapshot
     kind: int
     arrival: float
     now: float
@@ -66,29 +86,28 @@ class State:
     @cached_property
     def own(self) -> FloatArray:
         """What it pays itself: its cost, with its share of the edge's energy."""
-        return self._cost(self.options.shared)
+        tables, kind = self.tables, self.kind
+        late = tables.late * (self.seconds > tables.deadline[kind] * (1 + 1e-9))
+        with np.errstate(invalid="ignore"):  # no time at home, at weight 0
+            cost = tables.fixed[kind] + tables.time_weight[kind] * self.seconds + late
+        cost += tables.energy_weight[kind] * self.options.shared
+        cost[0] = self.home[1]
+        return np.where(self.allowed, cost, np.inf)
 
     @cached_property
-    def social(self) -> FloatArray:
-        """What all pay for it: its cost, all energy that it adds, and the delay of those present.
+    def others(self) -> FloatArray:
+        """What those present pay for it: the energy that it adds beyond its share, and their delay.
 
         Exact if nobody else comes.
         """
-        cost = self._cost(self.options.added)
-        cost[1:] += self.options.harm[1:]
-        return cost
+        options = self.options
+        energy = self.tables.energy_weight[self.kind] * (options.added - options.shared)
+        return np.append(0.0, (energy + options.harm)[1:])
 
-    def _cost(self, busy: FloatArray) -> FloatArray:
-        tables, kind = self.tables, self.kind
-        late = tables.late * (self.seconds > tables.deadline[kind] * (1 + 1e-9))
-        cost = (
-            tables.fixed[kind]
-            + tables.time_weight[kind] * self.seconds
-            + tables.energy_weight[kind] * busy
-            + late
-        )
-        cost[0] = self.home[1]
-        return np.where(self.allowed, cost, np.inf)
+    @property
+    def social(self) -> FloatArray:
+        """What all pay for it."""
+        return self.own + self.others
 
 
 Policy = Callable[[State], int]

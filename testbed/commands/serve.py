@@ -59,8 +59,9 @@ def add_parsers(verbs: "Verbs") -> None:
     )
     parser.add_argument(
         "--policy",
-        default="own_best",
-        help='who chooses steps that are "auto": own_best (default), priced',
+        metavar="NAME",
+        help='who chooses steps that are "auto", as in `testbed online`, or your own '
+        "module:function; a wrong name lists them (default: externality_price)",
     )
     parser.add_argument(
         "--records", type=Path, metavar="FILE", help="append a JSON line for each served image"
@@ -68,7 +69,7 @@ def add_parsers(verbs: "Verbs") -> None:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from calibration.serving.policies import POLICIES
+    from solver.online import AT_EDGE, DEFAULT, Setting, find_policy
 
     if args.host not in LOOPBACK and not args.api_key:
         raise InputError(
@@ -77,7 +78,9 @@ def _serve(args: argparse.Namespace) -> int:
         )
     if args.run and args.profiles:
         raise InputError("--profiles: found with --run; allowed: one of the two")
-    check_keys("--policy", [args.policy], POLICIES)
+    policy = args.policy or DEFAULT
+    if ":" not in policy:
+        check_keys("--policy", [policy], AT_EDGE)
     settings = _settings(args)
     try:
         import prometheus_client  # noqa: F401
@@ -92,9 +95,11 @@ def _serve(args: argparse.Namespace) -> int:
     from testbed.server.service import Service
 
     opened = open_edge(settings, args.run, args.profiles, args.batch)
+    tables = opened.worth.tables(opened.scenario.weights)
+    find_policy(policy, Setting(tables, opened.quoter.calls))  # refused here, if it is one's own
 
     def make() -> Service:
-        return Service(opened, args.policy, args.queue, args.records)
+        return Service(opened, policy, args.queue, args.records)
 
     return listen(make, args.host, args.port, args.api_key)
 

@@ -28,8 +28,6 @@ from testbed.engines.running import Running
 from testbed.engines.stock import image_name, not_finite, synchronised_clock
 
 CAP = 16  # requests in a batch, where no better number was measured
-#: Encoded negative prompts that are kept: a server is asked for ever new ones.
-NEGATIVE_PROMPTS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,8 +198,7 @@ class BatchedEngine:
     def _states(self, new: list[Running]) -> list[RequestState]:
         """First states of ``new``: the text of all encoded together, noise from each own seed."""
         networks = self.networks
-        if len(networks._negative) > NEGATIVE_PROMPTS:
-            networks._negative.clear()
+        networks.forget_negatives()
         conditions = networks.encode([running.request for running in new])
         return [
             networks.begin(running.schedule, condition, running.request.seed)

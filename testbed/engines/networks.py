@@ -24,6 +24,8 @@ from testbed.engines.request_state import RequestState, Schedule, make_schedule
 if TYPE_CHECKING:
     from testbed.engines.request import Request
 
+#: Encoded negative prompts that are kept: a server is asked for ever new ones.
+NEGATIVE_PROMPTS = 64
 #: The pipelines that are served, and how.
 ADAPTERS: dict[type[DiffusionPipeline], type[Adapter]] = {
     diffusers.StableDiffusionPipeline: StableDiffusion,
@@ -118,6 +120,11 @@ class Networks:
         if prompt not in self._negative:
             self._negative[prompt] = self.adapter.encode_negative(prompt)
         return self._negative[prompt]
+
+    def forget_negatives(self) -> None:
+        """Forget all negative prompts where more than :data:`NEGATIVE_PROMPTS` are kept."""
+        if len(self._negative) > NEGATIVE_PROMPTS:
+            self._negative.clear()
 
     def stack(self, conditions: Sequence[Condition]) -> dict[str, Any]:
         """The denoiser's keyword arguments for rows of these ``conditions``."""

@@ -1,17 +1,24 @@
 """Who is let in, with how many steps, and what is promised."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
 from calibration.scenario.scenario import Scenario, Weights
 from calibration.scenario.worth import Worth
-from calibration.serving.policies import POLICIES, State, Tables
 from calibration.serving.quote import Ahead, Quoter, Ratios
-from solver.inputs import InputError, check_keys
+from solver.inputs import InputError
+from solver.online import DEFAULT, Setting, Snapshot, State, charge, find_policy
+from solver.online.backlog import Options
 from testbed.server.engine_thread import EngineThread
+from testbed.server.forecast import Forecast
 from testbed.server.protocol import Generation, Refused, invalid
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -43,9 +50,23 @@ class Wish:
 
 
 @dataclass(frozen=True)
+class Queue:
+    """Requests ``running`` in the batch and ``waiting``, the iterations ``remaining`` of each in
+    order, the ``cap`` of the batch, and arrivals a second of late.
+    """
+
+    running: int
+    waiting: int
+    remaining: tuple[int, ...]
+    cap: int
+    arrival_rate: float
+
+
+@dataclass(frozen=True)
 class Admitted:
     """``steps``, who chose them (``steps_by``), and what was predicted on arrival: ``seconds``
     until decoded, ``low`` to ``high``, before correction ``raw``, the ``price``, the ``deadline``.
+    ``weight``: what a second of delay costs.
     """
 
     steps: int
@@ -56,12 +77,13 @@ class Admitted:
     raw: float
     price: float
     deadline: float | None
+    weight: float
 
 
 class Admission:
     """Lets requests in behind those that ``engine`` has: at most ``queue`` beside the batch.
 
-    ``worth``: what steps are worth. ``policy``: a name in :data:`POLICIES`.
+    ``worth``: what steps are worth. ``policy``: a name that :func:`find_policy` knows.
     """
 
     def __init__(
@@ -69,10 +91,11 @@ class Admission:
         engine: EngineThread,
         worth: Worth,
         scenario: Scenario,
-        policy: str = "own_best",
+        policy: str = DEFAULT,
         queue: int = 64,
     ) -> None:
-        check_keys("policy", [policy], POLICIES)
+        self._tables = worth.tables(scenario.weights)
+        self._policy = find_policy(policy, Setting(self._tables, engine.quoter.calls))
         self.engine, self.worth, self.scenario, self.queue = engine, worth, scenario, queue
         self.policy, self.ratios = policy, Ratios()
         self._iterations: dict[int, int] = {}
@@ -82,79 +105,110 @@ class Admission:
         """What batches cost."""
         return self.engine.quoter
 
-    def tables(self, wish: Wish, before: Sequence[Ahead] = (), alone: bool = False) -> Tables:
-        """What the step counts that may be chosen, or the one wished for, come to now; behind
-        ``before`` too, or with nobody else present (``alone``).
+    def forecast(
+        self, wish: Wish, before: Sequence[Ahead] = (), alone: bool = False
+    ) -> tuple[Forecast, State]:
+        """What the step counts that may be chosen, or the one wished for, come to now, and what a
+        policy sees of it; behind ``before`` too, or with nobody else present (``alone``).
 
-        Raises :class:`Refused` for steps that the scheduler refuses, and :class:`InputError` for a
-        prompt class without a profile.
+        Raises :class:`Refused` for steps that the scheduler refuses and where a policy of one's own
+        fails, and :class:`InputError` for a prompt class without a profile.
         """
         ahead, underway = ([], 0.0) if alone else self.engine.ahead()
+        ahead = [*ahead, *before]
         steps = self.worth.steps if wish.steps is None else np.array([wish.steps])
-        at = np.array([self._taken(int(count)) for count in steps]) - 1
-        quote = self.quoter.quote([*ahead, *before], int(at.max()) + 1, underway)
-        previews = wish.partials * float(self.quoter.decode[1])
-        raw = [values[at] + previews for values in (quote.seconds, quote.low, quote.high)]
-        seconds, low, high = self.ratios.correct(*raw)
-        energy = (quote.share[at] + previews) * self.worth.watts
+        at = np.array([self._taken(int(count)) for count in steps])
         error, utility = self.worth.curves(wish.prompt_class, steps)
-        weights = wish.weights or self.scenario.weights
-        cost = self.worth.cost(weights, seconds, energy, error, utility)
-        price = self.worth.price(weights, quote.others[at])
-        return Tables(steps, seconds, low, high, energy, error, utility, cost, price)
+        quote = self.quoter.quote(ahead, int(at.max()), underway)
+        backlog = self.quoter.backlog(ahead, underway)
+        # by steps, and not by iterations; what is not asked about is not allowed below
+        columns = np.ones(int(steps.max()) + 1, int)
+        columns[0], columns[steps] = 0, at
+        options = Options(*(v[columns] for v in backlog.options(0.0, int(at.max()))))
+        previews = wish.partials * float(self.quoter.calls.decode[1])
+        raw = [values[at - 1] + previews for values in (quote.seconds, quote.low, quote.high)]
+        seconds, low, high = self.ratios.correct(*raw)
+        options.seconds[steps] = seconds
+        now, kind = self.engine.engine.now(), self.worth.kind(wish.prompt_class)
+        tables = self.worth.tables(wish.weights) if wish.weights else self._tables
+        seen = Snapshot(self.quoter.calls, len(ahead), backlog.weight(), options)
+        state = State(tables, seen, kind, now, now)
+        shared = options.shared[steps] + previews
+        return Forecast(
+            steps,
+            seconds,
+            low,
+            high,
+            shared * self.worth.watts,
+            error,
+            utility,
+            tables.cost(np.full(len(steps), kind), True, steps, seconds, shared),
+            options.harm[steps],
+            _asked(partial(charge, self._policy), state)[steps],
+        ), state
 
-    def feasible(self, wish: Wish, before: Sequence[Ahead] = ()) -> Tables:
-        """The rows of :meth:`tables` that meet the limits; raises :class:`Refused` for none."""
-        tables, most = self.tables(wish, before), wish.max_error or self.scenario.max_error
-        if wish.max_error is not None and tables.error is None:
+    def feasible(self, wish: Wish, before: Sequence[Ahead] = ()) -> tuple[Forecast, State]:
+        """The rows of :meth:`forecast` that meet the limits; raises :class:`Refused` for none."""
+        rows, state = self.forecast(wish, before)
+        most = wish.max_error or self.scenario.max_error
+        if wish.max_error is not None and rows.error is None:
             text = f"max_error: found {most}; allowed: none, as this server has no profiles"
             raise Refused(400, "infeasible", text, "max_error")
-        if most is not None and tables.error is not None:
-            good, least = tables.error <= most, float(tables.error.min())
+        if most is not None and rows.error is not None:
+            good, least = rows.error <= most, float(rows.error.min())
             if not good.any():
                 text = f"max_error: found {most}; allowed: at least {least:.3g}, the least here"
                 raise Refused(400, "infeasible", text, "max_error")
-            tables = tables.where(good)
+            rows = rows.where(good)
         deadline = wish.deadline or self.scenario.deadline
-        if deadline is None or (tables.high <= deadline).any():
-            return tables if deadline is None else tables.where(tables.high <= deadline)
-        empty = self.tables(wish, alone=True)
-        alone = float(empty.high[np.isin(empty.steps, tables.steps)].min())
+        if deadline is None or (rows.high <= deadline).any():
+            return (rows if deadline is None else rows.where(rows.high <= deadline)), state
+        empty, _ = self.forecast(wish, alone=True)
+        alone = float(empty.high[np.isin(empty.steps, rows.steps)].min())
         found = f"deadline: found {deadline:g} s; allowed: at least"
         if alone > deadline:
             text = f"{found} {alone:.3g} s, with nobody else present"
             raise Refused(400, "infeasible", text, "deadline")
-        soonest = float(tables.high.min())
+        soonest = float(rows.high.min())
         text = f"{found} {soonest:.3g} s at present, {alone:.3g} s with nobody else"
         raise Refused(429, "deadline", text, "deadline", soonest - deadline)
 
-    def choose(self, tables: Tables, wish: Wish, state: State) -> tuple[int, str]:
-        """The steps, and who chose them."""
-        if wish.steps is not None:
-            return wish.steps, "request"
-        return POLICIES[self.policy](tables, state), self.policy
+    def choose(self, rows: Forecast, state: State, only_asked: bool = False) -> int:
+        """The policy's choice of the steps of ``rows``. ``only_asked``: nobody comes, so that it
+        does not remember it.
 
-    def admit(self, wish: Wish, images: int, state: State) -> list[Admitted]:
+        Raises :class:`Refused` where a policy of one's own fails.
+        """
+        fixed, kind = np.full_like(state.tables.fixed, np.inf), state.kind
+        fixed[kind, rows.steps] = state.tables.fixed[kind, rows.steps]
+        policy = copy.deepcopy(self._policy) if only_asked else self._policy
+        return _asked(policy, replace(state, tables=replace(state.tables, fixed=fixed)))
+
+    def admit(self, wish: Wish, images: int, present: Queue) -> list[Admitted]:
         """Steps and predictions of each of ``images``; raises :class:`Refused`."""
-        room, present = self.quoter.cap + self.queue, state.running + state.waiting
-        if present + images > room:
+        room, count = self.quoter.cap + self.queue, present.running + present.waiting
+        if count + images > room:
             raise Refused(
                 429,
                 "queue_full",
-                f"queue: found {present} requests; allowed: {room - images} before {images} more",
-                retry_after=min(state.remaining, default=1) * float(self.quoter.tick[-1]),
+                f"queue: found {count} requests; allowed: {room - images} before {images} more",
+                retry_after=min(present.remaining, default=1) * float(self.quoter.calls.tick[-1]),
             )
-        tables = self.feasible(wish)
-        steps, by = self.choose(tables, wish, state)
-        own, wish = Ahead(self._taken(steps), False), replace(wish, steps=steps)
-        deadline, promises = wish.deadline or self.scenario.deadline, []
+        rows, state = self.feasible(wish)
+        steps, by = wish.steps, "request"
+        if steps is None:
+            steps, by = self.choose(rows, state), self.policy
+        weight = float(state.tables.time_weight[state.kind])
+        deadline, promises = wish.deadline or self.scenario.deadline, list[Admitted]()
+        own = Ahead(self._taken(steps), False, weight, np.inf if deadline is None else deadline)
+        wish = replace(wish, steps=steps)
         for image in range(images):
             if image:
-                tables = self.feasible(wish, [own] * image)
-            row = int(np.flatnonzero(tables.steps == steps)[0])
-            seconds, low, high = (float(v[row]) for v in (tables.seconds, tables.low, tables.high))
-            raw, price = seconds / self.ratios.median, float(tables.price[row])
-            promises.append(Admitted(steps, by, seconds, low, high, raw, price, deadline))
+                rows, _ = self.feasible(wish, [own] * image)
+            row = int(np.flatnonzero(rows.steps == steps)[0])
+            seconds, low, high = (float(v[row]) for v in (rows.seconds, rows.low, rows.high))
+            raw, price = seconds / self.ratios.median, float(rows.price[row])
+            promises.append(Admitted(steps, by, seconds, low, high, raw, price, deadline, weight))
         return promises
 
     def _taken(self, steps: int) -> int:
@@ -165,3 +219,11 @@ class Admission:
             except InputError as error:
                 raise invalid(InputError(f"num_inference_steps: {error}")) from None
         return self._iterations[steps]
+
+
+def _asked(function: Callable[[State], Answer], state: State) -> Answer:
+    """What a policy answers; raises :class:`Refused` where one's own fails."""
+    try:
+        return function(state)
+    except InputError as error:
+        raise Refused(500, "policy_failed", str(error)) from None

@@ -1,5 +1,6 @@
 """``GET /v1/quote``: what an image would take now, and where it would best be made."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -8,12 +9,12 @@ import numpy as np
 
 from calibration.profiles.profile import Profiles
 from calibration.scenario.devices import DEVICES
-from calibration.scenario.scenario import Scenario, Weights
+from calibration.scenario.scenario import Scenario
 from calibration.scenario.worth import Worth
-from calibration.serving.policies import Tables
 from calibration.statistics import Z95
 from solver.inputs import InputError, check_keys
 from testbed.server.admission import Wish
+from testbed.server.forecast import Forecast
 from testbed.server.protocol import Refused
 
 if TYPE_CHECKING:
@@ -36,11 +37,11 @@ def advise(service: "Service", asked: Mapping[str, str]) -> dict[str, Any]:
         max_error=_number(asked, "max_error"),
         prompt_class=asked.get("prompt_class"),
     )
-    opened, admission, state = service.opened, service.admission, service.state()
+    opened, admission, queue = service.opened, service.admission, service.queue()
     why, auto, edge = "", None, None
     try:
-        edge = admission.feasible(wish)
-        auto, _ = admission.choose(edge, wish, state)
+        edge, state = admission.feasible(wish)
+        auto = admission.choose(edge, state, only_asked=True)
     except Refused as refused:
         why = f"The edge refuses: {refused.message}."
     local = None
@@ -49,12 +50,12 @@ def advise(service: "Service", asked: Mapping[str, str]) -> dict[str, Any]:
     place, said = _place(edge, auto, local, device)
     return {
         "model": opened.name,
-        "time": state.time,
-        "running": state.running,
-        "waiting": state.waiting,
-        "cap": state.cap,
+        "time": time.time(),
+        "running": queue.running,
+        "waiting": queue.waiting,
+        "cap": queue.cap,
         "queue_limit": admission.queue,
-        "arrival_rate": state.arrival_rate,
+        "arrival_rate": queue.arrival_rate,
         "price": service.price,
         "policy": admission.policy,
         "edge": edge and edge.to_dict(),
@@ -65,7 +66,7 @@ def advise(service: "Service", asked: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def local_tables(profiles: Profiles, scenario: Scenario, device_class: str, wish: Wish) -> Tables:
+def local_tables(profiles: Profiles, scenario: Scenario, device_class: str, wish: Wish) -> Forecast:
     """What a device of that class would take alone: measured times times its published ratio."""
     device, place = DEVICES[device_class], profiles.get("local")
     assert place is not None, "asked for only where it was measured"
@@ -81,20 +82,20 @@ def local_tables(profiles: Profiles, scenario: Scenario, device_class: str, wish
     half = Z95 * float(np.mean([c.time.relative_sd for c in classes]))
     energy = worth.watts * seconds
     error, utility = worth.curves(wish.prompt_class, steps)
-    weights: Weights = scenario.weights
-    cost = worth.cost(weights, seconds, energy, error, utility)
+    kind, nobody = np.full(len(steps), worth.kind(wish.prompt_class)), np.zeros(len(steps))
+    cost = worth.tables(scenario.weights).cost(kind, True, steps, seconds, seconds)
     low, high = seconds * np.exp(-half), seconds * np.exp(half)
-    tables = Tables(steps, seconds, low, high, energy, error, utility, cost, np.zeros(len(steps)))
+    rows = Forecast(steps, seconds, low, high, energy, error, utility, cost, nobody, nobody)
     good = np.ones(len(steps), bool)
     if wish.deadline is not None:
         good &= high <= wish.deadline
     if wish.max_error is not None and error is not None:
         good &= error <= wish.max_error
-    return tables.where(good)
+    return rows.where(good)
 
 
 def _place(
-    edge: Tables | None, auto: int | None, local: Tables | None, device: str | None
+    edge: Forecast | None, auto: int | None, local: Forecast | None, device: str | None
 ) -> tuple[str | None, str]:
     """Where the cost is least, and why, in a sentence."""
     if local is not None and len(local.steps):
@@ -108,8 +109,9 @@ def _place(
     said = f"{auto} steps on the edge take {edge.seconds[row]:.2f} s"
     if local is None or at < 0:
         return "edge", f"{said}."
-    costs = f"cost {edge.cost[row]:.3f} against {local.cost[at]:.3f}, the network left out"
-    return ("edge" if edge.cost[row] <= local.cost[at] else "local"), f"{said}, {here}: {costs}."
+    cost = edge.cost[row] + edge.price[row]
+    costs = f"cost {cost:.3f} against {local.cost[at]:.3f}, the network left out"
+    return ("edge" if cost <= local.cost[at] else "local"), f"{said}, {here}: {costs}."
 
 
 def _number(asked: Mapping[str, str], name: str) -> float | None:

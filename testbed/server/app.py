@@ -144,16 +144,16 @@ async def quote(request: Request) -> Response:
 async def recent(request: Request) -> Response:
     """``GET /v1/requests``."""
     service: Service = request.app.state.service
-    state = service.state()
+    queue = service.queue()
     data = [image.to_dict() for image in service.recent]
-    return JSONResponse({"running": state.running, "waiting": state.waiting, "data": data})
+    return JSONResponse({"running": queue.running, "waiting": queue.waiting, "data": data})
 
 
 async def health(request: Request) -> Response:
     """``GET /health``."""
     service: Service = request.app.state.service
-    status, state = service.health(), service.state()
-    body = {"status": status, "running": state.running, "waiting": state.waiting}
+    status, queue = service.health(), service.queue()
+    body = {"status": status, "running": queue.running, "waiting": queue.waiting}
     return JSONResponse(body, 200 if status == "ok" else 503)
 
 

@@ -26,6 +26,7 @@ OVERDUE, GRACE = 10.0, 1.0
 class Job:
     """An image on its way: ``remaining`` iterations, and whether its text is ``encoded``.
 
+    ``weight``: what a second of delay costs; ``due``: when it must be done, on the engine's clock.
     ``partials``: numbers of iterations after which ``on_partial`` gets the picture so far.
     ``on_partial`` and ``done`` belong to the event loop.
     """
@@ -36,6 +37,8 @@ class Job:
     done: asyncio.Future[Outcome]
     partials: frozenset[int] = frozenset()
     on_partial: Callable[[int, NDArray[np.float32]], None] = lambda made, pixels: None
+    weight: float = 0.0
+    due: float = np.inf
     encoded: bool = False
     iterations: int = field(init=False)
 
@@ -79,9 +82,12 @@ class EngineThread:
         requests: Sequence[Request],
         partials: frozenset[int] = frozenset(),
         on_partial: Callable[[int, NDArray[np.float32]], None] = lambda made, pixels: None,
+        weight: float = 0.0,
+        due: float = np.inf,
     ) -> list[Job]:
-        """Hand ``requests`` over. Raises :class:`InputError` for steps that the scheduler
-        refuses, and :class:`EngineStopped`.
+        """Hand ``requests`` over, with what a :class:`Job` has of each.
+
+        Raises :class:`InputError` for steps that the scheduler refuses, and :class:`EngineStopped`.
         """
         if self._ended:
             raise EngineStopped()
@@ -89,7 +95,8 @@ class EngineThread:
         for request in requests:
             iterations = self.engine.iterations(request.steps)
             future: asyncio.Future[Outcome] = self.loop.create_future()
-            jobs.append(Job(self._count, request, iterations, future, partials, on_partial))
+            told = partials, on_partial, weight, due
+            jobs.append(Job(self._count, request, iterations, future, *told))
             self._count += 1
         for job in jobs:
             self.jobs[job.index] = job
@@ -109,8 +116,9 @@ class EngineThread:
         """
         since = self._busy_since
         underway = 0.0 if since is None else since + self._expected - time.perf_counter()
-        jobs = list(self.jobs.values())
-        return [Ahead(j.remaining, j.encoded) for j in jobs if j.remaining], max(underway, 0.0)
+        jobs, now = [job for job in self.jobs.values() if job.remaining], self.engine.now()
+        ahead = [Ahead(job.remaining, job.encoded, job.weight, job.due - now) for job in jobs]
+        return ahead, max(underway, 0.0)
 
     def health(self) -> str:
         """``ok``; ``stuck`` where a call is overdue by its own prediction; ``stopped``."""
@@ -151,8 +159,8 @@ class EngineThread:
         batch = present[: self.engine.caps["tick"]]
         new = sum(running.state is None for running in batch)
         ends = sum(running.remaining == 1 for running in batch)
-        quoter = self.quoter
-        self._expected = quoter.text[new] + quoter.tick[len(batch)] + quoter.decode[ends]
+        calls = self.quoter.calls
+        self._expected = calls.text[new] + calls.tick[len(batch)] + calls.decode[ends]
         self._busy_since = time.perf_counter()
         for running in batch:
             if job := jobs.get(running.index):

@@ -14,13 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.serving.policies import State
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import check_call
 from testbed.engines.request import Failed, Finished, Request
 from testbed.engines.stock import to_uint8
 from testbed.server import protocol
-from testbed.server.admission import Admission, Admitted, Wish
+from testbed.server.admission import Admission, Admitted, Queue, Wish
 from testbed.server.answers import Answer, ImageMetrics
 from testbed.server.engine_thread import EngineThread, Job
 from testbed.server.metrics import Metrics
@@ -58,7 +57,7 @@ class Service:
         )
         self.admission = Admission(self.engine, opened.worth, opened.scenario, policy, queue)
         self.metrics = Metrics(
-            lambda: self.state().running, lambda: self.state().waiting, lambda: self.price
+            lambda: self.queue().running, lambda: self.queue().waiting, lambda: self.price
         )
         self.recent: deque[ImageMetrics] = deque(maxlen=RECENT)
         self._arrivals: deque[float] = deque(maxlen=50)
@@ -69,24 +68,24 @@ class Service:
         """Seconds on the engine's clock."""
         return self.engine.engine.now()
 
-    def state(self) -> State:
+    def queue(self) -> Queue:
         """The queue now."""
         ahead, _ = self.engine.ahead()
         count, cap, now = len(self.engine.jobs), self.opened.cap, self.now()
         recent = [at for at in self._arrivals if now - at < 60]
-        return State(
+        return Queue(
             running=min(count, cap),
             waiting=max(0, count - cap),
             remaining=tuple(request.iterations for request in ahead),
             cap=cap,
             arrival_rate=len(recent) / max(now - recent[0], 1.0) if recent else 0.0,
-            time=time.time(),
         )
 
     @property
     def price(self) -> float:
-        """What one more step costs the others now."""
-        return float(np.diff(self.admission.tables(Wish()).price[:2]).sum())
+        """What one more step costs the others now, as the policy charges it."""
+        rows, _ = self.admission.forecast(Wish())
+        return float(np.diff(rows.price[:2]).sum())
 
     def health(self) -> str:
         """``ok``, ``draining``, ``stuck`` or ``stopped``."""
@@ -96,15 +95,19 @@ class Service:
     def order(self, body: Generation, arrived: float, on_partial: Partial) -> Order:
         """Let a request in that ``arrived`` at this time of the engine's clock.
 
-        Raises :class:`Refused`.
+        Raises :class:`Refused`, and :class:`InputError` for a negative prompt that the model does
+        not take.
         """
         if self.draining:
             raise Refused(503, "draining", "the server ends; ask another", retry_after=5)
         self._check(body)
-        admitted = self.admission.admit(Wish.of(body), body.n, self.state())
-        config, seed = self.opened.config, body.seed
+        admitted = self.admission.admit(Wish.of(body), body.n, self.queue())
+        first, config, seed = admitted[0], self.opened.config, body.seed
         seed = random.getrandbits(32) if seed is None else seed
         guidance, negative = body.guidance_scale, body.negative_prompt
+        negative = config.negative_prompt if negative is None else negative or None
+        if negative:
+            check_call(self.opened.pipeline, first.steps, negative)
         requests = [
             Request(
                 body.prompt,
@@ -112,15 +115,16 @@ class Service:
                 promise.steps,
                 config.guidance if guidance is None else guidance,
                 arrived,
-                config.negative_prompt if negative is None else negative or None,
+                negative,
             )
             for image, promise in enumerate(admitted)
         ]
         self._arrivals.append(arrived)
         count = body.partial_images
-        taken = self.engine.engine.iterations(admitted[0].steps)
+        taken = self.engine.engine.iterations(first.steps)
         made = frozenset(round(taken * i / (count + 1)) for i in range(1, count + 1)) - {0, taken}
-        jobs = self.engine.submit(requests, made, on_partial)
+        due = np.inf if first.deadline is None else arrived + first.deadline
+        jobs = self.engine.submit(requests, made, on_partial, first.weight, due)
         return Order(uuid.uuid4().hex, body, seed, jobs, admitted)
 
     async def serve(self, order: Order) -> list[Answer]:
@@ -182,15 +186,11 @@ class Service:
                 file.write(json.dumps(line) + "\n")
 
     def _check(self, body: Generation) -> None:
-        """Raise :class:`Refused` for a model or a size that is not served, and :class:`InputError`
-        for a negative prompt that the model does not take.
-        """
+        """Raise :class:`Refused` for a model or a size that is not served."""
         name = self.opened.name
         if body.model not in (None, name):
             text = f"model: found {body.model[:60]!r}; allowed: {name!r}"
             raise Refused(404, "model_not_found", text, "model")
-        if body.negative_prompt:
-            check_call(self.opened.pipeline, 1, body.negative_prompt)
         if body.size not in ("auto", self.size):
             text = f"size: found {body.size[:60]!r}; allowed: 'auto' or '{self.size}'"
             raise Refused(400, "invalid_value", text, "size")

@@ -22,7 +22,7 @@ from calibration.records.record import Measured
 from calibration.serving.online import Desk
 from solver.columnar import FloatArray
 from solver.inputs import InputError
-from solver.online import Calls, Tables
+from solver.online import Calls, Snapshot, Tables
 from solver.online.backlog import Done, Options
 from testbed.engines.request import Request
 from testbed.runs.store import Pixels
@@ -33,13 +33,8 @@ UNDERWAY, PATIENCE = 256, 120.0
 
 
 @dataclass(frozen=True, eq=False)
-class Quoted:
+class Quoted(Snapshot):
     """What a server quotes, in the place of a :class:`solver.online.Backlog`."""
-
-    calls: Calls
-    present: int
-    waits: float  # what a second of delay costs those present
-    table: Options
 
     @classmethod
     def of(cls, quote: dict[str, Any], calls: Calls, tables: Tables) -> "Quoted":
@@ -56,18 +51,11 @@ class Quoted:
             return values
 
         seconds, shared = column("seconds", np.inf), column("energy_j", 0.0) / watts
-        harm = column("price", 0.0)
+        harm = column("harm" if "harm" in edge else "price", 0.0)
         table = Options(seconds, shared, shared, harm, np.isfinite(seconds))
         present = int(quote["running"]) + int(quote["waiting"])
+        # a second costs those present what it costs everyone in the mean
         return cls(calls, present, present * float(np.mean(tables.time_weight)), table)
-
-    def options(self, now: float, most_steps: int) -> Options:
-        """What one more request comes to, by its steps."""
-        return self.table
-
-    def weight(self) -> float:
-        """What a second of delay costs all present together, were they like everyone."""
-        return self.waits
 
     def add(self, name: int, steps: int, weight: float, due: float) -> tuple[int, int]:
         """The server keeps its own books."""

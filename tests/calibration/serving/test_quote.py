@@ -44,7 +44,10 @@ def test_a_quote_is_what_the_simulator_says_of_each_number_of_iterations(ahead, 
     expected = [simulated(ahead, s + 1).finished[-1] for s in range(most)]
     np.testing.assert_allclose(quote.seconds, expected, rtol=1e-12)
     assert (quote.low < quote.seconds).all() and (quote.seconds < quote.high).all()
-    assert (quote.share <= quote.seconds + 1e-9).all() and (quote.others >= 0).all()
+    backlog = Quoter(COST, CAP).backlog([Ahead(n, False) for n in ahead])
+    told = backlog.options(0.0, most)
+    np.testing.assert_allclose(told.seconds[1:], expected, rtol=1e-12)
+    assert (told.shared[1:] <= quote.seconds + 1e-9).all()
 
 
 @settings(max_examples=60, deadline=None)
@@ -55,22 +58,12 @@ def test_requests_on_their_way_are_neither_encoded_again_nor_started_over(ahead,
     quoter = Quoter(COST, CAP + 1 if len(ahead) == CAP else CAP)
     later = quoter.quote([Ahead(n - gone, True) for n in ahead], 3, underway=0.5)
     begun = quoter.quote([Ahead(n - gone, False) for n in ahead], 3)
-    text = quoter.text
+    text = quoter.calls.text
+    seen = quoter.backlog([Ahead(n - gone, True) for n in ahead], underway=0.5)
+    np.testing.assert_allclose(seen.options(0.0, 3).seconds[1:], later.seconds)
     if len(ahead) < quoter.cap:  # all encoded in one call, against the own text alone
         first = later.seconds - 0.5 + text[len(ahead) + 1] - text[1]
         np.testing.assert_allclose(first, begun.seconds)
-
-
-def test_what_others_lose_is_their_delay():
-    """Beside three long requests: all of them end later by what ``others`` says."""
-    ahead, wanted = [9, 9, 9], 4
-    quote = Quoter(COST, CAP).quote([Ahead(n, False) for n in ahead], wanted)
-    tick, text, decode = (lambda b, table=TABLES[n]: table[b] for n in TABLES)
-    alone = simulate(np.zeros(3), ahead, tick, CAP, "first_come", text, decode)
-    beside = simulated(ahead, wanted)
-    delay = (beside.finished[:3] - alone.finished).sum()
-    # its decoding alone comes on top: a call of its own that they wait for
-    assert quote.others[-1] + 3 * TABLES["decode"][1] == pytest.approx(delay)
 
 
 def test_intervals_hold_what_costs_and_noise_do():

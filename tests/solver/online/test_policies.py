@@ -1,5 +1,6 @@
 """What must hold of every policy, and what single ones are for."""
 
+import copy
 import sys
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 from calibration.serving.online import serve
 from solver.inputs import InputError
 from solver.online import POLICIES, Backlog, Setting, State, Tables, certify, lower_bound
-from solver.online.policies import find_policy
+from solver.online.policies import charge, find_policy
 from solver.online.prices import Market, edge_costs
 from tests.solver.online.worlds import CALLS, problem, stream, tables
 
@@ -73,6 +74,46 @@ def test_the_social_cost_is_what_all_pay_more():
         (state.options.harm + state.options.added * world.energy_weight[3] - spent)[1:]
     )
     assert state.own[0] == pytest.approx(world.at_home(3)[1])
+
+
+@pytest.mark.parametrize(
+    "name", ["selfish", "externality", "fixed_price", "window_price", "dual", "externality_price"]
+)
+def test_what_a_policy_charges_is_why_it_chooses(name):
+    world, backlog = tables(), Backlog(CALLS)
+    policy, charged = find_policy(name, Setting(world, CALLS, price=0.3)), 0.0
+    for index, kind in enumerate(np.random.default_rng(0).integers(0, 4, 40)):
+        now = 0.01 * index
+        backlog.advance(now)
+        state = State(world, backlog, int(kind), now, now)
+        asked = [charge(policy, state) for _ in range(2)]  # asking changes nothing
+        assert (asked[0] == asked[1]).all() and asked[0][0] == 0
+        seen = copy.deepcopy(policy)
+        if hasattr(seen, "see"):  # its price is solved for with the request counted
+            seen.see(state)
+        best = int((state.own + charge(seen, state)).argmin())
+        chosen = policy(state)
+        charged = max(charged, asked[0][1:].max())
+        assert chosen == best
+        if chosen:
+            backlog.add(index, chosen, float(world.time_weight[kind]))
+    assert (charged > 0) == (name != "selfish")
+
+
+def test_the_price_lowers_the_steps_of_those_whom_only_the_edge_serves():
+    """Nobody leaves; what is scarce is shared by fewer steps, and in a lull it is free again."""
+    world = Tables.of(problem(local_steps=0))
+    steps = {
+        name: [run(world, name, rate, 200).steps.mean() for rate in (5.0, 200.0)]
+        for name in ("selfish", "externality_price")
+    }
+    (calm, busy), own = steps["externality_price"], steps["selfish"]
+    assert calm == pytest.approx(own[0], rel=0.1) and busy < 0.8 * own[1]
+    policy, backlog = find_policy("window_price", Setting(world, CALLS)), Backlog(CALLS)
+    for now in [*np.arange(0, 3, 0.005), 100.0]:
+        high = policy.price
+        policy(State(world, backlog, 0, float(now), float(now)))
+    assert high > 0 == policy.price
 
 
 def test_prices_at_which_more_seconds_are_asked_for_are_lower():

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from solver.inputs import InputError
-from testbed.engines import batched
+from testbed.engines import networks
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import Networks
 from testbed.engines.request import Failed, Finished, Request
@@ -174,7 +174,7 @@ def test_the_image_so_far_turns_into_the_image(pipeline, alone):
 
 
 def test_ever_new_negative_prompts_do_not_fill_the_memory(pipeline, monkeypatch):
-    monkeypatch.setattr(batched, "NEGATIVE_PROMPTS", 3)
+    monkeypatch.setattr(networks, "NEGATIVE_PROMPTS", 3)
     engine, kept = BatchedEngine(pipeline, 2), []
     requests = [Request("a red car", 1, 1, 3.0, negative_prompt=f"no {i}") for i in range(12)]
     for _ in engine.run(requests):

@@ -65,7 +65,7 @@ def opened():
 
 
 @contextmanager
-def serving(opened, policy="own_best", queue=64, key=None, records=None):
+def serving(opened, policy="externality_price", queue=64, key=None, records=None):
     """A server in a thread; it is ended after."""
     app = make_app(lambda: Service(opened, policy, queue, records), key)
     settings = uvicorn.Config(app, port=0, log_level="warning", access_log=False)

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from benchmarks.serving.broken import bodies
-from calibration.serving.policies import own_best, priced
+from calibration.serving.quote import Ahead
+from solver.online import AT_EDGE
+from testbed.engines.networks import find_adapter
 from testbed.server.admission import Wish
 from tests.testbed.server.conftest import CAP, serving
 
@@ -112,9 +114,9 @@ def test_a_deadline_that_cannot_be_kept_is_refused(server):
     error(server.post(deadline=1e-3), 400, "infeasible", "deadline")
     long = threading.Thread(target=lambda: server.post(n=7, num_inference_steps=15))
     long.start()
-    while server.service.state().waiting < 3:
+    while server.service.queue().waiting < 3:
         time.sleep(0.01)
-    alone = float(server.service.admission.tables(Wish(steps=1), alone=True).high[0])
+    alone = float(server.service.admission.forecast(Wish(steps=1), alone=True)[0].high[0])
     answer = server.post(num_inference_steps=1, deadline=1.5 * alone)
     error(answer, 429, "deadline", "deadline")
     assert int(answer.headers["retry-after"]) >= 1
@@ -123,39 +125,113 @@ def test_a_deadline_that_cannot_be_kept_is_refused(server):
 
 
 def test_auto_is_the_least_cost_within_the_limits(server):
-    admission, state = server.service.admission, server.service.state()
-    tables = admission.feasible(Wish())
+    admission = server.service.admission
+
+    def auto(wish):
+        return admission.choose(*admission.feasible(wish), only_asked=True)
+
+    assert server.post().json()["metrics"]["steps_by"] == "externality_price"
+    tables, _ = admission.feasible(Wish())
     best = int(tables.steps[np.argmin(tables.cost)])
-    assert server.post().json()["metrics"]["steps_by"] == "own_best"
-    assert admission.admit(Wish(), 1, state)[0].steps == best
+    assert auto(Wish()) == best
     assert 1 < best < 32
     strict = float(tables.error[tables.steps == best + 4][0])
-    assert admission.admit(Wish(max_error=strict), 1, state)[0].steps >= best + 4
+    assert auto(Wish(max_error=strict)) >= best + 4
     soon = float(tables.high[tables.steps == best - 1][0]) * 1.0001
-    assert admission.admit(Wish(deadline=soon), 1, state)[0].steps <= best - 1
+    assert auto(Wish(deadline=soon)) <= best - 1
     weights = admission.scenario.weights
     hasty = Wish(weights=replace(weights, time=10 * weights.time))
     thorough = Wish(weights=replace(weights, time=0.0, energy=0.0))
-    steps = [admission.admit(wish, 1, state)[0].steps for wish in (hasty, Wish(), thorough)]
+    steps = [auto(wish) for wish in (hasty, Wish(), thorough)]
     assert steps == sorted(steps) and steps[0] < steps[2]
     error(server.post(max_error=1e-6), 400, "infeasible", "max_error")
 
 
 def test_the_price_makes_a_shared_batch_use_fewer_steps(opened):
-    with serving(opened, policy="priced") as server, ThreadPoolExecutor(1) as pool:
+    chosen = {}
+    with serving(opened) as server, ThreadPoolExecutor(1) as pool:
         admission = server.service.admission
-        assert not admission.tables(Wish()).price.any(), "nobody is there to pay it"
-        busy = pool.submit(server.post, n=3, num_inference_steps=30)
-        while server.service.state().running < 3:
+        assert not admission.forecast(Wish())[0].price.any(), "nobody is there to pay it"
+        busy = pool.submit(server.post, n=3, num_inference_steps=40)
+        while server.service.queue().running < 3:
             time.sleep(0.01)
-        tables, state = admission.feasible(Wish()), server.service.state()
+        rows, state = admission.feasible(Wish())
         quote = server.client.get("/v1/quote").json()
+        for factor in (0, 1, 100):  # as if those present were so many times as hurried
+            table = state.options._replace(harm=factor * state.options.harm)
+            seen = replace(state, backlog=replace(state.backlog, table=table))
+            chosen[factor] = admission.choose(rows, seen)
         busy.result()
-    assert quote["price"] > 0 and quote["policy"] == "priced"
-    assert (tables.price > 0).all() and (np.diff(tables.price) >= 0).all()
-    steep = replace(tables, price=100 * tables.price)
-    chosen = [own_best(tables, state), priced(tables, state), priced(steep, state)]
-    assert chosen == sorted(chosen, reverse=True) and chosen[2] < chosen[0]
+    assert quote["price"] > 0 and quote["policy"] == "externality_price"
+    assert (rows.price > 0).all() and (np.diff(rows.price) >= 0).all()
+    assert chosen[0] == rows.steps[np.argmin(rows.cost)]
+    assert chosen[1] == rows.steps[np.argmin(rows.cost + rows.price)]
+    assert chosen[100] < chosen[1] <= chosen[0]
+
+
+@pytest.mark.parametrize("policy", AT_EDGE)
+def test_every_policy_of_an_edge_chooses_within_the_limits(opened, policy):
+    """Asked for a quote it chooses without remembering, also where it counts who came."""
+    with serving(opened, policy=policy) as server:
+        admission = server.service.admission
+        limit = float(admission.forecast(Wish())[0].error[4])
+        for _ in range(3):
+            auto = server.client.get(f"/v1/quote?max_error={limit}").json()["auto"]
+        told = server.post(max_error=limit).json()["metrics"]
+        assert told["steps_by"] == policy and told["steps"] == auto >= 5
+
+
+def test_a_policy_of_ones_own_chooses_and_its_fault_is_one_line(opened, tmp_path, monkeypatch):
+    (tmp_path / "edge_policy.py").write_text(
+        "def third(state):\n    return 3 if state.allowed[3] else int(state.allowed.argmax())\n"
+        "def home(state):\n    return 0\n"
+        "def patient(state):\n    return int((state.own + 2 * state.others).argmin())\n"
+        "class Greedy:\n"
+        "    def __init__(self, setting):\n        pass\n"
+        "    def __call__(self, state):\n        return 1\n"
+        "    def charge(self, state):\n        return [1, 2]\n"
+        "class Charging:\n"
+        "    def __init__(self, setting):\n        self.asked = 0\n"
+        "    def __call__(self, state):\n        self.asked += 1\n        return self.asked\n"
+        "    def charge(self, state):\n        return 7.0 * state.options.shared\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    with serving(opened, policy="edge_policy:third") as server:
+        assert server.post().json()["metrics"]["steps"] == 3
+        assert server.client.get("/v1/quote").json()["price"] == 0
+    with serving(opened, policy="edge_policy:home") as server:
+        said = error(server.post(), 500, "policy_failed")
+        assert said.startswith("edge_policy:home: found 0 for a request of kind")
+    with serving(opened, policy="edge_policy:Greedy") as server:
+        said = error(server.client.get("/v1/quote"), 500, "policy_failed")
+        assert said.startswith("edge_policy:Greedy: ValueError")
+    with serving(opened, policy="edge_policy:patient") as server:
+        rows, state = server.service.admission.feasible(Wish())
+        least = rows.steps[np.argmin(rows.cost)]
+        assert server.post().json()["metrics"]["steps"] == least, "alone it is its own best"
+    with serving(opened, policy="edge_policy:Charging") as server:
+        for steps in (1, 2):
+            quote = server.client.get("/v1/quote").json()
+            assert quote["auto"] == steps and quote["price"] > 0
+            assert server.post().json()["metrics"]["steps"] == steps
+
+
+def test_steps_left_open_keep_the_deadline_of_whoever_is_present(opened):
+    with serving(opened, policy="selfish") as server:
+        admission, calls = server.service.admission, opened.quoter.calls
+        assert admission.choose(*admission.feasible(Wish())) > 3
+        alone = 40 * calls.tick[1] + calls.decode[1]
+        spare = calls.text[1] + calls.decode[1] + 3.5 * (calls.tick[2] - calls.tick[1])
+        hurried = Ahead(40, encoded=True, due=alone + spare)
+        assert admission.choose(*admission.feasible(Wish(), [hurried])) == 3
+
+
+def test_a_negative_prompt_that_the_model_does_not_take_is_refused(server, opened, monkeypatch):
+    assert server.post(num_inference_steps=1, negative_prompt="fog").status_code == 200
+    monkeypatch.setattr(find_adapter(opened.pipeline), "takes_negative_prompt", False)
+    said = error(server.post(negative_prompt="fog"), 400, "invalid_value", "negative_prompt")
+    assert "takes none; leave it out" in said
+    assert server.service.queue().running == 0
 
 
 def test_a_quote_says_where_and_why(server):

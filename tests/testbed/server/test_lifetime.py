@@ -130,7 +130,7 @@ def test_a_dead_engine_is_said_to_be(opened, monkeypatch):
 
 
 def test_a_fault_of_the_servers_own_is_one_line_too(server, monkeypatch):
-    monkeypatch.setattr(server.service, "state", lambda: 1 / 0)
+    monkeypatch.setattr(server.service, "queue", lambda: 1 / 0)
     message = error(server.client.get("/v1/requests"), 500, "internal")
     assert message.startswith("ZeroDivisionError")
 
@@ -223,4 +223,4 @@ def test_a_port_that_is_taken_is_refused(opened):
         with pytest.raises(
             InputError, match=f"--port: found 127.0.0.1 {port}: Address already in use"
         ):
-            listen(lambda: Service(opened, "own_best", 4, None), "127.0.0.1", port, None)
+            listen(lambda: Service(opened, "externality_price", 4, None), "127.0.0.1", port, None)

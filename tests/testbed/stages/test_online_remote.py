@@ -1,6 +1,7 @@
 """``testbed online --url``: `testbed serve` in a process of its own as the edge of a stream."""
 
 import json
+import re
 import shutil
 import sys
 from threading import Thread
@@ -26,9 +27,14 @@ def test_a_server_is_the_edge_of_a_stream(folder, small_run):
     pytest.importorskip("uvicorn")
     served = start("serve", small_run.config, "--run", folder, "--port", 0)
     try:
-        url = next(line for line in served.stdout if "http://" in line).split()[-1]
+        line = next(line for line in served.stdout if "http://" in line)
+        url = re.search(r"http://[\d.:]*", line)[0]
         assert not online(
-            folder, "--url", url, *("--requests", 8, "--load", 1), *("--policy", "all_edge,selfish")
+            folder,
+            "--url",
+            url,
+            *("--requests", 8, "--load", 1),
+            *("--policy", "all_edge,externality_price"),
         )
     finally:
         served.terminate()

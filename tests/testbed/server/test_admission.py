@@ -11,7 +11,9 @@ import pytest
 
 from benchmarks.serving.broken import bodies
 from calibration.serving.quote import Ahead
+from solver.inputs import InputError
 from solver.online import AT_EDGE
+from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import find_adapter
 from testbed.server.admission import Wish
 from tests.testbed.server.conftest import CAP, serving
@@ -232,6 +234,19 @@ def test_a_negative_prompt_that_the_model_does_not_take_is_refused(server, opene
     said = error(server.post(negative_prompt="fog"), 400, "invalid_value", "negative_prompt")
     assert "takes none; leave it out" in said
     assert server.service.queue().running == 0
+
+
+def test_steps_left_open_are_those_that_the_scheduler_takes(opened, monkeypatch):
+    def iterations(engine, steps):
+        if not 2 <= steps <= 4:
+            raise InputError(f"steps: found {steps}; allowed: 2 to 4")
+        return steps
+
+    monkeypatch.setattr(BatchedEngine, "iterations", iterations)
+    with serving(opened) as server:
+        assert server.client.get("/v1/quote").json()["edge"]["steps"] == [2, 3, 4]
+        assert server.post().json()["metrics"]["steps"] == 4
+        error(server.post(num_inference_steps=5), 400, "invalid_value", "num_inference_steps")
 
 
 def test_a_quote_says_where_and_why(server):

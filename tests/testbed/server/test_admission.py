@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from benchmarks.serving.broken import bodies
-from calibration.serving.quote import Ahead
+from calibration.costs.batch import fit_batching
+from calibration.serving.quote import Ahead, Quoter
 from solver.inputs import InputError
 from solver.online import AT_EDGE
 from testbed.engines.batched import BatchedEngine
@@ -149,9 +150,17 @@ def test_auto_is_the_least_cost_within_the_limits(server):
     error(server.post(max_error=1e-6), 400, "infeasible", "max_error")
 
 
-def test_the_price_makes_a_shared_batch_use_fewer_steps(opened):
+@pytest.fixture
+def busy_batches(opened):
+    """As if each request made a batch clearly slower, whatever this machine does."""
+    sizes = np.repeat([1, 2, 4], 3)
+    timings = [(sizes, a * sizes + b) for a, b in ((5e-3, 0.01), (5e-4, 2e-3), (3e-3, 4e-3))]
+    return replace(opened, quoter=Quoter(fit_batching(*timings), CAP))
+
+
+def test_the_price_makes_a_shared_batch_use_fewer_steps(busy_batches):
     chosen = {}
-    with serving(opened) as server, ThreadPoolExecutor(1) as pool:
+    with serving(busy_batches) as server, ThreadPoolExecutor(1) as pool:
         admission = server.service.admission
         assert not admission.forecast(Wish())[0].price.any(), "nobody is there to pay it"
         busy = pool.submit(server.post, n=3, num_inference_steps=40)
@@ -218,9 +227,9 @@ def test_a_policy_of_ones_own_chooses_and_its_fault_is_one_line(opened, tmp_path
             assert server.post().json()["metrics"]["steps"] == steps
 
 
-def test_steps_left_open_keep_the_deadline_of_whoever_is_present(opened):
-    with serving(opened, policy="selfish") as server:
-        admission, calls = server.service.admission, opened.quoter.calls
+def test_steps_left_open_keep_the_deadline_of_whoever_is_present(busy_batches):
+    with serving(busy_batches, policy="selfish") as server:
+        admission, calls = server.service.admission, busy_batches.quoter.calls
         assert admission.choose(*admission.feasible(Wish())) > 3
         alone = 40 * calls.tick[1] + calls.decode[1]
         spare = calls.text[1] + calls.decode[1] + 3.5 * (calls.tick[2] - calls.tick[1])

@@ -1,9 +1,10 @@
 """Who is let in, with how many steps, and what is promised."""
 
+import contextlib
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeVar
 
 import numpy as np
@@ -116,13 +117,13 @@ class Admission:
         """
         ahead, underway = ([], 0.0) if alone else self.engine.ahead()
         ahead = [*ahead, *before]
-        steps = self.worth.steps if wish.steps is None else np.array([wish.steps])
+        steps = np.array(self._offered if wish.steps is None else [wish.steps])
         at = np.array([self._taken(int(count)) for count in steps])
         error, utility = self.worth.curves(wish.prompt_class, steps)
         quote = self.quoter.quote(ahead, int(at.max()), underway)
         backlog = self.quoter.backlog(ahead, underway)
         # by steps, and not by iterations; what is not asked about is not allowed below
-        columns = np.ones(int(steps.max()) + 1, int)
+        columns = np.ones(max(self._tables.most_steps, int(steps.max())) + 1, int)
         columns[0], columns[steps] = 0, at
         options = Options(*(v[columns] for v in backlog.options(0.0, int(at.max()))))
         previews = wish.partials * float(self.quoter.calls.decode[1])
@@ -210,6 +211,16 @@ class Admission:
             raw, price = seconds / self.ratios.median, float(rows.price[row])
             promises.append(Admitted(steps, by, seconds, low, high, raw, price, deadline, weight))
         return promises
+
+    @cached_property
+    def _offered(self) -> list[int]:
+        """The step counts that may be chosen: of :attr:`worth`, those that the scheduler takes."""
+        offered = []
+        for steps in self.worth.steps.tolist():
+            with contextlib.suppress(Refused):
+                self._taken(steps)
+                offered.append(steps)
+        return offered or self.worth.steps.tolist()
 
     def _taken(self, steps: int) -> int:
         """Iterations of so many steps."""

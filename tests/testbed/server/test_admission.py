@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from benchmarks.serving.broken import bodies
-from calibration.serving.quote import Ahead
+from calibration.costs.batch import fit_batching
+from calibration.serving.quote import Ahead, Quoter
+from solver.inputs import InputError
 from solver.online import AT_EDGE
+from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import find_adapter
 from testbed.server.admission import Wish
 from tests.testbed.server.conftest import CAP, serving
@@ -147,9 +150,17 @@ def test_auto_is_the_least_cost_within_the_limits(server):
     error(server.post(max_error=1e-6), 400, "infeasible", "max_error")
 
 
-def test_the_price_makes_a_shared_batch_use_fewer_steps(opened):
+@pytest.fixture
+def busy_batches(opened):
+    """As if each request made a batch clearly slower, whatever this machine does."""
+    sizes = np.repeat([1, 2, 4], 3)
+    timings = [(sizes, a * sizes + b) for a, b in ((5e-3, 0.01), (5e-4, 2e-3), (3e-3, 4e-3))]
+    return replace(opened, quoter=Quoter(fit_batching(*timings), CAP))
+
+
+def test_the_price_makes_a_shared_batch_use_fewer_steps(busy_batches):
     chosen = {}
-    with serving(opened) as server, ThreadPoolExecutor(1) as pool:
+    with serving(busy_batches) as server, ThreadPoolExecutor(1) as pool:
         admission = server.service.admission
         assert not admission.forecast(Wish())[0].price.any(), "nobody is there to pay it"
         busy = pool.submit(server.post, n=3, num_inference_steps=40)
@@ -216,9 +227,9 @@ def test_a_policy_of_ones_own_chooses_and_its_fault_is_one_line(opened, tmp_path
             assert server.post().json()["metrics"]["steps"] == steps
 
 
-def test_steps_left_open_keep_the_deadline_of_whoever_is_present(opened):
-    with serving(opened, policy="selfish") as server:
-        admission, calls = server.service.admission, opened.quoter.calls
+def test_steps_left_open_keep_the_deadline_of_whoever_is_present(busy_batches):
+    with serving(busy_batches, policy="selfish") as server:
+        admission, calls = server.service.admission, busy_batches.quoter.calls
         assert admission.choose(*admission.feasible(Wish())) > 3
         alone = 40 * calls.tick[1] + calls.decode[1]
         spare = calls.text[1] + calls.decode[1] + 3.5 * (calls.tick[2] - calls.tick[1])
@@ -232,6 +243,19 @@ def test_a_negative_prompt_that_the_model_does_not_take_is_refused(server, opene
     said = error(server.post(negative_prompt="fog"), 400, "invalid_value", "negative_prompt")
     assert "takes none; leave it out" in said
     assert server.service.queue().running == 0
+
+
+def test_steps_left_open_are_those_that_the_scheduler_takes(opened, monkeypatch):
+    def iterations(engine, steps):
+        if not 2 <= steps <= 4:
+            raise InputError(f"steps: found {steps}; allowed: 2 to 4")
+        return steps
+
+    monkeypatch.setattr(BatchedEngine, "iterations", iterations)
+    with serving(opened) as server:
+        assert server.client.get("/v1/quote").json()["edge"]["steps"] == [2, 3, 4]
+        assert server.post().json()["metrics"]["steps"] == 4
+        error(server.post(num_inference_steps=5), 400, "invalid_value", "num_inference_steps")
 
 
 def test_a_quote_says_where_and_why(server):

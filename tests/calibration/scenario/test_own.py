@@ -134,6 +134,24 @@ def test_upper_limits_are_exceeded_as_often_as_said(profiles):
     assert limits == sorted(limits)
 
 
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        (
+            {"edges": [{"name": "a", "budget": 9, "device_class": ""}]},
+            "device_class: '' is unknown",
+        ),
+        ({"link": ""}, "link: '' is unknown"),
+        ({"users": [USERS[0] | {"link": ""}]}, r"users\[0\]: link: '' is unknown"),
+        ({"users": 10**9}, "users: found 1000000000; allowed: at most 1000000"),
+        ({"local": {"max_steps": 10**18}}, f"local.max_steps: found {10**18}; allowed: at most"),
+    ],
+)
+def test_an_empty_name_or_a_number_without_end_is_one_line(profiles, change, reason):
+    with pytest.raises(InputError, match=reason):
+        to_problem(profiles, Scenario.from_dict({**OWN, "users": USERS, **change}))
+
+
 def test_a_risk_narrows_the_steps(profiles):
     given = {"prompt_classes": {"object": 1}, "users": 6, "deadline": 0.6, "max_error": 0.35}
     given["device_classes"] = {"server-core": 1}

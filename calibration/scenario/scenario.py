@@ -93,7 +93,7 @@ from calibration.scenario.parts import EdgeSite, Link, OwnDevice, User
 from calibration.schema import Schema, frozen, limits
 from solver.inputs import InputError, check_keys, read_json, read_text
 
-USERS, MOST_USERS = 30, 1_000_000
+USERS, MOST_USERS, MOST_WEIGHT = 30, 1_000_000, 1e9
 STEPS_PER_USER = 6  # of the default edge budget
 MAX_STEPS = {"local": 16, "edge": 32}
 RISK_FOR = ("user", "all")
@@ -124,6 +124,11 @@ class Weights(Schema):
     time: float = limits(least=0, default=0.2)
     error: float = limits(least=0, default=0.6)
     energy: float = limits(least=0, default=0.2)
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value > MOST_WEIGHT:
+                raise InputError(f"{name}: found {value:g}; allowed: at most {MOST_WEIGHT:g}")
 
 
 @dataclass(frozen=True, kw_only=True)

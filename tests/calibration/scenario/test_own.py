@@ -143,6 +143,10 @@ def test_upper_limits_are_exceeded_as_often_as_said(profiles):
         ),
         ({"link": ""}, "link: '' is unknown"),
         ({"users": [USERS[0] | {"link": ""}]}, r"users\[0\]: link: '' is unknown"),
+        (
+            {"weights": {"cost": 1e308}},
+            r"weights\.?:? ?cost: found 1e\+308; allowed: at most 1e\+09",
+        ),
         ({"users": 10**9}, "users: found 1000000000; allowed: at most 1000000"),
         ({"local": {"max_steps": 10**18}}, f"local.max_steps: found {10**18}; allowed: at most"),
     ],

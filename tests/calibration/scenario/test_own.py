@@ -14,6 +14,8 @@ from calibration.scenario.scenario import Scenario
 from calibration.scenario.sites import sites
 from solver import certify, solve
 from solver.inputs import InputError
+from solver.problem import Problem
+from solver.problem.files import plain
 from tests.calibration.world import METRICS, World, scales
 from tests.calibration.world import profiles as profiles_of
 
@@ -154,6 +156,13 @@ def test_upper_limits_are_exceeded_as_often_as_said(profiles):
 def test_an_empty_name_or_a_number_without_end_is_one_line(profiles, change, reason):
     with pytest.raises(InputError, match=reason):
         to_problem(profiles, Scenario.from_dict({**OWN, "users": USERS, **change}))
+
+
+def test_a_list_in_a_list_of_limits_is_one_line(profiles):
+    tree = plain(to_problem(profiles, Scenario.from_dict({**OWN, "users": USERS})).to_dict())
+    tree["max_error"] = [[], 0.3, None]
+    with pytest.raises(InputError, match=r"^p: max_error\[0\]: found "):
+        Problem.from_dict(tree, "p")
 
 
 def test_a_risk_narrows_the_steps(profiles):

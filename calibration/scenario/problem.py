@@ -151,6 +151,7 @@ def _keep_with_risk(
 
 def _place(name: str, services: Sequence[Service], most: int) -> dict[str, Any]:
     """What ``problem/2`` says of one place, with at most ``most`` steps an image."""
+    min_steps = _least_steps(name, services, most)  # first: it refuses steps without end
     classes = {service.profile.prompt_class: service.profile for service in services}
     errors = {name: _values(profile.error, most, math.inf) for name, profile in classes.items()}
     utilities = {name: _values(profile.utility, most, 1.0) for name, profile in classes.items()}
@@ -158,7 +159,7 @@ def _place(name: str, services: Sequence[Service], most: int) -> dict[str, Any]:
     names = [service.profile.prompt_class for service in services]
     place: dict[str, Any] = {
         "max_steps": most,
-        "min_steps": _least_steps(name, services, most),
+        "min_steps": min_steps,
         "step_time": [time.step_time * ratio for time, ratio in times],
         "overhead": [time.overhead * ratio for time, ratio in times],
         "power": [service.watts for service in services],

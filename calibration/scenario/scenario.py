@@ -81,7 +81,7 @@ import dataclasses
 import math
 import random
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -93,7 +93,7 @@ from calibration.scenario.parts import EdgeSite, Link, OwnDevice, User
 from calibration.schema import Schema, frozen, limits
 from solver.inputs import InputError, check_keys, read_json, read_text
 
-USERS = 30
+USERS, MOST_USERS, MOST_WEIGHT = 30, 1_000_000, 1e9
 STEPS_PER_USER = 6  # of the default edge budget
 MAX_STEPS = {"local": 16, "edge": 32}
 RISK_FOR = ("user", "all")
@@ -124,6 +124,11 @@ class Weights(Schema):
     time: float = limits(least=0, default=0.2)
     error: float = limits(least=0, default=0.6)
     energy: float = limits(least=0, default=0.2)
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value > MOST_WEIGHT:
+                raise InputError(f"{name}: found {value:g}; allowed: at most {MOST_WEIGHT:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,11 +171,11 @@ class Scenario(Schema):
             if name in DEVICES:
                 raise InputError(f"devices: found {name}, a published class; allowed: another name")
         for user in self.users:
-            check_keys(f"users[{user.user}]: link", filter(None, [user.link]), self.links)
-        check_keys("link", filter(None, [self.link]), self.links)
+            _known(f"users[{user.user}]: link", user.link, self.links)
+        _known("link", self.link, self.links)
         for edge in self.edges:
-            device = filter(None, [edge.device_class])
-            check_keys(f"edges: {edge.name}: device_class", device, [*DEVICES, *self.devices])
+            known = [*DEVICES, *self.devices]
+            _known(f"edges: {edge.name}: device_class", edge.device_class, known)
 
     @classmethod
     def load(cls, path: str | Path, classes: set[str] | None = None) -> Self:
@@ -236,6 +241,11 @@ class Scenario(Schema):
             raise InputError(f"{where}: {error}") from None
 
 
+def _known(where: str, name: str | None, names: Iterable[str]) -> None:
+    if name is not None:
+        check_keys(where, [name], names)
+
+
 def _users(where: str, given: Any, scenario: Scenario) -> tuple[User, ...]:
     """The users of ``given``: how many to draw, or a list with the classes of each."""
     if isinstance(given, list):
@@ -246,6 +256,8 @@ def _users(where: str, given: Any, scenario: Scenario) -> tuple[User, ...]:
             _user(f"{where}[{index}]", index, user, known) for index, user in enumerate(given)
         )
     whole(where, given, 1)
+    if given > MOST_USERS:
+        raise InputError(f"{where}: found {given}; allowed: at most {MOST_USERS}")
     prompts = _assign(scenario.prompt_classes, given, f"{scenario.seed}/prompt class")
     devices = _assign(scenario.device_classes, given, f"{scenario.seed}/device class")
     return tuple(map(User, range(given), prompts, devices))

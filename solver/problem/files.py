@@ -132,7 +132,9 @@ def _named(where: str, value: object, taken: list[str]) -> dict[str, object]:
 
 def _limit(where: str, value: object, users: int, schema: object) -> FloatArray:
     """A limit of each user; in ``problem/2`` a list may hold null, or inf in an array: none."""
-    if schema == "problem/1" or not isinstance(value, (list, np.ndarray)) or np.ndim(value) != 1:
+    # of a list np.ndim would want that its items are alike
+    flat = not isinstance(value, np.ndarray) or value.ndim == 1
+    if schema == "problem/1" or not isinstance(value, (list, np.ndarray)) or not flat:
         return column(where, value, users)
     none = np.array([item is None or item is np.inf or item == np.inf for item in value])
     given = [0.0 if left_out else item for item, left_out in zip(value, none)]

@@ -11,7 +11,7 @@ from socket import IPPROTO_TCP, TCP_NODELAY, create_connection, socket
 from typing import Any
 from urllib.parse import urlsplit
 
-from calibration.checks import shown
+from calibration.checks import shortened, shown
 from solver.inputs import InputError
 
 #: Opens a connection to (host, port) within a time in s.
@@ -75,7 +75,7 @@ class Server:
             return self._exchange(method, self._base + route, body, timeout)
         except (OSError, http.client.HTTPException, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise ServerFault(f"{self.url}: {' '.join(reason.split())}") from None
+            raise ServerFault(f"{self.url}: {shortened(' '.join(reason.split()), 300)}") from None
 
     def _exchange(self, method: str, path: str, body: Any, timeout: float) -> Exchange:
         content = b"" if body is None else json.dumps(body).encode()

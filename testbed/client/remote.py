@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.checks import is_whole
+from calibration.checks import is_whole, shortened
 from calibration.records.record import Measured, Transfer
 from calibration.records.task import ModelSpec
 from solver.inputs import InputError
@@ -26,6 +26,7 @@ ROUTE = "/v1/images/generations"
 _AGAIN = (429, 503)
 _RETRIES = 8
 _LONGEST_PAUSE = 30.0
+_LONGEST_NAME = 200
 _QUICK = 20.0  # seconds for an answer that needs no image
 
 
@@ -237,12 +238,11 @@ def _spec(config: ModelConfig, server: Server) -> ModelSpec:
     """What is served, as tasks and records name it; a server need not say."""
     exchange = server.exchange("GET", "/v1/models", timeout=_QUICK)
     names = _models(exchange)
+    served = shortened(", ".join(names), 2 * _LONGEST_NAME)
     if config.model == SERVED and len(names) > 1:
-        raise InputError(
-            f"model: {server.url} serves {', '.join(names)}; allowed: the name of one of them"
-        )
+        raise InputError(f"model: {server.url} serves {served}; allowed: the name of one of them")
     if config.model != SERVED and names and config.model not in names:
-        raise InputError(f"model: found {config.model!r}; {server.url} serves: {', '.join(names)}")
+        raise InputError(f"model: found {config.model!r}; {server.url} serves: {served}")
     return ModelSpec(
         model=names[0] if config.model == SERVED and names else config.model,
         device=server.url,
@@ -257,9 +257,14 @@ def _models(exchange: Exchange) -> list[str]:
     """The ids of ``/v1/models``; empty where the server does not say."""
     try:
         data = json.loads(exchange.body)["data"] if exchange.status == 200 else []
-        return [entry["id"] for entry in data if isinstance(entry.get("id"), str)]
+        return [entry["id"] for entry in data if _is_name(entry.get("id"))]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
+
+
+def _is_name(name: object) -> bool:
+    """Whether it can stand in a record, and in a line."""
+    return isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME and name.isprintable()
 
 
 def _cap(server: Server) -> int | None:

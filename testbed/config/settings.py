@@ -28,6 +28,7 @@ SETTLED = (
 )
 #: In the place of a scorer: no image is scored.
 NONE = "none"
+MOST_BATCH = 1024
 _DTYPES = ("float32", "float16", "bfloat16")
 #: The model of a place behind a URL, where the configuration names none: the one that is served.
 SERVED = "served"
@@ -170,9 +171,14 @@ class SweepConfig(Schema):
                 )
         for name, least in (("steps", 1), ("seeds", 0), ("batches", 1)):
             _check_different(name, getattr(self, name), least)
-        if 1 not in self.batches or len(self.batches) < 2:
+        if len(self.steps) < 3:
             raise InputError(
-                f"batches: found {list(self.batches)}; allowed: 1 and larger batch sizes"
+                f"steps: found {list(self.steps)}; allowed: at least three, as a fit needs"
+            )
+        if 1 not in self.batches or len(self.batches) < 2 or max(self.batches) > MOST_BATCH:
+            raise InputError(
+                f"batches: found {list(self.batches)}; allowed: 1 and larger batch sizes, up to "
+                f"{MOST_BATCH}"
             )
 
 

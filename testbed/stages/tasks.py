@@ -63,6 +63,10 @@ def check_scenario(config: Config) -> None:
     """
     prompts = open_prompts(config.prompts)
     scenario = run_scenario(config, prompts)
+    own = [site.max_steps for site in scenario.edges]
+    edges = [scenario.edge.max_steps if most is None else most for most in own or [None]]
+    if max(scenario.local.max_steps, *edges) == 0:
+        raise InputError("scenario: max_steps: found 0 at every place; allowed: more at one")
     for place, limit in (("local", scenario.local), ("edge", scenario.edge)):
         measured = max(config.sweep.grid(place))
         if limit.max_steps > measured:

@@ -14,6 +14,8 @@ from calibration.scenario.scenario import Scenario
 from calibration.scenario.sites import sites
 from solver import certify, solve
 from solver.inputs import InputError
+from solver.problem import Problem
+from solver.problem.files import plain
 from tests.calibration.world import METRICS, World, scales
 from tests.calibration.world import profiles as profiles_of
 
@@ -132,6 +134,35 @@ def test_upper_limits_are_exceeded_as_often_as_said(profiles):
         assert np.mean(error > error_limit(profile.error, steps, risk)[0]) <= risk + 0.05
     limits = [error_limit(profile.error, steps, risk)[0] for risk in (0.3, 0.1, 0.01)]
     assert limits == sorted(limits)
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        (
+            {"edges": [{"name": "a", "budget": 9, "device_class": ""}]},
+            "device_class: '' is unknown",
+        ),
+        ({"link": ""}, "link: '' is unknown"),
+        ({"users": [USERS[0] | {"link": ""}]}, r"users\[0\]: link: '' is unknown"),
+        (
+            {"weights": {"cost": 1e308}},
+            r"weights\.?:? ?cost: found 1e\+308; allowed: at most 1e\+09",
+        ),
+        ({"users": 10**9}, "users: found 1000000000; allowed: at most 1000000"),
+        ({"local": {"max_steps": 10**18}}, f"local.max_steps: found {10**18}; allowed: at most"),
+    ],
+)
+def test_an_empty_name_or_a_number_without_end_is_one_line(profiles, change, reason):
+    with pytest.raises(InputError, match=reason):
+        to_problem(profiles, Scenario.from_dict({**OWN, "users": USERS, **change}))
+
+
+def test_a_list_in_a_list_of_limits_is_one_line(profiles):
+    tree = plain(to_problem(profiles, Scenario.from_dict({**OWN, "users": USERS})).to_dict())
+    tree["max_error"] = [[], 0.3, None]
+    with pytest.raises(InputError, match=r"^p: max_error\[0\]: found "):
+        Problem.from_dict(tree, "p")
 
 
 def test_a_risk_narrows_the_steps(profiles):

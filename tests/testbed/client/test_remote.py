@@ -113,7 +113,21 @@ def test_what_is_not_there_is_one_line():
         RemotePlace.open(ModelConfig("served", url=f"http://127.0.0.1:{port}"))
 
 
-@pytest.mark.parametrize("url", ["ftp://a", "http://", "http://a:b", "a.b", "http://a/?x=1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://a",
+        "http://",
+        "http://a:b",
+        "a.b",
+        "http://a/?x=1",
+        "http://u:p@a",
+        "http://a:0",
+        "http://a b",
+        "http://a\n",
+        "http://\ud800",
+    ],
+)
 def test_a_wrong_url_is_refused(url):
     with pytest.raises(InputError, match="url: found"):
         Server(url)
@@ -129,6 +143,44 @@ def test_the_model_is_the_one_that_is_served(shop):
     assert shop.bodies[-1]["model"] == "second"
     shop.models = []
     assert place(shop).spec.model == "served"
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\x1b[31m", "a" * 1000, ""])
+def test_names_that_no_record_can_hold_are_not_taken_over(shop, name):
+    shop.models = [name]
+    assert place(shop).spec.model == "served"
+    shop.models = ["one"] * 1000
+    with pytest.raises(InputError, match="allowed: the name of one of them") as refused:
+        place(shop)
+    assert len(str(refused.value)) < 600
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"\0\xff\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: a\r\n" * 200 + b"\r\n",
+    ],
+)
+def test_what_is_no_answer_of_http_is_one_printable_line(answer):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        with pytest.raises(InputError, match="^url: http://127.0.0.1:") as refused:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            RemotePlace.open(ModelConfig("served", url=url))
+        thread.join(5)
+    assert str(refused.value).isprintable()
 
 
 def test_images_of_another_size_are_refused(shop):

@@ -69,6 +69,8 @@ def test_a_model_in_place_of_the_configurations_takes_over_what_is_not_its_own(t
         ),
         (GOOD + "[sweep]\nsteps = []\n", "sweep.steps: found"),
         (GOOD + "[sweep]\nsteps = [2, 2]\n", "different whole numbers"),
+        (GOOD + "[sweep]\nsteps = [1, 4]\n", r"steps: found \[1, 4\]; allowed: at least three"),
+        (GOOD + "[sweep]\nbatches = [1, 1000000]\n", "larger batch sizes, up to 1024"),
         (GOOD + "[sweep]\nsteps = [true, 2]\n", "allowed: a whole number"),
         (GOOD + "[sweep]\nprompts_per_class = 1\n", "at least 2"),
         (GOOD + "[execute]\nimages_per_user = 1.5\n", "images_per_user: found 1.5"),
@@ -216,9 +218,9 @@ def test_a_half_precision_folder_without_variant_is_told_the_variant(tmp_path):
 
 
 def test_a_local_model_may_have_steps_of_its_own():
-    sweep = SweepConfig(steps=(2, 8), local_steps=(4, 1, 2), converged_steps=16)
+    sweep = SweepConfig(steps=(2, 4, 8), local_steps=(4, 1, 2), converged_steps=16)
     assert (sweep.grid("local"), sweep.converged("local")) == ((1, 2), 4)
-    assert (sweep.grid("edge"), sweep.converged("edge")) == ((2, 8), 16)
+    assert (sweep.grid("edge"), sweep.converged("edge")) == ((2, 4, 8), 16)
     assert SweepConfig().grid("local") == SweepConfig().grid("edge") == SweepConfig().steps
     for wrong in ({"local_steps": (1, 2)}, {"local_steps": (1, 2, 4), "half_width": 0.1}):
         with pytest.raises(InputError, match="local_steps: found"):

@@ -58,7 +58,7 @@ def test_steps_and_converged_steps_are_those_that_the_samplers_take(
 def test_what_is_given_bounds_what_is_not(settled):
     sweep = settled("sd", extra="[sweep]\nsteps = [1, 50, 100]\n").sweep
     assert sweep.converged_steps == 200
-    assert settled("lcm", extra="[sweep]\nsteps = [1, 20]\n").sweep.converged_steps == 40
+    assert settled("lcm", extra="[sweep]\nsteps = [1, 2, 20]\n").sweep.converged_steps == 40
     assert settled("sd", extra="[sweep]\nconverged_steps = 8\n").sweep.steps == (1, 2, 3, 4, 6)
 
 
@@ -73,6 +73,20 @@ def test_a_configuration_of_two_models_and_prompts_passes_all_checks(settled):
         assert len(scenario.users) == 6
         assert scenario.local.max_steps == min(16, max(own.sweep.steps))
         assert scenario.edge.max_steps == min(32, max(own.sweep.steps))
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        "edge = { max_steps = 0 }\n",
+        'edges = [{ name = "a", budget = 9, max_steps = 0 }]\n',
+        'edge = { max_steps = 0 }\nedges = [{ name = "a", budget = 9 }]\n',
+    ],
+)
+def test_steps_at_no_place_are_refused_before_the_sweep(settled, scenario):
+    own = settled("sd", extra=f"[scenario]\nlocal = {{ max_steps = 0 }}\n{scenario}")
+    with pytest.raises(InputError, match="scenario: max_steps: found 0 at every place"):
+        check_scenario(own)
 
 
 def test_too_few_prompts_are_told_by_what_there_is_not_by_a_default(settled, tmp_path):
@@ -134,6 +148,6 @@ def test_files_beside_the_configuration_are_found_from_elsewhere(settled, tmp_pa
 
 
 def test_what_was_by_default_is_told_as_it_would_be_written(settled):
-    told = defaults.told(settled("sd", extra="[sweep]\nsteps = [1, 2]\n"))
+    told = defaults.told(settled("sd", extra="[sweep]\nsteps = [1, 2, 3]\n"))
     assert "sweep.converged_steps = 96" in told and 'quality.reference = "converged"' in told
     assert not any(each.startswith(("sweep.steps", "prompts")) for each in told)

@@ -1,11 +1,13 @@
 """Timing batches: every size equally often, none that memory does not hold."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from testbed.config import ModelConfig
+from testbed.engines import timing
 from testbed.engines.timing import BatchTimings, time_batches
 from testbed.models.pipelines import open_pipeline
 
@@ -36,6 +38,31 @@ def test_sizes_that_memory_does_not_hold_are_left_out(pipeline, monkeypatch):
 
     monkeypatch.setattr(pipeline.unet, "forward", small)
     assert set(time_batches(pipeline, PROMPTS, 3.0, [1, 2, 4], rounds=2).tick[0]) == {1, 2}
+
+
+def test_memory_is_measured_on_the_device_that_was_asked_for(pipeline, monkeypatch):
+    """Without it CUDA tells of the first one, where nothing is."""
+    asked = torch.device("cuda:1")
+    taken = {asked: 0}
+
+    class Engine:
+        def __init__(self, _, size):
+            self.caps = {"tick": size}
+            self.log = SimpleNamespace(tick=[(size, 0.1)], text=[(size, 0.1)], decode=[(size, 0.1)])
+
+        def run(self, requests):
+            taken[asked] = 1000 + 100 * len(requests)
+            return []
+
+    def reset(device=None):
+        taken[device] = 0
+
+    monkeypatch.setattr(type(pipeline), "_execution_device", asked)
+    monkeypatch.setattr(timing, "BatchedEngine", Engine)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device=None: taken[device])
+    assert time_batches(pipeline, PROMPTS, 3.0, [1, 4], rounds=1).memory == 100
+    assert set(taken) == {asked}
 
 
 @pytest.mark.gpu

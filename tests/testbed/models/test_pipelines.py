@@ -9,13 +9,18 @@ import numpy as np
 import pytest
 import torch
 from diffusers import (
+    AmusedPipeline,
+    AmusedScheduler,
     DDPMPipeline,
     DDPMScheduler,
     DiffusionPipeline,
     DPMSolverMultistepScheduler,
     StableDiffusionPipeline,
     UNet2DModel,
+    UVit2DModel,
+    VQModel,
 )
+from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
 from solver.inputs import InputError
 from testbed.config import ModelConfig
@@ -30,6 +35,7 @@ from testbed.models.pipelines import (
     setup,
 )
 from testbed.models.published.architectures import assemble
+from tests.testbed.pipelines_world import _text
 
 CPU = torch.device("cpu")
 
@@ -142,6 +148,33 @@ def test_a_model_that_is_not_text_to_image(tmp_path):
     DDPMPipeline(unet, DDPMScheduler()).save_pretrained(tmp_path / "ddpm")
     with pytest.raises(InputError, match="not a text-to-image pipeline"):
         open_folder(tmp_path / "ddpm")
+
+
+def test_a_pipeline_without_a_vae_is_one_line(tmp_path):
+    """aMUSEd makes images of text, by tokens; what it lacks ended in tracebacks."""
+    text, tokenizer = _text(16), CLIPTokenizer.from_pretrained(WEIGHTS / "light" / "tokenizer")
+    transformer = UVit2DModel(
+        hidden_size=16,
+        cond_embed_dim=32,
+        encoder_hidden_size=16,
+        micro_cond_encode_dim=4,
+        micro_cond_embed_dim=20,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        codebook_size=16,
+        vocab_size=17,
+        intermediate_size=16,
+        block_out_channels=16,
+        block_num_heads=2,
+        in_channels=16,
+        num_res_blocks=1,
+    )
+    vqvae = VQModel(block_out_channels=(16,), norm_num_groups=4, num_vq_embeddings=16)
+    encoder, scheduler = CLIPTextModelWithProjection(text), AmusedScheduler(mask_token_id=16)
+    pipeline = AmusedPipeline(vqvae, tokenizer, encoder, transformer, scheduler)
+    pipeline.save_pretrained(tmp_path / "amused")
+    with pytest.raises(InputError, match="AmusedPipeline has .*; allowed: a pipeline with a vae"):
+        open_folder(tmp_path / "amused")
 
 
 def test_an_unknown_embedded_model_and_device():

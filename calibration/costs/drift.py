@@ -20,6 +20,7 @@ from calibration.statistics import MAD_SD, MEDIAN_SE, t_quantile
 
 PARTS = 8  # of a sweep, one after the other
 LEAST = 4  # images in a part
+LAG = PARTS // 2  # parts from a sweep's last until the users' images: batches are timed meanwhile
 _LEAST_CONTROLS = 3  # control images of a place
 
 
@@ -74,12 +75,17 @@ def speed_sd(ratios: ArrayLike) -> float:
     return float(np.sqrt(max(0.0, np.var(medians, ddof=1) - noise)))
 
 
-def drift_expected(speed_sd: float, parts: float = PARTS) -> float:
+def drift_expected(speed_sd: float, parts: int = PARTS) -> float:
     """Half of the 95 % interval of a later time over the predicted one, for the speed alone.
 
-    ``parts``: of how many parts of a sweep, each at another speed, the prediction is the mean.
+    ``parts``: of how many parts of a sweep, one after the other, the prediction is the mean. The
+    speed is taken for a random walk: that of a later time lies further out than the parts differ.
+    A walk of variance q a part has an expected sample variance of q (n + 1) / 6 over n parts; the
+    mean of m of them and the value ``LAG`` parts later differ by a variance of
+    q (LAG + (m - 1) (2 m - 1) / (6 m)).
     """
-    return float(t_quantile(PARTS - 1) * speed_sd * np.sqrt(1 + 1 / parts))
+    walk = 6 / (PARTS + 1) * (LAG + (parts - 1) * (2 * parts - 1) / (6 * parts))
+    return float(t_quantile(PARTS - 1) * speed_sd * np.sqrt(walk))
 
 
 def drifts(records: Iterable[Record], times: Mapping[tuple[str, str], TimeFit]) -> dict[str, Drift]:

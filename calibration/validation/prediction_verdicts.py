@@ -1,13 +1,14 @@
 """Verdicts of predictions: totals within their intervals, and the coverage of single users'."""
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from scipy.stats import betabinom, binom, norm
 
 from calibration.comparison import Comparison, Total
+from calibration.costs.drift import Drift
 from calibration.statistics import Z95
 from calibration.validation.validation import UserValidation, Validation
 from calibration.validation.verdict import (
@@ -43,7 +44,7 @@ def of_predictions(validation: Validation) -> list[Verdict]:
     """
     counted = [total for total in validation.totals if _testable(total)]
     covered = [
-        _Coverage.of(name, validation.users)
+        _Coverage.of(name, validation.users, validation.drift if name == "time" else {})
         for name in _COVERED
         if not validation.users or any(user.quantity(name) for user in validation.users)
     ]
@@ -121,9 +122,16 @@ class _Coverage:
     chance: Any
 
     @classmethod
-    def of(cls, name: str, users: Sequence[UserValidation]) -> Self:
-        compared = [(user, user.quantity(name)) for user in users]
-        measured = [(user, row) for user, row in compared if row and row.inside is not None]
+    def of(cls, name: str, users: Sequence[UserValidation], drift: Mapping[str, Drift]) -> Self:
+        """``drift``: by place; measured values are taken at the speed before it. All users share
+        it, and the total is judged with it.
+        """
+        compared = [
+            (user, _without(row, drift.get(user.place)))
+            for user in users
+            if (row := user.quantity(name))
+        ]
+        measured = [(user, row) for user, row in compared if row.inside is not None]
         rows = [row for _, row in measured]
         return cls(
             name,
@@ -153,6 +161,14 @@ class _Coverage:
             return _untold(judged, value, allowed, SPEED if timed else PROMPTS)
         used = (count - self.inside) / max(1, count - least)
         return Verdict(PREDICTION, judged, value, allowed, PASS if used <= 1 else FAIL, used)
+
+
+def _without(row: Comparison, drift: Drift | None) -> Comparison:
+    """``row`` as if it had been measured before the ``drift``."""
+    if drift is None or row.inside is None or row.low is None or row.high is None:
+        return row
+    assert row.measured is not None
+    return replace(row, inside=row.low <= row.measured / drift.ratio <= row.high)
 
 
 def _untold(judged: str, value: str, allowed: str, cause: Cause) -> Verdict:

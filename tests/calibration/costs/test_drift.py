@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from calibration.costs.drift import PARTS, drift_expected, drifts, ratio, speed_sd
+from calibration.costs.drift import LAG, PARTS, drift_expected, drifts, ratio, speed_sd
 from calibration.costs.time import fit_time
 from calibration.statistics import t_quantile
 from tests.calibration.world import record
@@ -38,11 +38,18 @@ def test_a_pause_of_the_machine_is_no_drift():
     assert speed_sd(paused) == pytest.approx(speed_sd(ratios), abs=0.005)
 
 
-def test_a_prediction_over_more_parts_is_surer():
-    assert drift_expected(0.1) == pytest.approx(
-        t_quantile(PARTS - 1) * 0.1 * np.sqrt(1 + 1 / PARTS)
-    )
-    assert drift_expected(0.1, 2) > drift_expected(0.1) > drift_expected(0.0) == 0
+@pytest.mark.parametrize("parts", [1, PARTS])
+def test_a_speed_that_walks_is_held_where_one_that_only_scatters_would_be_too_narrow(parts):
+    """Five default runs were off by 3.0 times the spread of their sweeps' parts (root mean
+    square), which is what a walk does.
+    """
+    walks = np.random.default_rng(5).standard_normal((20_000, PARTS + LAG)).cumsum(axis=1)
+    seen, later = walks[:, :PARTS], walks[:, -1]
+    off = np.abs(later - seen[:, PARTS - parts :].mean(axis=1)) / seen.std(axis=1, ddof=1)
+    assert 0.90 < np.mean(off <= drift_expected(1.0, parts)) < 0.96
+    scatter = t_quantile(PARTS - 1) * np.sqrt(1 + 1 / parts)
+    assert np.mean(off <= scatter) < 0.89
+    assert drift_expected(0.0, parts) == 0
 
 
 def test_a_places_drift_is_the_median_of_its_control_images_each_counted_once():

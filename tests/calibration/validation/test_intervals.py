@@ -84,6 +84,7 @@ def test_one_prompt_asked_often_is_not_an_average_over_prompts():
     assert 0.9 <= validation.coverage["utility"] <= 0.99
 
 
+@pytest.mark.slow
 def test_totals_hold_the_uncertainty_that_all_users_share():
     # Few calibration prompts, many users: nearly all uncertainty about the mean is the profile's,
     # and does not average out.

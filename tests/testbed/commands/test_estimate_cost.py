@@ -39,6 +39,7 @@ def coco(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
 def test_a_presets_stated_cost_is_what_it_comes_to(name, coco):
     stated = cost.stated(name)

@@ -59,6 +59,7 @@ def test_a_bound_that_was_raised_in_the_file_is_refused(folder, capsys):
     assert "all_edge at load 1: bound: value: found" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_stream_is_executed_scored_and_held_against_its_simulation(folder, capsys):
     trace = folder / "trace.txt"
     lines = [f"Request(timestamp={i * 0.1}, slo_ms=60000)" for i in range(12)]

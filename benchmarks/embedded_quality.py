@@ -1,10 +1,9 @@
-"""Measure what the embedded models show: quality against steps on captions that were not trained
-on.
+"""Measure the embedded models' quality against steps on captions that were not trained on.
 
     python -m benchmarks.embedded_quality --work build/quality -o embedded_quality.json
 
-Each point has the same 512 captions and seeds. Finished points are kept in the folder ``--work``
-and are not made again. The result of the weights here is ``results/embedded_quality.json``.
+Each point has the same 512 captions and seeds. Finished points are kept in ``--work`` and not made
+again. The result is ``results/embedded_quality.json``.
 """
 
 import argparse

@@ -98,12 +98,12 @@ def several_limits(problem: Problem, options: Options) -> Allocation:
     check_limits(problem, options, menu, cost)
     dual = solve_dual(cost, menu.weight, options.capacity)
     if not dual.infeasible:
-        found = search(cost, menu.weight, options.capacity, dual)
-        if found.choice is not None:
-            chosen = np.take_along_axis(option, found.choice[:, None], axis=1)[:, 0]
+        ended = search(cost, menu.weight, options.capacity, dual)
+        if ended.choice is not None:
+            chosen = np.take_along_axis(option, ended.choice[:, None], axis=1)[:, 0]
             prices = options.prices(dual.price)
-            return evaluated(problem, options.chosen(chosen), "exact", prices, found.excess)
-        if not found.proven:
+            return evaluated(problem, options.chosen(chosen), "exact", prices, ended.excess)
+        if not ended.proven:
             raise UndecidedError(
                 f"{problem.where}: no choice was found that keeps {_named(options)}, "
                 "nor a proof that there is none"

@@ -166,12 +166,12 @@ class Admission:
             return (rows if deadline is None else rows.where(rows.high <= deadline)), state
         empty, _ = self.forecast(wish, alone=True)
         alone = float(empty.high[np.isin(empty.steps, rows.steps)].min())
-        found = f"deadline: found {deadline:g} s; allowed: at least"
+        refused = f"deadline: found {deadline:g} s; allowed: at least"
         if alone > deadline:
-            text = f"{found} {alone:.3g} s, with nobody else present"
+            text = f"{refused} {alone:.3g} s, with nobody else present"
             raise Refused(400, "infeasible", text, "deadline")
         soonest = float(rows.high.min())
-        text = f"{found} {soonest:.3g} s at present, {alone:.3g} s with nobody else"
+        text = f"{refused} {soonest:.3g} s at present, {alone:.3g} s with nobody else"
         raise Refused(429, "deadline", text, "deadline", soonest - deadline)
 
     def choose(self, rows: Forecast, state: State, only_asked: bool = False) -> int:

@@ -17,8 +17,8 @@ from solver import solve
 
 class Answer:
     def __init__(self, problem):
-        found = solve(problem, "greedy")
-        self.offload, self.steps = found.offload, found.steps
+        greedy = solve(problem, "greedy")
+        self.offload, self.steps = greedy.offload, greedy.steps
 
 def arrays(problem, seed=0):
     return np.arange(problem.users) == seed, np.full(problem.users, 5)

@@ -80,8 +80,8 @@ def check(measured, slower=1.0, **change):
     problem = to_problem(measured, asked)
     allocation = solver.solve(problem)
     records = carried(World(7).execute(asked, allocation), 7, slower)
-    found = validate(problem, allocation, measured, asked, records)
-    return [user for user in found.users if user.place == "edge"], found.totals[0]
+    validation = validate(problem, allocation, measured, asked, records)
+    return [user for user in validation.users if user.place == "edge"], validation.totals[0]
 
 
 def test_offloaded_times_are_predicted_with_their_way_and_a_slower_link_is_noticed(measured):

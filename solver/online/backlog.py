@@ -103,6 +103,7 @@ class _Running:
     name: int
     first: int
     last: int
+    due: float
 
 
 @dataclass(eq=False)
@@ -178,7 +179,7 @@ class Backlog:
         self._due[z] = min(self._due[z], due)
         self._seconds[a : z + 1] = self._expected(slice(a, z + 1))
         self._top = max(self._top, last + 1)
-        self._running.setdefault(last, []).append(_Running(name, first, last))
+        self._running.setdefault(last, []).append(_Running(name, first, last, due))
         return first, last
 
     def options(self, now: float, most_steps: int) -> Options:
@@ -233,10 +234,14 @@ class Backlog:
         due = self._due[at:top]
         if not np.isfinite(due).any():
             return np.ones(most_steps, bool)
-        spare = (due - self.clock - np.cumsum(self._seconds[at:top]))[a - at :]
+        ends = self.clock + np.cumsum(self._seconds[at:top])
+        spare = due - ends
+        # those that were late anyway are not kept from it: others of their iteration may be
+        for index in np.flatnonzero(spare < -1e-12):
+            left = (running.due - ends[index] for running in self._running[self._at + int(index)])
+            spare[index] = min((time for time in left if time >= -1e-12), default=np.inf)
+        spare = spare[a - at :]
         spare = np.append(spare, np.full(max(0, most_steps + 1 - len(spare)), np.inf))
-        # those that were late anyway are not kept from it
-        spare = np.where(spare < -1e-12, np.inf, spare)
         during = np.minimum.accumulate(spare[:most_steps] - more - text)
         during = np.append(np.inf, during[:-1])  # all that end before the newcomer's last iteration
         after = np.minimum.accumulate(spare[::-1])[::-1][:most_steps]

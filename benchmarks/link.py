@@ -80,24 +80,11 @@ def judged(told: LinkCheck) -> dict[str, Any]:
 def transfers(url: str, link: EmulatedLink, sizes: Sequence[int]) -> list[Transfer]:
     """A request for an answer of each size; the server takes no time that it would tell."""
     behind = Server(url, link.connect, link.forward(Server(url).address))
-    made = []
-    for size in sizes:
-        done = behind.exchange("POST", "/", {"bytes": int(size)})
-        made.append(
-            Transfer(
-                round_trip=done.round_trip,
-                connect=done.connect,
-                send=done.send,
-                wait=done.wait,
-                receive=done.receive,
-                bytes_up=done.bytes_up,
-                bytes_down=done.bytes_down,
-                server=0.0,
-                basis="emulated",
-                link=f"{link.link.name} by {link.method}",
-            )
-        )
-    return made
+    way = f"{link.link.name} by {link.method}"
+    return [
+        behind.exchange("POST", "/", {"bytes": int(size)}).transfer(0.0, "emulated", way)
+        for size in sizes
+    ]
 
 
 def predicted(fit: TransferFit, made: Sequence[Transfer]) -> dict[str, Any]:

@@ -50,11 +50,6 @@ def calls_of(cost: BatchCost, cap: int | None = None) -> Calls:
     return Calls.of(seconds(cost.tick), seconds(cost.text), seconds(cost.decode))
 
 
-def noise_of(cost: BatchCost, seed: int) -> "Noise":
-    """The scatter of single calls of an iteration, as it was measured."""
-    return Noise(cost.tick.relative_sd, seed)
-
-
 class Noise:
     """A factor of mean 1 for each call, log-normal."""
 

@@ -1,5 +1,6 @@
 """Policies that decide on arrival, by a price of the edge's busy seconds."""
 
+from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -22,12 +23,12 @@ def _shared(state: State) -> FloatArray:
     return np.append(0.0, state.options.shared[1:])
 
 
-class Priced:
+class Priced(ABC):
     """The best for itself, charged for what it does to others."""
 
+    @abstractmethod
     def charge(self, state: State) -> FloatArray:
         """What each option is charged beside its own cost; 0 at home."""
-        raise NotImplementedError
 
     def __call__(self, state: State) -> int:
         return cheapest(state, state.own + self.charge(state))

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from calibration.checks import shortened, shown
+from calibration.records.record import Transfer
 from solver.inputs import InputError
 
 #: Opens a connection to (host, port) within a time in s.
@@ -48,6 +49,24 @@ class Exchange:
     def total(self) -> float:
         """Seconds of the whole."""
         return self.connect + self.send + self.wait + self.receive
+
+    def transfer(
+        self, server: float | None, basis: str, link: str | None, retries: int = 0
+    ) -> Transfer:
+        """It as a record holds it; ``server``: s of the wait that the server says it took."""
+        return Transfer(
+            round_trip=self.round_trip,
+            connect=self.connect,
+            send=self.send,
+            wait=self.wait,
+            receive=self.receive,
+            bytes_up=self.bytes_up,
+            bytes_down=self.bytes_down,
+            server=server,
+            retries=retries,
+            basis=basis,
+            link=link,
+        )
 
 
 class Server:

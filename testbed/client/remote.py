@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.checks import is_whole, shortened
-from calibration.records.record import Measured, Transfer
+from calibration.records.record import Measured
 from calibration.records.task import ModelSpec
 from solver.inputs import InputError
 from testbed.client.answer import Answer, read
@@ -163,19 +163,8 @@ class RemotePlace:
         self, request: Request, exchange: Exchange, answer: Answer, retries: int
     ) -> Measured:
         times = answer.times
-        transfer = Transfer(
-            round_trip=exchange.round_trip,
-            connect=exchange.connect,
-            send=exchange.send,
-            wait=exchange.wait,
-            receive=exchange.receive,
-            bytes_up=exchange.bytes_up,
-            bytes_down=exchange.bytes_down,
-            server=times.total,
-            retries=retries,
-            basis="measured" if self._link is None else "emulated",
-            link=self._link,
-        )
+        basis = "measured" if self._link is None else "emulated"
+        transfer = exchange.transfer(times.total, basis, self._link, retries)
         steps = () if times.denoise is None else (times.denoise / request.steps,) * request.steps
         return Measured(
             text_time=times.text or 0.0,

@@ -1,5 +1,6 @@
 """What continuous batching asks of a pipeline's adapter, and what most pipelines answer."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -42,7 +43,7 @@ class Condition:
         return cls(**{each.name: rows(each.name) for each in fields(cls)})
 
 
-class Adapter:
+class Adapter(ABC):
     """How a pipeline's own call uses its networks, for images of the pipeline's own size.
 
     A further pipeline is a subclass and a line in :data:`testbed.engines.networks.ADAPTERS`. The
@@ -81,17 +82,19 @@ class Adapter:
         """Whether the pipeline makes a second, unconditional half for this guidance scale."""
         return guidance > 1
 
+    @abstractmethod
     def encode(self, prompts: list[str], guidance: Sequence[float]) -> list[Condition]:
         """The condition of each prompt, by one call of each text encoder; ``guidance``: scales."""
-        raise NotImplementedError
 
     def encode_negative(self, prompt: str | None) -> Condition:
-        """The condition that guidance leads away from; None: the pipeline's own."""
+        """The condition that guidance leads away from; None: the pipeline's own. Never asked where
+        nothing is :meth:`guided`.
+        """
         raise NotImplementedError
 
+    @abstractmethod
     def arguments(self, rows: Condition) -> dict[str, Any]:
         """The denoiser's keyword arguments for stacked conditions."""
-        raise NotImplementedError
 
     def start(self, noise: torch.Tensor, scheduler: SchedulerMixin) -> torch.Tensor:
         """The latents of the first iteration, made of standard normal ``noise``."""

@@ -1,6 +1,7 @@
 """PixArt-alpha and PixArt-Sigma."""
 
 import copy
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,10 +32,11 @@ class BinnedAdapter(Adapter):
         _, _, text, mask = self._encode([""], True, prompt or "")
         return self.conditions(text, mask)[0]
 
+    @abstractmethod
     def _encode(
         self, prompts: list[str], guided: bool, negative: str = ""
     ) -> tuple[torch.Tensor, ...]:
-        raise NotImplementedError
+        """The call's text and mask of ``prompts``, then those of the negative one if ``guided``."""
 
     def conditions(self, text: torch.Tensor, mask: torch.Tensor) -> list[Condition]:
         """The condition of each row."""

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 POINTS = "steps,value\n1,0.5\n2,0.3\n4,0.15\n8,0.08\n16,0.04\n"
 SLOW = """
-import datetime, time
+import datetime, pathlib, time
 import torch.distributed.distributed_c10d as c10d
 import testbed.processes
 short = datetime.timedelta(seconds=2)
@@ -25,7 +25,7 @@ state = testbed.processes.processes()
 with state.main_process_first():
     if state.is_main_process:
         time.sleep(5)
-print("waited", state.num_processes, flush=True)
+pathlib.Path(f"waited-{state.process_index}").write_text(str(state.num_processes))
 """
 
 
@@ -60,15 +60,16 @@ def test_a_process_waits_for_another_longer_than_a_collective_does_by_default(tm
     (tmp_path / "slow.py").write_text(SLOW)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     done = subprocess.run(
-        [*launch, "--nproc-per-node", "2", tmp_path / "slow.py"],
-        cwd=ROOT,
+        [*launch, "--nproc-per-node", "2", "slow.py"],
+        cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("waited 2") == 2
+    # files of their own: two processes' lines on one pipe may mix
+    assert [(tmp_path / f"waited-{index}").read_text() for index in (0, 1)] == ["2", "2"]
 
 
 def test_a_gpu_of_a_number_is_refused_for_several_processes(small_config, monkeypatch):

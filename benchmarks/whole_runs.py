@@ -6,7 +6,7 @@
 The pool is made once. Each drawn run has other prompts, seeds, users and times. Two negative
 controls are drawn as often: the edge's model is swapped after the calibration, or the machine is 20
 % slower. Executed runs are default runs with other seeds, ``--busy`` of them beside a process that
-keeps one core busy. The last line is JSON.
+keeps one core busy; those that FILE holds are not made again. The last line is JSON.
 """
 
 import argparse
@@ -16,10 +16,11 @@ import sys
 import tempfile
 import time
 import warnings
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from benchmarks.resampled_runs import Change, Pool, run
 from calibration.validation.validation import Validation
 from calibration.validation.verdict import FAIL, NOT_TESTED, PREDICTION
 from calibration.validation.verdicts import headline, verdicts
-from solver.inputs import write_json
+from solver.inputs import read_json, write_json
 from testbed import config
 from testbed.environment import environment
 from testbed.models.pipelines import pick_device
@@ -84,41 +85,63 @@ def drawn(pool: Pool, runs: int, change: Change) -> list[Validation]:
         ]
 
 
-def executed(seeds: Iterable[int], busy: bool) -> list[dict[str, Any]]:
-    """Default runs for real, each with its own seeds of noise, classes and devices."""
-    results = []
-    for seed in seeds:
-        settings = config.load("embedded")
-        scenario = {**settings.scenario, "seed": seed}
-        sweep = replace(settings.sweep, seeds=(seed,))
-        settings = replace(settings, scenario=scenario, sweep=sweep)
-        with tempfile.TemporaryDirectory() as scratch:
-            path, out = Path(scratch) / "run.toml", Path(scratch) / "run"
-            path.write_text(toml(settings.to_dict()), encoding="utf-8")
-            neighbour = (
-                subprocess.Popen([sys.executable, "-c", "while True: pass"]) if busy else None
+def execute(seed: int, busy: bool) -> dict[str, Any]:
+    """A default run for real, with its own seeds of noise, classes and devices."""
+    settings = config.load("embedded")
+    scenario = {**settings.scenario, "seed": seed}
+    sweep = replace(settings.sweep, seeds=(seed,))
+    settings = replace(settings, scenario=scenario, sweep=sweep)
+    with tempfile.TemporaryDirectory() as scratch:
+        path, out = Path(scratch) / "run.toml", Path(scratch) / "run"
+        path.write_text(toml(settings.to_dict()), encoding="utf-8")
+        neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if busy else None
+        start = time.monotonic()
+        try:
+            subprocess.run(
+                [sys.executable, "-m", "testbed.cli", "run", path, "--out", out], check=True
             )
-            start = time.monotonic()
-            try:
-                subprocess.run(
-                    [sys.executable, "-m", "testbed.cli", "run", path, "--out", out], check=True
-                )
-            finally:
-                if neighbour:
-                    neighbour.kill()
-            seconds = time.monotonic() - start
-            validation = RunFolder.read(out).need(Validation)
-        results.append(
-            {
-                "seed": seed,
-                "busy": busy,
-                "seconds": seconds,
-                "headline": headline(verdicts(validation)),
-                "totals": [total.to_dict() for total in validation.totals],
-            }
-        )
-        print(json.dumps({key: results[-1][key] for key in ("seconds", "headline")}), flush=True)
-    return results
+        finally:
+            if neighbour:
+                neighbour.kill()
+        seconds = time.monotonic() - start
+        folder = RunFolder.read(out)
+        validation = folder.need(Validation)
+    return {
+        "seed": seed,
+        "busy": busy,
+        "seconds": seconds,
+        "environment": environment(pick_device()),
+        "headline": headline(verdicts(validation)),
+        "verdicts": Counter(
+            each.verdict for each in verdicts(validation) if each.about == PREDICTION
+        ),
+        "totals": [total.to_dict() for total in validation.totals],
+    }
+
+
+def executed_summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of the executed runs, undisturbed and beside a busy core: how many hold, and each total's
+    share of intervals that hold; how many times as long the busy ones took, by medians.
+    """
+    shown: dict[str, Any] = {}
+    seconds = {}
+    for name, busy in (("undisturbed", False), ("busy", True)):
+        chosen = [each for each in runs if each["busy"] == busy]
+        inside = defaultdict(list)
+        for total in (total for each in chosen for total in each["totals"]):
+            if total["inside"] is not None and total["basis"] != "modelled":
+                inside[total["quantity"]].append(total["inside"])
+        shown[name] = {
+            "runs": len(chosen),
+            "without_fail": sum(FAIL not in each["verdicts"] for each in chosen),
+            "inside": {
+                quantity: f"{sum(held)} of {len(held)}" for quantity, held in inside.items()
+            },
+        }
+        seconds[name] = [each["seconds"] for each in chosen]
+    if all(seconds.values()):
+        shown["times_as_long"] = median(seconds["busy"]) / median(seconds["undisturbed"])
+    return shown
 
 
 def main() -> None:
@@ -129,17 +152,29 @@ def main() -> None:
     parser.add_argument("--busy", type=int, default=0, help="runs for real beside a busy core")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    result: dict[str, Any] = {"environment": environment(pick_device())}
+    result: dict[str, Any] = read_json(args.out) if args.out and args.out.exists() else {}
+
+    def keep(**parts: Any) -> None:
+        result.update(parts)
+        if args.out:
+            write_json(args.out, result)
+
     if args.pool:
         pool = Pool.read(args.pool)
-        result["drawn"] = summary(drawn(pool, args.runs, Change()))
-        result["controls"] = {
-            name: summary(drawn(pool, args.runs, change)) for name, change in CONTROLS.items()
-        }
-    result["executed"] = executed(range(args.executed), busy=False)
-    result["executed"] += executed(range(100, 100 + args.busy), busy=True)
-    if args.out:
-        write_json(args.out, result)
+        keep(environment=environment(pick_device()))
+        keep(drawn=summary(drawn(pool, args.runs, Change())))
+        keep(
+            controls={
+                name: summary(drawn(pool, args.runs, change)) for name, change in CONTROLS.items()
+            }
+        )
+    for busy, count in ((False, args.executed), (True, args.busy)):
+        for seed in range(100 * busy, 100 * busy + count):
+            runs = result.get("executed", [])
+            if (seed, busy) not in [(each["seed"], each["busy"]) for each in runs]:
+                runs = [*runs, execute(seed, busy)]
+                keep(executed=runs, summary=executed_summary(runs))
+                print(runs[-1]["headline"], flush=True)
     print(json.dumps(result))
 
 

@@ -1,14 +1,17 @@
 """Runs drawn from a pool: those of an honest pool hold, and the negative controls fail."""
 
+import sys
+
 import numpy as np
 import pytest
 
+from benchmarks import whole_runs
 from benchmarks.resampled_runs import Change, Pool
 from benchmarks.whole_runs import CONTROLS, drawn, summary
 from tests.calibration.world import World, profiles
 
 RUNS = 4
-pytestmark = pytest.mark.slow
+TOTAL = {"quantity": "time (sum)", "basis": "measured", "inside": True}
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +28,7 @@ def honest(pool):
     return drawn(pool, RUNS, Change())
 
 
+@pytest.mark.slow
 def test_most_runs_of_an_honest_pool_fail_nothing_and_are_not_wide(honest):
     shown = summary(honest)
     assert shown["runs"] == RUNS and shown["failed"] <= 1 / RUNS
@@ -35,10 +39,43 @@ def test_most_runs_of_an_honest_pool_fail_nothing_and_are_not_wide(honest):
         assert 0 < total["median_absolute_error"] < total["half_width"] < 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONTROLS)
 def test_a_negative_control_fails_in_nearly_all_runs(pool, name):
     assert summary(drawn(pool, RUNS, CONTROLS[name]))["failed"] >= 0.9
 
 
+@pytest.mark.slow
 def test_a_drawn_run_follows_from_its_seed(pool, honest):
     assert drawn(pool, 1, Change()) == honest[:1] and honest[0] != honest[1]
+
+
+def test_runs_for_real_that_the_file_holds_are_not_made_again(tmp_path, monkeypatch, capsys):
+    made = []
+
+    def execute(seed, busy):
+        if len(made) == 2 and seed == 2:
+            raise KeyboardInterrupt
+        made.append((seed, busy))
+        held = {"PASS": 1} if seed != 1 else {"PASS": 1, "FAIL": 1}
+        totals = [TOTAL, {**TOTAL, "inside": seed != 1}, {**TOTAL, "basis": "modelled"}]
+        seconds = 10.0 if busy else 4.0 + seed
+        run = {"seed": seed, "busy": busy, "seconds": seconds, "headline": "", "totals": totals}
+        return {**run, "verdicts": held}
+
+    monkeypatch.setattr(whole_runs, "execute", execute)
+    out = tmp_path / "runs.json"
+    command = ["whole_runs", "--executed", "3", "--busy", "1", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(KeyboardInterrupt):
+        whole_runs.main()
+    made.append("again")
+    whole_runs.main()
+    assert made == [(0, False), (1, False), "again", (2, False), (100, True)]
+    shown = whole_runs.read_json(out)["summary"]
+    assert shown["undisturbed"] == {
+        "runs": 3,
+        "without_fail": 2,
+        "inside": {"time (sum)": "5 of 6"},
+    }
+    assert shown["busy"]["runs"] == 1 and shown["times_as_long"] == 2.0

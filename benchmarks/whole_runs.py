@@ -86,20 +86,19 @@ def drawn(pool: Pool, runs: int, change: Change) -> list[Validation]:
 
 
 def execute(seed: int, busy: bool) -> dict[str, Any]:
-    """A default run for real, with its own seeds of noise, classes and devices."""
+    """A default run for real, with its own captions and seeds of noise, classes and devices."""
     settings = config.load("embedded")
     scenario = {**settings.scenario, "seed": seed}
     sweep = replace(settings.sweep, seeds=(seed,))
     settings = replace(settings, scenario=scenario, sweep=sweep)
+    command = [sys.executable, "-m", "benchmarks.default_run", str(seed)]
     with tempfile.TemporaryDirectory() as scratch:
         path, out = Path(scratch) / "run.toml", Path(scratch) / "run"
         path.write_text(toml(settings.to_dict()), encoding="utf-8")
         neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if busy else None
         start = time.monotonic()
         try:
-            subprocess.run(
-                [sys.executable, "-m", "testbed.cli", "run", path, "--out", out], check=True
-            )
+            subprocess.run([*command, path, "--out", out], check=True)
         finally:
             if neighbour:
                 neighbour.kill()

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from benchmarks import whole_runs
+from benchmarks.default_run import shuffle_captions
 from benchmarks.resampled_runs import Change, Pool
 from benchmarks.whole_runs import CONTROLS, drawn, summary
+from testbed.embedded import scenes
 from tests.calibration.world import World, profiles
 
 RUNS = 4
@@ -79,3 +81,15 @@ def test_runs_for_real_that_the_file_holds_are_not_made_again(tmp_path, monkeypa
         "inside": {"time (sum)": "5 of 6"},
     }
     assert shown["busy"]["runs"] == 1 and shown["times_as_long"] == 2.0
+
+
+def test_each_seed_has_the_same_captions_in_another_order_and_the_splits_stay_apart(monkeypatch):
+    fixed = scenes.captions
+    orders = set()
+    for seed in range(3):
+        monkeypatch.setattr(scenes, "captions", fixed)
+        shuffle_captions(seed)
+        for split in ("calibration", "held-out"):
+            assert set(scenes.captions("object", split)) == set(fixed("object", split))
+        orders.add(scenes.captions("object", "held-out"))
+    assert len(orders) == 3

@@ -1,6 +1,6 @@
 """Whole runs drawn from a pool of recorded images, as if each had been generated anew."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,14 +94,19 @@ class Change:
     swapped: bool = False
 
 
-def run(pool: Pool, seed: int, prompts: int, timed: int, users: int, change: Change) -> Validation:
-    """The validation of a run whose prompts, seeds, users and moment in time follow from ``seed``.
+def run(
+    pool: Pool, seed: int, prompts: int, timed: int, users: int, changes: Sequence[Change]
+) -> list[Validation]:
+    """A run whose prompts, seeds, users and moment in time follow from ``seed``: its validation
+    after each of ``changes``.
 
     The users' steps are taken down to the next step count of the pool. Times come from a stretch of
     the pool's timed images: the first of it is the calibration, the rest the execution.
     """
     rng = np.random.default_rng(seed)
-    start = int(rng.integers(min(map(len, pool.timed.values())) - timed - users // 3))
+    scenario = Scenario.from_dict({"users": users, "edge_budget": 3 * users, "seed": seed})
+    largest = max(Counter(user.prompt_class for user in scenario.users).values())
+    start = int(rng.integers(min(map(len, pool.timed.values())) - timed - largest + 1))
     calibration, left = [], {}
     for name, rows in pool.rows.items():
         order = rng.permutation(list(rows))
@@ -114,31 +119,37 @@ def run(pool: Pool, seed: int, prompts: int, timed: int, users: int, change: Cha
     profiles = build(
         calibration, pool.scales(), {}, pool.profiles.metrics, pool.profiles.environment
     )
-    scenario = Scenario.from_dict({"users": users, "edge_budget": 3 * users, "seed": seed})
     problem = to_problem(profiles, scenario)
     chosen = solve(problem)
     grid = np.array([*{record.task.steps for record in calibration}])
     steps = [int(grid[grid <= count].max()) for count in chosen.steps]
     allocation = evaluate(problem, chosen.offload, steps)
-    executed, turn = [], defaultdict(int)
-    for user, offload, count in zip(scenario.users, chosen.offload, steps, strict=True):
-        name, place = user.prompt_class, PLACES[offload]
+    drawn, turn = [], defaultdict(int)
+    for user in scenario.users:
+        name = user.prompt_class
         rows = pool.rows[name][left[name].pop()]
-        row = rows[rng.integers(len(rows))]
-        source = "local" if change.swapped else place
-        clock = pool.timed[name][start + timed + turn[name]]
+        drawn.append((rows[rng.integers(len(rows))], pool.timed[name][start + timed + turn[name]]))
         turn[name] += 1
-        image = _made(row[f"{source}/{count}"], clock, change.slower)
-        task = replace(image.task, place=place, user=user.user, purpose="user")
-        executed.append(replace(image, task=task))
-    total = frechet_total(
-        executed,
-        np.stack([pool.features[record.id] for record in executed]),
-        calibration,
-        pool.features,
-        pool.reference,
-    )
-    return validate(problem, allocation, profiles, scenario, executed, [total])
+    validations = []
+    for change in changes:
+        executed = []
+        for user, offload, count, (row, clock) in zip(
+            scenario.users, chosen.offload, steps, drawn, strict=True
+        ):
+            place = PLACES[offload]
+            source = "local" if change.swapped else place
+            image = _made(row[f"{source}/{count}"], clock, change.slower)
+            task = replace(image.task, place=place, user=user.user, purpose="user")
+            executed.append(replace(image, task=task))
+        total = frechet_total(
+            executed,
+            np.stack([pool.features[record.id] for record in executed]),
+            calibration,
+            pool.features,
+            pool.reference,
+        )
+        validations.append(validate(problem, allocation, profiles, scenario, executed, [total]))
+    return validations
 
 
 def _key(record: Record) -> str:

@@ -36,7 +36,11 @@ from testbed.models.pipelines import pick_device
 from testbed.report.format import toml
 from testbed.runs.folder import RunFolder
 
-CONTROLS = {"model swapped": Change(swapped=True), "machine 20 % slower": Change(slower=1.2)}
+CHANGES = {
+    "none": Change(),
+    "model swapped": Change(swapped=True),
+    "machine 20 % slower": Change(slower=1.2),
+}
 USERS = 30
 
 
@@ -65,6 +69,7 @@ def summary(validations: Iterable[Validation]) -> dict[str, Any]:
                 "half_width": float(
                     np.median([(t.high - t.low) / 2 / abs(t.predicted) for t in totals])
                 ),
+                "mean_error": float(np.mean([total.relative_error or 0.0 for total in totals])),
                 "median_absolute_error": float(
                     np.median([abs(total.relative_error or 0.0) for total in totals])
                 ),
@@ -74,15 +79,16 @@ def summary(validations: Iterable[Validation]) -> dict[str, Any]:
     }
 
 
-def drawn(pool: Pool, runs: int, change: Change) -> list[Validation]:
-    """The validations of ``runs`` runs with the default preset's numbers of images."""
+def drawn(pool: Pool, runs: int) -> dict[str, list[Validation]]:
+    """The validations of ``runs`` runs with the default preset's numbers of images, by change."""
     sweep = config.load("embedded").sweep
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return [
-            run(pool, seed, sweep.prompts_per_class, sweep.timed, USERS, change)
+        rows = [
+            run(pool, seed, sweep.prompts_per_class, sweep.timed, USERS, list(CHANGES.values()))
             for seed in range(runs)
         ]
+    return dict(zip(CHANGES, map(list, zip(*rows, strict=True)), strict=True))
 
 
 def execute(seed: int, busy: bool) -> dict[str, Any]:
@@ -161,12 +167,7 @@ def main() -> None:
     if args.pool:
         pool = Pool.read(args.pool)
         keep(environment=environment(pick_device()))
-        keep(drawn=summary(drawn(pool, args.runs, Change())))
-        keep(
-            controls={
-                name: summary(drawn(pool, args.runs, change)) for name, change in CONTROLS.items()
-            }
-        )
+        keep(drawn={name: summary(runs) for name, runs in drawn(pool, args.runs).items()})
     for busy, count in ((False, args.executed), (True, args.busy)):
         for seed in range(100 * busy, 100 * busy + count):
             runs = result.get("executed", [])

@@ -3,10 +3,10 @@
     testbed calibrate benchmarks/data/pool.toml --out POOL
     python -m benchmarks.whole_runs --pool POOL --runs 200 --executed 8 --busy 4 --out FILE
 
-The pool is made once. Each drawn run has other prompts, seeds, users and times. Two negative
-controls are drawn as often: the edge's model is swapped after the calibration, or the machine is 20
-% slower. Executed runs are default runs with other seeds, ``--busy`` of them beside a process that
-keeps one core busy; those that FILE holds are not made again. The last line is JSON.
+The pool is made once. Each drawn run has other prompts, seeds, users and times. Negative controls
+are drawn as often: the edge's model is swapped after the calibration, or the machine has become
+slower. Executed runs are default runs with other captions and seeds, ``--busy`` of them beside a
+process that keeps one core busy; those that FILE holds are not made again. The last line is JSON.
 """
 
 import argparse
@@ -40,6 +40,7 @@ CHANGES = {
     "none": Change(),
     "model swapped": Change(swapped=True),
     "machine 20 % slower": Change(slower=1.2),
+    "machine 40 % slower": Change(slower=1.4),
 }
 USERS = 30
 

@@ -130,6 +130,9 @@ def time_without_drift(users: Sequence[UserEstimates], drift: Mapping[str, Drift
 def objective(problem: Problem, users: Sequence[UserEstimates]) -> Total:
     """The objective of eq. (8), the sum of w1 (c1 T + c2 eps + c3 E) - w2 U, over the users of whom
     all four were measured. A utility that is left out has weight 0, and is not asked for.
+
+    A picture that is another than expected has more error and less utility, so that both raise the
+    objective together: by how much is not known, so their half-widths are added.
     """
     weights = {
         name: np.broadcast_to(value, problem.users) for name, value in problem.weights.items()
@@ -150,10 +153,11 @@ def objective(problem: Problem, users: Sequence[UserEstimates]) -> Total:
         if user.utility:
             utilities.append(_Term(user.assignment, user.utility, -w2))
     parts = [_sum("time", costs), _sum("error", errors), _sum("utility", utilities)]
+    spent, wrong, missed = (part.half for part in parts)
     return Total.of(
         sum(part.predicted for part in parts),
         sum(part.measured for part in parts if part.measured is not None) if costs else None,
-        float(np.linalg.norm([part.half for part in parts])),
+        float(np.hypot(spent, wrong + missed)),
         sum(part.paper for part in parts),
         quantity="objective",
         unit="1",

@@ -84,6 +84,20 @@ def test_one_prompt_asked_often_is_not_an_average_over_prompts():
     assert 0.9 <= validation.coverage["utility"] <= 0.99
 
 
+def test_error_and_utility_raise_the_objective_together(setting):
+    """As if fully correlated: a picture that is another than expected is worse in both."""
+    validation = setting.run(World(seed=9), images=1)
+    halves = {
+        name: (row.high - row.low) / 2
+        for name in ("error", "utility", "objective")
+        for row in [total(validation, name)]
+    }
+    weights, users = setting.problem.weights, setting.problem.users
+    error = weights["cost"] * weights["error"] * halves["error"]
+    together = users * (error + weights["utility"] * halves["utility"])
+    assert halves["objective"] > 0.99 * together
+
+
 @pytest.mark.slow
 def test_totals_hold_the_uncertainty_that_all_users_share():
     # Few calibration prompts, many users: nearly all uncertainty about the mean is the profile's,

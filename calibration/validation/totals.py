@@ -153,11 +153,11 @@ def objective(problem: Problem, users: Sequence[UserEstimates]) -> Total:
         if user.utility:
             utilities.append(_Term(user.assignment, user.utility, -w2))
     parts = [_sum("time", costs), _sum("error", errors), _sum("utility", utilities)]
-    spent, wrong, missed = (part.half for part in parts)
+    cost, wrong, missed = (part.half for part in parts)
     return Total.of(
         sum(part.predicted for part in parts),
         sum(part.measured for part in parts if part.measured is not None) if costs else None,
-        float(np.hypot(spent, wrong + missed)),
+        float(np.hypot(cost, wrong + missed)),
         sum(part.paper for part in parts),
         quantity="objective",
         unit="1",

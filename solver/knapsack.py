@@ -182,14 +182,15 @@ def cheapest(cost: FloatArray, price: float) -> IntArray:
     Of equally good options it takes the one with the fewest steps; ``price`` may be infinite.
     """
     if price == np.inf:
-        return np.isfinite(cost).argmax(axis=1)
+        fewest, edge_only = np.zeros(len(cost), np.int64), np.flatnonzero(np.isinf(cost[:, 0]))
+        fewest[edge_only] = np.isfinite(cost[edge_only]).argmax(axis=1)
+        return fewest
     return (cost + price * np.arange(cost.shape[1]) if price else cost).argmin(axis=1)
 
 
 def fewest_steps(cost: FloatArray) -> tuple[IntArray, BoolArray]:
     """The fewest edge steps that serve each user, and whether any option does; shape (users,)."""
-    fewest, edge_only = np.zeros(len(cost), dtype=np.int64), np.flatnonzero(np.isinf(cost[:, 0]))
-    fewest[edge_only] = cheapest(cost[edge_only], np.inf)
+    fewest = cheapest(cost, np.inf)
     return fewest, np.isfinite(cost[np.arange(len(cost)), fewest])
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from solver import limits
 from solver.columnar import BoolArray, FloatArray, IntArray
 from solver.exact.duplicates import hashes
-from solver.exact.dynamic_program import Allowance, ItemClass, Rest, best_changes
+from solver.exact.dynamic_program import Allowance, Options, Rest, best_changes
 from solver.exact.lattice import common_divisor, quantum
 
 EPS = float(np.finfo(np.float64).eps)
@@ -132,9 +132,10 @@ def search(
         enough = max(noise, negligible)
         if best.gap - floor <= enough or not len(core) or size > most_groups:
             return best._replace(proven=max(best.gap - floor, 0.0) + 2 * noise)
-        order = _alternating(down[core], up[core])
         if len(core) <= size:  # all fit in: by least loss alone
             order = (nearest[core] - rounding[core]).argsort(kind="stable")
+        else:
+            order = _alternating(down[core], up[core])
         pool = core[order[: min(4 * size, most_groups)]]
         moves, changes, losses, open_options = groups.open_options(pool, best.gap + margin)
         # Of the optima take one that differs from the start in the fewest users. No set of its
@@ -154,13 +155,13 @@ def search(
         alike = 2 * tolerance * most if (cut < number).any() else 0.0
         member = np.repeat(np.arange(len(pool)), cut)
         whole = len(pool) == len(core) and len(member) <= size
-        per_user = _item_classes(moves, changes, open_options)
-        classes = [per_user[index] for index in member[:size]]
+        options, core_member = Options.of(moves, changes, open_options), member[:size]
         reach = (most * far + spare) // 2 + 1
         allowance = Allowance(additions, limits.SEARCH_BYTES)
         taken = best_changes(
-            classes,
-            Rest.of(moves, losses, open_options, member[:size]),
+            options,
+            core_member,
+            Rest.of(moves, losses, open_options, core_member),
             spare,
             price,
             limit=best.gap - deficit,
@@ -171,8 +172,8 @@ def search(
         )
         additions, improved = allowance.additions, False
         if taken is not None:
-            shift = np.array([item.moves[index] for item, index in zip(classes, taken)])
-            loss = sum(item.losses(price)[index] for item, index in zip(classes, taken))
+            shift = options.moves[taken]
+            loss = (options.changes[taken] + price * shift).sum()
             gap = float(loss + price * (spare - shift.sum())) + deficit
             improved = gap < best.gap - noise
             if gap < best.gap:
@@ -182,7 +183,7 @@ def search(
         if allowance.spent:
             return best._replace(proven=best.gap - floor + 2 * noise)
         if whole and best.gap > enough:
-            error = EPS * (len(classes) + 2) * (best.gap + 2 * price * min(reach, far * size))
+            error = EPS * (len(core_member) + 2) * (best.gap + 2 * price * min(reach, far * size))
             error += alike + margin * (1 + len(best.shift))
             return best._replace(proven=min(error, best.gap + noise))
         size *= 4 if improved else 16
@@ -193,17 +194,6 @@ def _alternating(down: FloatArray, up: FloatArray) -> IntArray:
     pairs = np.column_stack([up.argsort(kind="stable"), down.argsort(kind="stable")]).ravel()
     first = np.sort(np.unique(pairs, return_index=True)[1])
     return pairs[first]
-
-
-def _item_classes(moves: IntArray, changes: FloatArray, kept: BoolArray) -> list[ItemClass]:
-    """The ``kept`` options of each user, after one of no change."""
-    row, column = np.nonzero(kept)
-    at = np.arange(len(row)) + row + 1
-    all_moves, all_changes = np.zeros((2, len(row) + len(kept)))
-    all_moves[at], all_changes[at] = moves[row, column], changes[row, column]
-    last = np.cumsum(kept.sum(axis=1) + 1)[:-1]
-    pairs = zip(np.split(all_moves.astype(np.int64), last), np.split(all_changes, last))
-    return [ItemClass(*pair) for pair in pairs]
 
 
 def _at_most_alike(

@@ -1,0 +1,129 @@
+"""Two prices that enclose that of an edge step, and what every user chooses at both."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from solver.choices.scan import Choices, Local, choices
+from solver.columnar import FloatArray, IntArray
+from solver.knapsack import Axis
+from solver.problem import Problem
+
+
+@dataclass(frozen=True, eq=False)
+class Bracket:
+    """``few`` edge steps at the price ``high``, and ``many`` at ``low``, with their costs.
+
+    Arrays of shape (users,). A user with ``few`` = ``many`` has that one choice at every price
+    between; the others are *open*.
+    """
+
+    low: float
+    high: float
+    few: IntArray
+    few_cost: FloatArray
+    many: IntArray
+    many_cost: FloatArray
+    local: Local
+
+    @classmethod
+    def of(cls, low: float, high: float, own: Choices) -> "Bracket":
+        """Of choices at ``high`` and last at ``low``."""
+        few, many = own.weight[-2:]
+        few_cost, many_cost = own.cost[-2:]
+        return cls(low, high, few, few_cost, many, many_cost, own.local)
+
+    @property
+    def rows(self) -> IntArray:
+        """The open users."""
+        return np.flatnonzero(self.few < self.many)
+
+    def holds(self, price: float, room: float) -> bool:
+        """Whether all prices from ``price`` - ``room`` to ``price`` + ``room`` lie inside."""
+        return (not self.low or self.low <= price - room) and price + room <= self.high
+
+    def around(self, problem: Problem, axis: Axis, price: float, room: float) -> "Bracket":
+        """The prices ``price`` - ``room`` and ``price`` + ``room``, where they lie inside."""
+        prices, rows = [max(self.low, price - room), min(self.high, price + room)], self.rows
+        here = self._copy()
+        own = choices(problem.part(rows), axis, prices, self.local.part(rows))
+        here.many[rows], here.few[rows] = own.weight
+        here.many_cost[rows], here.few_cost[rows] = own.cost
+        return replace(here, low=prices[0], high=prices[1])
+
+    def narrowed(
+        self, problem: Problem, axis: Axis, budget: float, count: IntArray, spread: float
+    ) -> "Bracket":
+        """About the price of ``budget`` times 1 - ``spread`` and 1 + ``spread``.
+
+        Where this is no narrower, the prices as they are. ``count``, shape (users,), is how many
+        users each is. If all can have ``many`` for nothing, they have.
+        """
+        left, steps = budget - int(count @ self.few), int(count @ (self.many - self.few))
+        if not self.low and steps <= left:
+            return replace(self, few=self.many, few_cost=self.many_cost)
+        here, rows, enclosed = self._copy(), self.rows, False
+        while not enclosed and here.low < (price := here.secant(count, rows)) < here.high:
+            tried = [max(here.low, price * (1 - spread)), min(here.high, price * (1 + spread))]
+            own = choices(problem.part(rows), axis, tried, self.local.part(rows))
+            more = (own.weight - here.few[rows]) @ count[rows]
+            first, second = (more <= left).tolist()  # the second does, if the first does
+            enclosed = second and not first
+            if second:
+                at = 0 if first else 1
+                here.few[rows], here.few_cost[rows] = own.weight[at], own.cost[at]
+                here, left = replace(here, high=tried[at]), left - int(more[at])
+            if not first:
+                at = 0 if second else 1
+                here.many[rows], here.many_cost[rows] = own.weight[at], own.cost[at]
+                here = replace(here, low=tried[at])
+            rows = rows[here.few[rows] < here.many[rows]]
+        return here
+
+    def _copy(self) -> "Bracket":
+        arrays = (self.few, self.few_cost, self.many, self.many_cost)
+        return Bracket(self.low, self.high, *(array.copy() for array in arrays), self.local)
+
+    def secant(self, count: IntArray, rows: IntArray) -> float:
+        """The price at which ``few`` and ``many`` steps of the users ``rows`` cost the same."""
+        gain = count[rows] @ (self.few_cost[rows] - self.many_cost[rows])
+        return float(gain / (count[rows] @ (self.many[rows] - self.few[rows])))
+
+
+def sample_of(count: IntArray) -> slice | None:
+    """A sample of the distinct users, evenly spread; None where they are too few for one."""
+    # least work for the sample and for what it leaves open, together
+    size = int(4 * int(count.sum()) ** (2 / 3))
+    return slice(None, None, len(count) // size) if len(count) >= 4 * size else None
+
+
+def sampled_prices(problem: Problem, axis: Axis, count: IntArray) -> tuple[float, float]:
+    """Two prices that very likely enclose that of an edge step, from a sample of the users.
+
+    ``count``, shape (users,), is how many users each is.
+    """
+    rows = sample_of(count)
+    if rows is None:
+        return 0.0, np.inf
+    share, problem = axis.budget * len(count[rows]) / len(count), problem.part(rows)
+    count = count[rows]
+    own = choices(problem, axis, [np.inf, 0.0])
+    bracket = Bracket.of(0.0, np.inf, own)
+    if not (np.isfinite(own.cost).all() and count @ bracket.few < share < count @ bracket.many):
+        return 0.0, np.inf
+    bracket = bracket.narrowed(problem, axis, share, count, 0.02)
+    price = bracket.secant(count, bracket.rows)
+    # what these users take varies by chance from sample to sample
+    margin = float(3 * np.std(count * bracket.few) * np.sqrt(len(count)))
+
+    def bound(sign: int) -> float:
+        spread = max(2 * margin / share, 1e-3)
+        while spread < 16:
+            beyond = price * (1 + spread) ** sign
+            used = count @ choices(problem, axis, [beyond], own.local).weight[0]
+            if sign * (used - share) <= -margin:
+                return beyond
+            spread *= 2
+        return np.inf if sign > 0 else 0.0
+
+    return bound(-1), bound(1)

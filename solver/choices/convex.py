@@ -1,0 +1,209 @@
+"""The cheapest step counts of users whose curves are parametric families, without a table.
+
+Every family is convex in the steps s, so a user takes steps as long as the next one saves more
+error and utility than it costs. What it saves is a sum of log-convex terms: the logarithm of saving
+over cost is convex and decreasing, and Newton's method, started below the root, never passes it.
+Rounded up to whole steps, it ends at the first step that does not pay.
+
+A table's minimum is of rounded costs. A choice is *sure* where both its neighbours cost more by
+more than rounding; by convexity it is then the table's too. The others are left to the table.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from solver.columnar import BoolArray, FloatArray, IntArray
+from solver.problem import Curve, Problem
+from solver.problem.load import TOLERANCE, is_met
+
+EPS = float(np.finfo(np.float64).eps)
+#: Rounding of one cost, relative to the sizes of its terms: a few operations, each half an EPS off.
+ROUNDING = 32 * EPS
+#: A step costs no less: the logarithm of what it saves over what it costs is then finite.
+SMALLEST = 1e-290
+
+
+def is_convex(problem: Problem) -> bool:
+    """Whether the problem is plain, and all its curves are parametric families."""
+    curves = [curve for place in problem.places.values() for curve in (place.error, place.utility)]
+    return problem.is_plain and all(curve.family != "table" for curve in curves)
+
+
+class Saving(NamedTuple):
+    """What a step more saves of one curve: ``scale`` e^(-rate s), or that of a power of s.
+
+    Arrays of shape (users,). ``rate`` is the exponent of a power.
+    """
+
+    scale: FloatArray
+    rate: FloatArray
+    power: bool
+
+    @classmethod
+    def of(cls, curve: Curve, weight: FloatArray) -> "Saving":
+        """That of an error or a utility, times ``weight``."""
+        known = curve.parameters
+        if curve.family == "power_floor":
+            return cls(weight * known["scale"], known["exponent"], True)
+        rate = known["rate"] if "rate" in known else known["decay"]
+        return cls(-weight * known.get("scale", 1.0) * np.expm1(-rate), rate, False)
+
+    def full(self, users: int) -> "Saving":
+        """With a number for each user."""
+        return Saving(full(self.scale, users), full(self.rate, users), self.power)
+
+    def part(self, rows: IntArray) -> "Saving":
+        """That of the users ``rows``."""
+        return Saving(self.scale[rows], self.rate[rows], self.power)
+
+    def at(self, steps: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """What step ``steps`` + 1 saves, and minus the derivative of its logarithm."""
+        if not self.power:
+            return self.scale * np.exp(-self.rate * steps), self.rate
+        ratio = np.log1p(1 / steps)
+        lost = np.expm1(-self.rate * ratio)
+        slope = np.expm1(-(self.rate + 1) * ratio) / lost
+        return -self.scale * steps**-self.rate * lost, self.rate / steps * slope
+
+    def root(self, each: FloatArray) -> FloatArray:
+        """Steps from which on it saves at most ``each``, or fewer."""
+        if not self.power:
+            return np.log(self.scale / each) / self.rate
+        # the derivative at s + 1 is the least that step s + 1 saves
+        return (self.scale * self.rate / each) ** (1 / (self.rate + 1)) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class ConvexPlace:
+    """One place for all users; arrays of shape (users,).
+
+    A step costs ``step`` and saves what ``error`` and ``utility`` say; ``least`` to ``most`` steps
+    are allowed. ``size`` is that of the terms of the largest cost, and ``sure`` says for whom all
+    this is certain.
+    """
+
+    step: FloatArray
+    error: Saving
+    utility: Saving
+    least: FloatArray
+    most: FloatArray
+    size: FloatArray
+    sure: BoolArray
+
+    @classmethod
+    def of(cls, problem: Problem, name: str) -> "ConvexPlace":
+        """The place of that name."""
+        here = problem.place(name)
+        w1, w2, c1, c2, c3 = problem.weights.values()
+        with np.errstate(all="ignore"):  # what is not finite is not sure
+            second = w1 * (c1 + c3 * here.power)
+            image = second * here.overhead
+            image = image + w1 * (c1 * here.transfer_time + c3 * here.transfer_energy)
+            least, most, sure = _interval(problem, name)
+            step, curve = second * here.step_time, here.error.parameters
+            error = w1 * c2 * (curve["scale"] + curve.get("floor", 0.0))
+            size = full(image + step * most + error + w2, problem.users)
+            savings = Saving.of(here.error, w1 * c2), Saving.of(here.utility, w2)
+        return cls(
+            full(step, problem.users),
+            *(saving.full(problem.users) for saving in savings),
+            full(least, problem.users),
+            full(most, problem.users),
+            size,
+            sure & (size < 1e300 / problem.users),
+        )
+
+    def part(self, rows: IntArray) -> "ConvexPlace":
+        """The place for the users ``rows``."""
+        own = {
+            name: getattr(self, name)[rows] for name in ("step", "least", "most", "size", "sure")
+        }
+        return ConvexPlace(error=self.error.part(rows), utility=self.utility.part(rows), **own)
+
+    def cheapest(self, price: float) -> tuple[IntArray, BoolArray]:
+        """The steps that cost least where each costs ``price`` more, and for whom that is sure.
+
+        Of equally cheap ones the fewest; 1 where none is allowed. ``price`` may be infinite.
+        """
+        steps, sure = np.ones(len(self.step), dtype=np.int64), self.sure.copy()
+        rows = np.flatnonzero(self.least <= self.most)
+        if price == np.inf:
+            steps[rows] = self.least[rows]
+            return steps, sure
+        with np.errstate(all="ignore"):  # what is not finite is not sure
+            here = self if len(rows) == len(steps) else self.part(rows)
+            each = np.fmax(here.step + price, SMALLEST)
+            start = np.fmax(here.error.root(each), here.utility.root(each))
+            at = np.fmin(np.fmax(start, here.least), here.most)
+            over, rate = here._excess(at, each)
+            floor = here.least
+            while len(rows):
+                ahead = np.ceil(at + np.where(over > 0, over / rate, 0.0))
+                ahead = np.fmin(np.fmax(ahead, floor), here.most)
+                # a tangent lies below the curve, also one step before
+                before = over + rate * (at - (ahead - 1)) - 8 * EPS * (1 + rate * here.most)
+                over, rate = here._excess(ahead, each)
+                rounding = ROUNDING * (here.size + price * here.most)
+                left = (ahead <= here.least) | (each * np.expm1(before) > rounding)
+                right = (ahead >= here.most) | (-each * np.expm1(over) > rounding)
+                steps[rows] = ahead
+                sure[rows] = here.sure & left & right
+                going = np.flatnonzero((over > 0) & (ahead < here.most))
+                if not len(going):
+                    break
+                here, rows, each = here.part(going), rows[going], each[going]
+                at, over, rate, floor = ahead[going], over[going], rate[going], ahead[going] + 1
+        steps[~sure] = 1
+        return steps, sure
+
+    def _excess(self, steps: FloatArray, each: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The logarithm of what a step more saves over what it costs, and minus its derivative."""
+        error, error_rate = self.error.at(steps)
+        utility, utility_rate = self.utility.at(steps)
+        saving = error + utility
+        rate = (error * error_rate + utility * utility_rate) / saving
+        return np.log(saving / each), rate
+
+
+def _interval(problem: Problem, name: str) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """The fewest and the most steps that are allowed at a place, and for whom that is sure.
+
+    The fewest are more than the most where none is.
+    """
+    here = problem.place(name)
+    least, most = here.min_steps.astype(float), here.max_steps.astype(float)
+    sure = np.ones(problem.users, dtype=bool)
+    if problem.deadline is not None:
+        spare = problem.deadline * (1 + TOLERANCE) - (here.overhead + here.transfer_time)
+        most = np.fmin(np.fmax(np.floor(spare / here.step_time), 0), here.max_steps)
+        near = _columns(problem, most, most + 1)
+        met = is_met(problem.time(name, near), problem.deadline[..., None])
+        sure &= (met[:, 0] | (most == 0)) & (~met[:, 1] | (most == here.max_steps))
+    if problem.max_error is not None:
+        curve, limit = here.error.parameters, problem.max_error * (1 + TOLERANCE)
+        floor, scale = curve.get("floor", 0.0), curve["scale"]
+        factor = scale / (limit - floor)
+        if here.error.family == "power_floor":
+            need = factor ** (1 / curve["exponent"])
+        else:
+            need = np.log(factor) / curve["decay"]
+        need = np.where(limit > floor, np.ceil(need), np.inf)
+        least = np.fmin(np.fmax(need, here.min_steps), np.fmax(most, here.min_steps - 1) + 1)
+        error = problem.error(name, _columns(problem, np.fmax(least - 1, 1), least))
+        largest = scale + floor
+        noise = ROUNDING * (largest + np.fmin(limit, largest))
+        sure &= (error[:, 1] < limit - noise) | (least > most)
+        sure &= (error[:, 0] > limit + noise) | (least <= here.min_steps)
+    return least, most, sure
+
+
+def _columns(problem: Problem, *steps: FloatArray) -> IntArray:
+    """Step counts as each user's own columns."""
+    return np.array([full(column, problem.users) for column in steps], dtype=np.int64).T
+
+
+def full(values: FloatArray, users: int) -> FloatArray:
+    """An array of shape () or (users,) with a number for each user."""
+    return values if values.ndim else np.full(users, values)

@@ -1,0 +1,131 @@
+"""One pass over all users: what each chooses at some prices of an edge step."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from solver.choices.convex import ROUNDING, ConvexPlace, is_convex
+from solver.columnar import BoolArray, FloatArray, IntArray
+from solver.knapsack import Axis, cheapest
+from solver.limits import in_pieces
+from solver.problem import Problem
+from solver.problem.curves import Rows
+
+#: Options of a table that are looked at together: about what the cache of a processor core holds.
+CHUNK = 100_000
+#: Users that are looked at together where no table is needed.
+USERS = 8192
+#: Options up to which the table is faster, convex or not, and is kept.
+SMALL = 32_768
+
+
+class Local(NamedTuple):
+    """The best local options, shape (users,): ``steps``, and ``cost``, inf where there is none.
+
+    ``rounding`` is what a cost may be off from that of a table.
+    """
+
+    steps: IntArray
+    cost: FloatArray
+    rounding: FloatArray
+
+    def part(self, rows: Rows) -> "Local":
+        """Those of the users ``rows``."""
+        return Local(*(values[rows] for values in self))
+
+
+class Choices(NamedTuple):
+    """The cheapest options at some prices, shape (prices, users), and what they cost unpriced.
+
+    Of equally good options that of the fewest steps; inf where a user has none. ``local`` are the
+    best that weigh nothing; in a problem that is not plain their steps are of no use.
+    """
+
+    weight: IntArray
+    cost: FloatArray
+    local: Local
+
+    @classmethod
+    def of_table(cls, cost: FloatArray, options: IntArray, prices: Sequence[float]) -> "Choices":
+        """Those of :meth:`solver.knapsack.Axis.table`."""
+        weight = np.array([cheapest(cost, price) for price in prices])
+        steps = options if options.ndim == 1 else np.ones(len(cost), dtype=np.int64)
+        local = Local(steps, cost[:, 0], np.zeros(len(cost)))
+        return cls(weight, cost[np.arange(len(cost)), weight], local)
+
+
+def choices(
+    problem: Problem, axis: Axis, prices: Sequence[float], local: Local | None = None
+) -> Choices:
+    """What the users of ``problem`` choose at ``prices``, which may be infinite.
+
+    In pieces that fit a cache, on all processor cores. ``problem`` may be a part of that of
+    ``axis``; ``local`` may be given from earlier ones.
+    """
+    convex = axis.options is None and is_convex(problem)
+    size = USERS if convex else max(1, CHUNK // options_of(problem))
+
+    def piece(rows: slice) -> Choices:
+        part = problem.part(rows)
+        if convex:
+            return _convex(part, axis, prices, None if local is None else local.part(rows))
+        return Choices.of_table(*axis.table(part), prices)
+
+    pieces = in_pieces(piece, problem.users, size)
+    if len(pieces) == 1:
+        return pieces[0]
+    weight, cost, locals_ = zip(*pieces)
+    return Choices(
+        np.concatenate(weight, axis=1),
+        np.concatenate(cost, axis=1),
+        Local(*map(np.concatenate, zip(*locals_))),
+    )
+
+
+def options_of(problem: Problem) -> int:
+    """How many options a user has at most."""
+    return max(1, sum(len(problem.steps(name)) for name in problem.names))
+
+
+def _convex(part: Problem, axis: Axis, prices: Sequence[float], local: Local | None) -> Choices:
+    """By Newton's method, and by the table where that is not sure."""
+    name = part.names[1]
+    local = _best_local(part, axis) if local is None else local
+    edge = ConvexPlace.of(part, name)
+    own = [edge.cheapest(price) for price in prices]
+    weight = np.array([steps for steps, _ in own])
+    cost = part.cost(name, weight.T).T
+    sure = np.ones(part.users, dtype=bool)
+    for here, steps, price, (_, certain) in zip(cost, weight, prices, own):
+        if price == np.inf:
+            better = np.isinf(local.cost) & np.isfinite(here)
+        else:
+            with np.errstate(invalid="ignore"):  # inf - inf: neither place serves
+                more = here + price * steps - local.cost
+            better = more < 0
+            sure &= np.abs(more) > local.rounding + ROUNDING * (edge.size + price * edge.most)
+        sure &= certain
+        np.copyto(steps, 0, where=~better)
+        np.copyto(here, local.cost, where=~better)
+    for rows in _few(part, ~sure):
+        weight[:, rows], cost[:, rows], _ = Choices.of_table(*axis.table(part, rows), prices)
+    return Choices(weight, cost, local)
+
+
+def _best_local(part: Problem, axis: Axis) -> Local:
+    """Of users of convex costs."""
+    place = ConvexPlace.of(part, "local")
+    steps, sure = place.cheapest(0.0)
+    cost = part.cost("local", steps[:, None])[:, 0]
+    for rows in _few(part, ~sure):
+        table, steps[rows] = axis.table(part, rows)
+        cost[rows] = table[:, 0]
+    return Local(steps, cost, ROUNDING * place.size)
+
+
+def _few(part: Problem, chosen: BoolArray) -> Iterator[IntArray]:
+    """The ``chosen`` users, so many at a time as a table may have."""
+    rows, size = np.flatnonzero(chosen), max(1, CHUNK // options_of(part))
+    for at in range(0, len(rows), size):
+        yield rows[at : at + size]

@@ -118,11 +118,11 @@ def read_table(problem):
 
 def imported(times=5):
     """Seconds that ``import solver`` adds to a start of the interpreter."""
-    start, whole = (
-        seconds(lambda: subprocess.run([sys.executable, "-c", code], check=True), times)
-        for code in ("pass", "import solver")
-    )
-    return whole - start
+
+    def started(code):
+        return seconds(lambda: subprocess.run([sys.executable, "-c", code], check=True), times)
+
+    return started("import solver") - started("pass")
 
 
 def few_users(sizes=(30, 100, 300), instances=10):

@@ -44,12 +44,12 @@ class Bracket:
 
     def around(self, problem: Problem, axis: Axis, price: float, room: float) -> "Bracket":
         """The prices ``price`` - ``room`` and ``price`` + ``room``, where they lie inside."""
-        prices, rows = [max(self.low, price - room), min(self.high, price + room)], self.rows
-        here = self._copy()
-        own = choices(problem.part(rows), axis, prices, self.local.part(rows))
-        here.many[rows], here.few[rows] = own.weight
-        here.many_cost[rows], here.few_cost[rows] = own.cost
-        return replace(here, low=prices[0], high=prices[1])
+        here, rows = self._copy(), self.rows
+        high, low = min(self.high, price + room), max(self.low, price - room)
+        own = choices(problem.part(rows), axis, [high, low], self.local.part(rows))
+        here.few[rows], here.many[rows] = own.weight
+        here.few_cost[rows], here.many_cost[rows] = own.cost
+        return replace(here, low=low, high=high)
 
     def narrowed(
         self, problem: Problem, axis: Axis, budget: float, count: IntArray, spread: float
@@ -62,19 +62,31 @@ class Bracket:
         left, steps = budget - int(count @ self.few), int(count @ (self.many - self.few))
         if not self.low and steps <= left:
             return replace(self, few=self.many, few_cost=self.many_cost)
-        here, rows, enclosed = self._copy(), self.rows, False
-        while not enclosed and here.low < (price := here.secant(count, rows)) < here.high:
-            tried = [max(here.low, price * (1 - spread)), min(here.high, price * (1 + spread))]
+        here, rows, even, width = self._copy(), self.rows, True, np.inf
+        while width > spread or not even:
+            steps = int(count[rows] @ (here.many[rows] - here.few[rows]))
+            if even and here.low and here.high < np.inf:
+                # the steps of many users fall evenly in the logarithm of the price
+                price = here.high * (here.low / here.high) ** (left / steps)
+            else:  # the secant: few and many cost the same
+                gain = count[rows] @ (here.few_cost[rows] - here.many_cost[rows])
+                price = float(gain / steps)
+            if not here.low < price < here.high:
+                break
+            width = spread
+            if here.high < np.inf:
+                width = max(spread, (here.high - here.low) / (16 * price))
+            tried = [min(here.high, price * (1 + width)), max(here.low, price * (1 - width))]
             own = choices(problem.part(rows), axis, tried, self.local.part(rows))
             more = (own.weight - here.few[rows]) @ count[rows]
-            first, second = (more <= left).tolist()  # the second does, if the first does
-            enclosed = second and not first
-            if second:
-                at = 0 if first else 1
+            first, second = (more <= left).tolist()  # the first does, if the second does
+            even = first and not second
+            if first:
+                at = int(second)
                 here.few[rows], here.few_cost[rows] = own.weight[at], own.cost[at]
                 here, left = replace(here, high=tried[at]), left - int(more[at])
-            if not first:
-                at = 0 if second else 1
+            if not second:
+                at = int(first)
                 here.many[rows], here.many_cost[rows] = own.weight[at], own.cost[at]
                 here = replace(here, low=tried[at])
             rows = rows[here.few[rows] < here.many[rows]]
@@ -83,11 +95,6 @@ class Bracket:
     def _copy(self) -> "Bracket":
         arrays = (self.few, self.few_cost, self.many, self.many_cost)
         return Bracket(self.low, self.high, *(array.copy() for array in arrays), self.local)
-
-    def secant(self, count: IntArray, rows: IntArray) -> float:
-        """The price at which ``few`` and ``many`` steps of the users ``rows`` cost the same."""
-        gain = count[rows] @ (self.few_cost[rows] - self.many_cost[rows])
-        return float(gain / (count[rows] @ (self.many[rows] - self.few[rows])))
 
 
 def sample_of(count: IntArray) -> slice | None:
@@ -111,12 +118,11 @@ def sampled_prices(problem: Problem, axis: Axis, count: IntArray) -> tuple[float
     bracket = Bracket.of(0.0, np.inf, own)
     if not (np.isfinite(own.cost).all() and count @ bracket.few < share < count @ bracket.many):
         return 0.0, np.inf
-    bracket = bracket.narrowed(problem, axis, share, count, 0.02)
-    price = bracket.secant(count, bracket.rows)
+    bracket = bracket.narrowed(problem, axis, share, count, 0.05)
     # what these users take varies by chance from sample to sample
     margin = float(3 * np.std(count * bracket.few) * np.sqrt(len(count)))
 
-    def bound(sign: int) -> float:
+    def bound(price: float, sign: int) -> float:
         spread = max(2 * margin / share, 1e-3)
         while spread < 16:
             beyond = price * (1 + spread) ** sign
@@ -126,4 +132,4 @@ def sampled_prices(problem: Problem, axis: Axis, count: IntArray) -> tuple[float
             spread *= 2
         return np.inf if sign > 0 else 0.0
 
-    return bound(-1), bound(1)
+    return bound(bracket.low, -1), bound(bracket.high, 1)

@@ -9,6 +9,7 @@ A table's minimum is of rounded costs. A choice is *sure* where both its neighbo
 more than rounding; by convexity it is then the table's too. The others are left to the table.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from solver.columnar import BoolArray, FloatArray, IntArray
 from solver.problem import Curve, Problem
+from solver.problem.curves import Rows
 from solver.problem.load import TOLERANCE, is_met
 
 EPS = float(np.finfo(np.float64).eps)
@@ -54,7 +56,7 @@ class Saving(NamedTuple):
         """With a number for each user."""
         return Saving(full(self.scale, users), full(self.rate, users), self.power)
 
-    def part(self, rows: IntArray) -> "Saving":
+    def part(self, rows: Rows) -> "Saving":
         """That of the users ``rows``."""
         return Saving(self.scale[rows], self.rate[rows], self.power)
 
@@ -115,56 +117,89 @@ class ConvexPlace:
             sure & (size < 1e300 / problem.users),
         )
 
-    def part(self, rows: IntArray) -> "ConvexPlace":
+    def part(self, rows: Rows) -> "ConvexPlace":
         """The place for the users ``rows``."""
         own = {
             name: getattr(self, name)[rows] for name in ("step", "least", "most", "size", "sure")
         }
         return ConvexPlace(error=self.error.part(rows), utility=self.utility.part(rows), **own)
 
-    def cheapest(self, price: float) -> tuple[IntArray, BoolArray]:
-        """The steps that cost least where each costs ``price`` more, and for whom that is sure.
+    def cheapest(self, prices: Iterable[float]) -> Iterator[tuple[IntArray, BoolArray]]:
+        """At each of ``prices``, which fall, the steps that cost least, and for whom it is sure.
 
-        Of equally cheap ones the fewest; 1 where none is allowed. ``price`` may be infinite.
+        A step costs the price more. Of equally cheap ones the fewest; 1 where none is allowed. The
+        first price may be infinite.
         """
-        steps, sure = np.ones(len(self.step), dtype=np.int64), self.sure.copy()
-        rows = np.flatnonzero(self.least <= self.most)
-        if price == np.inf:
-            steps[rows] = self.least[rows]
-            return steps, sure
-        with np.errstate(all="ignore"):  # what is not finite is not sure
-            here = self if len(rows) == len(steps) else self.part(rows)
-            each = np.fmax(here.step + price, SMALLEST)
-            start = np.fmax(here.error.root(each), here.utility.root(each))
-            at = np.fmin(np.fmax(start, here.least), here.most)
-            over, rate = here._excess(at, each)
-            floor = here.least
-            while len(rows):
-                ahead = np.ceil(at + np.where(over > 0, over / rate, 0.0))
-                ahead = np.fmin(np.fmax(ahead, floor), here.most)
-                # a tangent lies below the curve, also one step before
-                before = over + rate * (at - (ahead - 1)) - 8 * EPS * (1 + rate * here.most)
-                over, rate = here._excess(ahead, each)
-                rounding = ROUNDING * (here.size + price * here.most)
-                left = (ahead <= here.least) | (each * np.expm1(before) > rounding)
-                right = (ahead >= here.most) | (-each * np.expm1(over) > rounding)
-                steps[rows] = ahead
-                sure[rows] = here.sure & left & right
-                going = np.flatnonzero((over > 0) & (ahead < here.most))
-                if not len(going):
-                    break
-                here, rows, each = here.part(going), rows[going], each[going]
-                at, over, rate, floor = ahead[going], over[going], rate[going], ahead[going] + 1
-        steps[~sure] = 1
-        return steps, sure
+        served, climb = self.least <= self.most, None
+        rows: Rows = slice(None) if served.all() else np.flatnonzero(served)
+        for price in prices:
+            steps, sure = np.ones(len(self.step), dtype=np.int64), self.sure.copy()
+            if price == np.inf:
+                steps[rows] = self.least[rows]
+                yield steps, sure
+                continue
+            with np.errstate(all="ignore"):  # what is not finite is not sure
+                each = np.fmax(self.step + price, SMALLEST)[rows]
+                rounding = ROUNDING * (self.size + price * self.most)[rows]
+                climb = climb or _Climb.start(self.part(rows), each)
+                climb.go_on(each, rounding)
+                right = (climb.at >= climb.place.most) | (each - climb.saving > rounding)
+                sure[rows] &= climb.left & right
+                steps[rows] = np.where(sure[rows], climb.at, 1)
+            yield steps, sure
 
-    def _excess(self, steps: FloatArray, each: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """The logarithm of what a step more saves over what it costs, and minus its derivative."""
+    def saving(self, steps: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """What step ``steps`` + 1 saves, and minus the derivative of its logarithm."""
         error, error_rate = self.error.at(steps)
         utility, utility_rate = self.utility.at(steps)
         saving = error + utility
-        rate = (error * error_rate + utility * utility_rate) / saving
-        return np.log(saving / each), rate
+        return saving, (error * error_rate + utility * utility_rate) / saving
+
+
+@dataclass
+class _Climb:
+    """Users on their way to the first step that does not pay; arrays of shape (users,).
+
+    They are ``at`` so many steps, and the next one has that ``saving`` and ``rate``. ``left`` says
+    who is sure that the last one pays.
+    """
+
+    place: ConvexPlace
+    at: FloatArray
+    saving: FloatArray
+    rate: FloatArray
+    left: BoolArray | None = None
+
+    @classmethod
+    def start(cls, place: ConvexPlace, each: FloatArray) -> "_Climb":
+        """Where one of the curves alone saves what a step costs, not rounded."""
+        root = np.fmax(place.error.root(each), place.utility.root(each))
+        at = np.fmin(np.fmax(root, place.least), place.most)
+        return cls(place, at, *place.saving(at))
+
+    def go_on(self, each: FloatArray, rounding: FloatArray) -> None:
+        """To the first whole step that does not save what it costs."""
+        rows: Rows = slice(None)
+        if self.left is None:
+            self.left, floor = np.ones(len(each), dtype=bool), self.place.least
+        else:
+            rows, floor = self._going(each)
+        while isinstance(rows, slice) or len(rows):
+            here, cost, at, rate = self.place.part(rows), each[rows], self.at[rows], self.rate[rows]
+            over = np.log(self.saving[rows] / cost)
+            ahead = np.ceil(at + np.fmax(over, 0) / rate)
+            ahead = np.fmin(np.fmax(ahead, floor), here.most)
+            # a tangent lies below the curve, also one step before
+            before = over + rate * (at - (ahead - 1)) - 8 * EPS * (1 + rate * here.most)
+            pays = cost * np.expm1(before) > rounding[rows]
+            self.left[rows], self.at[rows] = pays | (ahead <= here.least), ahead
+            self.saving[rows], self.rate[rows] = here.saving(ahead)
+            rows, floor = self._going(each)
+
+    def _going(self, each: FloatArray) -> tuple[IntArray, FloatArray]:
+        """Whose next step pays, and the steps that these take at least."""
+        rows = np.flatnonzero((self.saving > each) & (self.at < self.place.most))
+        return rows, self.at[rows] + 1
 
 
 def _interval(problem: Problem, name: str) -> tuple[FloatArray, FloatArray, BoolArray]:

@@ -36,7 +36,7 @@ class Local(NamedTuple):
 
 
 class Choices(NamedTuple):
-    """The cheapest options at some prices, shape (prices, users), and what they cost unpriced.
+    """The cheapest options at falling prices, shape (prices, users), and what they cost unpriced.
 
     Of equally good options that of the fewest steps; inf where a user has none. ``local`` are the
     best that weigh nothing; in a problem that is not plain their steps are of no use.
@@ -58,7 +58,7 @@ class Choices(NamedTuple):
 def choices(
     problem: Problem, axis: Axis, prices: Sequence[float], local: Local | None = None
 ) -> Choices:
-    """What the users of ``problem`` choose at ``prices``, which may be infinite.
+    """What the users of ``problem`` choose at ``prices``, which fall and may begin with infinity.
 
     In pieces that fit a cache, on all processor cores. ``problem`` may be a part of that of
     ``axis``; ``local`` may be given from earlier ones.
@@ -93,21 +93,27 @@ def _convex(part: Problem, axis: Axis, prices: Sequence[float], local: Local | N
     name = part.names[1]
     local = _best_local(part, axis) if local is None else local
     edge = ConvexPlace.of(part, name)
-    own = [edge.cheapest(price) for price in prices]
-    weight = np.array([steps for steps, _ in own])
-    cost = part.cost(name, weight.T).T
+    weight = np.zeros((len(prices), part.users), dtype=np.int64)
+    cost = np.tile(local.cost, (len(prices), 1))
     sure = np.ones(part.users, dtype=bool)
-    for here, steps, price, (_, certain) in zip(cost, weight, prices, own):
+    at, at_cost = np.zeros(part.users, dtype=np.int64), np.full(part.users, np.inf)
+    for index, (price, (steps, certain)) in enumerate(zip(prices, edge.cheapest(prices))):
+        sure &= certain
+        moved = steps != at
         if price == np.inf:
-            better = np.isinf(local.cost) & np.isfinite(here)
+            moved &= np.isinf(local.cost)  # for the others it is local
+        rows = np.flatnonzero(moved)
+        at[rows] = steps[rows]
+        at_cost[rows] = part.part(rows).cost(name, steps[rows, None])[:, 0]
+        if price == np.inf:
+            better = np.isfinite(at_cost) & moved
         else:
             with np.errstate(invalid="ignore"):  # inf - inf: neither place serves
-                more = here + price * steps - local.cost
+                more = at_cost + price * steps - local.cost
             better = more < 0
             sure &= np.abs(more) > local.rounding + ROUNDING * (edge.size + price * edge.most)
-        sure &= certain
-        np.copyto(steps, 0, where=~better)
-        np.copyto(here, local.cost, where=~better)
+        np.copyto(weight[index], steps, where=better)
+        np.copyto(cost[index], at_cost, where=better)
     for rows in _few(part, ~sure):
         weight[:, rows], cost[:, rows], _ = Choices.of_table(*axis.table(part, rows), prices)
     return Choices(weight, cost, local)
@@ -116,7 +122,7 @@ def _convex(part: Problem, axis: Axis, prices: Sequence[float], local: Local | N
 def _best_local(part: Problem, axis: Axis) -> Local:
     """Of users of convex costs."""
     place = ConvexPlace.of(part, "local")
-    steps, sure = place.cheapest(0.0)
+    ((steps, sure),) = place.cheapest([0.0])
     cost = part.cost("local", steps[:, None])[:, 0]
     for rows in _few(part, ~sure):
         table, steps[rows] = axis.table(part, rows)

@@ -79,7 +79,7 @@ def test_choices_are_those_of_the_table(seed):
     cost = problem.cost("edge", np.tile([[steps, steps + 1]], (USERS, 1)))
     saving = np.ptp(cost[np.isfinite(cost).all(axis=1)], axis=1)
     for price in saving[:2]:
-        assert_alike(problem, [np.nextafter(price, 0), price, np.nextafter(price, 1)])
+        assert_alike(problem, [np.nextafter(price, 1), price, np.nextafter(price, 0)])
 
 
 @pytest.mark.parametrize("family", ["exponential", "power_floor"])

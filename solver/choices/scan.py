@@ -102,9 +102,10 @@ def _convex(part: Problem, axis: Axis, prices: Sequence[float], local: Local | N
         moved = steps != at
         if price == np.inf:
             moved &= np.isinf(local.cost)  # for the others it is local
-        rows = np.flatnonzero(moved)
-        at[rows] = steps[rows]
-        at_cost[rows] = part.part(rows).cost(name, steps[rows, None])[:, 0]
+        if moved.any():
+            rows: Rows = slice(None) if moved.all() else np.flatnonzero(moved)
+            at[rows] = steps[rows]
+            at_cost[rows] = part.part(rows).cost(name, at[rows, None])[:, 0]
         if price == np.inf:
             better = np.isfinite(at_cost) & moved
         else:

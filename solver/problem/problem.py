@@ -259,7 +259,11 @@ class Problem:
         return allowed
 
     def _full(self, array: FloatArray, like: np.ndarray) -> FloatArray:
-        return np.broadcast_to(array, (self.users, like.shape[-1]))
+        shape = (self.users, like.shape[-1])
+        if array.shape != shape:
+            return np.broadcast_to(array, shape)
+        array.flags.writeable = False
+        return array
 
 
 def _count(rows: Rows, users: int) -> int:

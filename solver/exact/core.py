@@ -23,6 +23,10 @@ EPS = float(np.finfo(np.float64).eps)
 CHUNK = 2048
 
 
+#: Groups, and moves, that are tried in pairs.
+MOST_PAIRED = 128
+
+
 class Changes(NamedTuple):
     """One user of ``group[i]`` takes ``shift[i]`` steps more than at the start, for every i.
 
@@ -119,6 +123,10 @@ def search(
     most_groups = limits.SEARCH_BYTES // (40 * width)  # five tables of their options
     rounding = 1e-12 * (np.abs(cost[groups.row, groups.start]) + price * width)
     additions, size = limits.SEARCH_ADDITIONS, 32
+    if len(nearest) and best.gap > max(margin, negligible):
+        pair = _of_two(groups, nearest.argsort()[:MOST_PAIRED], spare, best.gap)
+        if pair is not None and pair.gap + deficit < best.gap:
+            best = pair._replace(group=members[pair.group], gap=pair.gap + deficit)
     while True:
         noise = margin * (1 + len(best.shift))
         core = np.flatnonzero(nearest <= best.gap + margin)
@@ -187,6 +195,28 @@ def search(
             error += alike + margin * (1 + len(best.shift))
             return best._replace(proven=min(error, best.gap + noise))
         size *= 4 if improved else 16
+
+
+def _of_two(groups: Groups, index: IntArray, spare: int, within: float) -> Changes | None:
+    """The best changes of one or two of the groups ``index`` by options that lose ``within``.
+
+    Dynamic programming then has little left to try.
+    """
+    move, _, loss = groups.options(index)
+    kept = (loss < within) & (move != 0)
+    group, moves, losses = index[np.nonzero(kept)[0]], move[kept], loss[kept]
+    order = np.lexsort((losses, moves))
+    first = order[np.diff(moves[order], prepend=np.iinfo(np.int64).min) > 0]  # of each move
+    first = first[losses[first].argsort()[:MOST_PAIRED]]
+    # and no change
+    group = np.append(group[first], -1)
+    moves, losses = np.append(moves[first], 0), np.append(losses[first], 0.0)
+    total = moves[:, None] + moves
+    gap = losses[:, None] + losses + groups.price * (spare - total)
+    gap[(total > spare) | (group[:, None] == group)] = np.inf
+    pair = np.array(np.unravel_index(gap.argmin(), gap.shape))
+    pair = pair[group[pair] >= 0]
+    return Changes(group[pair], moves[pair], float(gap.min()), 0.0) if len(pair) else None
 
 
 def _alternating(down: FloatArray, up: FloatArray) -> IntArray:

@@ -226,31 +226,29 @@ def relax(
     """
     few = cheapest(cost, np.inf) if few is None else few.copy()
     many = cheapest(cost, 0.0) if many is None else many.copy()
-    count = np.broadcast_to(count, len(cost))
-    if (count * many).sum() <= budget:
+    count = np.full(len(cost), count) if np.ndim(count) == 0 else np.asarray(count)
+    left = budget - int(count @ few)
+    if count @ (many - few) <= left:
         return Split(0.0, few, many, count.copy())
     rows = np.flatnonzero(few < many)  # for the others the choice is made
     cost = cost[rows]
     # few and many cost the same at the secant's price; at the right delta nothing lies below both
     while True:
-        at, least, most = np.arange(len(rows)), few[rows], many[rows]
-        gain, steps = (
-            (count[rows] * (cost[at, least] - cost[at, most])).sum(),
-            count[rows] * (most - least),
-        )
-        price = float(gain / steps.sum())
+        at, number, least, most = np.arange(len(rows)), count[rows], few[rows], many[rows]
+        gain, steps = number @ (cost[at, least] - cost[at, most]), int(number @ (most - least))
+        price = float(gain / steps)
         between = cheapest(cost, price)
-        taken = (count[rows] * (between - least)).sum()
-        if not 0 < taken < steps.sum():
+        taken = int(number @ (between - least))
+        if not 0 < taken < steps:
             break
-        if (count * few).sum() + taken <= budget:
-            few[rows] = between
+        if taken <= left:
+            few[rows], left = between, left - taken
         else:
             many[rows] = between
-        still = few[rows] < many[rows]
+        still = np.flatnonzero(few[rows] < many[rows])
         rows, cost = rows[still], cost[still]
     # at delta both choices are optimal for each user: move users from few to many while they fit
-    step, left = np.maximum(many - few, 0), budget - int((count * few).sum())
+    step = np.maximum(many - few, 0)
     before = np.cumsum(count * step) - count * step
     moved = np.clip((left - before) // np.maximum(step, 1), 0, count)
     if len(over := np.flatnonzero((moved < count) & (step > 0))):

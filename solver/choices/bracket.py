@@ -93,8 +93,13 @@ class Bracket:
         return here
 
     def _copy(self) -> "Bracket":
-        arrays = (self.few, self.few_cost, self.many, self.many_cost)
-        return Bracket(self.low, self.high, *(array.copy() for array in arrays), self.local)
+        return replace(
+            self,
+            few=self.few.copy(),
+            few_cost=self.few_cost.copy(),
+            many=self.many.copy(),
+            many_cost=self.many_cost.copy(),
+        )
 
 
 def sample_of(count: IntArray) -> slice | None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from solver.columnar import BoolArray, FloatArray, IntArray
-from solver.problem import Curve, Problem
+from solver.problem import WEIGHTS, Curve, Problem
 from solver.problem.curves import Rows
 from solver.problem.load import TOLERANCE, is_met
 
@@ -98,7 +98,7 @@ class ConvexPlace:
     def of(cls, problem: Problem, name: str) -> "ConvexPlace":
         """The place of that name."""
         here = problem.place(name)
-        w1, w2, c1, c2, c3 = problem.weights.values()
+        w1, w2, c1, c2, c3 = (problem.weights[name] for name in WEIGHTS)
         with np.errstate(all="ignore"):  # what is not finite is not sure
             second = w1 * (c1 + c3 * here.power)
             image = second * here.overhead
@@ -107,10 +107,11 @@ class ConvexPlace:
             step, curve = second * here.step_time, here.error.parameters
             error = w1 * c2 * (curve["scale"] + curve.get("floor", 0.0))
             size = full(image + step * most + error + w2, problem.users)
-            savings = Saving.of(here.error, w1 * c2), Saving.of(here.utility, w2)
+            saved = Saving.of(here.error, w1 * c2), Saving.of(here.utility, w2)
         return cls(
             full(step, problem.users),
-            *(saving.full(problem.users) for saving in savings),
+            saved[0].full(problem.users),
+            saved[1].full(problem.users),
             full(least, problem.users),
             full(most, problem.users),
             size,
@@ -168,22 +169,24 @@ class _Climb:
     at: FloatArray
     saving: FloatArray
     rate: FloatArray
-    left: BoolArray | None = None
+    left: BoolArray
+    is_new: bool = True
 
     @classmethod
     def start(cls, place: ConvexPlace, each: FloatArray) -> "_Climb":
         """Where one of the curves alone saves what a step costs, not rounded."""
         root = np.fmax(place.error.root(each), place.utility.root(each))
         at = np.fmin(np.fmax(root, place.least), place.most)
-        return cls(place, at, *place.saving(at))
+        saving, rate = place.saving(at)
+        return cls(place, at, saving, rate, np.ones(len(at), dtype=bool))
 
     def go_on(self, each: FloatArray, rounding: FloatArray) -> None:
         """To the first whole step that does not save what it costs."""
         rows: Rows = slice(None)
-        if self.left is None:
-            self.left, floor = np.ones(len(each), dtype=bool), self.place.least
-        else:
+        floor = self.place.least
+        if not self.is_new:
             rows, floor = self._going(each)
+        self.is_new = False
         while isinstance(rows, slice) or len(rows):
             here, cost, at, rate = self.place.part(rows), each[rows], self.at[rows], self.rate[rows]
             over = np.log(self.saving[rows] / cost)

@@ -32,7 +32,7 @@ class Local(NamedTuple):
 
     def part(self, rows: Rows) -> "Local":
         """Those of the users ``rows``."""
-        return Local(*(values[rows] for values in self))
+        return Local(self.steps[rows], self.cost[rows], self.rounding[rows])
 
 
 class Choices(NamedTuple):
@@ -63,7 +63,7 @@ def choices(
     In pieces that fit a cache, on all processor cores. ``problem`` may be a part of that of
     ``axis``; ``local`` may be given from earlier ones.
     """
-    convex = axis.options is None and is_convex(problem)
+    convex = is_convex(problem)
     size = USERS if convex else max(1, CHUNK // options_of(problem))
 
     def piece(rows: slice) -> Choices:

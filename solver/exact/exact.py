@@ -79,7 +79,7 @@ def _solve(
     """
     users, table = distinct.problem, None
     prices = [np.inf, low] if high == np.inf else [np.inf, high, low]
-    convex = axis.options is None and is_convex(users)
+    convex = is_convex(users)
     if users.users * options_of(users) <= (SMALL if convex else CHUNK):
         table, local_steps = axis.table(users)
         own = Choices.of_table(table, local_steps, prices)

@@ -24,7 +24,7 @@ CHUNK = 2048
 
 
 #: Groups, and moves, that are tried in pairs.
-MOST_PAIRED = 128
+MOST_PAIRED = 64
 
 
 class Changes(NamedTuple):
@@ -144,7 +144,7 @@ def search(
             order = (nearest[core] - rounding[core]).argsort(kind="stable")
         else:
             order = _alternating(down[core], up[core])
-        pool = core[order[: min(4 * size, most_groups)]]
+        pool = core[order[: min(2 * size, most_groups)]]
         moves, changes, losses, open_options = groups.open_options(pool, best.gap + margin)
         # Of the optima take one that differs from the start in the fewest users. No set of its
         # changes sums to 0 steps, as undoing them would cost nothing. So, ordered to alternate
@@ -163,13 +163,15 @@ def search(
         alike = 2 * tolerance * most if (cut < number).any() else 0.0
         member = np.repeat(np.arange(len(pool)), cut)
         whole = len(pool) == len(core) and len(member) <= size
-        options, core_member = Options.of(moves, changes, open_options), member[:size]
+        core_member = member[:size]
+        used = slice(0, 1 + int(core_member[-1]) if len(core_member) else 0)
+        options = Options.of(moves[used], changes[used], open_options[used])
         reach = (most * far + spare) // 2 + 1
         allowance = Allowance(additions, limits.SEARCH_BYTES)
         taken = best_changes(
             options,
             core_member,
-            Rest.of(moves, losses, open_options, core_member),
+            Rest.of(moves[used], losses[used], open_options[used], core_member),
             spare,
             price,
             limit=best.gap - deficit,
@@ -203,7 +205,9 @@ def _of_two(groups: Groups, index: IntArray, spare: int, within: float) -> Chang
     Dynamic programming then has little left to try.
     """
     move, _, loss = groups.options(index)
-    kept = (loss < within) & (move != 0)
+    left = spare - move
+    alone = (loss + groups.price * left)[(left >= 0) & (move != 0)]
+    kept = (loss <= min(within, alone.min(initial=np.inf))) & (move != 0)
     group, moves, losses = index[np.nonzero(kept)[0]], move[kept], loss[kept]
     order = np.lexsort((losses, moves))
     first = order[np.diff(moves[order], prepend=np.iinfo(np.int64).min) > 0]  # of each move

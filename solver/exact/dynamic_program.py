@@ -10,6 +10,8 @@ from solver.columnar import BoolArray, FloatArray, IntArray
 
 #: States x options that are looked at in one piece.
 SMALL = 20_000
+#: Options that are looked at each by itself.
+FEW_OPTIONS = 3
 #: States of which none is dropped.
 FEW_STATES = 200
 
@@ -106,7 +108,7 @@ def _with_class(
     """
     new_low, new_high = new_span
     width, kind = new_high - new_low + 1, np.min_scalar_type(len(moves) - 1)
-    if width * len(moves) <= SMALL:
+    if len(moves) > FEW_OPTIONS and width * len(moves) <= SMALL:
         # all options at once, as a call takes longer than the sums
         before = max(0, low + span[1] - new_low)
         after = max(0, new_high - span[0] - (low + len(value) - 1))
@@ -122,6 +124,9 @@ def _with_class(
         if first <= last:
             total = value[first - move - low : last - move - low + 1] + change
             target = slice(first - new_low, last - new_low + 1)
+            if not option:  # the first
+                new[target] = total
+                continue
             better = total < new[target]
             np.copyto(new[target], total, where=better)
             np.copyto(pick[target], option, where=better)

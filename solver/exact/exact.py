@@ -26,8 +26,8 @@ from solver.options import Options
 from solver.problem import Problem
 
 #: How far from the price of an edge step, over it and times the users, users are first left open.
-#: Their number is then about twice that, and mostly does.
-SPREAD = 128
+#: Their number is then about twice that, which mostly does.
+SPREAD = 64
 
 
 def exact(problem: Problem) -> Allocation:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import solver.choices.scan as scan
 import solver.exact.exact as exact
-from solver import Problem, certify, solve
+from solver import InputError, Problem, certify, solve
 from solver.choices.convex import is_convex
 from solver.choices.scan import Choices, choices
 from solver.knapsack import Axis
@@ -23,8 +23,11 @@ class NoTable(Axis):
         raise AssertionError(f"the table of {problem.users} users: {rows}")
 
 
-def random_convex(seed):
-    """Round numbers, so that costs and limits tie: one for all users, or one for each."""
+def random_convex(seed, served=False):
+    """Round numbers, so that costs and limits tie: one for all users, or one for each.
+
+    ``served``: steps and limits leave something to nearly everyone.
+    """
     rng = np.random.default_rng(seed)
 
     def numbers(*values):
@@ -37,11 +40,11 @@ def random_convex(seed):
         curve[rate] = numbers(0.01, 0.1, 0.5, 3.0, 60.0)
         return curve if family == "exponential" else curve | {"floor": numbers(0.0, 0.05, 1.0)}
 
-    changes = {"users": USERS, "edge_budget": 20}
+    changes = {"users": USERS, "edge_budget": int(rng.integers(300))}
     for place, most in (("local", 20), ("edge", 40)):
         changes |= {
-            f"{place}__max_steps": numbers(0, 1, 5, most),
-            f"{place}__min_steps": numbers(1, 2, 7),
+            f"{place}__max_steps": numbers(5, most) if served else numbers(0, 1, 5, most),
+            f"{place}__min_steps": numbers(1, 2) if served else numbers(1, 2, 7),
             f"{place}__step_time": numbers(0.0, 0.001, 0.1, 1.0),
             f"{place}__overhead": numbers(0.0, 0.1),
             f"{place}__power": numbers(0.0, 1.0, 1e6),
@@ -51,9 +54,9 @@ def random_convex(seed):
     for weight in ("cost", "utility", "time", "error", "energy"):
         changes[f"weights__{weight}"] = numbers(0.0, 0.5, 1.0)
     if rng.random() < 0.5:
-        changes["deadline"] = numbers(0.3, 0.5, 2.0, 5.1)
+        changes["deadline"] = numbers(2.3, 5.1) if served else numbers(0.3, 0.5, 2.0)
     if rng.random() < 0.5:
-        changes["max_error"] = numbers(0.05, 0.3, 1.0)
+        changes["max_error"] = numbers(7.0, 8.0) if served else numbers(0.05, 0.3, 1.0)
     return Problem.from_dict(example(**changes))
 
 
@@ -119,6 +122,30 @@ def test_a_tie_is_left_to_the_table():
 
 def test_a_table_or_another_limit_is_not_convex():
     assert not is_convex(Problem.from_dict(tabled([[1.0, 2.0]], [[1.0]], 3)))
+
+
+def outcome(problem):
+    """The optimum, proven; or why there is none."""
+    try:
+        allocation = solve(problem)
+    except InputError as error:
+        return str(error)
+    assert certify(problem, allocation) <= 1e-9 * abs(allocation.objective)
+    return f"{allocation.objective:.9g}", allocation.status
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([1e-3, 64.0]))
+def test_problems_are_solved_or_refused_as_by_tables(seed, spread):
+    """Also where the users that are open at first are too few."""
+    problem = random_convex(seed, served=seed % 4 > 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exact, "is_convex", lambda problem: False)
+        expected = outcome(problem)
+        patch.undo()
+        patch.setattr(exact, "SMALL", 0)
+        patch.setattr(exact, "SPREAD", spread)
+        assert outcome(problem) == expected
 
 
 @pytest.mark.parametrize("users, steps", [(400, 100), (6000, 20)])

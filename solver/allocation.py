@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from solver.columnar import FloatArray, IntArray, column, fault, fields, whole, word
 from solver.inputs import InputError, read_json, write_atomic
-from solver.limits import in_pieces
+from solver.limits import PIECE, in_pieces
 from solver.problem import MAX_OPTIONS, Problem
 from solver.problem.usage import checked_prices, integers, option_numbers, used_of
 
@@ -31,8 +31,6 @@ OPTIMAL = 1e-9
 ROUNDING = 1e-12
 EPS = float(np.finfo(np.float64).eps)
 QUANTITIES = ("cost", "time", "energy", "error", "utility")  # as Problem.quantities
-#: Users that are looked at together: about what the cache of a processor core holds.
-USERS = 8192
 
 
 @dataclass(frozen=True)
@@ -182,7 +180,7 @@ def evaluate(
         return _quantities(problem.part(rows), places[rows], number[rows])
 
     try:
-        pieces = in_pieces(piece, problem.users, USERS)
+        pieces = in_pieces(piece, problem.users, PIECE)
     except InputError:  # of a user of the piece; name that of the problem
         pieces = [piece(slice(None))]
     cost, time, energy, error, utility = np.concatenate(pieces, axis=1)

@@ -8,16 +8,14 @@ import numpy as np
 from solver.choices.convex import ROUNDING, ConvexPlace, is_convex
 from solver.columnar import BoolArray, FloatArray, IntArray
 from solver.knapsack import Axis, cheapest
-from solver.limits import in_pieces
+from solver.limits import PIECE, in_pieces
 from solver.problem import Problem
 from solver.problem.curves import Rows
 
 #: Options of a table that are looked at together: about what the cache of a processor core holds.
 CHUNK = 100_000
-#: Users that are looked at together where no table is needed.
-USERS = 8192
-#: Options up to which the table is faster, convex or not, and is kept.
-SMALL = 32_768
+#: Options up to which a whole table is made and kept, and those up to which convex users have one.
+KEPT, SMALL = 4_000_000, 32_768
 
 
 class Local(NamedTuple):
@@ -64,7 +62,7 @@ def choices(
     ``axis``; ``local`` may be given from earlier ones.
     """
     convex = is_convex(problem)
-    size = USERS if convex else max(1, CHUNK // options_of(problem))
+    size = PIECE if convex else max(1, CHUNK // options_of(problem))
 
     def piece(rows: slice) -> Choices:
         part = problem.part(rows)
@@ -75,12 +73,20 @@ def choices(
     pieces = in_pieces(piece, problem.users, size)
     if len(pieces) == 1:
         return pieces[0]
-    weight, cost, locals_ = zip(*pieces)
+    weight, cost, best_local = zip(*pieces)
     return Choices(
         np.concatenate(weight, axis=1),
         np.concatenate(cost, axis=1),
-        Local(*map(np.concatenate, zip(*locals_))),
+        Local(*map(np.concatenate, zip(*best_local))),
     )
+
+
+def whole_table(problem: Problem, axis: Axis) -> tuple[FloatArray, IntArray]:
+    """:meth:`solver.knapsack.Axis.table` of all users, in such pieces."""
+    size = max(1, CHUNK // options_of(problem))
+    pieces = in_pieces(lambda rows: axis.table(problem, rows), problem.users, size)
+    cost, options = zip(*pieces)
+    return pieces[0] if len(pieces) == 1 else (np.concatenate(cost), np.concatenate(options))
 
 
 def options_of(problem: Problem) -> int:
@@ -115,7 +121,7 @@ def _convex(part: Problem, axis: Axis, prices: Sequence[float], local: Local | N
             sure &= np.abs(more) > local.rounding + ROUNDING * (edge.size + price * edge.most)
         np.copyto(weight[index], steps, where=better)
         np.copyto(cost[index], at_cost, where=better)
-    for rows in _few(part, ~sure):
+    for rows in _chunks(part, ~sure):
         weight[:, rows], cost[:, rows], _ = Choices.of_table(*axis.table(part, rows), prices)
     return Choices(weight, cost, local)
 
@@ -125,13 +131,13 @@ def _best_local(part: Problem, axis: Axis) -> Local:
     place = ConvexPlace.of(part, "local")
     ((steps, sure),) = place.cheapest([0.0])
     cost = part.cost("local", steps[:, None])[:, 0]
-    for rows in _few(part, ~sure):
+    for rows in _chunks(part, ~sure):
         table, steps[rows] = axis.table(part, rows)
         cost[rows] = table[:, 0]
     return Local(steps, cost, ROUNDING * place.size)
 
 
-def _few(part: Problem, chosen: BoolArray) -> Iterator[IntArray]:
+def _chunks(part: Problem, chosen: BoolArray) -> Iterator[IntArray]:
     """The ``chosen`` users, so many at a time as a table may have."""
     rows, size = np.flatnonzero(chosen), max(1, CHUNK // options_of(part))
     for at in range(0, len(rows), size):

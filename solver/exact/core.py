@@ -15,14 +15,12 @@ import numpy as np
 from solver import limits
 from solver.columnar import BoolArray, FloatArray, IntArray
 from solver.exact.duplicates import hashes
-from solver.exact.dynamic_program import Allowance, Options, Rest, best_changes
+from solver.exact.dynamic_program import Allowance, ItemClasses, Rest, best_changes
 from solver.exact.lattice import common_divisor, quantum
 
 EPS = float(np.finfo(np.float64).eps)
 #: Groups that are looked at together: about what a cache holds.
 CHUNK = 2048
-
-
 #: Groups, and moves, that are tried in pairs.
 MOST_PAIRED = 64
 
@@ -31,13 +29,14 @@ class Changes(NamedTuple):
     """One user of ``group[i]`` takes ``shift[i]`` steps more than at the start, for every i.
 
     ``gap`` is the distance of that choice from the relaxation, and ``proven`` the largest distance
-    that it can have from the optimum, rounding included.
+    that it can have from the optimum, rounding included. ``stopped``: for want of additions.
     """
 
     group: IntArray
     shift: IntArray
     gap: float
     proven: float
+    stopped: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,15 +99,17 @@ def search(
     copies: IntArray,
     spare: int,
     negligible: float,
+    additions: int | None = None,
 ) -> Changes:
     """The best changes to ``start``, which is optimal at ``price`` and leaves ``spare`` edge steps.
 
     ``row``, ``start`` and ``copies`` have shape (groups,). A gap of at most ``negligible`` is not
-    closed, but counts as unproven. Dynamic programming over a few users, those that lose least by
-    taking fewer steps and those that lose least by taking more, gives a choice that closes most
-    options. This is repeated with more users, until all that are open fit in, or the programs would
-    take more than :data:`~solver.limits.SEARCH_ADDITIONS` or :data:`~solver.limits.SEARCH_BYTES`;
-    then ``proven`` is what the relaxation proves.
+    closed, but counts as unproven. Changes of one or two users are tried first. Then dynamic
+    programming over a few users, those that lose least by taking fewer steps and those that lose
+    least by taking more, gives a choice that closes most options. This is repeated with more users,
+    until all that are open fit in, or the programs would take more than
+    :data:`~solver.limits.SEARCH_ADDITIONS`, or fewer ``additions``, or
+    :data:`~solver.limits.SEARCH_BYTES`; then ``proven`` is what the relaxation proves.
     """
     members = np.flatnonzero(copies > 0)
     groups, copies = Groups(cost, price, row[members], start[members]), copies[members]
@@ -122,7 +123,8 @@ def search(
     margin = 16 * EPS * price * width  # rounding of a loss
     most_groups = limits.SEARCH_BYTES // (40 * width)  # five tables of their options
     rounding = 1e-12 * (np.abs(cost[groups.row, groups.start]) + price * width)
-    additions, size = limits.SEARCH_ADDITIONS, 32
+    size = min(32, most_groups)
+    additions = min(limits.SEARCH_ADDITIONS, additions or limits.SEARCH_ADDITIONS)
     if len(nearest) and best.gap > max(margin, negligible):
         pair = _of_two(groups, nearest.argsort()[:MOST_PAIRED], spare, best.gap)
         if pair is not None and pair.gap + deficit < best.gap:
@@ -138,7 +140,7 @@ def search(
                 # a better choice has fewer than 2 x width + spare changes, each off by rounding
                 return best._replace(proven=2 * noise + margin * (2 * width + spare))
         enough = max(noise, negligible)
-        if best.gap - floor <= enough or not len(core) or size > most_groups:
+        if best.gap - floor <= enough or not len(core) or not size:
             return best._replace(proven=max(best.gap - floor, 0.0) + 2 * noise)
         if len(core) <= size:  # all fit in: by least loss alone
             order = (nearest[core] - rounding[core]).argsort(kind="stable")
@@ -165,11 +167,11 @@ def search(
         whole = len(pool) == len(core) and len(member) <= size
         core_member = member[:size]
         used = slice(0, 1 + int(core_member[-1]) if len(core_member) else 0)
-        options = Options.of(moves[used], changes[used], open_options[used])
+        classes = ItemClasses.of(moves[used], changes[used], open_options[used])
         reach = (most * far + spare) // 2 + 1
         allowance = Allowance(additions, limits.SEARCH_BYTES)
         taken = best_changes(
-            options,
+            classes,
             core_member,
             Rest.of(moves[used], losses[used], open_options[used], core_member),
             spare,
@@ -182,8 +184,8 @@ def search(
         )
         additions, improved = allowance.additions, False
         if taken is not None:
-            shift = options.moves[taken]
-            loss = (options.changes[taken] + price * shift).sum()
+            shift = classes.moves[taken]
+            loss = (classes.changes[taken] + price * shift).sum()
             gap = float(loss + price * (spare - shift.sum())) + deficit
             improved = gap < best.gap - noise
             if gap < best.gap:
@@ -191,12 +193,14 @@ def search(
                 group = members[pool[member[: len(shift)][moved]]]
                 best = Changes(group, shift[moved], gap, 0.0)
         if allowance.spent:
-            return best._replace(proven=best.gap - floor + 2 * noise)
+            return best._replace(proven=best.gap - floor + 2 * noise, stopped=True)
         if whole and best.gap > enough:
             error = EPS * (len(core_member) + 2) * (best.gap + 2 * price * min(reach, far * size))
             error += alike + margin * (1 + len(best.shift))
             return best._replace(proven=min(error, best.gap + noise))
-        size *= 4 if improved else 16
+        if size == most_groups:
+            return best._replace(proven=best.gap - floor + 2 * noise)
+        size = min(size * (4 if improved else 16), most_groups)
 
 
 def _of_two(groups: Groups, index: IntArray, spare: int, within: float) -> Changes | None:
@@ -210,7 +214,7 @@ def _of_two(groups: Groups, index: IntArray, spare: int, within: float) -> Chang
     kept = (loss <= min(within, alone.min(initial=np.inf))) & (move != 0)
     group, moves, losses = index[np.nonzero(kept)[0]], move[kept], loss[kept]
     order = np.lexsort((losses, moves))
-    first = order[np.diff(moves[order], prepend=np.iinfo(np.int64).min) > 0]  # of each move
+    first = order[np.diff(moves[order], prepend=moves[order][:1] - 1) > 0]  # of each move
     first = first[losses[first].argsort()[:MOST_PAIRED]]
     # and no change
     group = np.append(group[first], -1)

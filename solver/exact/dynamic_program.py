@@ -16,7 +16,7 @@ FEW_OPTIONS = 3
 FEW_STATES = 200
 
 
-class Options(NamedTuple):
+class ItemClasses(NamedTuple):
     """The options of users: ``moves`` in steps and ``changes`` of the cost, user after user.
 
     Those of user n are at ``first[n]`` to ``first[n + 1]``, and the first of them is (0, 0).
@@ -27,7 +27,7 @@ class Options(NamedTuple):
     first: IntArray
 
     @classmethod
-    def of(cls, moves: IntArray, changes: FloatArray, kept: BoolArray) -> "Options":
+    def of(cls, moves: IntArray, changes: FloatArray, kept: BoolArray) -> "ItemClasses":
         """The ``kept`` ones of ``moves`` and ``changes``, shape (users, options)."""
         row, column = np.nonzero(kept)
         at = np.arange(1, len(row) + 1) + row
@@ -134,7 +134,7 @@ def _with_class(
 
 
 def best_changes(
-    options: Options,
+    classes: ItemClasses,
     member: IntArray,
     rest: Rest,
     spare: int,
@@ -147,17 +147,17 @@ def best_changes(
 ) -> IntArray | None:
     """The option of each class that loses least in all, with at most ``spare`` steps more.
 
-    The classes have the options of the users ``member``. A choice loses the losses of its options,
+    There is a class for each of the users ``member``. A choice loses the losses of its options,
     and ``price`` for each of the ``spare`` steps that it leaves unused. Only choices that lose less
     than ``limit`` matter, and only sums of moves from -``reach`` to ``reach``. A state is dropped
     if, with the least that the classes after it must lose, it exceeds the best choice so far by
     more than ``slack``, the rounding; and a choice that loses ``enough`` or less is not improved.
-    Returns the index in ``options`` of the option of each class, of those after none, or None if no
+    Returns the index in ``classes`` of the option of each class, of those after none, or None if no
     choice loses less than ``limit``. When ``allowance`` is spent the answer is the best so far.
     """
     # value[t - low]: the least change of the cost with t steps more
     best, low, value = limit, 0, np.zeros(1)
-    firsts, lasts = options.first[member].tolist(), options.first[member + 1].tolist()
+    firsts, lasts = classes.first[member].tolist(), classes.first[member + 1].tolist()
     lows, picks, answer = [], [], None
     for k, (first, last) in enumerate(zip(firsts, lasts)):
         number, high = last - first, low + len(value) - 1
@@ -175,8 +175,8 @@ def best_changes(
         value, pick = _with_class(
             value,
             low,
-            options.moves[first:last],
-            options.changes[first:last],
+            classes.moves[first:last],
+            classes.changes[first:last],
             (-rest.fall[k], rest.rise[k]),
             (new_low, new_high),
         )
@@ -204,5 +204,5 @@ def best_changes(
     taken = np.empty(last_class + 1, dtype=np.int64)
     for k in range(last_class, -1, -1):
         taken[k] = firsts[k] + int(picks[k][t - lows[k]])
-        t -= int(options.moves[taken[k]])
+        t -= int(classes.moves[taken[k]])
     return taken

@@ -13,7 +13,7 @@ import numpy as np
 from solver.allocation import Allocation
 from solver.choices.bracket import Bracket, sampled_prices
 from solver.choices.convex import is_convex
-from solver.choices.scan import CHUNK, SMALL, Choices, choices, options_of
+from solver.choices.scan import KEPT, SMALL, Choices, choices, options_of, whole_table
 from solver.columnar import FloatArray, IntArray
 from solver.exact.batches import least_batches
 from solver.exact.core import EPS, Changes, search
@@ -28,6 +28,8 @@ from solver.problem import Problem
 #: How far from the price of an edge step, over it and times the users, users are first left open.
 #: Their number is then about twice that, which mostly does.
 SPREAD = 64
+#: Additions of the search among these: what needs more has too few of them.
+FIRST_ADDITIONS = 1_000_000
 
 
 def exact(problem: Problem) -> Allocation:
@@ -79,9 +81,8 @@ def _solve(
     """
     users, table = distinct.problem, None
     prices = [np.inf, low] if high == np.inf else [np.inf, high, low]
-    convex = is_convex(users)
-    if users.users * options_of(users) <= (SMALL if convex else CHUNK):
-        table, local_steps = axis.table(users)
+    if users.users * options_of(users) <= (SMALL if is_convex(users) else KEPT):
+        table, local_steps = whole_table(users, axis)
         own = Choices.of_table(table, local_steps, prices)
     else:
         own = choices(users, axis, prices)
@@ -94,11 +95,14 @@ def _solve(
         return None
     if table is None:
         narrow = wide.narrowed(users, axis, axis.budget, distinct.count, SPREAD / users.users)
-        for _ in range(2):  # the second with as many open users as the gap needs
-            core = _Core.of(problem, axis, distinct, narrow)
-            if narrow.holds(core.price, core.room):
-                return core.allocation(problem, axis, distinct, narrow)
-            narrow = wide.around(users, axis, core.price, 2 * core.room)
+        core = _Core.of(problem, axis, distinct, narrow, additions=FIRST_ADDITIONS)
+        if not core.changes.stopped and narrow.holds(core.price, core.room):
+            return core.allocation(problem, axis, distinct, narrow)
+        # as many open users as the gap needs
+        narrow = wide.around(users, axis, core.price, 2 * core.room)
+        core = _Core.of(problem, axis, distinct, narrow)
+        if narrow.holds(core.price, core.room):
+            return core.allocation(problem, axis, distinct, narrow)
     core = _Core.of(problem, axis, distinct, wide, table)
     if not wide.holds(core.price, core.room):
         return None
@@ -128,8 +132,12 @@ class _Core(NamedTuple):
         distinct: DistinctUsers,
         bracket: Bracket,
         table: FloatArray | None = None,
+        additions: int | None = None,
     ) -> "_Core":
-        """Relaxed and searched; ``table`` is that of all distinct users, if there is one."""
+        """Relaxed and searched; ``table`` is that of all distinct users, if there is one.
+
+        ``additions`` are those of the search, if fewer than it may take.
+        """
         rows, count, width = bracket.rows, distinct.count, 1 + axis.width
         number, few, many = count[rows], bracket.few[rows], bracket.many[rows]
         if not len(rows):
@@ -137,7 +145,8 @@ class _Core(NamedTuple):
         elif table is not None:
             cost = table[rows]
         else:
-            check_memory(problem.where, len(rows) * width)
+            if len(rows) * width > KEPT:
+                check_memory(problem.where, len(rows) * width)
             cost = axis.table(distinct.problem, rows)[0]
         left = axis.budget - int(count @ bracket.few - number @ few)
         price, few, many, moved = relax(cost, left, few, many, number)
@@ -148,9 +157,8 @@ class _Core(NamedTuple):
         )
         fixed = np.where(bracket.few < bracket.many, 0.0, bracket.few_cost)
         objective = float(count @ fixed + copies @ cost[row, start])
-        changes = search(
-            cost, price, row, start, copies, left - int(copies @ start), 1e-15 * abs(objective)
-        )
+        spare, negligible = left - int(copies @ start), 1e-15 * abs(objective)
+        changes = search(cost, price, row, start, copies, spare, negligible, additions)
         # of a user that chooses alike at both prices, what it does not choose may be part of a
         # better choice, unless it loses more than the gap; costs compare only up to rounding
         rounding = 8 * EPS * (float(np.abs(bracket.few_cost).max()) + price * width)
@@ -167,7 +175,7 @@ class _Core(NamedTuple):
         copies = np.concatenate([count[rows] - self.moved, self.moved])
         weight = np.repeat(bracket.few, count)
         weight[_runs(first, copies)] = np.repeat(np.concatenate([self.few, self.many]), copies)
-        group, shift, _, proven = self.changes
+        group, shift, _, proven, _ = self.changes
         changed = _runs(first, np.bincount(group, minlength=len(first)))
         weight[changed] += shift[np.argsort(group, kind="stable")]
         choice = axis.decoded(

@@ -157,7 +157,7 @@ def test_the_optimum_is_that_of_tables(monkeypatch, users, steps):
     narrow = solve(problem)
     for module in (scan, exact):
         monkeypatch.setattr(module, "is_convex", lambda problem: False)
-    monkeypatch.setattr(exact, "CHUNK", 10**9)
+    monkeypatch.setattr(exact, "KEPT", 10**9)
     table = solve(problem)
     for allocation in (newton, narrow):
         assert allocation.objective == pytest.approx(table.objective, rel=1e-12)

@@ -103,6 +103,8 @@ def _solve(
         core = _Core.of(problem, axis, distinct, narrow)
         if narrow.holds(core.price, core.room):
             return core.allocation(problem, axis, distinct, narrow)
+        if low > 0 or high < np.inf:
+            return None
     core = _Core.of(problem, axis, distinct, wide, table)
     if not wide.holds(core.price, core.room):
         return None

@@ -1,8 +1,9 @@
 """How fast the exact solver is, and what it proves of instances that are made to be hard.
 
-``python -m benchmarks.exact_solver -o benchmarks/results/solver.json`` compares it with HiGHS,
-with one evaluation of the cost table and with one reading of it, in about two minutes.
-``python -m benchmarks.exact_solver --hard -o benchmarks/results/pisinger.json`` solves
+``python -m benchmarks.exact_solver --out benchmarks/results/solver.json`` holds it against goals:
+times of HiGHS, of one evaluation of the cost table and of one reading of it, in three minutes.
+``--users 10000`` is a trial of half a minute.
+``python -m benchmarks.exact_solver --hard --out benchmarks/results/pisinger.json`` solves
 Pisinger's classes of instances, in about three minutes. The last line is JSON.
 """
 
@@ -12,6 +13,8 @@ import multiprocessing
 import os
 import platform
 import resource
+import subprocess
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
@@ -20,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 import solver
-from solver.exact.scan import CHUNK
+from solver.choices.scan import CHUNK
 from solver.inputs import write_json
 from solver.knapsack import cost_table
 from solver.problem import PLACES, Problem
@@ -31,6 +34,8 @@ except ModuleNotFoundError:  # run as a script: this folder is the path
     import oracles
 
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
+#: The least size that counts for the growth: below it the interpreter takes most of the time.
+LARGE = 10_000
 
 
 def crowd(users, edge_steps, kind, seed=0):
@@ -111,6 +116,27 @@ def read_table(problem):
         return seconds(lambda: list(threads.map(np.max, np.array_split(table, os.cpu_count()))))
 
 
+def imported(times=5):
+    """Seconds that ``import solver`` adds to a start of the interpreter."""
+
+    def started(code):
+        return seconds(lambda: subprocess.run([sys.executable, "-c", code], check=True), times)
+
+    return started("import solver") - started("pass")
+
+
+def few_users(sizes=(30, 100, 300), instances=10):
+    """Seconds for problems of a few users, the median of the instances."""
+    rows = []
+    for users in sizes:
+        taken = []
+        for seed in range(instances):
+            problem = crowd(users, 50, "different", seed)
+            taken.append(seconds(partial(solver.solve, problem), 20))
+        rows.append({"users": users, "median_seconds": float(np.median(taken)), "seconds": taken})
+    return rows
+
+
 def against_highs(users=1000, steps=150, instances=5):
     rows = []
     for seed in range(instances):
@@ -136,6 +162,7 @@ def against_highs(users=1000, steps=150, instances=5):
         "users": users,
         "edge_options": steps,
         "median_ratio": float(np.median([row["ratio"] for row in rows])),
+        "median_seconds": float(np.median([row["exact_seconds"] for row in rows])),
         "instances": rows,
     }
 
@@ -164,13 +191,14 @@ def at_scale(kind, users=1_000_000, steps=50):
     }
 
 
-def growth(kind):
-    taken = []
-    for users in SIZES:
+def growth(kind, most):
+    sizes, taken = [users for users in SIZES if users <= most], []
+    for users in sizes:
         problem = crowd(users, 50, kind)
         taken.append(seconds(partial(solver.solve, problem), 5 if users < 100_000 else 2))
-    exponent = float(np.polyfit(np.log(SIZES), np.log(taken), 1)[0])
-    return {"users": SIZES, "seconds": taken, "exponent": exponent}
+    large = [index for index, users in enumerate(sizes) if users >= min(LARGE, most // 10)]
+    exponent = np.polyfit(np.log(sizes)[large], np.log(taken)[large], 1)[0]
+    return {"users": sizes, "seconds": taken, "exponent": float(exponent)}
 
 
 def solve_hard(kind, users):
@@ -228,32 +256,48 @@ def machine():
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hard", action="store_true", help="Pisinger's instances instead")
+    parser.add_argument("--users", type=int, default=SIZES[-1], help="of the largest problem")
     parser.add_argument("--note", default="", help="what to say about the machine")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     result = {"machine": machine(), "note": args.note}
-    result |= {"instances": hard()} if args.hard else at_all_sizes()
+    result |= {"instances": hard()} if args.hard else at_all_sizes(args.users)
     if args.out:
         write_json(args.out, result)
     print(json.dumps(result))
 
 
-def at_all_sizes():
-    result = {"against_highs": against_highs()}
-    print(
-        f"1000 users x 150 options: {result['against_highs']['median_ratio']:.0f} times as fast "
-        "as HiGHS, at the same optimum"
-    )
+def at_all_sizes(users):
+    """All measurements; each is printed beside its goal, if it has one."""
+    goals = []
+
+    def line(text, value, goal=None, least=False):
+        if goal is None:
+            print(text.format(value), flush=True)
+            return
+        met = value >= goal if least else value <= goal
+        goals.append({"what": text.format(value), "goal": goal, "met": bool(met)})
+        side = f"goal: at {'least' if least else 'most'} {goal}, {'met' if met else 'missed'}"
+        print(f"{text.format(value)} ({side})", flush=True)
+
+    result = {"import_seconds": imported()}
+    line("import solver: {:.2f} s", result["import_seconds"], 0.2)
+    result["few_users"] = few_users()
+    for row in result["few_users"]:
+        line(f"{row['users']} users x 50 options: {{:.2f}} ms", row["median_seconds"] * 1e3, 0.5)
+    highs = result["against_highs"] = against_highs(instances=5 if users == SIZES[-1] else 1)
+    line("1000 users x 150 options: {:.2f} ms", highs["median_seconds"] * 1e3, 3)
+    line("the same: {:.0f} times as fast as HiGHS", highs["median_ratio"], 600, least=True)
     for kind in ("different", "classes", "tables"):
-        result[kind] = at_scale(kind)
-        line = (
-            "10^6 users x 50 options, {}: {exact_seconds:.2f} s, {ratio_to_table:.2f} times one "
-            "evaluation of the table, {ratio_to_reading:.1f} times one reading of it, {status}"
-        )
-        print(line.format(kind, **result[kind]))
-    result["growth"] = growth("different")
-    print(f"time grows as users^{result['growth']['exponent']:.2f} from 10^3 to 10^6")
-    result["peak_memory_gib"] = peak_mb() / 1024
+        row = result[kind] = at_scale(kind, users)
+        name = f"{users} users x 50 options, {kind}, {row['status']}"
+        goal = 30 if kind == "different" else None
+        line(f"{name}: {{:.2f}} s", row["exact_seconds"])
+        line(f"{name}: {{:.2f}} times one evaluation of the table", row["ratio_to_table"])
+        line(f"{name}: {{:.1f}} times one reading of the table", row["ratio_to_reading"], goal)
+    result["growth"] = growth("different", users)
+    line(f"time grows as users^{{:.2f}} up to {users}", result["growth"]["exponent"], 1.05)
+    result |= {"goals": goals, "peak_memory_gib": peak_mb() / 1024}
     return result
 
 

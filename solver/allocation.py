@@ -15,8 +15,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from solver.columnar import FloatArray, column, fault, fields, whole, word
+from solver.columnar import FloatArray, IntArray, column, fault, fields, whole, word
 from solver.inputs import InputError, read_json, write_atomic
+from solver.limits import PIECE, in_pieces
 from solver.problem import MAX_OPTIONS, Problem
 from solver.problem.usage import checked_prices, integers, option_numbers, used_of
 
@@ -29,7 +30,7 @@ OPTIMAL = 1e-9
 #: The largest gap that is taken for rounding, and for 0.
 ROUNDING = 1e-12
 EPS = float(np.finfo(np.float64).eps)
-QUANTITIES = ("cost", "time", "energy", "error", "utility")  # methods of a Problem
+QUANTITIES = ("cost", "time", "energy", "error", "utility")  # as Problem.quantities
 
 
 @dataclass(frozen=True)
@@ -174,14 +175,15 @@ def evaluate(
     places = integers(f"{where}: offload", offload, problem.users, least=0, most=most)
     counts = integers(f"{where}: steps", steps, problem.users, least=1, most=MAX_OPTIONS)
     number, on_edge = option_numbers(problem, places, counts, edge_steps, where)
-    values = np.full((len(QUANTITIES), problem.users), np.inf)
-    for a, place in enumerate(problem.names):
-        most = len(problem.steps(place))
-        here, at = (places == a) & (number <= most), np.clip(number, 1, most)[:, None]
-        if most and here.any():
-            for value, quantity in zip(values, QUANTITIES, strict=True):
-                value[here] = getattr(problem, quantity)(place, at)[here, 0]
-    cost, time, energy, error, utility = values
+
+    def piece(rows: slice) -> FloatArray:
+        return _quantities(problem.part(rows), places[rows], number[rows])
+
+    try:
+        pieces = in_pieces(piece, problem.users, PIECE)
+    except InputError:  # of a user of the piece; name that of the problem
+        pieces = [piece(slice(None))]
+    cost, time, energy, error, utility = np.concatenate(pieces, axis=1)
     if not np.isfinite(cost).all():
         user = int(np.argmin(np.isfinite(cost)))
         raise InputError(
@@ -224,6 +226,19 @@ def evaluate(
         below = excess + rounding
         lower_bound = math.nextafter(objective - below, -math.inf) if below else objective
     return allocation if lower_bound is None else allocation.bounded(lower_bound)
+
+
+def _quantities(problem: Problem, places: IntArray, number: IntArray) -> FloatArray:
+    """Of the chosen options, shape (5, users), in the order of :data:`QUANTITIES`; inf: none."""
+    values = np.full((len(QUANTITIES), problem.users), np.inf)
+    for a, place in enumerate(problem.names):
+        most = len(problem.steps(place))
+        here = (places == a) & (number <= most)
+        if most and here.any():
+            at = np.clip(number, 1, most)[:, None]
+            for value, quantity in zip(values, problem.quantities(place, at), strict=True):
+                np.copyto(value, quantity[:, 0], where=here)
+    return values
 
 
 def _total(cost: FloatArray) -> tuple[float, float]:

@@ -182,14 +182,15 @@ def cheapest(cost: FloatArray, price: float) -> IntArray:
     Of equally good options it takes the one with the fewest steps; ``price`` may be infinite.
     """
     if price == np.inf:
-        return np.isfinite(cost).argmax(axis=1)
+        fewest, edge_only = np.zeros(len(cost), np.int64), np.flatnonzero(np.isinf(cost[:, 0]))
+        fewest[edge_only] = np.isfinite(cost[edge_only]).argmax(axis=1)
+        return fewest
     return (cost + price * np.arange(cost.shape[1]) if price else cost).argmin(axis=1)
 
 
 def fewest_steps(cost: FloatArray) -> tuple[IntArray, BoolArray]:
     """The fewest edge steps that serve each user, and whether any option does; shape (users,)."""
-    fewest, edge_only = np.zeros(len(cost), dtype=np.int64), np.flatnonzero(np.isinf(cost[:, 0]))
-    fewest[edge_only] = cheapest(cost[edge_only], np.inf)
+    fewest = cheapest(cost, np.inf)
     return fewest, np.isfinite(cost[np.arange(len(cost)), fewest])
 
 
@@ -225,31 +226,29 @@ def relax(
     """
     few = cheapest(cost, np.inf) if few is None else few.copy()
     many = cheapest(cost, 0.0) if many is None else many.copy()
-    count = np.broadcast_to(count, len(cost))
-    if (count * many).sum() <= budget:
+    count = np.full(len(cost), count) if np.ndim(count) == 0 else np.asarray(count)
+    left = budget - int(count @ few)
+    if count @ (many - few) <= left:
         return Split(0.0, few, many, count.copy())
     rows = np.flatnonzero(few < many)  # for the others the choice is made
     cost = cost[rows]
     # few and many cost the same at the secant's price; at the right delta nothing lies below both
     while True:
-        at, least, most = np.arange(len(rows)), few[rows], many[rows]
-        gain, steps = (
-            (count[rows] * (cost[at, least] - cost[at, most])).sum(),
-            count[rows] * (most - least),
-        )
-        price = float(gain / steps.sum())
+        at, number, least, most = np.arange(len(rows)), count[rows], few[rows], many[rows]
+        gain, steps = number @ (cost[at, least] - cost[at, most]), int(number @ (most - least))
+        price = float(gain / steps)
         between = cheapest(cost, price)
-        taken = (count[rows] * (between - least)).sum()
-        if not 0 < taken < steps.sum():
+        taken = int(number @ (between - least))
+        if not 0 < taken < steps:
             break
-        if (count * few).sum() + taken <= budget:
-            few[rows] = between
+        if taken <= left:
+            few[rows], left = between, left - taken
         else:
             many[rows] = between
-        still = few[rows] < many[rows]
+        still = np.flatnonzero(few[rows] < many[rows])
         rows, cost = rows[still], cost[still]
     # at delta both choices are optimal for each user: move users from few to many while they fit
-    step, left = np.maximum(many - few, 0), budget - int((count * few).sum())
+    step = np.maximum(many - few, 0)
     before = np.cumsum(count * step) - count * step
     moved = np.clip((left - before) // np.maximum(step, 1), 0, count)
     if len(over := np.flatnonzero((moved < count) & (step > 0))):

@@ -15,25 +15,28 @@ import numpy as np
 from solver import limits
 from solver.columnar import BoolArray, FloatArray, IntArray
 from solver.exact.duplicates import hashes
-from solver.exact.dynamic_program import Allowance, ItemClass, Rest, best_changes
+from solver.exact.dynamic_program import Allowance, ItemClasses, Rest, best_changes
 from solver.exact.lattice import common_divisor, quantum
 
 EPS = float(np.finfo(np.float64).eps)
 #: Groups that are looked at together: about what a cache holds.
 CHUNK = 2048
+#: Groups, and moves, that are tried in pairs.
+MOST_PAIRED = 64
 
 
 class Changes(NamedTuple):
     """One user of ``group[i]`` takes ``shift[i]`` steps more than at the start, for every i.
 
     ``gap`` is the distance of that choice from the relaxation, and ``proven`` the largest distance
-    that it can have from the optimum, rounding included.
+    that it can have from the optimum, rounding included. ``stopped``: for want of additions.
     """
 
     group: IntArray
     shift: IntArray
     gap: float
     proven: float
+    stopped: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,15 +99,17 @@ def search(
     copies: IntArray,
     spare: int,
     negligible: float,
+    additions: int | None = None,
 ) -> Changes:
     """The best changes to ``start``, which is optimal at ``price`` and leaves ``spare`` edge steps.
 
     ``row``, ``start`` and ``copies`` have shape (groups,). A gap of at most ``negligible`` is not
-    closed, but counts as unproven. Dynamic programming over a few users, those that lose least by
-    taking fewer steps and those that lose least by taking more, gives a choice that closes most
-    options. This is repeated with more users, until all that are open fit in, or the programs would
-    take more than :data:`~solver.limits.SEARCH_ADDITIONS` or :data:`~solver.limits.SEARCH_BYTES`;
-    then ``proven`` is what the relaxation proves.
+    closed, but counts as unproven. Changes of one or two users are tried first. Then dynamic
+    programming over a few users, those that lose least by taking fewer steps and those that lose
+    least by taking more, gives a choice that closes most options. This is repeated with more users,
+    until all that are open fit in, or the programs would take more than
+    :data:`~solver.limits.SEARCH_ADDITIONS`, or fewer ``additions``, or
+    :data:`~solver.limits.SEARCH_BYTES`; then ``proven`` is what the relaxation proves.
     """
     members = np.flatnonzero(copies > 0)
     groups, copies = Groups(cost, price, row[members], start[members]), copies[members]
@@ -118,7 +123,12 @@ def search(
     margin = 16 * EPS * price * width  # rounding of a loss
     most_groups = limits.SEARCH_BYTES // (40 * width)  # five tables of their options
     rounding = 1e-12 * (np.abs(cost[groups.row, groups.start]) + price * width)
-    additions, size = limits.SEARCH_ADDITIONS, 32
+    size = min(32, most_groups)
+    additions = min(limits.SEARCH_ADDITIONS, additions or limits.SEARCH_ADDITIONS)
+    if len(nearest) and best.gap > max(margin, negligible):
+        pair = _of_two(groups, nearest.argsort()[:MOST_PAIRED], spare, best.gap)
+        if pair is not None and pair.gap + deficit < best.gap:
+            best = pair._replace(group=members[pair.group], gap=pair.gap + deficit)
     while True:
         noise = margin * (1 + len(best.shift))
         core = np.flatnonzero(nearest <= best.gap + margin)
@@ -130,12 +140,13 @@ def search(
                 # a better choice has fewer than 2 x width + spare changes, each off by rounding
                 return best._replace(proven=2 * noise + margin * (2 * width + spare))
         enough = max(noise, negligible)
-        if best.gap - floor <= enough or not len(core) or size > most_groups:
+        if best.gap - floor <= enough or not len(core) or not size:
             return best._replace(proven=max(best.gap - floor, 0.0) + 2 * noise)
-        order = _alternating(down[core], up[core])
         if len(core) <= size:  # all fit in: by least loss alone
             order = (nearest[core] - rounding[core]).argsort(kind="stable")
-        pool = core[order[: min(4 * size, most_groups)]]
+        else:
+            order = _alternating(down[core], up[core])
+        pool = core[order[: min(2 * size, most_groups)]]
         moves, changes, losses, open_options = groups.open_options(pool, best.gap + margin)
         # Of the optima take one that differs from the start in the fewest users. No set of its
         # changes sums to 0 steps, as undoing them would cost nothing. So, ordered to alternate
@@ -154,13 +165,15 @@ def search(
         alike = 2 * tolerance * most if (cut < number).any() else 0.0
         member = np.repeat(np.arange(len(pool)), cut)
         whole = len(pool) == len(core) and len(member) <= size
-        per_user = _item_classes(moves, changes, open_options)
-        classes = [per_user[index] for index in member[:size]]
+        core_member = member[:size]
+        used = slice(0, 1 + int(core_member[-1]) if len(core_member) else 0)
+        classes = ItemClasses.of(moves[used], changes[used], open_options[used])
         reach = (most * far + spare) // 2 + 1
         allowance = Allowance(additions, limits.SEARCH_BYTES)
         taken = best_changes(
             classes,
-            Rest.of(moves, losses, open_options, member[:size]),
+            core_member,
+            Rest.of(moves[used], losses[used], open_options[used], core_member),
             spare,
             price,
             limit=best.gap - deficit,
@@ -171,8 +184,8 @@ def search(
         )
         additions, improved = allowance.additions, False
         if taken is not None:
-            shift = np.array([item.moves[index] for item, index in zip(classes, taken)])
-            loss = sum(item.losses(price)[index] for item, index in zip(classes, taken))
+            shift = classes.moves[taken]
+            loss = (classes.changes[taken] + price * shift).sum()
             gap = float(loss + price * (spare - shift.sum())) + deficit
             improved = gap < best.gap - noise
             if gap < best.gap:
@@ -180,12 +193,38 @@ def search(
                 group = members[pool[member[: len(shift)][moved]]]
                 best = Changes(group, shift[moved], gap, 0.0)
         if allowance.spent:
-            return best._replace(proven=best.gap - floor + 2 * noise)
+            return best._replace(proven=best.gap - floor + 2 * noise, stopped=True)
         if whole and best.gap > enough:
-            error = EPS * (len(classes) + 2) * (best.gap + 2 * price * min(reach, far * size))
+            error = EPS * (len(core_member) + 2) * (best.gap + 2 * price * min(reach, far * size))
             error += alike + margin * (1 + len(best.shift))
             return best._replace(proven=min(error, best.gap + noise))
-        size *= 4 if improved else 16
+        if size == most_groups:
+            return best._replace(proven=best.gap - floor + 2 * noise)
+        size = min(size * (4 if improved else 16), most_groups)
+
+
+def _of_two(groups: Groups, index: IntArray, spare: int, within: float) -> Changes | None:
+    """The best changes of one or two of the groups ``index`` by options that lose ``within``.
+
+    Dynamic programming then has little left to try.
+    """
+    move, _, loss = groups.options(index)
+    left = spare - move
+    alone = (loss + groups.price * left)[(left >= 0) & (move != 0)]
+    kept = (loss <= min(within, alone.min(initial=np.inf))) & (move != 0)
+    group, moves, losses = index[np.nonzero(kept)[0]], move[kept], loss[kept]
+    order = np.lexsort((losses, moves))
+    first = order[np.diff(moves[order], prepend=moves[order][:1] - 1) > 0]  # of each move
+    first = first[losses[first].argsort()[:MOST_PAIRED]]
+    # and no change
+    group = np.append(group[first], -1)
+    moves, losses = np.append(moves[first], 0), np.append(losses[first], 0.0)
+    total = moves[:, None] + moves
+    gap = losses[:, None] + losses + groups.price * (spare - total)
+    gap[(total > spare) | (group[:, None] == group)] = np.inf
+    pair = np.array(np.unravel_index(gap.argmin(), gap.shape))
+    pair = pair[group[pair] >= 0]
+    return Changes(group[pair], moves[pair], float(gap.min()), 0.0) if len(pair) else None
 
 
 def _alternating(down: FloatArray, up: FloatArray) -> IntArray:
@@ -193,17 +232,6 @@ def _alternating(down: FloatArray, up: FloatArray) -> IntArray:
     pairs = np.column_stack([up.argsort(kind="stable"), down.argsort(kind="stable")]).ravel()
     first = np.sort(np.unique(pairs, return_index=True)[1])
     return pairs[first]
-
-
-def _item_classes(moves: IntArray, changes: FloatArray, kept: BoolArray) -> list[ItemClass]:
-    """The ``kept`` options of each user, after one of no change."""
-    row, column = np.nonzero(kept)
-    at = np.arange(len(row)) + row + 1
-    all_moves, all_changes = np.zeros((2, len(row) + len(kept)))
-    all_moves[at], all_changes[at] = moves[row, column], changes[row, column]
-    last = np.cumsum(kept.sum(axis=1) + 1)[:-1]
-    pairs = zip(np.split(all_moves.astype(np.int64), last), np.split(all_changes, last))
-    return [ItemClass(*pair) for pair in pairs]
 
 
 def _at_most_alike(

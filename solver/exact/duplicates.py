@@ -33,8 +33,11 @@ class DistinctUsers:
         if not columns:
             return cls(problem.part(slice(0, 1)), np.array([problem.users]), alone.order)
         sample = slice(None, None, -(-problem.users // 1024))
+        size = len(alone.order[sample])
+        if any(2 * len(np.unique(column[sample])) > size for column in columns if column.ndim == 1):
+            return alone  # the quick case: they differ in one number
         distinct = np.unique(hashes([column[sample] for column in columns]))
-        if 2 * len(distinct) > len(alone.order[sample]):
+        if 2 * len(distinct) > size:
             return alone
         _, first, index, count = np.unique(
             hashes(columns), return_index=True, return_inverse=True, return_counts=True
@@ -47,10 +50,14 @@ class DistinctUsers:
 
     def repeated(self, values: NDArray[Scalar]) -> NDArray[Scalar]:
         """``values``, shape (distinct users,), for every user of the problem; shape (users,)."""
+        if len(self.count) == len(self.order):
+            return values
         return self.in_problem_order(np.repeat(values, self.count))
 
     def in_problem_order(self, values: NDArray[Scalar]) -> NDArray[Scalar]:
         """``values``, shape (users,), from ``order`` to the order of the problem."""
+        if len(self.count) == len(self.order):
+            return values
         users = np.empty_like(values)
         users[self.order] = values
         return users

@@ -1,7 +1,7 @@
 """Dynamic programming over the item classes of the core, with the states that no bound excludes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,20 +10,33 @@ from solver.columnar import BoolArray, FloatArray, IntArray
 
 #: States x options that are looked at in one piece.
 SMALL = 20_000
+#: Options that are looked at each by itself.
+FEW_OPTIONS = 3
 #: States of which none is dropped.
 FEW_STATES = 200
 
 
-@dataclass(frozen=True, eq=False)
-class ItemClass:
-    """The options of one user: ``moves`` in steps and ``changes`` of the cost; first (0, 0)."""
+class ItemClasses(NamedTuple):
+    """The options of users: ``moves`` in steps and ``changes`` of the cost, user after user.
+
+    Those of user n are at ``first[n]`` to ``first[n + 1]``, and the first of them is (0, 0).
+    """
 
     moves: IntArray
     changes: FloatArray
+    first: IntArray
 
-    def losses(self, price: float) -> FloatArray:
-        """What the options cost when a step costs ``price``."""
-        return self.changes + price * self.moves
+    @classmethod
+    def of(cls, moves: IntArray, changes: FloatArray, kept: BoolArray) -> "ItemClasses":
+        """The ``kept`` ones of ``moves`` and ``changes``, shape (users, options)."""
+        row, column = np.nonzero(kept)
+        at = np.arange(1, len(row) + 1) + row
+        flat_moves = np.zeros(len(row) + len(kept), dtype=np.int64)
+        flat_changes = np.zeros(len(flat_moves))
+        flat_moves[at], flat_changes[at] = moves[row, column], changes[row, column]
+        first = np.zeros(len(kept) + 1, dtype=np.int64)
+        np.cumsum(np.count_nonzero(kept, axis=1) + 1, out=first[1:])
+        return cls(flat_moves, flat_changes, first)
 
 
 @dataclass
@@ -41,17 +54,20 @@ class Allowance:
 
 @dataclass(frozen=True, eq=False)
 class Rest:
-    """What the classes after each one can still do; shape (classes,).
+    """What each class and those after it can do; lists with one number for each class.
 
-    ``down`` and ``up`` are the most steps that they can give back and take, ``give`` and ``take``
-    the least loss for each step of it, and ``nearest`` the least loss of any of their options.
+    ``fall`` and ``rise`` are the most steps that it can give back and take, ``down`` and ``up``
+    what those after it can, ``give`` and ``take`` their least loss for each step of it, and
+    ``nearest`` the least loss of any of their options.
     """
 
-    down: IntArray
-    up: IntArray
-    give: FloatArray
-    take: FloatArray
-    nearest: FloatArray
+    fall: list[int]
+    rise: list[int]
+    down: list[int]
+    up: list[int]
+    give: list[float]
+    take: list[float]
+    nearest: list[float]
 
     @classmethod
     def of(cls, moves: IntArray, losses: FloatArray, kept: BoolArray, member: IntArray) -> "Rest":
@@ -59,49 +75,58 @@ class Rest:
 
         ``member``, shape (classes,), is the user of each class.
         """
-        losses = np.where(kept, losses, np.inf)
+        losses, moves = np.where(kept, losses, np.inf), np.where(kept, moves, 0)
         rates = losses / np.maximum(np.abs(moves), 1)
+        fall, rise = -moves.min(axis=1, initial=0)[member], moves.max(axis=1, initial=0)[member]
         return cls(
-            down=_sum_after(np.where(kept, -moves, 0).max(axis=1, initial=0)[member]),
-            up=_sum_after(np.where(kept, moves, 0).max(axis=1, initial=0)[member]),
-            give=_least_after(np.where(moves < 0, rates, np.inf).min(axis=1)[member]),
-            take=_least_after(np.where(moves > 0, rates, np.inf).min(axis=1)[member]),
-            nearest=_least_after(losses.min(axis=1)[member]),
+            fall.tolist(),
+            rise.tolist(),
+            (fall.sum() - np.cumsum(fall)).tolist(),
+            (rise.sum() - np.cumsum(rise)).tolist(),
+            _least_after(np.where(moves < 0, rates, np.inf).min(axis=1)[member]),
+            _least_after(np.where(moves > 0, rates, np.inf).min(axis=1)[member]),
+            _least_after(losses.min(axis=1)[member]),
         )
 
 
-def _sum_after(values: IntArray) -> IntArray:
-    return values.sum() - np.cumsum(values)
-
-
-def _least_after(values: FloatArray) -> FloatArray:
-    return np.append(np.minimum.accumulate(values[:0:-1])[::-1], np.inf)
+def _least_after(values: FloatArray) -> list[float]:
+    return [*np.minimum.accumulate(values[:0:-1])[::-1].tolist(), np.inf]
 
 
 def _with_class(
-    value: FloatArray, low: int, item: ItemClass, new_low: int, new_high: int
+    value: FloatArray,
+    low: int,
+    moves: IntArray,
+    changes: FloatArray,
+    span: tuple[int, int],
+    new_span: tuple[int, int],
 ) -> tuple[FloatArray, NDArray[np.unsignedinteger]]:
-    """The least change for ``new_low`` to ``new_high`` steps more, and the option that gives it.
+    """The least change for each of ``new_span`` steps more, and the option that gives it.
 
-    ``value`` holds that from ``low`` on, without the class; of equally good options the first.
+    ``value`` holds that from ``low`` on, without the class, whose ``moves`` have the ``span``; of
+    equally good options the first.
     """
-    width, kind = new_high - new_low + 1, np.min_scalar_type(len(item.moves) - 1)
-    if (
-        width * len(item.moves) <= SMALL
-    ):  # all options at once, as a call takes longer than the sums
-        source = np.arange(new_low - low, new_high - low + 1) - item.moves[:, None]
-        before, after = max(0, -int(source.min())), max(0, int(source.max()) + 1 - len(value))
+    new_low, new_high = new_span
+    width, kind = new_high - new_low + 1, np.min_scalar_type(len(moves) - 1)
+    if len(moves) > FEW_OPTIONS and width * len(moves) <= SMALL:
+        # all options at once, as a call takes longer than the sums
+        before = max(0, low + span[1] - new_low)
+        after = max(0, new_high - span[0] - (low + len(value) - 1))
         padded = np.full(before + len(value) + after, np.inf)
         padded[before : before + len(value)] = value
-        total = padded[source + before] + item.changes[:, None]
-        best = total.argmin(axis=0)
-        return total[best, np.arange(width)], best.astype(kind)
+        source = np.arange(new_low - low + before, new_high - low + before + 1)
+        total = padded[source - moves[:, None]]
+        total += changes[:, None]
+        return total.min(axis=0), total.argmin(axis=0).astype(kind)
     new, pick = np.full(width, np.inf), np.zeros(width, dtype=kind)
-    for option, (move, change) in enumerate(zip(item.moves.tolist(), item.changes.tolist())):
+    for option, (move, change) in enumerate(zip(moves.tolist(), changes.tolist())):
         first, last = max(low + move, new_low), min(low + len(value) - 1 + move, new_high)
         if first <= last:
             total = value[first - move - low : last - move - low + 1] + change
             target = slice(first - new_low, last - new_low + 1)
+            if not option:  # the first
+                new[target] = total
+                continue
             better = total < new[target]
             np.copyto(new[target], total, where=better)
             np.copyto(pick[target], option, where=better)
@@ -109,7 +134,8 @@ def _with_class(
 
 
 def best_changes(
-    classes: Sequence[ItemClass],
+    classes: ItemClasses,
+    member: IntArray,
     rest: Rest,
     spare: int,
     price: float,
@@ -118,41 +144,46 @@ def best_changes(
     slack: float,
     reach: int,
     allowance: Allowance,
-) -> list[int] | None:
+) -> IntArray | None:
     """The option of each class that loses least in all, with at most ``spare`` steps more.
 
-    A choice loses the losses of its options, and ``price`` for each of the ``spare`` steps that it
-    leaves unused. Only choices that lose less than ``limit`` matter, and only sums of moves from
-    -``reach`` to ``reach``. A state is dropped if, with the least that the classes after it must
-    lose, it exceeds the best choice so far by more than ``slack``, the rounding; and a choice that
-    loses ``enough`` or less is not improved. Returns the index
-    of each class's option, or None if no choice loses less than ``limit``. When ``allowance`` is
-    spent the answer is the best so far.
+    There is a class for each of the users ``member``. A choice loses the losses of its options,
+    and ``price`` for each of the ``spare`` steps that it leaves unused. Only choices that lose less
+    than ``limit`` matter, and only sums of moves from -``reach`` to ``reach``. A state is dropped
+    if, with the least that the classes after it must lose, it exceeds the best choice so far by
+    more than ``slack``, the rounding; and a choice that loses ``enough`` or less is not improved.
+    Returns the index in ``classes`` of the option of each class, of those after none, or None if no
+    choice loses less than ``limit``. When ``allowance`` is spent the answer is the best so far.
     """
-    best, low, value = (
-        limit,
-        0,
-        np.zeros(1),
-    )  # value[t - low]: the least change of the cost with t steps more
+    # value[t - low]: the least change of the cost with t steps more
+    best, low, value = limit, 0, np.zeros(1)
+    firsts, lasts = classes.first[member].tolist(), classes.first[member + 1].tolist()
     lows, picks, answer = [], [], None
-    for k, item in enumerate(classes):
-        high = low + len(value) - 1
+    for k, (first, last) in enumerate(zip(firsts, lasts)):
+        number, high = last - first, low + len(value) - 1
         # t below `floor` leaves too many steps unused, whatever follows
-        floor = spare - int(min((best + slack) / price, 2.0**62)) - int(rest.up[k]) - 1
-        new_low = max(low + int(item.moves.min()), -reach, floor)
-        new_high = min(high + int(item.moves.max()), reach, spare + int(rest.down[k]))
+        floor = spare - int(min((best + slack) / price, 2.0**62)) - rest.up[k] - 1
+        new_low = max(low - rest.fall[k], -reach, floor)
+        new_high = min(high + rest.rise[k], reach, spare + rest.down[k])
         if new_high < new_low:
             break
         width = new_high - new_low + 1
-        allowance.additions -= width * (len(item.moves) + 3)
-        allowance.bytes -= width * np.min_scalar_type(len(item.moves) - 1).itemsize
+        allowance.additions -= width * (number + 3)
+        allowance.bytes -= width * np.min_scalar_type(number - 1).itemsize
         if allowance.spent:
             break
-        new, pick = _with_class(value, low, item, new_low, new_high)
-        lows.append(new_low)
+        value, pick = _with_class(
+            value,
+            low,
+            classes.moves[first:last],
+            classes.changes[first:last],
+            (-rest.fall[k], rest.rise[k]),
+            (new_low, new_high),
+        )
+        low = new_low
+        lows.append(low)
         picks.append(pick)
-        low, value = new_low, new
-        if width < FEW_STATES and k < len(classes) - 1:
+        if width < FEW_STATES and k < len(firsts) - 1:
             continue  # looking for states to drop takes longer than keeping them
         over = np.arange(low - spare, low + width - spare, dtype=np.float64)
         bound = value + price * over + price * spare  # the losses so far
@@ -161,8 +192,8 @@ def best_changes(
             index = int(value[:within].argmin())
             if (loss := float(value[index] + price * spare)) < best:
                 best, answer = loss, (k, low + index)
-        bound[:within] -= min(price, float(rest.take[k])) * over[:within]
-        bound[within:] += min(float(rest.give[k]), 1e300) * over[within:]
+        bound[:within] -= min(price, rest.take[k]) * over[:within]
+        bound[within:] += min(rest.give[k], 1e300) * over[within:]
         alive = np.flatnonzero(bound <= best + slack)
         if not len(alive) or rest.nearest[k] > best + slack or best <= enough:
             break
@@ -170,8 +201,8 @@ def best_changes(
     if answer is None:
         return None
     last_class, t = answer
-    taken = [0] * len(classes)
+    taken = np.empty(last_class + 1, dtype=np.int64)
     for k in range(last_class, -1, -1):
-        taken[k] = int(picks[k][t - lows[k]])
-        t -= int(classes[k].moves[taken[k]])
+        taken[k] = firsts[k] + int(picks[k][t - lows[k]])
+        t -= int(classes.moves[taken[k]])
     return taken

@@ -2,18 +2,22 @@
 
 With one limit: relax it, narrow to the users whose choice is open, and solve these by dynamic
 programming. Curves may have any shape, and identical users are solved once
-(:mod:`solver.exact.duplicates`). Several limits are in :mod:`solver.exact.several`, makespans in
-:mod:`solver.exact.batches`.
+(:mod:`solver.exact.duplicates`). What users choose at a price is in :mod:`solver.choices`, several
+limits in :mod:`solver.exact.several`, makespans in :mod:`solver.exact.batches`.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
 from solver.allocation import Allocation
-from solver.columnar import IntArray
+from solver.choices.bracket import Bracket, sampled_prices
+from solver.choices.convex import is_convex
+from solver.choices.scan import KEPT, SMALL, Choices, choices, options_of, whole_table
+from solver.columnar import FloatArray, IntArray
 from solver.exact.batches import least_batches
-from solver.exact.core import EPS, search
+from solver.exact.core import EPS, Changes, search
 from solver.exact.duplicates import DistinctUsers
-from solver.exact.scan import Scan
 from solver.exact.several import several_limits
 from solver.inputs import InputError
 from solver.knapsack import Axis, check_feasible, evaluated, has_makespan, relax
@@ -21,14 +25,21 @@ from solver.limits import check_memory
 from solver.options import Options
 from solver.problem import Problem
 
+#: How far from the price of an edge step, over it and times the users, users are first left open.
+#: Their number is then about twice that, which mostly does.
+SPREAD = 64
+#: Additions of the search among these: what needs more has too few of them.
+FIRST_ADDITIONS = 1_000_000
+
 
 def exact(problem: Problem) -> Allocation:
     """The optimal allocation, with a proven ``lower_bound``.
 
-    With one limit, time is linear in users x steps, and memory in users, for the few whose choice
-    is open in users x steps; several take a table of all options. Should the dynamic programming be
-    too large (:mod:`solver.limits`), the bound is that of the relaxation, and ``status`` may be
-    "feasible". Raises InputError if the problem is infeasible or needs more memory than there is.
+    With one limit, time is linear in users, or in users x steps where a curve is a table, and
+    memory in users, for the few whose choice is open in users x steps; several take a table of all
+    options. Should the dynamic programming be too large (:mod:`solver.limits`), the bound is that
+    of the relaxation, and ``status`` may be "feasible". Raises InputError if the problem is
+    infeasible or needs more memory than there is.
     """
     if has_makespan(problem):
         return least_batches(problem, _linear)
@@ -47,9 +58,10 @@ def _linear(problem: Problem) -> Allocation:
     np.empty(2_000_000)
     distinct = DistinctUsers.of(problem)
     try:
-        allocation = _solve(problem, axis, distinct, *_bracket(axis, distinct))
+        allocation = _solve(
+            problem, axis, distinct, *sampled_prices(distinct.problem, axis, distinct.count)
+        )
         if allocation is None:  # the sample misled
-            check_memory(problem.where, len(distinct.count) * (1 + axis.width))
             allocation = _solve(problem, axis, distinct, 0.0, np.inf)
     except InputError:
         for place in problem.names:
@@ -60,31 +72,6 @@ def _linear(problem: Problem) -> Allocation:
     return allocation
 
 
-def _bracket(axis: Axis, distinct: DistinctUsers) -> tuple[float, float]:
-    """Two prices that very likely enclose that of an edge step, from a sample of the users."""
-    # least work for the sample and for what it leaves open, together
-    size = int(10 * len(distinct.order) ** (2 / 3))
-    if len(distinct.count) < 4 * size:
-        return 0.0, np.inf
-    rows = slice(None, None, len(distinct.count) // size)
-    scan, count = Scan.of(distinct.problem.part(rows), axis, 0.0, np.inf), distinct.count[rows]
-    still = scan.few < scan.many
-    share = axis.budget * len(count) / len(distinct.count) - int(count[~still] @ scan.few[~still])
-    few, many, count = scan.few[still], scan.many[still], count[still]
-    if not len(count) or share <= count @ few:
-        return 0.0, np.inf
-    chosen = relax(scan.cost, share, few, many, count).few
-    # what these users take varies by chance from sample to sample
-    margin = float(3 * np.std(count * chosen) * np.sqrt(len(count)))
-
-    def price(steps: float) -> float:
-        if steps <= count @ few:
-            return np.inf
-        return relax(scan.cost, steps, few, many, count).price
-
-    return price(share + margin), price(share - margin)
-
-
 def _solve(
     problem: Problem, axis: Axis, distinct: DistinctUsers, low: float, high: float
 ) -> Allocation | None:
@@ -92,42 +79,111 @@ def _solve(
 
     None otherwise.
     """
-    scan, budget = Scan.of(distinct.problem, axis, low, high), axis.budget
-    check_feasible(problem, axis, distinct.repeated(scan.fewest), distinct.repeated(scan.served))
-    if distinct.count @ scan.few > budget or (low > 0 and distinct.count @ scan.many <= budget):
+    users, table = distinct.problem, None
+    prices = [np.inf, low] if high == np.inf else [np.inf, high, low]
+    if users.users * options_of(users) <= (SMALL if is_convex(users) else KEPT):
+        table, local_steps = whole_table(users, axis)
+        own = Choices.of_table(table, local_steps, prices)
+    else:
+        own = choices(users, axis, prices)
+    served = np.isfinite(own.cost[0])
+    check_feasible(problem, axis, distinct.repeated(own.weight[0]), distinct.repeated(served))
+    wide = Bracket.of(low, high, own)
+    if distinct.count @ wide.few > axis.budget:
         return None
-    open_users = np.flatnonzero(scan.few < scan.many)
-    few, many, count = (array[open_users] for array in (scan.few, scan.many, distinct.count))
-    left = budget - int(distinct.count @ scan.few - count @ few)
-    price, few, many, moved = relax(scan.cost, left, few, many, count)
-    # identical users that start alike are one group: those that keep `few`, then those that moved
-    row, start, copies = (
-        np.concatenate(pair)
-        for pair in ([np.arange(len(count))] * 2, (few, many), (count - moved, moved))
-    )
-    chosen = np.delete(distinct.count * scan.chosen, open_users).sum()
-    objective = float(chosen + copies @ scan.cost[row, start])
-    group, shift, gap, proven = search(
-        scan.cost, price, row, start, copies, left - int(copies @ start), 1e-15 * abs(objective)
-    )
-    # of a user that chooses alike at both prices, what it does not choose may be part of a better
-    # choice, unless it loses more than the gap; costs compare only up to their rounding
-    room = gap + 8 * EPS * (float(np.abs(scan.chosen).max()) + price * scan.cost.shape[1])
-    if (low > 0 and price - room < low) or price + room > high:
+    if low > 0 and distinct.count @ wide.many <= axis.budget:
         return None
+    if table is None:
+        narrow = wide.narrowed(users, axis, axis.budget, distinct.count, SPREAD / users.users)
+        core = _Core.of(problem, axis, distinct, narrow, additions=FIRST_ADDITIONS)
+        if not core.changes.stopped and narrow.holds(core.price, core.room):
+            return core.allocation(problem, axis, distinct, narrow)
+        # as many open users as the gap needs
+        narrow = wide.around(users, axis, core.price, 2 * core.room)
+        core = _Core.of(problem, axis, distinct, narrow)
+        if narrow.holds(core.price, core.room):
+            return core.allocation(problem, axis, distinct, narrow)
+        if low > 0 or high < np.inf:
+            return None
+    core = _Core.of(problem, axis, distinct, wide, table)
+    if not wide.holds(core.price, core.room):
+        return None
+    return core.allocation(problem, axis, distinct, wide)
 
-    last = np.cumsum(distinct.count)
-    # of each group, in distinct.order
-    first = np.concatenate([(last - distinct.count)[open_users], last[open_users] - moved])
-    scan.few[open_users] = few
-    weight = np.repeat(scan.few, distinct.count)
-    weight[_runs(first, copies)] = np.repeat(start, copies)
-    changed = _runs(first, np.bincount(group, minlength=len(first)))
-    weight[changed] += shift[np.argsort(group, kind="stable")]
-    weight = distinct.in_problem_order(weight)
-    steps = scan.local_steps if axis.options is not None else distinct.repeated(scan.local_steps)
-    choice = axis.decoded(problem, weight, steps)
-    return evaluated(problem, choice, "exact", axis.prices(price), proven)
+
+class _Core(NamedTuple):
+    """The best choice of the users who are open at the prices of a bracket.
+
+    Shape (open users,): ``many`` steps for ``moved`` of the users that each is, ``few`` for the
+    others. Of these groups, in this order, ``changes`` take other steps. No user who is not open is
+    part of a better choice, if all prices less than ``room`` from ``price`` are in the bracket.
+    """
+
+    price: float
+    few: IntArray
+    many: IntArray
+    moved: IntArray
+    changes: Changes
+    room: float
+
+    @classmethod
+    def of(
+        cls,
+        problem: Problem,
+        axis: Axis,
+        distinct: DistinctUsers,
+        bracket: Bracket,
+        table: FloatArray | None = None,
+        additions: int | None = None,
+    ) -> "_Core":
+        """Relaxed and searched; ``table`` is that of all distinct users, if there is one.
+
+        ``additions`` are those of the search, if fewer than it may take.
+        """
+        rows, count, width = bracket.rows, distinct.count, 1 + axis.width
+        number, few, many = count[rows], bracket.few[rows], bracket.many[rows]
+        if not len(rows):
+            cost = np.empty((0, width))
+        elif table is not None:
+            cost = table[rows]
+        else:
+            if len(rows) * width > KEPT:
+                check_memory(problem.where, len(rows) * width)
+            cost = axis.table(distinct.problem, rows)[0]
+        left = axis.budget - int(count @ bracket.few - number @ few)
+        price, few, many, moved = relax(cost, left, few, many, number)
+        # identical users that start alike are one group: those that keep `few`, then the others
+        row, start, copies = (
+            np.concatenate(pair)
+            for pair in ([np.arange(len(rows))] * 2, (few, many), (number - moved, moved))
+        )
+        fixed = np.where(bracket.few < bracket.many, 0.0, bracket.few_cost)
+        objective = float(count @ fixed + copies @ cost[row, start])
+        spare, negligible = left - int(copies @ start), 1e-15 * abs(objective)
+        changes = search(cost, price, row, start, copies, spare, negligible, additions)
+        # of a user that chooses alike at both prices, what it does not choose may be part of a
+        # better choice, unless it loses more than the gap; costs compare only up to rounding
+        rounding = 8 * EPS * (float(np.abs(bracket.few_cost).max()) + price * width)
+        return cls(price, few, many, moved, changes, changes.gap + rounding)
+
+    def allocation(
+        self, problem: Problem, axis: Axis, distinct: DistinctUsers, bracket: Bracket
+    ) -> Allocation:
+        """That of all users."""
+        rows, count = bracket.rows, distinct.count
+        last = np.cumsum(count)
+        # of each group, in distinct.order
+        first = np.concatenate([(last - count)[rows], last[rows] - self.moved])
+        copies = np.concatenate([count[rows] - self.moved, self.moved])
+        weight = np.repeat(bracket.few, count)
+        weight[_runs(first, copies)] = np.repeat(np.concatenate([self.few, self.many]), copies)
+        group, shift, _, proven, _ = self.changes
+        changed = _runs(first, np.bincount(group, minlength=len(first)))
+        weight[changed] += shift[np.argsort(group, kind="stable")]
+        choice = axis.decoded(
+            problem, distinct.in_problem_order(weight), distinct.repeated(bracket.local.steps)
+        )
+        return evaluated(problem, choice, "exact", axis.prices(self.price), proven)
 
 
 def _runs(first: IntArray, length: IntArray) -> IntArray:

@@ -118,7 +118,12 @@ class Problem:
         return self.places[name] if name in self.places else self.splits[name]
 
     def part(self, rows: Rows) -> "Problem":
-        """The problem of the users ``rows`` alone, under the whole budgets, unlabelled."""
+        """The problem of the users ``rows`` alone, under the whole budgets, unlabelled.
+
+        All users, ``slice(None)``, are the problem itself.
+        """
+        if isinstance(rows, slice) and rows == slice(None):
+            return self
         return replace(
             self,
             users=_count(rows, self.users),
@@ -188,11 +193,22 @@ class Problem:
         place's max_steps. Raises
         InputError if an allowed option costs so much that the sum over users may overflow.
         """
-        here, steps = self._at(place), self.steps(place) if steps is None else steps
+        steps = self.steps(place) if steps is None else steps
         if not steps.size:
             return np.empty((self.users, steps.shape[-1]))
+        return self._cost(place, steps, self.error(place, steps), self.utility(place, steps))
+
+    def quantities(self, place: str, steps: IntArray) -> tuple[FloatArray, ...]:
+        """Cost, time, energy, error and utility at ``steps``, as the five methods give them."""
+        error, utility = self.error(place, steps), self.utility(place, steps)
+        cost = self._cost(place, steps, error, utility)
+        return cost, self.time(place, steps), self.energy(place, steps), error, utility
+
+    def _cost(
+        self, place: str, steps: IntArray, error: FloatArray, utility: FloatArray
+    ) -> FloatArray:
+        here = self._at(place)
         w1, w2, c1, c2, c3 = (self.weights[name] for name in WEIGHTS)
-        error = self.error(place, steps)
         # overflow is reported below; NaN lies outside the allowed steps
         with np.errstate(over="ignore", invalid="ignore"):
             # filled in place, as allocating memory takes longer than the arithmetic
@@ -208,7 +224,7 @@ class Problem:
                 cost += image[..., None]
             term = (w1 * c2)[..., None] * error
             cost += term
-            cost -= np.multiply(w2[..., None], self.utility(place, steps), out=term)
+            cost -= np.multiply(w2[..., None], utility, out=term)
         allowed = self._allowed(place, steps, error)
         most = 1e300 / self.users
         if not (-most <= cost.min() and cost.max() <= most):
@@ -243,7 +259,11 @@ class Problem:
         return allowed
 
     def _full(self, array: FloatArray, like: np.ndarray) -> FloatArray:
-        return np.broadcast_to(array, (self.users, like.shape[-1]))
+        shape = (self.users, like.shape[-1])
+        if array.shape != shape:
+            return np.broadcast_to(array, shape)
+        array.flags.writeable = False
+        return array
 
 
 def _count(rows: Rows, users: int) -> int:

@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 from solver import Allocation, InputError, Problem, certify, evaluate, solve
@@ -109,3 +110,23 @@ def test_allocation_file(tmp_path):
         with pytest.raises(InputError) as error:
             Allocation.load(path)
         assert str(error.value).startswith(f"{path}: {line}")
+
+
+def test_what_is_looked_at_in_pieces_is_as_in_one():
+    """20,000 users: every number to its user, and so are errors."""
+    rng = np.random.default_rng(1)
+    power = rng.uniform(0.1, 5, 20_000)
+    offload, steps = rng.integers(0, 2, 20_000), rng.integers(1, 21, 20_000)
+    problem = Problem.from_dict(example(users=20_000, edge_budget=10**6, edge__power=power))
+    allocation = evaluate(problem, offload, steps)
+    seconds = np.where(offload == 1, 0.001, 0.002) * steps
+    watts = np.where(offload == 1, power, 0.01 * 1.5**3)
+    assert allocation.energy == pytest.approx((watts * seconds).sum(), rel=1e-12)
+    assert allocation.error == pytest.approx(np.exp(-0.1 * steps).mean(), rel=1e-12)
+    power[19_000], offload[19_000] = 1e300, 1
+    heavy = example(users=20_000, edge_budget=10**6, edge__power=power, edge__step_time=1e9)
+    with pytest.raises(InputError, match="edge: user 19000: the cost of [0-9]+ steps is too large"):
+        evaluate(Problem.from_dict(heavy), offload, steps)
+    with pytest.raises(InputError, match=r"steps\[12345\]: found 60 at the edge place"):
+        offload[12_345], steps[12_345] = 1, 60
+        evaluate(problem, offload, steps)

@@ -8,6 +8,7 @@ import pytest
 import solver.exact.exact as exact
 from benchmarks.oracles import plain_dp
 from solver import InputError, Problem, certify, limits, solve
+from solver.choices.bracket import sample_of, sampled_prices
 from solver.exact.duplicates import DistinctUsers
 from solver.knapsack import Axis
 from tests.solver.problems import crowd, edited, example, tabled
@@ -20,7 +21,7 @@ def test_many_users_all_different():
     problem = Problem.from_dict(crowd(100_000))
     kinds = DistinctUsers.of(problem)
     axis = Axis.of(problem)
-    low, high = exact._bracket(axis, kinds)
+    low, high = sampled_prices(kinds.problem, axis, kinds.count)
     allocation, whole = solve(problem), exact._solve(problem, axis, kinds, 0.0, np.inf)
     assert 0 < low < allocation.edge_price < high < 2 * low
     assert (allocation.offload, allocation.steps, allocation.objective) == (
@@ -38,12 +39,13 @@ def test_a_sample_that_misleads():
     none the worse for it.
     """
     users = 100_000
-    stride = users // int(10 * users ** (2 / 3))
-    weight = np.where(np.arange(users) % stride == 0, 1e4, 1.0)
+    weight = np.ones(users)
+    weight[sample_of(np.ones(users, dtype=int))] = 1e4
     data = crowd(users, weights__cost=weight, weights__utility=weight)
     problem = Problem.from_dict(data)
     axis, kinds = Axis.of(problem), DistinctUsers.of(problem)
-    assert exact._solve(problem, axis, kinds, *exact._bracket(axis, kinds)) is None
+    prices = sampled_prices(problem, axis, kinds.count)
+    assert exact._solve(problem, axis, kinds, *prices) is None
     allocation = solve(problem)
     assert allocation.status == "optimal" and certify(problem, allocation) <= 1e-9 * abs(
         allocation.objective

@@ -12,6 +12,7 @@ from benchmarks.oracles import (
     table_problem,
 )
 from solver import certify, limits, solve, studies
+from solver.exact import core
 
 
 def same_slope(users, options=10, most=200, seed=0):
@@ -81,6 +82,7 @@ def test_a_search_that_stops_at_a_limit_is_honest(monkeypatch, limit, allowed):
 def test_what_is_not_proven_says_so_and_the_best_leads(monkeypatch):
     """`compare` took the exact method's objective for the optimum, whatever its status."""
     monkeypatch.setattr(limits, "SEARCH_ADDITIONS", 0)
+    monkeypatch.setattr(core, "MOST_PAIRED", 0)
     cost, budget = same_slope(300)
     problem = table_problem(cost, budget)
     stopped = solve(problem)

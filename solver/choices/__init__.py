@@ -1,0 +1,1 @@
+"""What each user chooses for itself at a price of an edge step."""

@@ -81,6 +81,14 @@ def _serve(args: argparse.Namespace) -> int:
     policy = args.policy or DEFAULT
     if ":" not in policy:
         check_keys("--policy", [policy], AT_EDGE)
+    if args.records:
+        try:
+            args.records.open("a").close()
+        except OSError as error:
+            text = (
+                f"--records: found {args.records}: {error.strerror}; allowed: a file to append to"
+            )
+            raise InputError(text) from None
     settings = _settings(args)
     try:
         import prometheus_client  # noqa: F401
@@ -90,10 +98,11 @@ def _serve(args: argparse.Namespace) -> int:
         raise InputError(
             f"serve: {error.name} is not installed; scripts/install serve does that"
         ) from None
-    from testbed.server.listen import listen
+    from testbed.server.listen import bind, listen
     from testbed.server.opening import open_edge
     from testbed.server.service import Service
 
+    listening = bind(args.host, args.port)  # before what takes time
     opened = open_edge(settings, args.run, args.profiles, args.batch)
     tables = opened.worth.tables(opened.scenario.weights)
     find_policy(policy, Setting(tables, opened.quoter.calls))  # refused here, if it is one's own
@@ -101,7 +110,7 @@ def _serve(args: argparse.Namespace) -> int:
     def make() -> Service:
         return Service(opened, policy, args.queue, args.records)
 
-    return listen(make, args.host, args.port, args.api_key)
+    return listen(make, listening, args.api_key, args.host in LOOPBACK)
 
 
 def _settings(args: argparse.Namespace) -> config.Config:

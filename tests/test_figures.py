@@ -279,3 +279,10 @@ def test_the_pages_say_what_the_file_says(name):
     assert figures
     for where, text in figures:
         assert text in page(where), f"{where}: {text}"
+
+
+def test_the_page_of_numbers_lists_every_file():
+    listed = set(
+        re.findall(r"`(\w+)\.json`", page("numbers.md").split("figures of these pages")[1])
+    )
+    assert listed == {path.stem for path in RESULTS.glob("*.json")}

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from testbed.commands.parsing import Verbs
 
 KEY = "TESTBED_API_KEY"
+MOST = 65535  # the largest port
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -69,6 +71,7 @@ def add_parsers(verbs: "Verbs") -> None:
 
 
 def _serve(args: argparse.Namespace) -> int:
+    from calibration.profiles import store
     from solver.online import AT_EDGE, DEFAULT, Setting, find_policy
 
     if args.host not in LOOPBACK and not args.api_key:
@@ -81,15 +84,15 @@ def _serve(args: argparse.Namespace) -> int:
     policy = args.policy or DEFAULT
     if ":" not in policy:
         check_keys("--policy", [policy], AT_EDGE)
+    if args.profiles:
+        store.load(args.profiles)
+    settings = _settings(args)
     if args.records:
         try:
             args.records.open("a").close()
         except OSError as error:
-            text = (
-                f"--records: found {args.records}: {error.strerror}; allowed: a file to append to"
-            )
+            text = f"--records: found {args.records}: {error.strerror}; allowed: a writable file"
             raise InputError(text) from None
-    settings = _settings(args)
     try:
         import prometheus_client  # noqa: F401
         import starlette  # noqa: F401
@@ -98,19 +101,33 @@ def _serve(args: argparse.Namespace) -> int:
         raise InputError(
             f"serve: {error.name} is not installed; scripts/install serve does that"
         ) from None
-    from testbed.server.listen import bind, listen
-    from testbed.server.opening import open_edge
-    from testbed.server.service import Service
+    with _bind(args.host, args.port) as listening:
+        print(f"serve: opening {settings.edge.model}", flush=True)
+        from testbed.server.listen import listen
+        from testbed.server.opening import open_edge
+        from testbed.server.service import Service
 
-    listening = bind(args.host, args.port)  # before what takes time
-    opened = open_edge(settings, args.run, args.profiles, args.batch)
-    tables = opened.worth.tables(opened.scenario.weights)
-    find_policy(policy, Setting(tables, opened.quoter.calls))  # refused here, if it is one's own
+        opened = open_edge(settings, args.run, args.profiles, args.batch)
+        tables = opened.worth.tables(opened.scenario.weights)
+        find_policy(policy, Setting(tables, opened.quoter.calls))  # refused here, if one's own
 
-    def make() -> Service:
-        return Service(opened, policy, args.queue, args.records)
+        def make() -> Service:
+            return Service(opened, policy, args.queue, args.records)
 
-    return listen(make, listening, args.api_key, args.host in LOOPBACK)
+        return listen(make, listening, args.api_key, args.host in LOOPBACK)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A socket that listens, made before anything slow: whoever comes earlier waits."""
+    if port > MOST:
+        raise InputError(f"--port: found {port}; allowed: 0 to {MOST}")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        why = (error.strerror or str(error)).split(" (while")[0]
+        text = f"--host, --port: found {host} {port}: {why}; allowed: what is free here"
+        raise InputError(text) from None
 
 
 def _settings(args: argparse.Namespace) -> config.Config:

@@ -10,7 +10,6 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from solver.inputs import InputError
 from testbed.server.app import make_app
 from testbed.server.service import Service
 
@@ -58,20 +57,6 @@ class Server(uvicorn.Server):
         while service.engine.jobs:
             await asyncio.sleep(0.05)
         self.should_exit = True
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens: whoever comes before the server is ready waits.
-
-    Raises :class:`InputError` for a host and port that cannot be had.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or error
-        text = f"--host, --port: found {host} {port}: {why}; allowed: what is free here"
-        raise InputError(text) from None
 
 
 def listen(

@@ -196,7 +196,7 @@ def test_the_commands_curl_line_fetches_a_picture_that_a_killed_server_makes_aga
         (["--host", "0.0.0.0"], "--host: found 0.0.0.0 without a key"),
         (["--run", "nowhere"], "nowhere"),
         (["--policy", "kind"], "--policy: 'kind' is unknown"),
-        (["remote.toml"], "edge.url: found 'http://127.0.0.1:9'"),
+        (["remote.toml", "--port", "0"], "edge.url: found 'http://127.0.0.1:9'"),
         (["nothing.toml"], "nothing.toml: no such file"),
         (["--run", "a", "--profiles", "b"], "--profiles"),
     ],

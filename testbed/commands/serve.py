@@ -47,7 +47,10 @@ def add_parsers(verbs: "Verbs") -> None:
         "--port", type=integer(0), default=8000, help="0: a free one; default: %(default)s"
     )
     parser.add_argument(
-        "--api-key", default=os.environ.get(KEY), help=f"that clients must send; or {KEY}"
+        "--api-key",
+        metavar="KEY",
+        default=os.environ.get(KEY),
+        help=f"the key that clients must send (default: {KEY} of the environment, or none)",
     )
     parser.add_argument(
         "--batch", type=integer(1), metavar="N", help="requests in a batch (default: measured)"

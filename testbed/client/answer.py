@@ -33,7 +33,7 @@ class ServerTimes:
     """Seconds that a server says it took, in all and by stage; None where it does not say.
 
     ``total`` has the ``queue`` in it where that is told. ``batch``: requests that shared its steps
-    on average.
+    on average. ``quoted``: what it predicted on arrival, and whether its interval was ``kept``.
     """
 
     total: float | None = None
@@ -42,6 +42,8 @@ class ServerTimes:
     denoise: float | None = None
     decode: float | None = None
     batch: float | None = None
+    quoted: float | None = None
+    kept: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,16 @@ def read(exchange: Exchange, url: str) -> Answer:
 
 
 def _message(exchange: Exchange) -> str:
-    """What a refusal says: OpenAI's error object, FastAPI's detail, or its text."""
+    """What a refusal says: OpenAI's error object, FastAPI's detail (a list of faults where a field
+    is wrong), or its text.
+    """
     try:
         body = json.loads(exchange.body)
         if isinstance(body, dict):
             error = body.get("error", body.get("detail", body))
             body = error.get("message", error) if isinstance(error, dict) else error
+        if isinstance(body, list) and body and all(isinstance(each, dict) for each in body):
+            body = "; ".join(f"{each.get('loc', '')}: {each.get('msg', each)}" for each in body)
     except (ValueError, RecursionError):
         body = exchange.body.decode("utf-8", "replace")
     return shortened(" ".join(str(body).split()) or "no reason given", _LONGEST)
@@ -124,6 +130,8 @@ def _times(
         denoise=stage("denoise"),
         decode=stage("decode"),
         batch=seconds(told.get("batch")),
+        quoted=seconds(told.get("predicted")),
+        kept=kept if isinstance(kept := told.get("inside"), bool) else None,
     )
 
 

@@ -167,7 +167,11 @@ class RemotePlace:
     ) -> Measured:
         times = answer.times
         basis = "measured" if self._link is None else "emulated"
-        transfer = exchange.transfer(times.total, basis, self._link, retries)
+        transfer = replace(
+            exchange.transfer(times.total, basis, self._link, retries),
+            quoted=times.quoted,
+            kept=times.kept,
+        )
         steps = () if times.denoise is None else (times.denoise / request.steps,) * request.steps
         return Measured(
             text_time=times.text or 0.0,

@@ -35,7 +35,7 @@ def clone(tmp_path):
         (["--run", "runs/mine"], False),
         (["--port", "8001", "--profiles", "mine.json"], False),
     ],
-    ids=" ".join,
+    ids=str,
 )
 def test_without_a_configuration_the_embedded_model_is_served_with_its_profiles(
     clone, tmp_path, arguments, embedded

@@ -44,6 +44,7 @@ def test_what_each_engine_answers_is_read(name, total, queue, denoise):
     answer = read(exchange((ANSWERS / f"{name}.json").read_bytes()), URL)
     assert (answer.image == picture("a red ball", 7, 4, 8)).all()
     times = answer.times
+    assert (times.quoted, times.kept) == ((0.5, True) if name == "testbed" else (None, None))
     assert (times.total, times.queue) == (pytest.approx(total), pytest.approx(queue))
     assert times.denoise == denoise
 
@@ -142,6 +143,10 @@ def test_a_malformed_header_tells_no_time_and_takes_none(header):
     [
         ({"error": {"message": "steps: found 0", "code": "invalid"}}, "steps: found 0"),
         ({"detail": "Model mismatch"}, "Model mismatch"),
+        (
+            {"detail": [{"loc": ["body", "n"], "msg": "at most 10", "type": "less_than"}]},
+            r"\['body', 'n'\]: at most 10",
+        ),
         (b"Bad\nGateway", "Bad Gateway"),
         (b"", "no reason given"),
     ],

@@ -72,6 +72,8 @@ class Shop:
             "service": end - begin - queue,
             "encode": 0.0,
             "batch": 1,
+            "predicted": spent,
+            "inside": True,
         }
         pixels = picture(body["prompt"], body["seed"], steps)
         if not self.tells_queue:

@@ -70,10 +70,7 @@ class Metrics:
                 ("deadline_missed", "Images that missed their deadline"),
                 ("prediction_inside", "Images done inside the interval predicted on arrival"),
                 ("prediction_outside", "Images done outside the interval predicted on arrival"),
-                (
-                    "joules",
-                    "Joules of served images, of their answers' energy_basis",
-                ),
+                ("joules", "Joules of served images, of their answers' energy_basis"),
             )
         }
         self._ended = Counter(
@@ -84,7 +81,7 @@ class Metrics:
         )
         self._rejected = Counter(
             f"{PREFIX}rejected",
-            "Requests refused, by the code of the error",
+            "Requests refused, by the error's code",
             ["code"],
             registry=registry,
         )

@@ -63,8 +63,8 @@ def _radio(up_nj: float, down_nj: float, name: str) -> Radio:
         source=f"joules a byte: slope of power against throughput, {name} ({_SIGCOMM}, file "
         "MN-Transfer_combined.csv); tail of 10.7 s: connected from 27.22 to 37.90 s in its own "
         "example; cold start: round trips after 12 to 30 s of silence less those of a radio that "
-        f"is up, 0.6 to 0.8 s on seven carriers and bands (its RRC-Probe data); tail power: LTE "
-        f"({_HUANG}; from memory, and taken for 5G as well)",
+        f"is up, 0.6 to 0.8 s on seven carriers and bands (its RRC-Probe data); tail power: 1.06 W "
+        f"of LTE ({_HUANG}; quoted without the paper at hand, and taken for 5G as well)",
     )
 
 

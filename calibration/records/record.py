@@ -23,7 +23,8 @@ class Transfer(Schema):
 
     ``server``: seconds that the server says it took, None where it does not. ``retries``: how often
     it said to come again. ``basis``: measured, or emulated where the ``link`` is, which is then its
-    name and method.
+    name and method. ``quoted``: seconds until done as the server quoted them on arrival, and
+    whether the interval that it gave was ``kept``; None where it quotes none.
     """
 
     round_trip: float = limits(least=0)
@@ -37,6 +38,8 @@ class Transfer(Schema):
     retries: int = limits(least=0, default=0)
     basis: str = limits(choices=("measured", "emulated"), default="measured")
     link: str | None = limits(omit_none=True, default=None)
+    quoted: float | None = limits(least=0, omit_none=True, default=None)
+    kept: bool | None = limits(omit_none=True, default=None)
 
     @property
     def total(self) -> float:

@@ -1,8 +1,8 @@
 """What a server answers to a request for an image: checked, and what it says of its own times.
 
 The fields are those of OpenAI's images API. Times are read from ``metrics`` (this project's server;
-vLLM-Omni's ``stage_durations``), ``inference_time_s`` (SGLang-Diffusion) and the header
-``Server-Timing``.
+vLLM-Omni's ``stage_durations``), ``inference_time_s`` (SGLang-Diffusion: of the image, without what
+it waited for) and the header ``Server-Timing``.
 """
 
 import base64
@@ -24,13 +24,16 @@ from testbed.client.exchange import Exchange, ServerFault
 _LONGEST = 300
 #: What is decoded; a server chooses no other of the libraries that Pillow calls.
 _FORMATS = ("PNG", "JPEG", "WEBP")
+#: What a request waited for at vLLM-Omni, of its ``stage_durations``.
+_WAITED = "queue_wait_ms"
 
 
 @dataclass(frozen=True)
 class ServerTimes:
     """Seconds that a server says it took, in all and by stage; None where it does not say.
 
-    ``batch``: requests that shared its steps on average.
+    ``total`` has the ``queue`` in it where that is told. ``batch``: requests that shared its steps
+    on average. ``quoted``: what it predicted on arrival, and whether its interval was ``kept``.
     """
 
     total: float | None = None
@@ -39,6 +42,8 @@ class ServerTimes:
     denoise: float | None = None
     decode: float | None = None
     batch: float | None = None
+    quoted: float | None = None
+    kept: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -65,12 +70,16 @@ def read(exchange: Exchange, url: str) -> Answer:
 
 
 def _message(exchange: Exchange) -> str:
-    """What a refusal says: OpenAI's error object, FastAPI's detail, or its text."""
+    """What a refusal says: OpenAI's error object, FastAPI's detail (a list of faults where a field
+    is wrong), or its text.
+    """
     try:
         body = json.loads(exchange.body)
         if isinstance(body, dict):
             error = body.get("error", body.get("detail", body))
             body = error.get("message", error) if isinstance(error, dict) else error
+        if isinstance(body, list) and body and all(isinstance(each, dict) for each in body):
+            body = "; ".join(f"{each.get('loc', '')}: {each.get('msg', each)}" for each in body)
     except (ValueError, RecursionError):
         body = exchange.body.decode("utf-8", "replace")
     return shortened(" ".join(str(body).split()) or "no reason given", _LONGEST)
@@ -96,7 +105,7 @@ def _times(
     told = entry.get("metrics") or body.get("metrics") or {}
     if not isinstance(told, dict):
         raise ServerFault(f"{url}: metrics: found {shown(told)}; allowed: a table")
-    stages, header = told.get("stage_durations"), _header(headers.get("server-timing", ""))
+    header = _header(headers.get("server-timing", ""))
 
     def seconds(*values: object) -> float | None:
         """The first that is there."""
@@ -110,17 +119,31 @@ def _times(
     def stage(name: str) -> float | None:
         return seconds(told.get(name), header.get(name))
 
-    summed = None
-    if isinstance(stages, dict) and stages:
-        summed = sum(seconds(value) or 0.0 for value in stages.values())
+    durations = told.get("stage_durations")
+    durations = durations if isinstance(durations, dict) else {}
+    stages = {name: seconds(value) or 0.0 for name, value in durations.items()}
+    waited = stages.get(_WAITED)
     return ServerTimes(
-        seconds(header.get("total"), body.get("inference_time_s"), summed, _sum(told)),
-        queue=stage("queue"),
+        seconds(header.get("total"), body.get("inference_time_s"), _staged(stages), _sum(told)),
+        queue=stage("queue") if waited is None else waited / 1000,
         text=stage("text"),
         denoise=stage("denoise"),
         decode=stage("decode"),
         batch=seconds(told.get("batch")),
+        quoted=seconds(told.get("predicted")),
+        kept=kept if isinstance(kept := told.get("inside"), bool) else None,
     )
+
+
+def _staged(stages: Mapping[str, float]) -> float | None:
+    """Seconds of vLLM-Omni's ``stage_durations``, None without any.
+
+    Names in ``_ms`` are its orchestrator's: milliseconds of waiting, of preprocessing, and of one
+    stage after the other. The others are seconds within these: methods of a profiled pipeline, of
+    which ``forward`` calls the rest, or a stage once more.
+    """
+    parts = [value / 1000 for name, value in stages.items() if name.endswith("_ms")]
+    return sum(parts) if parts else max(stages.values(), default=None)
 
 
 def _header(text: str) -> dict[str, float]:

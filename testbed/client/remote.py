@@ -65,7 +65,8 @@ class RemotePlace:
     (width, height).
 
     ``link``: the emulated link on the way, None where there is none. ``cap``: requests that the
-    server makes at once, None where it does not say.
+    server makes at once, None where it does not say. ``tells_queue``: whether its own seconds are
+    known to hold what a request waits for there.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class RemotePlace:
         self.config, self.server, self.spec, self.size = config, server, spec, size
         self._link = None if link is None else f"{link.link.name} by {link.method}"
         self.cap: int | None = None
+        self.tells_queue = False
 
     @classmethod
     def open(cls, config: ModelConfig, link: EmulatedLink | None = None) -> Self:
@@ -104,6 +106,7 @@ class RemotePlace:
                 f"resolution: found {asked}; allowed: {width}, which {config.url} makes"
             )
         place.size, place.cap = (width, height), _cap(server)
+        place.tells_queue = first.about.queue_time is not None
         return place
 
     def setup(self) -> dict[str, Any]:
@@ -164,7 +167,11 @@ class RemotePlace:
     ) -> Measured:
         times = answer.times
         basis = "measured" if self._link is None else "emulated"
-        transfer = exchange.transfer(times.total, basis, self._link, retries)
+        transfer = replace(
+            exchange.transfer(times.total, basis, self._link, retries),
+            quoted=times.quoted,
+            kept=times.kept,
+        )
         steps = () if times.denoise is None else (times.denoise / request.steps,) * request.steps
         return Measured(
             text_time=times.text or 0.0,

@@ -20,7 +20,11 @@ def add_parsers(verbs: "Verbs") -> None:
         "fit anyone's quality-against-steps curve",
         "testbed fit points.csv --predict 4,6,8 -o fit.json",
     )
-    parser.add_argument("points", type=Path, help="CSV with columns steps,value and optionally sd")
+    parser.add_argument(
+        "points",
+        type=Path,
+        help="CSV with columns steps,value and optionally sd (the value's standard error)",
+    )
     parser.add_argument("--predict", help="step counts to predict, separated by commas")
     parser.add_argument(
         "--anyway",

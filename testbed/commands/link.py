@@ -28,7 +28,7 @@ def add_parsers(verbs: "Verbs") -> None:
         "without a preset, list them with their sources",
         f"testbed link lte -- curl {URL}/health",
     )
-    parser.add_argument("preset", nargs="?", choices=LINKS, metavar="PRESET")
+    parser.add_argument("preset", nargs="?", choices=LINKS, metavar="PRESET", help=", ".join(LINKS))
     parser.add_argument(
         "--to",
         metavar="URL",

@@ -50,13 +50,25 @@ def add_parsers(verbs: "Verbs") -> None:
         type=integer(1),
         help=f"of each stream (default: {SIMULATED}, with --execute {EXECUTED})",
     )
-    parser.add_argument("--seed", type=integer(0), default=0, help="of the arrivals")
-    parser.add_argument("--deadline", type=float, help="seconds, for every request")
     parser.add_argument(
-        "--late", type=float, default=1.0, help="what a missed deadline costs (default: 1)"
+        "--seed", type=integer(0), default=0, help="of the arrivals (default: %(default)s)"
     )
     parser.add_argument(
-        "--window", type=float, help="seconds for which the policy `window` holds requests"
+        "--deadline",
+        type=float,
+        help="seconds, for every request (default: the scenario's, or none)",
+    )
+    parser.add_argument(
+        "--late",
+        type=float,
+        default=1.0,
+        help="what a missed deadline costs, in units of eq. (8)'s cost (default: 1)",
+    )
+    parser.add_argument(
+        "--window",
+        type=float,
+        help="seconds for which the policy `window` holds requests (default: 0.6 of a mean local "
+        "request)",
     )
     parser.add_argument(
         "--stored",

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from testbed.commands.parsing import Verbs
 
 KEY = "TESTBED_API_KEY"
+MOST = 65535  # the largest port
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -45,7 +47,10 @@ def add_parsers(verbs: "Verbs") -> None:
         "--port", type=integer(0), default=8000, help="0: a free one; default: %(default)s"
     )
     parser.add_argument(
-        "--api-key", default=os.environ.get(KEY), help=f"that clients must send; or {KEY}"
+        "--api-key",
+        metavar="KEY",
+        default=os.environ.get(KEY),
+        help=f"the key that clients must send (default: {KEY} of the environment, or none)",
     )
     parser.add_argument(
         "--batch", type=integer(1), metavar="N", help="requests in a batch (default: measured)"
@@ -69,6 +74,7 @@ def add_parsers(verbs: "Verbs") -> None:
 
 
 def _serve(args: argparse.Namespace) -> int:
+    from calibration.profiles import store
     from solver.online import AT_EDGE, DEFAULT, Setting, find_policy
 
     if args.host not in LOOPBACK and not args.api_key:
@@ -81,7 +87,15 @@ def _serve(args: argparse.Namespace) -> int:
     policy = args.policy or DEFAULT
     if ":" not in policy:
         check_keys("--policy", [policy], AT_EDGE)
+    if args.profiles:
+        store.load(args.profiles)
     settings = _settings(args)
+    if args.records:
+        try:
+            args.records.open("a").close()
+        except OSError as error:
+            text = f"--records: found {args.records}: {error.strerror}; allowed: a writable file"
+            raise InputError(text) from None
     try:
         import prometheus_client  # noqa: F401
         import starlette  # noqa: F401
@@ -90,18 +104,33 @@ def _serve(args: argparse.Namespace) -> int:
         raise InputError(
             f"serve: {error.name} is not installed; scripts/install serve does that"
         ) from None
-    from testbed.server.listen import listen
-    from testbed.server.opening import open_edge
-    from testbed.server.service import Service
+    with _bind(args.host, args.port) as listening:
+        print(f"serve: opening {settings.edge.model}", flush=True)
+        from testbed.server.listen import listen
+        from testbed.server.opening import open_edge
+        from testbed.server.service import Service
 
-    opened = open_edge(settings, args.run, args.profiles, args.batch)
-    tables = opened.worth.tables(opened.scenario.weights)
-    find_policy(policy, Setting(tables, opened.quoter.calls))  # refused here, if it is one's own
+        opened = open_edge(settings, args.run, args.profiles, args.batch)
+        tables = opened.worth.tables(opened.scenario.weights)
+        find_policy(policy, Setting(tables, opened.quoter.calls))  # refused here, if one's own
 
-    def make() -> Service:
-        return Service(opened, policy, args.queue, args.records)
+        def make() -> Service:
+            return Service(opened, policy, args.queue, args.records)
 
-    return listen(make, args.host, args.port, args.api_key)
+        return listen(make, listening, args.api_key, args.host in LOOPBACK)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A socket that listens, made before anything slow: whoever comes earlier waits."""
+    if port > MOST:
+        raise InputError(f"--port: found {port}; allowed: 0 to {MOST}")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        why = (error.strerror or str(error)).split(" (while")[0]
+        text = f"--host, --port: found {host} {port}: {why}; allowed: what is free here"
+        raise InputError(text) from None
 
 
 def _settings(args: argparse.Namespace) -> config.Config:

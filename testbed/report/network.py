@@ -18,6 +18,8 @@ class TransferRow:
     """What ``images`` of a stage took on the way: medians of seconds and bytes.
 
     ``server``: seconds that count as the server's, ``told`` by it or taken from the wait.
+    ``quotes``: how many came with a completion quoted on arrival, of which ``kept`` held, with the
+    median relative error ``off`` of the server's own seconds; None without any.
     """
 
     stage: str
@@ -31,6 +33,9 @@ class TransferRow:
     up: float
     down: float
     retries: int
+    quotes: int
+    kept: int
+    off: float | None
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,8 @@ def _way(record: Record) -> Transfer | None:
 def _row(stage: str, records: Sequence[Record]) -> TransferRow:
     ways = [way for record in records if (way := _way(record))]
 
+    off = [abs(way.quoted / way.service - 1) for way in ways if way.quoted and way.service]
+
     def median(name: str) -> float:
         return float(np.median([getattr(way, name) for way in ways]))
 
@@ -98,6 +105,9 @@ def _row(stage: str, records: Sequence[Record]) -> TransferRow:
         up=median("bytes_up"),
         down=median("bytes_down"),
         retries=sum(way.retries for way in ways),
+        quotes=len(off),
+        kept=sum(way.kept is True for way in ways),
+        off=float(np.median(off)) if off else None,
     )
 
 

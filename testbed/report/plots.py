@@ -51,7 +51,7 @@ def svg_uri(
         figure = Figure(figsize=(_WIDTH, height))
         # Fixed margins: the axes of neighbouring panels line up, and no layout has to be solved.
         figure.subplots_adjust(
-            left=0.6 / _WIDTH,
+            left=0.7 / _WIDTH,  # a label of five digits and the axis's
             right=1 - 0.08 / _WIDTH,
             bottom=0.42 / height,
             top=1 - 0.1 / height,

@@ -10,7 +10,6 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from solver.inputs import InputError
 from testbed.server.app import make_app
 from testbed.server.service import Service
 
@@ -60,18 +59,14 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def listen(make: Callable[[], Service], host: str, port: int, key: str | None) -> int:
-    """Serve until a signal; returns the exit code. Raises :class:`InputError` for a host and port
-    that cannot be had.
+def listen(
+    make: Callable[[], Service], listening: socket.socket, key: str | None, local: bool
+) -> int:
+    """Serve until a signal; returns the exit code. ``local``: on loopback alone, where requests
+    that name another host are refused.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listening = socket.create_server((host, port), family=family)
-    except OSError as error:
-        text = f"--host, --port: found {host} {port}: {error.strerror}; allowed: what is free here"
-        raise InputError(text) from None
     app = make_app(make, key)
-    if host in ("127.0.0.1", "localhost", "::1"):
+    if local:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
     settings = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
     server = Server(settings, app)

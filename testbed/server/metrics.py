@@ -25,45 +25,65 @@ class Metrics:
     ) -> None:
         self._registry = registry = CollectorRegistry()
         for name, what, read in (
-            ("num_requests_running", "Requests in the batch", running),
-            ("num_requests_waiting", "Requests that wait for the batch", waiting),
-            ("price", "What one more step costs the others now, in the scenario's cost", price),
+            (
+                "num_requests_running",
+                "Images in the running batch; a request of n images counts n",
+                running,
+            ),
+            ("num_requests_waiting", "Images that wait for the batch", waiting),
+            (
+                "price",
+                "What the policy charges for one more step now, in units of eq. (8)'s cost",
+                price,
+            ),
         ):
             Gauge(PREFIX + name, what, registry=registry).set_function(read)
         self._e2e = Histogram(
             f"{PREFIX}e2e_request_latency_s",
-            "Seconds from arrival until the image is a file",
+            "Seconds from arrival until the image was encoded",
             registry=registry,
             buckets=_SECONDS,
         )
         self._queue = Histogram(
-            f"{PREFIX}queue_s", "Seconds in the queue", registry=registry, buckets=_SECONDS
+            f"{PREFIX}queue_s",
+            "Seconds from arrival until the batch took the image",
+            registry=registry,
+            buckets=_SECONDS,
         )
         self._batch = Histogram(
-            f"{PREFIX}batch_size", "Requests in an iteration", registry=registry, buckets=_SIZES
+            f"{PREFIX}batch_size",
+            "Images in an iteration of the batch",
+            registry=registry,
+            buckets=_SIZES,
         )
         self._tick = Summary(
-            f"{PREFIX}tick_s", "Seconds of an iteration", ["batch"], registry=registry
+            f"{PREFIX}tick_s",
+            "Seconds of an iteration, by the images in it",
+            ["batch"],
+            registry=registry,
         )
         self._counters = {
             name: Counter(PREFIX + name, what, registry=registry)
             for name, what in (
-                ("steps", "Iterations made, of each request in the batch one"),
+                ("steps", "Denoising iterations, counted for each image in the batch"),
                 ("deadline_met", "Images that met their deadline"),
-                ("deadline_missed", "Images that did not"),
-                ("prediction_inside", "Completions inside their predicted interval"),
-                ("prediction_outside", "Completions outside it"),
-                ("joules", "Joules of served images, on the basis that their answers name"),
+                ("deadline_missed", "Images that missed their deadline"),
+                ("prediction_inside", "Images done inside the interval predicted on arrival"),
+                ("prediction_outside", "Images done outside the interval predicted on arrival"),
+                ("joules", "Joules of served images, of their answers' energy_basis"),
             )
         }
         self._ended = Counter(
             f"{PREFIX}requests_success",
-            "Images that ended, by how",
+            "Images that ended: stop (made), abort (client left), error",
             ["finished_reason"],
             registry=registry,
         )
         self._rejected = Counter(
-            f"{PREFIX}rejected", "Requests that were refused", ["code"], registry=registry
+            f"{PREFIX}rejected",
+            "Requests refused, by the error's code",
+            ["code"],
+            registry=registry,
         )
 
     def calls(self, log: Log) -> None:

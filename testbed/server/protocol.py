@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from calibration.checks import is_whole
 from calibration.scenario.scenario import Weights
 from calibration.schema import Schema, frozen, limits
 from solver.inputs import InputError
@@ -71,7 +72,7 @@ class Generation(Schema):
     user: str | None = None
     stream: bool = False
     partial_images: int = limits(least=0, default=0)
-    num_inference_steps: int | str = "auto"
+    num_inference_steps: Any = "auto"
     guidance_scale: float | None = limits(least=0, default=None)
     negative_prompt: str | None = None
     seed: int | None = limits(least=0, default=None)
@@ -99,7 +100,7 @@ class Generation(Schema):
                 raise InputError(f"{name}: found {len(text)} characters; allowed: at most {most}")
             if any("\ud800" <= letter <= "\udfff" for letter in text):
                 raise InputError(f"{name}: found half a character (a surrogate); allowed: text")
-        if steps != "auto" and not (isinstance(steps, int) and 1 <= steps <= STEPS):
+        if steps != "auto" and not (is_whole(steps) and 1 <= steps <= STEPS):
             raise InputError(
                 f"num_inference_steps: found {str(steps)[:40]}; allowed: 1 to {STEPS}, or 'auto'"
             )

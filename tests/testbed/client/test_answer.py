@@ -22,20 +22,58 @@ def exchange(body, status=200, headers=None):
 
 
 @pytest.mark.parametrize(
-    "name, total, denoise",
+    "name, total, queue, denoise",
     [
-        ("testbed", 0.515, 0.4),  # queue, service, encode
-        ("vllm_omni", 2.0, None),  # the sum of its stages
-        ("sglang_diffusion", 1.75, None),
-        ("openai", None, None),
+        ("testbed", 0.515, 0.01, 0.4),  # queue, service, encode
+        ("vllm_omni", 2.1155, 0.0125, None),  # its orchestrator's milliseconds
+        ("sglang_diffusion", 1.75, None, None),
+        ("openai", None, None, None),
     ],
 )
-def test_what_each_engine_answers_is_read(name, total, denoise):
-    """Bodies written from the fields of each engine's protocol."""
+def test_what_each_engine_answers_is_read(name, total, queue, denoise):
+    """Written from the sources of autumn 2026, not recorded of running servers.
+
+    vLLM-Omni: ``ImageGenerationResponse`` in ``vllm_omni/entrypoints/openai/protocol/images.py``;
+    ``_build_image_response_metrics`` in ``.../openai/api_server.py``; ``stage_durations`` in
+    ``vllm_omni/entrypoints/omni_base.py`` (names in ``_ms``) and, where it profiles, in
+    ``vllm_omni/diffusion/profiler/diffusion_pipeline_profiler.py`` (the others, in seconds).
+    SGLang: ``ImageResponse`` in ``.../multimodal_gen/runtime/entrypoints/openai/protocol.py``,
+    ``add_common_data_to_response`` in ``.../openai/utils.py``; what ``inference_time_s`` holds is
+    set in ``.../multimodal_gen/runtime/managers/gpu_worker.py``: neither queue nor file.
+    """
     answer = read(exchange((ANSWERS / f"{name}.json").read_bytes()), URL)
     assert (answer.image == picture("a red ball", 7, 4, 8)).all()
-    assert answer.times.total == (None if total is None else pytest.approx(total))
-    assert answer.times.denoise == denoise
+    times = answer.times
+    assert (times.quoted, times.kept) == ((0.5, True) if name == "testbed" else (None, None))
+    assert (times.total, times.queue) == (pytest.approx(total), pytest.approx(queue))
+    assert times.denoise == denoise
+
+
+@pytest.mark.parametrize(
+    "durations, total, queue",
+    [
+        (None, None, None),
+        ({"queue_wait_ms": 0.0, "stage_0_gen_ms": 1500.0}, 1.5, 0.0),
+        ({"A.forward": 2.0, "A.diffuse": 1.5, "A.vae.decode": 0.4}, 2.0, None),
+        (
+            {
+                "ar_stage_0": 1.0,  # seconds of what stage_0_gen_ms has in milliseconds
+                "preprocess_ms": 5.0,
+                "stage_0_gen_ms": 1000.0,
+                "ar2diffusion_ms": 20.0,
+                "A.forward": 1.9,
+                "stage_1_gen_ms": 2000.0,
+                "queue_wait_ms": 100.0,
+            },
+            3.125,
+            0.1,
+        ),
+    ],
+)
+def test_vllm_omnis_milliseconds_and_seconds_are_told_apart(durations, total, queue):
+    content = body(metrics={"stage_durations": durations, "peak_memory_mb": None})
+    times = read(exchange(content), URL).times
+    assert (times.total, times.queue) == (pytest.approx(total), pytest.approx(queue))
 
 
 def test_the_standard_header_tells_the_times_too():
@@ -105,6 +143,10 @@ def test_a_malformed_header_tells_no_time_and_takes_none(header):
     [
         ({"error": {"message": "steps: found 0", "code": "invalid"}}, "steps: found 0"),
         ({"detail": "Model mismatch"}, "Model mismatch"),
+        (
+            {"detail": [{"loc": ["body", "n"], "msg": "at most 10", "type": "less_than"}]},
+            r"\['body', 'n'\]: at most 10",
+        ),
         (b"Bad\nGateway", "Bad Gateway"),
         (b"", "no reason given"),
     ],

@@ -201,11 +201,14 @@ def test_arrivals_are_waited_for_and_waiting_counts(shop):
         assert 0.02 < about.end_to_end_time < 0.3
 
 
+@pytest.mark.parametrize("tells_queue", [True, False])
 @pytest.mark.parametrize("batched", [True, False])
-def test_batching_is_seen_from_outside(batched):
-    """A server that makes all images at once has steps that cost the same; another b times it."""
+def test_batching_is_seen_from_outside(batched, tells_queue):
+    """A server that makes all images at once has steps that cost the same; another b times it,
+    whether it counts what a request waits for or not.
+    """
     shop = Shop()
-    shop.batched = batched
+    shop.batched, shop.tells_queue = batched, tells_queue
     with serving(shop) as (url, _):
         remote = RemotePlace.open(ModelConfig("served", url=url))
         timings = time_concurrency(remote, ["a"], 1.0, [1, 4], rounds=4)

@@ -85,7 +85,15 @@ def test_the_report_has_a_section_on_the_link_and_the_server(finished):
     folder, _ = finished
     page = folder.report_path.read_text()
     section = page[page.index('id="network"') :]
-    for said in ("wifi", "streams, without slow start", "bytes down", "modelled", "On the way"):
+    for said in (
+        "wifi",
+        "without slow start",
+        "bytes down",
+        "modelled",
+        "On the way",
+        "SIGCOMM",
+        "quoted",
+    ):
         assert said in section
     checks = folder.links()
     assert len(checks) == 3 and {check.method for check in checks} == {"relay"}

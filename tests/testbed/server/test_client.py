@@ -48,6 +48,7 @@ def test_the_servers_own_clock_tells_its_time_and_the_rest_is_the_way(place):
     stages = about.text_time + sum(about.step_times) + about.decode_time
     assert 0.9 * stages <= about.time == way.server <= way.total
     assert way.bytes_down > 1000 and way.bytes_up > 200
+    assert way.quoted > 0 and way.kept in (True, False)
 
 
 def test_a_key_and_a_link_are_no_obstacle(opened, monkeypatch):

@@ -17,7 +17,6 @@ import httpx2
 import pytest
 from PIL import Image
 
-from solver.inputs import InputError
 from testbed.cli import main
 from testbed.engines.networks import Networks
 from testbed.server import engine_thread
@@ -197,7 +196,7 @@ def test_the_commands_curl_line_fetches_a_picture_that_a_killed_server_makes_aga
         (["--host", "0.0.0.0"], "--host: found 0.0.0.0 without a key"),
         (["--run", "nowhere"], "nowhere"),
         (["--policy", "kind"], "--policy: 'kind' is unknown"),
-        (["remote.toml"], "edge.url: found 'http://127.0.0.1:9'"),
+        (["remote.toml", "--port", "0"], "edge.url: found 'http://127.0.0.1:9'"),
         (["nothing.toml"], "nothing.toml: no such file"),
         (["--run", "a", "--profiles", "b"], "--profiles"),
     ],
@@ -212,15 +211,21 @@ def test_wrong_arguments_are_one_line(arguments, said, capsys, monkeypatch, tmp_
     assert line.count("\n") == 1 and said in line
 
 
-def test_a_port_that_is_taken_is_refused(opened):
-    from testbed.server.listen import listen
-    from testbed.server.service import Service
+@pytest.mark.parametrize("more", [["--records", "nowhere/served.jsonl"], ["--port", "70000"]])
+def test_what_would_fail_later_is_refused_before_the_model_is_opened(more, capsys, monkeypatch):
+    monkeypatch.setattr("testbed.server.opening.open_edge", lambda *rest: 1 / 0)
+    assert main(["serve", *more]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and more[0] in line and more[1] in line
 
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+
+def test_a_port_that_is_taken_is_refused_before_the_model_is_opened(capsys, monkeypatch):
+    monkeypatch.setattr("testbed.server.opening.open_edge", lambda *rest: 1 / 0)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(
-            InputError, match=f"--port: found 127.0.0.1 {port}: Address already in use"
-        ):
-            listen(lambda: Service(opened, "externality_price", 4, None), "127.0.0.1", port, None)
+        assert main(["serve", "--port", str(port)]) == 2
+    line = capsys.readouterr().err
+    assert line == (
+        f"testbed: --host, --port: found 127.0.0.1 {port}: Address already in use; "
+        "allowed: what is free here\n"
+    )

@@ -1,0 +1,295 @@
+"""Every figure of a page is the one of its result file."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def page(name):
+    """A page's text, as one line."""
+    path = ROOT / name if name == "README.md" else ROOT / "docs" / name
+    return re.sub(r"\s+", " ", path.read_text(encoding="utf-8"))
+
+
+def percent(value, digits=0):
+    return f"{100 * value:.{digits}f}"
+
+
+def share(value):
+    """As the tables of gains have it: .954, -.215, -2.75."""
+    text = f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 else text
+
+
+def fit(of):
+    published = of["published"]
+    median = {
+        (file, way): f"{published[f'{file}: {way}']['median_percent']:.1f}"
+        for file in ("fid_vs_steps.json", "fid_vs_steps_more.json")
+        for way in ("interpolating", "extrapolating")
+    }
+    five, more = (
+        [median[file, way] for way in ("interpolating", "extrapolating")]
+        for file in ("fid_vs_steps.json", "fid_vs_steps_more.json")
+    )
+    covered = [
+        value
+        for family in of["coverage"].values()
+        for name, value in family.items()
+        if name not in ("new", "beyond")
+    ]
+    digits = min(problem["values"] for problem in of["nist"].values())
+    yield "results.md", f"between the fitted points | median error {five[0]} % |"
+    yield "results.md", f"beyond the fitted points | {five[1]} %"
+    yield "results.md", f"between and beyond | {more[0]} %, {more[1]} %"
+    yield "results.md", f"cover {percent(min(covered), 1)} to {percent(max(covered), 1)} %"
+    yield "results.md", f"{len(of['nist'])} NIST problems | {digits:.1f} digits or more"
+    yield "results.md", f"{of['sweeps']:,} synthetic sweeps"
+    yield (
+        "paper.md",
+        f"by {five[0]} % between the fitted points and {five[1]} % beyond them (median)",
+    )
+    yield "paper.md", f"on 13 others by {more[0]} and {more[1]} %"
+
+
+def predictions(of):
+    for name, row in of["summary"].items():
+        errors = [percent(row[key], 1) for key in ("median_error", "paper_median_error")]
+        inside = [percent(row[key]) for key in ("images_inside", "means_inside")]
+        yield "results.md", f"| {name} | {' | '.join(errors + inside)} |"
+    images = [row["images"] for row in of["rows"] if row["quantity"] != "time"]
+    yield "results.md", f"{min(images)} to {max(images)} images of each class"
+
+    def rows(prompt_class):
+        return [
+            row
+            for row in of["rows"]
+            if row["quantity"] == "error" and row["prompt_class"] == prompt_class
+        ]
+
+    off = {
+        name: sorted(100 * abs(row["predicted"] / row["measured"] - 1) for row in rows(name))
+        for name in ("object", "scene", "relation")
+    }
+    yield (
+        "results.md",
+        f"off by {off['object'][0]:.1f} to {off['object'][-1]:.0f} % for single objects, "
+        f"{off['scene'][0]:.1f} to {off['scene'][-1]:.0f} % for scenes, and "
+        f"{off['relation'][0]:.1f} to {off['relation'][-1]:.0f} % for spatial relations",
+    )
+    late = [row["measured_se"] / row["measured"] for row in rows("relation") if row["steps"] == 20]
+    yield (
+        "results.md",
+        f"at 20 steps has a standard error of {percent(min(late))} and {percent(max(late))} %",
+    )
+    plan = of["plan"]
+    fewer = plan["uniform_evaluations"] / plan["evaluations"]
+    yield "results.md", f"modelled, it would take {fewer:.1f} times the evaluations"
+
+
+def sweep(of):
+    made_up, fewer = of["made_up"], of["made_up"]["fewer_evaluations"]
+    covered = made_up["coverage"]["adaptive"].values()
+    yield (
+        "results.md",
+        f"{made_up['worlds']} made-up models, to ±{percent(made_up['half_width'])} % (median; "
+        f"quartiles {fewer['quarter']:.1f} and {fewer['three_quarters']:.1f}; "
+        f"least {fewer['least']:.1f}) | simulated | {fewer['median']:.1f} times fewer",
+    )
+    yield "results.md", f"the truth in {percent(min(covered))} to {percent(max(covered))} %"
+    real = of["embedded"]
+    yield (
+        "results.md",
+        f"to the ±{percent(real['half_width'])} % that {real['prompts']} prompts reach | measured "
+        f"| {real['fewer_evaluations']:.1f} times fewer",
+    )
+
+
+def solver(of):
+    highs = of["against_highs"]
+    ratios = [instance["ratio"] for instance in highs["instances"]]
+    million, tables, classes = of["different"], of["tables"], of["classes"]
+    yield (
+        "results.md",
+        f"| {highs['median_ratio']:.0f} times as fast (median of {len(ratios)} instances; "
+        f"{min(ratios):.0f} to {max(ratios):.0f}) |",
+    )
+    yield (
+        "results.md",
+        f"{million['ratio_to_table']:.1f} times its time ({million['exact_seconds']:.1f} s)",
+    )
+    yield (
+        "results.md",
+        f"| {tables['ratio_to_table']:.1f} times; {classes['ratio_to_table']:.1f} times |",
+    )
+    read = [each["ratio_to_reading"] for each in (million, tables, classes)]
+    yield "results.md", "slower by {:.0f}, {:.0f} and {:.0f} times".format(*read)
+    yield "results.md", f"users^{of['growth']['exponent']:.2f}"
+    yield "paper.md", f"{highs['median_ratio']:.0f} times as fast as HiGHS"
+
+
+def engine(of):
+    image = of["image_difference"]
+    yield "results.md", f"one request after another | {of['over_stock']:.1f} times as fast"
+    yield "results.md", f"equal steps together | {of['over_grouped']:.1f} times"
+    yield (
+        "results.md",
+        f"| {of['ceiling_ratio']:.2f} (of the denoiser's calls alone {of['denoiser_ratio']:.2f})",
+    )
+    worst, median = f"{image['worst']:.1e}", f"{image['median']:.0e}"
+    yield "results.md", f"{worst.replace('e-0', 'e-')}, as much as the stock pipeline itself"
+    yield "results.md", f"median {median.replace('e-0', 'e-')}"
+    yield "paper.md", f"{of['over_stock']:.1f} times as fast in one running batch"
+
+
+def bench_sd15_cpu(of):
+    alone = of["batches"][0]
+    yield "results.md", f"| {alone['step_time']:.1f} s | {alone['decode_time']:.1f} s |"
+
+
+def bench_sdxl_cpu(of):
+    alone = of["batches"][0]
+    yield "results.md", f"| {alone['step_time']:.1f} s | {alone['decode_time']:.0f} s |"
+
+
+def serving(of):
+    jobs = {name: job["measured"] for name, job in of["jobs"].items()}
+    join, leaving = jobs["join"], jobs["disconnects"]
+    yield "results.md", f"engine's throughput in process | {jobs['throughput']['ratio']:.3f} |"
+    yield (
+        "results.md",
+        f"(an iteration takes {1e3 * join['iteration_s']['p99']:.0f} ms at p99) | "
+        f"{1e3 * join['queue_s']['p99']:.0f} ms",
+    )
+    yield (
+        "results.md",
+        f"{leaving['requests']} requests of which {leaving['left']} disconnect: those that stay "
+        f"are answered with unchanged images | {leaving['answered']} of "
+        f"{leaving['requests'] - leaving['left']}",
+    )
+    yield "results.md", f"left is free after | {1e3 * leaving['one_freed_s']:.1f} ms"
+    yield "results.md", f"{jobs['broken']['bodies']} malformed bodies | one line each"
+
+
+def serving_overload(of):
+    took = of["jobs"]["overload"]["measured"]
+    met = round(took["deadlines_met"] * took["accepted"])
+    yield "results.md", f"refused (429) within, p99 | {1e3 * took['refused_s']['p99']:.0f} ms"
+    yield "results.md", f"{percent(took['memory_grown'], 1)} %; {met} of {took['accepted']}"
+    assert all(of["jobs"]["restart"]["goals"].values())
+
+
+def online(of):
+    cells = {(cell["process"], cell["load"]): cell for cell in of["rate"]["cells"]}
+    for load in (0.25, 0.5, 1, 2, 4):
+        values = []
+        for process in ("poisson", "bursts"):
+            cell = cells[process, load]
+            gain = cell["gain"]
+            values += [gain["externality_price"], gain[cell["best_other"]], gain["window"]]
+        yield "results.md", f"| {load} | {' | '.join(map(share, values))} |"
+    regrets = [row["regret"]["resolve, iid"]["value"] for row in of["stored"]["rows"]]
+    yield "results.md", f"| {percent(regrets[0], 2)} and {percent(regrets[1], 3)} % | met |"
+    ratio = of["goodput"]["ratio"]
+    yield "results.md", f"at equal utility | {ratio['utility']['value']:.2f} times | met |"
+    yield "results.md", f"at equal error | {ratio['error']['value']:.2f} times | **missed** |"
+
+
+def embedded_quality(of):
+    for model in ("edge", "light"):
+        points = of[model]["points"]
+        rows = {
+            "Fréchet distance": [
+                f"{v:.{1 if v >= 10 else 2}f}" for v in (point["frechet"] for point in points)
+            ],
+            "CLIP score": [f"{point['clip_score'][0]:.1f}" for point in points],
+            "error": [f"{point['error'][0]:.3f}" if point["error"][0] else "0" for point in points],
+        }
+        for name, values in rows.items():
+            yield "results.md", f"| `{model}`, {name} | {' | '.join(values)} |"
+    real = of["real"]
+    yield (
+        "results.md",
+        f"scenes score {real['clip_score'][0]:.1f}, and {real['frechet']:.2f} in Fréchet distance",
+    )
+
+
+def caution(of):
+    broken = [percent(row["limits_broken"], 1) for row in of["rows"]]
+    more = [f"{row['steps'] / of['rows'][0]['steps']:.1f}" for row in of["rows"][1:]]
+    yield "solver.md", f"{broken[0]} % of the error limits break without a risk"
+    yield "solver.md", "and {}, {} and {} % at a risk of 20, 10 and 5 %".format(*broken[1:])
+    yield "solver.md", "for {}, {} and {} times as many steps".format(*more)
+
+
+def several_limits(of):
+    def instance(**like):
+        keys = ("users", "edges", "kinds", "slots", "makespan")
+        wanted = [like.get(key) for key in keys]
+        (row,) = (row for row in of["instances"] if [row.get(key) for key in keys] == wanted)
+        return row
+
+    two, three = instance(users=1000, edges=2), instance(users=1000, edges=3)
+    yield (
+        "solver.md",
+        f"proven in {two['processor_seconds']:.1f} and {three['processor_seconds']:.1f} s of one "
+        f"core, two edges with 15 kinds of users in "
+        f"{instance(users=1000, edges=2, kinds=15)['processor_seconds']:.1f} s, 300 users under a "
+        f"makespan in {instance(users=300, edges=2, makespan=True)['processor_seconds']:.1f} s",
+    )
+    five = instance(users=300, edges=5)
+    yield "solver.md", f"within {percent(five['relative_gap'], 2)} % of the proven bound"
+
+
+def paper_gap(of):
+    lines = {
+        "started undecided, a = ½": "half",
+        "random starts": "random",
+        "penalty grown, random start": "grown, random",
+        "the paper's baseline, random": "baseline",
+    }
+    for title, run in lines.items():
+        cells = [
+            " / ".join(
+                f"{gap[key]:.1f}" if gap[key] < limit else f"{gap[key]:.0f}"
+                for key, limit in (("mean", 20), ("median", 20), ("max", 10))
+            )
+            for gap in (of[name][run]["gap"] for name in ("random", "paper"))
+        ]
+        yield "paper.md", f"| {title} | {' | '.join(cells)} |"
+
+
+def pisinger(of):
+    assert {row["status"] for row in of["instances"]} == {"optimal"}
+    yield "solver.md", "all nine are proven optimal"
+
+
+def profiles(of):
+    classes = [each["time"]["lack_of_fit"] for place in of["places"] for each in place["classes"]]
+    furthest, p = max(abs(each["largest"]) for each in classes), [each["p"] for each in classes]
+    yield "paper.md", f"no median is further than {percent(furthest, 1)} % from the line"
+    yield "paper.md", f"no F test rejects it (p {min(p):.2f} to {max(p):.2f})"
+    differ = [{row["quantity"]: row["p"] for row in p["class_differences"]} for p in of["places"]]
+    yield "paper.md", "not shown in time ({:.2f}, {:.2f})".format(*(row["time"] for row in differ))
+
+
+FIGURES = (
+    "profiles bench_sd15_cpu bench_sdxl_cpu caution embedded_quality engine fit online paper_gap "
+    "pisinger predictions serving serving_overload several_limits solver sweep"
+).split()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_pages_say_what_the_file_says(name):
+    """The file has the name of a function above, and is listed by the page of numbers."""
+    folder = ROOT / "docs" if name == "profiles" else RESULTS
+    of = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    said = list(globals()[name](of))
+    assert said and f"{name}.json`" in page("numbers.md")
+    for where, text in said:
+        assert text in page(where), f"{where}: {text}"

@@ -65,7 +65,7 @@ class RemotePlace:
     (width, height).
 
     ``link``: the emulated link on the way, None where there is none. ``cap``: requests that the
-    server makes at once, None where it does not say.
+    server makes at once, None where it does not say. ``notes``: what is not as asked, in sentences.
     """
 
     def __init__(
@@ -79,10 +79,11 @@ class RemotePlace:
         self.config, self.server, self.spec, self.size = config, server, spec, size
         self._link = None if link is None else f"{link.link.name} by {link.method}"
         self.cap: int | None = None
+        self.notes: list[str] = []
 
     @classmethod
-    def open(cls, config: ModelConfig, link: EmulatedLink | None = None) -> Self:
-        """Ask the server what it serves, and for an image of one step, whose size all will have.
+    def open(cls, config: ModelConfig, link: EmulatedLink | None = None, steps: int = 1) -> Self:
+        """Ask the server what it serves, and for an image of ``steps``, whose size all will have.
 
         Raises :class:`InputError` for a server that is not there, or serves something else.
         """
@@ -94,7 +95,7 @@ class RemotePlace:
         try:
             spec = _spec(config, server)
             place = cls(config, server, spec, (0, 0), link)
-            first = place.make(Request("a first image", 0, 1, config.guidance))
+            first = place.make(Request("a first image", 0, steps, config.guidance))
         except ServerFault as fault:
             raise InputError(f"url: {fault}") from None
         height, width, _ = first.image.shape

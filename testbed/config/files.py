@@ -23,7 +23,8 @@ def find(name_or_path: str | Path | None = None) -> Path:
     name = str(name_or_path or "embedded")
     presets = sorted(preset.stem for preset in PRESETS.glob("*.toml"))
     path = Path(name)
-    if name not in presets and (path.suffix or os.path.isfile(path)):
+    other = os.path.exists(path) and not os.path.isdir(path)  # a file, or a pipe
+    if name not in presets and (path.suffix or other):
         return path
     check_keys("preset", [name], presets)
     return PRESETS / f"{name}.toml"

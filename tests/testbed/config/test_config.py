@@ -200,6 +200,28 @@ def test_a_gpu_that_this_torch_cannot_use_is_said(driver, monkeypatch, tmp_path,
     assert nvml.unusable_gpu() is None, "hidden on purpose"
 
 
+@pytest.mark.parametrize(
+    "script, said",
+    [
+        (
+            "echo NVIDIA-SMI has failed because it could not talk to the driver; exit 9",
+            "whose GPU cannot be used: nvidia-smi says: NVIDIA-SMI has failed",
+        ),
+        ("exit 1", "whose GPU cannot be used: nvidia-smi says: nothing"),
+    ],
+)
+def test_a_driver_that_does_not_answer_is_said(driver, tmp_path, script, said):
+    """As after an update of the kernel: the days on the CPU came without a word."""
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
+    assert said in nvml.unusable_gpu()
+
+
+def test_a_gpu_that_the_environment_names_wrongly_is_said_so(driver, monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    assert "CUDA_VISIBLE_DEVICES is '7', which may name none" in nvml.unusable_gpu()
+
+
 def test_the_doctor_says_that_a_gpu_cannot_be_used(driver, monkeypatch, capsys):
     monkeypatch.setattr(doctor, "open_pipeline", lambda *_: sys.exit(3))
     with pytest.raises(SystemExit):

@@ -57,6 +57,14 @@ def test_captions_are_cut_at_the_models_length_whatever_the_tokenizer_says(folde
     assert len(ids) == own.config.text_config.max_position_embeddings
 
 
+@pytest.mark.parametrize("name", ["/models/clip", "clip", "~/clip", "./a/b", "https://hub/a/b"])
+def test_what_is_neither_a_folder_nor_a_hub_id_is_refused_before_models_are_opened(name):
+    with pytest.raises(InputError, match=f"quality.clip: {name}: no such folder; allowed: "):
+        Clip.check_before_fetching(name)
+    Clip.check_before_fetching("none")
+    Clip.check_before_fetching("openai/clip-vit-base-patch32")
+
+
 def test_pickled_weights_open_by_the_key_that_the_message_names(folder):
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from solver.inputs import InputError
 from testbed.config import ModelConfig
 from testbed.models.inspection import check_before_fetching, look, note_fallback
-from testbed.models.pipelines import open_pipeline
+from testbed.models.pipelines import WEIGHTS, open_pipeline
 from testbed.models.published.architectures import assemble
 from tests.testbed.pipelines_world import stable_diffusion
 
@@ -125,30 +125,74 @@ def test_a_denoiser_that_overflows_is_found_at_the_first_image(folder):
         look_at(folder)
 
 
-@pytest.mark.parametrize("value", [float("nan"), 0.0])
-def test_a_text_encoder_of_no_use(folder, value):
+@pytest.mark.parametrize("value, said", [(float("nan"), "not finite"), (1e-9, "is the same")])
+def test_a_text_encoder_of_no_use(folder, value, said):
     rewrite(
         folder, "text_encoder", lambda w: {key: torch.full_like(t, value) for key, t in w.items()}
     )
-    said = "is the same" if value == 0 else "are not finite"
     with pytest.raises(InputError, match=said):
         look_at(folder)
 
 
-def test_a_decoder_of_one_colour(folder):
+@pytest.mark.parametrize("part", WEIGHT_FILES)
+def test_a_file_that_was_laid_out_and_not_written_to_its_end(folder, part):
+    """Its tail is zeros: nothing is missing, all shapes are right, and images can be made of it."""
+    path = folder / part / WEIGHT_FILES[part]
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2].ljust(len(content), b"\0"))
+    with pytest.raises(InputError, match=f"{part}: .*% of its weights are zero, all of"):
+        look_at(folder)
+
+
+def test_layers_of_zeros_between_an_embedding_and_its_end(folder):
+    """Prompts still differ, but words know nothing of each other."""
     rewrite(
         folder,
-        "vae",
-        lambda w: (
-            w
-            | {
-                "decoder.conv_out.weight": 0 * w["decoder.conv_out.weight"],
-                "decoder.conv_out.bias": 0 * w["decoder.conv_out.bias"],
-            }
-        ),
+        "text_encoder",
+        lambda w: {key: 0 * t if ".layers." in key else t for key, t in w.items()},
     )
+    with pytest.raises(InputError, match="text_encoder: .* of its weights are zero, all of layers"):
+        look_at(folder)
+
+
+def test_a_single_matrix_of_zeros_is_said(folder):
+    rewrite(folder, "unet", lambda w: w | {"conv_in.weight": 0 * w["conv_in.weight"]})
+    with pytest.warns(UserWarning, match="unet: 0% of its weights are zero, all of conv_in.weight"):
+        look_at(folder)
+
+
+@pytest.mark.parametrize("bias", [0.0, (0.5, -0.5, 0.1)])
+def test_a_decoder_of_one_colour(folder, bias):
+    """Flat grey was refused, flat red was not."""
+
+    def flat(weights):
+        weight, old = (weights[f"decoder.conv_out.{name}"] for name in ("weight", "bias"))
+        new = torch.tensor(bias).expand(3).to(old).contiguous()
+        # not zero, which is told earlier
+        return weights | {
+            "decoder.conv_out.weight": torch.full_like(weight, 1e-7),
+            "decoder.conv_out.bias": new,
+        }
+
+    rewrite(folder, "vae", flat)
     with pytest.raises(InputError, match="an image of one colour"):
         look_at(folder)
+
+
+@pytest.mark.parametrize("name", ["light", "edge"])
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+def test_a_scheduler_of_another_kind_of_prediction_is_noted(tmp_path, name, kind):
+    """Its images are noise at all step counts, with curves that look like curves."""
+    copied = shutil.copytree(WEIGHTS / name, tmp_path / name)
+    path = copied / "scheduler" / "scheduler_config.json"
+    config = json.loads(path.read_text())
+    own = config["prediction_type"]
+    path.write_text(json.dumps(config | {"prediction_type": kind}))
+    if (own == "epsilon") == (kind == "epsilon"):
+        assert look_at(copied).notes == []
+    else:
+        with pytest.warns(UserWarning, match=f"prediction_type is '{kind}'"):
+            assert len(look_at(copied).notes) == 1
 
 
 def test_steps_are_refused_before_anything_is_fetched_or_opened(folder):

@@ -162,19 +162,19 @@ def read_lines(
     object, or has a key that is not ``allowed``.
     """
     allowed = list(allowed)
-    objects = []
+    wanted, objects = f"an object with {', '.join(allowed)}", []
     # not splitlines(): JSON strings may hold other separators as they are, U+2028 for one
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{path}: line {number}"
-        value = _parsed(line, where)
+        try:
+            value = _parsed(line, where)
+        except InputError as error:
+            raise InputError(f"{error}; allowed: {wanted} on each line") from None
         check_text(where, value)
         if not isinstance(value, dict):
-            raise InputError(
-                f"{where}: found {line.strip()[:40]!r}; "
-                f"allowed: an object with {', '.join(allowed)}"
-            )
+            raise InputError(f"{where}: found {line.strip()[:40]!r}; allowed: {wanted}")
         check_keys(where, value, allowed)
         objects.append((where, value))
     return objects

@@ -19,6 +19,7 @@ from testbed.metering import nvml
 from testbed.models.hub import check_variant
 from testbed.models.pipelines import WEIGHTS, open_pipeline, pick_device
 from testbed.stages.rig import open_model
+from tests.conftest import SMALL
 
 GOOD = '[local]\nmodel = "a/b"\n[edge]\nmodel = "c/d"\n'
 
@@ -172,6 +173,29 @@ def test_paths_of_a_configuration_are_found_beside_it(tmp_path, monkeypatch):
     (home / "p.jsonl").unlink(), (work / "p.jsonl").unlink()
     with pytest.raises(InputError, match=f"no such file or folder, .*{work}"):
         open_prompts(config.load(home / "c.toml").prompts)
+
+
+@pytest.mark.parametrize(
+    "table, line, home",
+    [
+        ("sweep", "edge_budget = 8", r"\[scenario\]"),
+        ("scenario", "batches = [1, 2]", r"\[sweep\]"),
+        ("quality", 'dtype = "float16"', r"\[local\] or \[edge\]"),
+        ("edge", 'device = "cuda"', "the top, before all tables"),
+    ],
+)
+def test_a_key_in_another_table_is_told_where_it_belongs(tmp_path, table, line, home):
+    path = tmp_path / "c.toml"
+    path.write_text(SMALL.replace(f"[{table}]", f"[{table}]\n{line}"))
+    with pytest.raises(InputError, match=rf"{line.split()[0]}: found in \[{table}\]; .*: {home}$"):
+        config.load(path)
+
+
+def test_a_path_in_the_users_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "p.jsonl").write_text('{"prompt": "a"}')
+    (tmp_path / "c.toml").write_text('prompts = "~/p.jsonl"\n' + SMALL)
+    assert config.load(tmp_path / "c.toml").prompts == str(tmp_path / "p.jsonl")
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from solver.inputs import InputError
 from testbed.config import ModelConfig
+from testbed.models import inspection
 from testbed.models.inspection import check_before_fetching, look, note_fallback
-from testbed.models.pipelines import WEIGHTS, open_pipeline
+from testbed.models.pipelines import open_pipeline
 from testbed.models.published.architectures import assemble
 from tests.testbed.pipelines_world import stable_diffusion
 
@@ -125,7 +126,7 @@ def test_a_denoiser_that_overflows_is_found_at_the_first_image(folder):
         look_at(folder)
 
 
-@pytest.mark.parametrize("value, said", [(float("nan"), "not finite"), (1e-9, "is the same")])
+@pytest.mark.parametrize("value, said", [(float("nan"), "not finite"), (1e-7, "is the same")])
 def test_a_text_encoder_of_no_use(folder, value, said):
     rewrite(
         folder, "text_encoder", lambda w: {key: torch.full_like(t, value) for key, t in w.items()}
@@ -151,13 +152,15 @@ def test_layers_of_zeros_between_an_embedding_and_its_end(folder):
         "text_encoder",
         lambda w: {key: 0 * t if ".layers." in key else t for key, t in w.items()},
     )
-    with pytest.raises(InputError, match="text_encoder: .* of its weights are zero, all of layers"):
+    with pytest.raises(
+        InputError, match="text_encoder: .* of its weights are zero, all of encoder"
+    ):
         look_at(folder)
 
 
 def test_a_single_matrix_of_zeros_is_said(folder):
     rewrite(folder, "unet", lambda w: w | {"conv_in.weight": 0 * w["conv_in.weight"]})
-    with pytest.warns(UserWarning, match="unet: 0% of its weights are zero, all of conv_in.weight"):
+    with pytest.warns(UserWarning, match="unet: 1% of its weights are zero, all of conv_in.weight"):
         look_at(folder)
 
 
@@ -179,20 +182,23 @@ def test_a_decoder_of_one_colour(folder, bias):
         look_at(folder)
 
 
-@pytest.mark.parametrize("name", ["light", "edge"])
-@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
-def test_a_scheduler_of_another_kind_of_prediction_is_noted(tmp_path, name, kind):
+def test_a_scheduler_of_another_kind_of_prediction_is_noted(folder):
     """Its images are noise at all step counts, with curves that look like curves."""
-    copied = shutil.copytree(WEIGHTS / name, tmp_path / name)
-    path = copied / "scheduler" / "scheduler_config.json"
+    path = folder / "scheduler" / "scheduler_config.json"
     config = json.loads(path.read_text())
-    own = config["prediction_type"]
-    path.write_text(json.dumps(config | {"prediction_type": kind}))
-    if (own == "epsilon") == (kind == "epsilon"):
-        assert look_at(copied).notes == []
-    else:
-        with pytest.warns(UserWarning, match=f"prediction_type is '{kind}'"):
-            assert len(look_at(copied).notes) == 1
+    assert config["prediction_type"] == "v_prediction"
+    other = {"prediction_type": "epsilon", "rescale_betas_zero_snr": False}
+    path.write_text(json.dumps(config | other))
+    with pytest.warns(UserWarning, match="predicts no noise, but .* prediction_type is 'epsilon'"):
+        pipeline = look_at(folder)
+    assert len(pipeline.notes) == 1
+    pipeline.notes = []
+    # as a network of "epsilon" that is nearly right: all of its input is noise
+    pipeline.unet.forward = lambda sample, *_, **__: (sample + 0.3 * sample.roll(1, -1),)
+    assert inspection._other_prediction(pipeline) == []
+    pipeline.scheduler.register_to_config(prediction_type="v_prediction")
+    (note,) = inspection._other_prediction(pipeline)
+    assert "predicts noise, but its scheduler's prediction_type is 'v_prediction'" in note
 
 
 def test_steps_are_refused_before_anything_is_fetched_or_opened(folder):
@@ -250,7 +256,7 @@ def test_a_distilled_network_takes_guidance_but_no_negative_prompt(tmp_path):
     stable_diffusion(time_cond_proj_dim=8).save_pretrained(tmp_path / "lcm")
     with pytest.warns(UserWarning, match="negative_prompt has no effect"):
         notes = look_at(tmp_path / "lcm", guidance=7.5, negative_prompt="a tree").notes
-    assert len(notes) == 1
+    assert len(notes) == 2 and "weights that were not trained" in notes[1]
 
 
 def test_mps_leaves_the_decoder_in_float32(tmp_path, monkeypatch):

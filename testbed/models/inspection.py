@@ -22,7 +22,7 @@ from testbed.metering.meters import NoMeter
 from testbed.models import folders, hub, samplers
 from testbed.models.library_errors import told_in_a_line
 from testbed.models.pipelines import local_folder, quiet_libraries
-from testbed.models.tokenizers import PROMPTS, check_tokenizer
+from testbed.models.tokenizers import PROMPTS, check_length, check_tokenizer
 
 #: Step counts that each setting asks for, by the setting's name.
 Steps = Mapping[str, Iterable[int]]
@@ -72,6 +72,7 @@ def look(
         if name.startswith("tokenizer") and part is not None and encoder is not None:
             with told_in_a_line(f"model: {pipeline.model_name}: {name}", "cannot be used"):
                 check_tokenizer(f"model: {pipeline.model_name}: {name}", part, encoder)
+                check_length(f"model: {pipeline.model_name}: {name}", part, encoder)
     samplers.check_steps(pipeline.scheduler, steps)
     with told_in_a_line(f"model: {pipeline.model_name}", "its first image fails"):
         pipeline.notes += _look_at_images(pipeline, guidance, negative_prompt)

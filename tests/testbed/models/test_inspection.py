@@ -103,6 +103,16 @@ def test_a_tokenizer_that_lost_half(folder, cut):
         look_at(folder)
 
 
+@pytest.mark.parametrize("length", [None, 1000])
+def test_a_tokenizer_without_the_length_that_its_text_encoder_takes(folder, length):
+    """It said `int too big to convert`."""
+    path = folder / "tokenizer" / "tokenizer_config.json"
+    config = json.loads(path.read_text()) | {"model_max_length": length}
+    path.write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+    with pytest.raises(InputError, match="tokenizer: model_max_length: found .* at most 16 in its"):
+        look_at(folder)
+
+
 def test_a_tokenizer_of_a_larger_vocabulary(folder):
     encoder = folder / "text_encoder"
     path = encoder / "config.json"

@@ -167,6 +167,7 @@ def _open(where: str, source: str, allow_pickle: bool, **there: Any) -> CLIPMode
             dtype=torch.float32,
             use_safetensors=None if allow_pickle else True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, by their names
         )
     except OSError as error:
         if allow_pickle or "safetensors" not in str(error):

@@ -104,7 +104,7 @@ def _mean_distance(images: Sequence[NDArray[np.uint8]]) -> float:
     """The mean over all pairs of images; 0 without a pair.
 
     By their products, a block of pixels at a time: one by one, the pairs of 100 images of 1024
-    pixels a side take minutes. All sums are of whole numbers, and exact.
+    pixels a side take a minute. All sums are of whole numbers, and exact.
     """
     if len(images) < 2:
         return 0.0

@@ -99,9 +99,12 @@ def _network(
 ) -> torch.nn.Module:
     if variant and f".{variant}" not in folders.weight_files(part, variant)[0].name:
         variant = None  # a pipeline may have some parts of the variant only
-    key = "dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype"
+    # sizes are refused below, by their names; diffusers names one itself
+    own = {"dtype": dtype, "ignore_mismatched_sizes": True}
+    if not issubclass(kind, PreTrainedModel):
+        own = {"torch_dtype": dtype}
     model, info = kind.from_pretrained(
-        part, variant=variant, output_loading_info=True, **{key: dtype}, **options
+        part, variant=variant, output_loading_info=True, **own, **options
     )
     check_keys_loaded(str(part), model, info)
     check_filled(str(part), model)

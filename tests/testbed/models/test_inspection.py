@@ -14,7 +14,7 @@ from solver.inputs import InputError
 from testbed.config import ModelConfig
 from testbed.models import inspection
 from testbed.models.inspection import check_before_fetching, look, note_fallback
-from testbed.models.pipelines import open_pipeline
+from testbed.models.pipelines import WEIGHTS, open_pipeline
 from testbed.models.published.architectures import assemble
 from tests.testbed.pipelines_world import stable_diffusion
 
@@ -67,6 +67,13 @@ def test_a_config_of_fewer_layers_than_there_are_weights_of(folder):
     config = json.loads(path.read_text())
     path.write_text(json.dumps(config | {"num_hidden_layers": 1}))
     with pytest.raises(InputError, match="text_encoder: weights that its config has no place for"):
+        look_at(folder)
+
+
+def test_a_text_encoder_of_another_size_is_told_by_its_weights(folder):
+    """It said `look at the above report`, of which there was none."""
+    shutil.copy(WEIGHTS / "edge" / "text_encoder" / "model.safetensors", folder / "text_encoder")
+    with pytest.raises(InputError, match="text_encoder: weights of another size than its .*: emb"):
         look_at(folder)
 
 

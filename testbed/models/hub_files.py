@@ -35,10 +35,10 @@ def unreachable() -> str | None:
 @cache
 def _answers(endpoint: str) -> bool:
     try:
-        get_session().head(endpoint, timeout=_PATIENCE)
+        status = get_session().head(endpoint, timeout=_PATIENCE).status_code
     except Exception:  # whatever the client's HTTP library raises
         return False
-    return True
+    return status < 500  # as a proxy has it that does not reach the hub either
 
 
 def file(model: str, name: str, revision: str | None = None) -> Path | None:

@@ -16,7 +16,7 @@ from solver.inputs import InputError
 from testbed.commands import estimate_cost
 from testbed.config import ModelConfig
 from testbed.metrics.clip import Clip
-from testbed.models import hub
+from testbed.models import hub, hub_files
 from testbed.models.pipelines import WEIGHTS, open_pipeline
 from tests.testbed.own_pairs import configuration, write_prompts
 
@@ -26,6 +26,7 @@ REFUSED = {
     "some/missing": (401, "RepoNotFound"),
     "some/token": (401, ""),
     "some/broken": (500, ""),
+    "down": (502, ""),
 }
 
 
@@ -223,6 +224,13 @@ def test_a_plan_without_a_network_says_so_and_asks_once(at, tmp_path, monkeypatc
     with pytest.raises(InputError, match="not in the hub's cache, and .* cannot be reached"):
         Clip("some/clip", torch.device("cpu"))
     assert "cannot be reached" in refused("some/model")
+
+
+def test_a_proxy_that_does_not_reach_the_hub_is_no_hub(server, at):
+    at(server)
+    assert hub_files.unreachable() is None
+    at(f"{server}/down")
+    assert hub_files.unreachable() == f"{server}/down cannot be reached"
 
 
 def test_a_plan_names_what_a_run_will_fetch_and_no_more(server, at, tmp_path):

@@ -179,9 +179,9 @@ def _read_tsv(path: Path) -> dict[str, list[dict[str, Any]]]:
     all_quoted = all(len(name) > 2 and name[0] == name[-1] == '"' for name in names)
     names = [_unquoted(name, all_quoted) for name in names]
     if any(names.count(column) != 1 for column in _COLUMNS):
-        found = shortened(", ".join(names), 80)
+        headings = shortened(", ".join(names), 80)
         raise InputError(
-            f"{path}: line 1: found {found}; allowed: {', '.join(_COLUMNS)} as headings of "
+            f"{path}: line 1: found {headings}; allowed: {', '.join(_COLUMNS)} as headings of "
             "columns, each once, with tabs between"
         )
     images, annotations = [], []

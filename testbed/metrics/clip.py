@@ -43,10 +43,13 @@ class Clip:
         quiet_libraries()
         self.device, self.definition = device, f"{model}, projected image features"
         where, source = f"quality.clip: {model}", resolve(model)
-        there = {"revision": revision, "local_files_only": _is_here(where, source, revision)}
+        source_options = {
+            "revision": revision,
+            "local_files_only": _is_here(where, source, revision),
+        }
         with told_in_a_line(where, "cannot be opened as a CLIP model"):
-            self._model = _open(where, source, allow_pickle, **there).to(device).eval()
-            self._processor = CLIPProcessor.from_pretrained(source, **there)
+            self._model = _open(where, source, allow_pickle, **source_options).to(device).eval()
+            self._processor = CLIPProcessor.from_pretrained(source, **source_options)
             check_tokenizer(where, self._processor.tokenizer, self._model.text_model)
             check_features(where, self.texts(PROMPTS))
             check_features(where, self.images(TRIAL_IMAGES))
@@ -156,14 +159,14 @@ def _is_here(where: str, source: str, revision: str | None) -> bool:
     return reason is not None
 
 
-def _open(where: str, source: str, allow_pickle: bool, **there: Any) -> CLIPModel:
-    kind = CLIPConfig.get_config_dict(source, **there)[0].get("model_type")
+def _open(where: str, source: str, allow_pickle: bool, **options: Any) -> CLIPModel:
+    kind = CLIPConfig.get_config_dict(source, **options)[0].get("model_type")
     if kind != "clip":
         raise InputError(f"{where}: a model of type {kind!r}; allowed: a CLIP model")
     try:
         model, info = CLIPModel.from_pretrained(
             source,
-            **there,
+            **options,
             dtype=torch.float32,
             use_safetensors=None if allow_pickle else True,
             output_loading_info=True,

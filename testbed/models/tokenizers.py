@@ -46,10 +46,10 @@ def check_length(where: str, tokenizer: Any, network: torch.nn.Module) -> None:
     config: Any = network.config
     if config.model_type != "clip_text_model":
         return
-    found, most = tokenizer.model_max_length, config.max_position_embeddings
-    if found > most:
+    length, most = tokenizer.model_max_length, config.max_position_embeddings
+    if length > most:
         raise InputError(
-            f"{where}: model_max_length: found {found:.6g}; allowed: at most {most} in its "
+            f"{where}: model_max_length: found {length:.6g}; allowed: at most {most} in its "
             "tokenizer_config.json, the tokens that the text encoder takes"
         )
 

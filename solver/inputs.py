@@ -2,13 +2,31 @@
 
 import codecs
 import difflib
+import io
 import json
 import math
 import os
 import secrets
+import select
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+#: Bytes of an input that is read whole; a pipe may give more than memory holds.
+LARGEST = 1 << 30
+#: Seconds for which the first writer of a pipe is waited for.
+PATIENCE = 10.0
+_CHUNK = 1 << 20
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFIFO: "a pipe",
+}
+#: What pipes gave, by device and inode: they give it once, and some inputs are read twice.
+_piped: dict[tuple[int, int], bytes] = {}
 
 
 class InputError(ValueError):
@@ -31,19 +49,72 @@ def check_keys(where: str, keys: Iterable[object], allowed: Iterable[object]) ->
             )
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
-    """The text of a file in UTF-8, or in UTF-16 where a byte order mark says so.
+def check_kind(path: str | os.PathLike[str], pipe: bool = False) -> os.stat_result:
+    """Raise :class:`InputError` for what is no regular file, nor a ``pipe`` where one will do: a
+    device may give bytes without end, and a pipe never begin.
 
-    Line ends stay as they are. Raises :class:`InputError` for a file that is missing or no text.
+    Returns what the system tells of the file.
     """
     try:
-        raw = Path(path).read_bytes()
-        marked = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        return raw.decode("utf-16" if marked else "utf-8-sig")
+        told = os.stat(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:  # ValueError: not its encoding; NUL in the path
+    except (OSError, ValueError) as error:  # ValueError: NUL in the path
         raise InputError(f"{path}: cannot be read: {error}") from None
+    kind = _KINDS.get(stat.S_IFMT(told.st_mode))
+    if kind and not (pipe and stat.S_ISFIFO(told.st_mode)):
+        allowed = "a file or a pipe" if pipe else "a file"
+        raise InputError(f"{path}: found {kind}; allowed: {allowed}")
+    return told
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The text of a file in UTF-8, or in UTF-16 where a byte order mark says so; or what a pipe
+    gives, as ``<(...)`` of a shell and ``/dev/stdin`` are: in one process, the same again.
+
+    Line ends stay as they are. Raises :class:`InputError` for what is missing, no text, longer than
+    :data:`LARGEST`, neither file nor pipe, and for a pipe that nobody writes to.
+    """
+    told = check_kind(path, pipe=True)
+    try:
+        if stat.S_ISFIFO(told.st_mode):
+            raw = _read_pipe(path, (told.st_dev, told.st_ino))
+        else:
+            with open(path, "rb", buffering=0) as file:
+                raw = _read_whole(file, path)
+        marked = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return raw.decode("utf-16" if marked else "utf-8-sig")
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: not its encoding
+        raise InputError(f"{path}: cannot be read: {error}") from None
+
+
+def _read_whole(file: io.FileIO, path: str | os.PathLike[str], begun: bytes = b"") -> bytes:
+    parts, length = [begun], len(begun)
+    while chunk := file.read(_CHUNK):
+        parts.append(chunk)
+        if (length := length + len(chunk)) > LARGEST:
+            raise InputError(f"{path}: found more than {LARGEST} bytes; allowed: at most these")
+    return b"".join(parts)
+
+
+def _read_pipe(path: str | os.PathLike[str], key: tuple[int, int]) -> bytes:
+    """What a pipe gave before, or gives; a writer that is slow is waited for."""
+    if key in _piped:
+        return _piped[key]
+    # opened to wait, one without a writer would never be open
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with open(descriptor, "rb", buffering=0) as pipe:
+        waiting = select.poll()
+        waiting.register(descriptor, select.POLLIN)
+        told = waiting.poll(1000 * PATIENCE)
+        begun = pipe.read(_CHUNK)  # None: a writer that has not written yet; empty: no writer
+        if begun == b"" and not told:
+            raise InputError(f"{path}: found a pipe that nobody writes to; allowed: a file")
+        os.set_blocking(descriptor, True)
+        _piped[key] = _read_whole(pipe, path, begun or b"")
+    return _piped[key]
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
@@ -91,19 +162,19 @@ def read_lines(
     object, or has a key that is not ``allowed``.
     """
     allowed = list(allowed)
-    objects = []
+    wanted, objects = f"an object with {', '.join(allowed)}", []
     # not splitlines(): JSON strings may hold other separators as they are, U+2028 for one
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{path}: line {number}"
-        value = _parsed(line, where)
+        try:
+            value = _parsed(line, where)
+        except InputError as error:
+            raise InputError(f"{error}; allowed: {wanted} on each line") from None
         check_text(where, value)
         if not isinstance(value, dict):
-            raise InputError(
-                f"{where}: found {line.strip()[:40]!r}; "
-                f"allowed: an object with {', '.join(allowed)}"
-            )
+            raise InputError(f"{where}: found {line.strip()[:40]!r}; allowed: {wanted}")
         check_keys(where, value, allowed)
         objects.append((where, value))
     return objects

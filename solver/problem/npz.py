@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from solver.inputs import InputError
+from solver.inputs import InputError, check_kind
 
 
 def dumps(tree: Mapping[str, object]) -> bytes:
@@ -25,11 +25,10 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises InputError that names the file, for what is no archive of plain arrays or has a name
     twice.
     """
+    check_kind(path)
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             flat = {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
     except (
         OSError,
         ValueError,

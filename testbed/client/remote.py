@@ -66,7 +66,7 @@ class RemotePlace:
 
     ``link``: the emulated link on the way, None where there is none. ``cap``: requests that the
     server makes at once, None where it does not say. ``tells_queue``: whether its own seconds are
-    known to hold what a request waits for there.
+    known to hold what a request waits for there. ``notes``: what is not as asked, in sentences.
     """
 
     def __init__(
@@ -81,10 +81,11 @@ class RemotePlace:
         self._link = None if link is None else f"{link.link.name} by {link.method}"
         self.cap: int | None = None
         self.tells_queue = False
+        self.notes: list[str] = []
 
     @classmethod
-    def open(cls, config: ModelConfig, link: EmulatedLink | None = None) -> Self:
-        """Ask the server what it serves, and for an image of one step, whose size all will have.
+    def open(cls, config: ModelConfig, link: EmulatedLink | None = None, steps: int = 1) -> Self:
+        """Ask the server what it serves, and for an image of ``steps``, whose size all will have.
 
         Raises :class:`InputError` for a server that is not there, or serves something else.
         """
@@ -96,7 +97,7 @@ class RemotePlace:
         try:
             spec = _spec(config, server)
             place = cls(config, server, spec, (0, 0), link)
-            first = place.make(Request("a first image", 0, 1, config.guidance))
+            first = place.make(Request("a first image", 0, steps, config.guidance))
         except ServerFault as fault:
             raise InputError(f"url: {fault}") from None
         height, width, _ = first.image.shape

@@ -20,11 +20,11 @@ from calibration.sweep import grid
 from solver.inputs import InputError, check_keys, read_text
 from solver.problem import PLACES
 from testbed import config
-from testbed.config import Config
+from testbed.config import NONE, Config
 from testbed.config.defaults import notices, settle
 from testbed.data.prompts import open_prompts
-from testbed.models import memory
-from testbed.models.pipelines import pick_device
+from testbed.models import hub, hub_files, memory
+from testbed.models.pipelines import local_folder, pick_device, resolve
 from testbed.models.published import catalogue
 from testbed.models.published.operations import operations
 from testbed.stages.rig import allocatable_steps, check_models
@@ -156,4 +156,23 @@ def say(name: str | Path | None, local: str | None = None, edge: str | None = No
             "if they are not in the cache"
         )
         room += "; too little to fetch all" if disk < cost.gigabytes else ""
-    return [*lines, room, *notices(settings)]
+    return [*lines, *_fetching(settings), room, *notices(settings)]
+
+
+def _fetching(settings: Config) -> list[str]:
+    """What a run would fetch, and whether it could now."""
+    missing = [
+        model.model
+        for model in (settings.local, settings.edge)
+        if model.url is None
+        and local_folder(model) is None
+        and not hub.in_cache(model.model, model.revision, model.variant, model.allow_pickle)
+    ]
+    clip, revision = settings.quality.clip, settings.quality.clip_revision
+    if clip != NONE and not Path(resolve(clip)).is_dir():
+        missing += [] if hub_files.holds_weights(clip, revision) else [clip]
+    if not missing:
+        return []
+    reason = hub_files.unreachable()
+    cannot = f"; {reason}: a run would stop there" if reason else ""
+    return [f"to fetch: {', '.join(dict.fromkeys(missing))}{cannot}"]

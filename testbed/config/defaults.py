@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download, try_to_load_from_cache
-
 from calibration.scenario.scenario import MAX_STEPS, USERS, Scenario
-from solver.inputs import InputError
+from solver.inputs import InputError, read_json
 from solver.problem import PLACES
 from testbed.config import NONE, Config, ModelConfig, SweepConfig
 from testbed.data.prompts import FilePrompts, ScenePrompts, open_prompts
+from testbed.models import hub_files
 from testbed.runs import guard
 
 #: The scorer of models that are not embedded, at a commit.
@@ -127,18 +126,10 @@ def _of_quality(config: Config) -> dict[str, Any]:
 
 def _scorer_is_here() -> bool:
     """Whether the scorer's weights are in the cache, or the hub answers."""
-    cached = try_to_load_from_cache(SCORER, "model.safetensors", revision=SCORER_COMMIT)
-    return isinstance(cached, str) or bool(
-        _fetched(SCORER, "config.json", SCORER_COMMIT, force_download=True)
-    )
-
-
-def _fetched(model: str, name: str, revision: str | None, **options: Any) -> Path | None:
-    """A file of a model of the hub; None where it cannot be had."""
-    try:
-        return Path(hf_hub_download(model, name, revision=revision, **options))
-    except Exception:  # whatever the client and its HTTP library raise
-        return None
+    if hub_files.holds_weights(SCORER, SCORER_COMMIT):
+        return True
+    reached = hub_files.unreachable() is None
+    return reached and hub_files.file(SCORER, "config.json", SCORER_COMMIT) is not None
 
 
 def _prompts_per_class(config: Config, prompts: ScenePrompts | FilePrompts) -> int:
@@ -197,10 +188,10 @@ def _sampler_config(model: ModelConfig) -> Mapping[str, Any]:
     if model.url is not None or model.model.startswith("embedded:"):
         return {}
     name, folder = "scheduler/scheduler_config.json", Path(model.model)
-    path = folder / name if folder.is_dir() else _fetched(model.model, name, model.revision)
+    path = folder / name if folder.is_dir() else hub_files.file(model.model, name, model.revision)
     try:
-        values = json.loads(path.read_text(encoding="utf-8")) if path else {}
-    except (OSError, ValueError):
+        values = read_json(path) if path else {}
+    except InputError:
         return {}  # opening the model says what is wrong
     return values if isinstance(values, dict) else {}
 

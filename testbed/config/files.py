@@ -7,11 +7,32 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from calibration.scenario.scenario import Scenario
+from calibration.schema import Schema
 from solver.inputs import InputError, check_keys, read_text
 from testbed.config.paths import beside
-from testbed.config.settings import SERVED, SETTLED, Config, ModelConfig
+from testbed.config.settings import (
+    SERVED,
+    SETTLED,
+    Config,
+    ExecuteConfig,
+    LinkConfig,
+    ModelConfig,
+    QualityConfig,
+    SweepConfig,
+)
 
 PRESETS = Path(__file__).parent.parent / "presets"
+#: The tables of a configuration.
+_TABLES: dict[str, type[Schema]] = {
+    "local": ModelConfig,
+    "edge": ModelConfig,
+    "quality": QualityConfig,
+    "sweep": SweepConfig,
+    "execute": ExecuteConfig,
+    "scenario": Scenario,
+    "link": LinkConfig,
+}
 
 
 def find(name_or_path: str | Path | None = None) -> Path:
@@ -23,7 +44,8 @@ def find(name_or_path: str | Path | None = None) -> Path:
     name = str(name_or_path or "embedded")
     presets = sorted(preset.stem for preset in PRESETS.glob("*.toml"))
     path = Path(name)
-    if name not in presets and (path.suffix or os.path.isfile(path)):
+    other = os.path.exists(path) and not os.path.isdir(path)  # a file, or a pipe
+    if name not in presets and (path.suffix or other):
         return path
     check_keys("preset", [name], presets)
     return PRESETS / f"{name}.toml"
@@ -79,12 +101,25 @@ def from_dict(values: Mapping[str, Any], where: str) -> Config:
             )
         if isinstance(table := values[place], dict) and "url" in table:
             values[place] = {"model": SERVED, **table}
+    _check_tables(values, where)
     config = Config.from_dict({"schema": Config.SCHEMA, **values}, where)
     if "defaulted" in values:
         return config
     return dataclasses.replace(
         config, defaulted=tuple(key for key in SETTLED if not _given(key, values))
     )
+
+
+def _check_tables(values: Mapping[str, Any], where: str) -> None:
+    """Raise :class:`InputError` for a key that belongs into another table than it stands in."""
+    known = {f"[{name}]": set(kind.__dataclass_fields__) for name, kind in _TABLES.items()}
+    known["the top, before all tables"] = set(Config.__dataclass_fields__)
+    given = {f"[{name}]": values.get(name) for name in _TABLES}
+    for table, keys in [*given.items(), ("the top, before all tables", values)]:
+        for key in keys if isinstance(keys, Mapping) else ():
+            homes = [name for name, names in known.items() if key in names]
+            if homes and table not in homes:
+                raise InputError(f"{where}: {key}: found in {table}; allowed: {' or '.join(homes)}")
 
 
 def _given(key: str, values: Mapping[str, Any]) -> bool:

@@ -11,22 +11,20 @@ _WORDS = ("scenes", "converged", "none")  # that stand for no path
 
 def beside(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
     """``values`` with the paths that do not lead anywhere from the working folder, but do from the
-    configuration's ``folder``, taken from there.
+    user's home (``~/...``) or the configuration's ``folder``, taken from there.
     """
-    if not folder.parts:
-        return values
 
     def placed(table: Any, *names: str) -> Any:
         if not isinstance(table, dict):
             return table
-        moved = {
-            name: str(folder / table[name])
-            for name in names
-            if isinstance(table.get(name), str)
-            and table[name] not in _WORDS
-            and not os.path.exists(table[name])
-            and os.path.exists(folder / table[name])
-        }
+        moved = {}
+        for name in names:
+            path = table.get(name)
+            if not isinstance(path, str) or path in _WORDS or os.path.exists(path):
+                continue
+            for other in (os.path.expanduser(path), str(folder / path)):
+                if os.path.exists(other):
+                    moved[name] = other
         return {**table, **moved}
 
     parts = {"local": ("model",), "edge": ("model",), "quality": ("clip", "reference")}

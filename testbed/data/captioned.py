@@ -11,11 +11,13 @@ from typing import Any, Generic, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.checks import shortened
 from solver.inputs import InputError, check_text, read_json, read_text
 from testbed.data.image_files import read_image
 
 Item = TypeVar("Item")
 
+_COLUMNS = ("image_id", "caption", "file_name")  # of a TSV
 #: The files that hold a folder's captions; the first that is there counts.
 CAPTION_FILES = (
     "captions.json",
@@ -176,6 +178,12 @@ def _read_tsv(path: Path) -> dict[str, list[dict[str, Any]]]:
     names = header.removesuffix("\r").split("\t")
     all_quoted = all(len(name) > 2 and name[0] == name[-1] == '"' for name in names)
     names = [_unquoted(name, all_quoted) for name in names]
+    if any(names.count(column) != 1 for column in _COLUMNS):
+        headings = shortened(", ".join(names), 80)
+        raise InputError(
+            f"{path}: line 1: found {headings}; allowed: {', '.join(_COLUMNS)} as headings of "
+            "columns, each once, with tabs between"
+        )
     images, annotations = [], []
     for number, line in enumerate(lines, start=2):
         if not line.strip():
@@ -187,8 +195,8 @@ def _read_tsv(path: Path) -> dict[str, list[dict[str, Any]]]:
                 "the header; a caption holds no tab and no line break"
             )
         row = dict(zip(names, (_unquoted(cell, all_quoted) for cell in cells)))
-        images.append({"id": row.get("image_id"), "file_name": row.get("file_name")})
-        annotations.append({"image_id": row.get("image_id"), "caption": row.get("caption")})
+        images.append({"id": row["image_id"], "file_name": row["file_name"]})
+        annotations.append({"image_id": row["image_id"], "caption": row["caption"]})
     return {"images": images, "annotations": annotations}
 
 

@@ -9,8 +9,8 @@ import torch
 Item = TypeVar("Item")
 Output = TypeVar("Output")
 
-#: What libraries say, in lower case, where a smaller batch would do. Only torch's own allocators
-#: on a GPU have an error class of their own for it.
+#: What libraries say, in lower case and with blanks for underscores, where a smaller batch would
+#: do. Only torch's own allocators on a GPU have an error class of their own for it.
 _SAID = (
     "out of memory",  # torch, CUDA, HIP, MPS, XPU
     "can't allocate memory",  # torch's allocator on a CPU
@@ -19,11 +19,17 @@ _SAID = (
     "unable to allocate",  # NumPy
     "could not create a primitive",  # oneDNN, which does not say why
     "could not allocate",
-    "alloc_failed",  # cuBLAS, cuDNN, cuSPARSE: CUBLAS_STATUS_ALLOC_FAILED
-    "allocation failed",
+    "alloc failed",  # cuBLAS, cuDNN, cuSPARSE: CUBLAS_STATUS_ALLOC_FAILED
+    "allocation failed",  # cuDNN 9: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED
+    "out of device memory",  # SYCL: UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY
+    "out of host memory",
+    "out of resources",
+    "unable to find a valid cudnn algorithm",  # none whose workspace memory holds
+    "unable to find an engine to execute",
+    "invalid configuration argument",  # CUDA: a grid larger than a kernel may have
     "failed to allocate",
     "invalid buffer size",  # MPS: a buffer beyond Metal's largest
-    "int_max",  # kernels with 32-bit indices
+    "int max",  # kernels with 32-bit indices
     "canuse32bitindexmath",
     "32-bit index",
     "too many elements",
@@ -34,7 +40,7 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether ``error`` says that memory ran out, or that a batch was too large for a kernel."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    said = str(error).lower()
+    said = str(error).lower().replace("_", " ")
     return isinstance(error, (RuntimeError, OSError)) and any(text in said for text in _SAID)
 
 

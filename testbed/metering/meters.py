@@ -219,7 +219,7 @@ class ReplayMeter(Meter):
         """Open a recording: a CSV file with the columns as headings; raises :class:`InputError`
         naming the line.
         """
-        header, *rows = csv.reader(read_text(path).splitlines())
+        header, *rows = list(csv.reader(read_text(path).splitlines())) or [[]]
         if "seconds" not in header or len(header) < 2 or not rows:
             raise InputError(
                 f"{path}: found columns {header} and {len(rows)} rows; allowed: seconds and at "

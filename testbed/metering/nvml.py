@@ -22,19 +22,26 @@ def unusable_gpu() -> str | None:
     """Why torch cannot use the GPU whose driver is installed, in words; None where there is none,
     torch uses it, or the environment hides it.
     """
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    hidden = visible in ("", "-1")
     if hidden or torch.cuda.is_available() or not (program := shutil.which("nvidia-smi")):
         return None
     try:
-        said = subprocess.run([program], capture_output=True, text=True, timeout=30).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return None
+        done = subprocess.run(
+            [program], capture_output=True, text=True, errors="replace", timeout=30
+        )
+        said = done.stdout + done.stderr
+    except (OSError, subprocess.TimeoutExpired) as error:
+        said = str(error)
     driver = re.search(r"Driver Version:\s*([\d.]+)", said)
     if driver is None:
-        return None
+        words = " ".join(said.split())[:300] or "nothing"
+        return f"an NVIDIA driver is installed, whose GPU cannot be used: nvidia-smi says: {words}"
     built = f"for CUDA {torch.version.cuda}, which it may be too old for"
     if torch.version.cuda is None:
         built = "for CPUs only"
+    elif visible:
+        built += f", and CUDA_VISIBLE_DEVICES is {visible!r}, which may name none"
     return (
         f"there is an NVIDIA GPU (driver {driver[1]}) that cannot be used: torch "
         f"{torch.__version__} is built {built}; `scripts/install` takes the build that fits the "

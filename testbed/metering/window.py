@@ -13,6 +13,9 @@ COUNT_PERIOD = 10.0
 #: s in which no counter wraps around, at the highest power of what it counts: Intel states about a
 #: minute for RAPL (Software Developer's Manual, volume 3, "RAPL interfaces").
 WRAP_TIME = 60.0
+#: W that nothing with a counter takes: beyond these, with a second for updates of the counter that
+#: are still to come, it was set to another value.
+MOST_WATTS = 10_000.0
 
 
 class Window:
@@ -102,5 +105,7 @@ class Window:
                     )
             elif moved < 0:
                 self.fault = f"{name}: fell by {-moved:.6g} J: it was reset"
+            if moved > MOST_WATTS * (gap + 1.0):
+                self.fault = f"{name}: moved by {moved:.6g} J in {gap:.3g} s: it was set anew"
             self.joules[name] += moved
         self._last, self._at = read, at

@@ -13,11 +13,13 @@ from torchmetrics.functional.multimodal import clip_score
 from transformers import CLIPConfig, CLIPModel, CLIPProcessor
 
 from solver.inputs import InputError
+from testbed.config import NONE
 from testbed.engines.out_of_memory import Parts
 from testbed.metrics.extractor import TRIAL_IMAGES, Features, Images, check_features
+from testbed.models import hub_files
 from testbed.models.folders import check_folder
 from testbed.models.library_errors import told_in_a_line
-from testbed.models.loading import check_keys_loaded
+from testbed.models.loading import check_filled, check_keys_loaded
 from testbed.models.pipelines import quiet_libraries, resolve
 from testbed.models.tokenizers import PROMPTS, check_tokenizer
 from testbed.processes import together
@@ -40,23 +42,34 @@ class Clip:
         self.check_before_fetching(model, allow_pickle)
         quiet_libraries()
         self.device, self.definition = device, f"{model}, projected image features"
-        where = f"quality.clip: {model}"
+        where, source = f"quality.clip: {model}", resolve(model)
+        source_options = {
+            "revision": revision,
+            "local_files_only": _is_here(where, source, revision),
+        }
         with told_in_a_line(where, "cannot be opened as a CLIP model"):
-            self._model = _open(where, resolve(model), revision, allow_pickle).to(device).eval()
-            self._processor = CLIPProcessor.from_pretrained(resolve(model), revision=revision)
+            self._model = _open(where, source, allow_pickle, **source_options).to(device).eval()
+            self._processor = CLIPProcessor.from_pretrained(source, **source_options)
             check_tokenizer(where, self._processor.tokenizer, self._model.text_model)
             check_features(where, self.texts(PROMPTS))
             check_features(where, self.images(TRIAL_IMAGES))
 
     @staticmethod
     def check_before_fetching(model: str, allow_pickle: bool = False) -> None:
-        """Raise :class:`InputError` for a folder that cannot be opened."""
+        """Raise :class:`InputError` for a folder that cannot be opened, and what is no model."""
+        if model == NONE:
+            return
         source = resolve(model)
         if Path(source).is_dir():
             try:
                 check_folder(source, "config.json", allow_pickle)
             except InputError as error:
                 raise InputError(f"quality.clip: {error}") from None
+        elif not hub_files.is_id(source):
+            raise InputError(
+                f"quality.clip: {model}: no such folder; allowed: embedded:clip, a folder, a hub "
+                f"id OWNER/NAME, or {NONE}"
+            )
 
     # torchmetrics calls the next two, reads config and calls to(); transformers 5 returns objects
     # where it expects tensors
@@ -132,17 +145,32 @@ class Clip:
         return {"truncation": True, "max_length": self.config.text_config.max_position_embeddings}
 
 
-def _open(where: str, source: str, revision: str | None, allow_pickle: bool) -> CLIPModel:
-    kind = CLIPConfig.get_config_dict(source, revision=revision)[0].get("model_type")
+def _is_here(where: str, source: str, revision: str | None) -> bool:
+    """Whether only what this machine holds is opened; raises :class:`InputError` where that is
+    nothing.
+    """
+    if Path(source).is_dir():
+        return True
+    reason = hub_files.unreachable()
+    if reason and not hub_files.holds_weights(source, revision):
+        raise InputError(
+            f"{where}: not in the hub's cache, and {reason}; allowed: a network, or a folder"
+        )
+    return reason is not None
+
+
+def _open(where: str, source: str, allow_pickle: bool, **options: Any) -> CLIPModel:
+    kind = CLIPConfig.get_config_dict(source, **options)[0].get("model_type")
     if kind != "clip":
         raise InputError(f"{where}: a model of type {kind!r}; allowed: a CLIP model")
     try:
         model, info = CLIPModel.from_pretrained(
             source,
-            revision=revision,
+            **options,
             dtype=torch.float32,
             use_safetensors=None if allow_pickle else True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, by their names
         )
     except OSError as error:
         if allow_pickle or "safetensors" not in str(error):
@@ -152,6 +180,7 @@ def _open(where: str, source: str, revision: str | None, allow_pickle: bool) -> 
             "ones, of which only tensors are read"
         ) from None
     check_keys_loaded(where, model, info)
+    check_filled(where, model)
     return model
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.records.record import Record
-from solver.inputs import InputError, check_keys, write_atomic
+from solver.inputs import InputError, check_keys, check_kind, write_atomic
 from testbed.config import QualityConfig
 from testbed.data.captioned import CaptionedImages, LazyImages
 from testbed.data.prompts import FilePrompts, ScenePrompts
@@ -129,6 +129,7 @@ def load_reference(path: str | Path, classes: Sequence[str], quality: QualityMod
     Raises :class:`InputError` for another kind of file, one of other networks than ``quality``'s,
     and one without a class.
     """
+    check_kind(path)
     try:
         with np.load(path, allow_pickle=False) as arrays:
             about = json.loads(str(arrays["about"]))

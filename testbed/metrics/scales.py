@@ -19,6 +19,7 @@ UNIT_IMAGES = 100
 #: The probability that captions which say nothing of their images count as matching them.
 LEVEL = 0.05
 _ROWS = 1024  # of a matrix of images and captions that are in memory at a time
+_PIXELS = 1 << 16  # of each image, in memory as real numbers at a time
 NO_SCORER = 'quality.clip = "none": nothing scores images for their captions'
 
 
@@ -100,6 +101,22 @@ def _unit(vectors: Features) -> Features:
 
 
 def _mean_distance(images: Sequence[NDArray[np.uint8]]) -> float:
-    """The mean over all pairs of images; 0 without a pair."""
-    pairs = [distance(a, b) for i, a in enumerate(images) for b in images[:i]]
-    return float(np.mean(pairs)) if pairs else 0.0
+    """The mean over all pairs of images; 0 without a pair.
+
+    By their products, a block of pixels at a time: one by one, the pairs of 100 images of 1024
+    pixels a side take a minute. All sums are of whole numbers, and exact.
+    """
+    if len(images) < 2:
+        return 0.0
+    for image in images:
+        if image.shape != images[0].shape:
+            distance(images[0], image)  # says which shapes
+    pixels = np.stack([image.ravel() for image in images])
+    products = np.zeros((len(images), len(images)))
+    for start in range(0, pixels.shape[1], _PIXELS):
+        block = pixels[:, start : start + _PIXELS].astype(float)
+        products += block @ block.T
+    squares = products.diagonal()
+    first, other = np.triu_indices(len(images), 1)
+    apart = squares[first] + squares[other] - 2 * products[first, other]
+    return float(np.mean(np.sqrt(apart / pixels.shape[1]) / 255))

@@ -11,7 +11,7 @@ import torch
 import transformers
 from safetensors import SafetensorError, safe_open
 
-from solver.inputs import InputError
+from solver.inputs import InputError, check_kind
 
 #: Never opened: it blackens images that are to be measured, and costs time that is not the model's.
 UNUSED = "safety_checker"
@@ -160,6 +160,7 @@ def _check_weights(path: Path) -> None:
 
 
 def _refuse_pointer(path: Path) -> None:
+    check_kind(path)
     try:
         with open(path, "rb") as file:
             pointer = file.read(len(_POINTER)) == _POINTER

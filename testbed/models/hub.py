@@ -8,7 +8,6 @@ import errno
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from diffusers import DiffusionPipeline
 from huggingface_hub import constants
@@ -22,6 +21,7 @@ from huggingface_hub.errors import (
 )
 
 from solver.inputs import InputError
+from testbed.models import folders, hub_files
 
 #: The variant in the name of a file of weights, which may be one of several shards.
 _VARIANT = re.compile(r"\.([a-z]\w*)(?:-\d+-of-\d+)?\.safetensors$")
@@ -32,27 +32,49 @@ def fetch(
     revision: str | None = None,
     variant: str | None = None,
     allow_pickle: bool = False,
-    **passed: Any,
 ) -> Path:
     """The folder in the hub's cache that holds what a text-to-image pipeline of ``model`` needs,
-    fetched if it is missing.
+    fetched if it is missing; without its safety checker.
 
-    ``passed``: parts that are given otherwise. Its folder is named by the commit. Raises
-    :class:`InputError` in one line.
+    Its folder is named by the commit. Raises :class:`InputError` in one line.
     """
-    kinds = None if allow_pickle else True
     try:
-        return Path(
-            DiffusionPipeline.download(
-                model, revision=revision, variant=variant, use_safetensors=kinds, **passed
-            )
-        )
+        cached = hub_files.unreachable() is not None
+        return _download(model, revision, variant, allow_pickle, cached)
     # whatever the client, diffusers and their HTTP library raise; only a full disk is no matter of
     # the model
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise InputError(f"model: {model}: {_advice(error, model, revision, variant)}") from None
+
+
+def in_cache(model: str, revision: str | None, variant: str | None, allow_pickle: bool) -> bool:
+    """Whether :func:`fetch` would fetch nothing."""
+    try:
+        _download(model, revision, variant, allow_pickle, True)
+    except Exception:  # as above
+        return False
+    return True
+
+
+def _download(
+    model: str, revision: str | None, variant: str | None, allow_pickle: bool, cached: bool
+) -> Path:
+    """As :func:`fetch`; ``cached``: of what the cache holds, which must be whole."""
+    folder = Path(
+        DiffusionPipeline.download(
+            model,
+            revision=revision,
+            variant=variant,
+            use_safetensors=None if allow_pickle else True,
+            local_files_only=cached,
+            **{folders.UNUSED: None},
+        )
+    )
+    if cached:
+        folders.check_folder(folder, folders.PIPELINE, allow_pickle, variant)
+    return folder
 
 
 def check_variant(folder: Path, variant: str | None) -> None:
@@ -94,7 +116,7 @@ def _advice(error: BaseException, model: str, revision: str | None, variant: str
     if caused(RepositoryNotFoundError):
         return (
             "no such model on the hub, or a private one: correct the id, or set HF_TOKEN to a "
-            "token that may read it"
+            "token that may read it; there is no folder of that name either"
         )
     if status := _status(causes):
         return (
@@ -108,7 +130,7 @@ def _advice(error: BaseException, model: str, revision: str | None, variant: str
             f"not wholly in {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE is set: unset it, or run "
             f"`{fetching}` where there is a network"
         )
-    if caused(LocalEntryNotFoundError) or _unreachable(causes):
+    if caused(LocalEntryNotFoundError) or _unreachable(causes) or hub_files.unreachable():
         return (
             f"{constants.ENDPOINT} cannot be reached, and the cache does not hold it all: check "
             "the network, or give a folder"

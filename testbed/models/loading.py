@@ -1,6 +1,7 @@
 """Load a pipeline's networks, each with every one of its weights."""
 
 import re
+import warnings
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from testbed.models import folders, hub
 from testbed.models.library_errors import told_in_a_line
 
 _SHOWN = 3  # keys in a message
+#: The share of a network's weights in matrices that are zero all over, from which it is refused.
+_MOST_ZERO = 0.05
+_HEAD = 1024  # of a matrix's values, among which nearly always one is not zero
 
 
 def load(folder: Path, config: ModelConfig) -> DiffusionPipeline:
@@ -69,16 +73,41 @@ def check_keys_loaded(where: str, model: torch.nn.Module, info: Any) -> None:
         raise InputError(f"{where}: weights that its config has no place for: {_listed(left)}")
 
 
+def check_filled(where: str, model: torch.nn.Module) -> None:
+    """Raise :class:`InputError` where much of ``model`` is matrices of zeros, which no training
+    leaves, but a file does that was laid out and not written to its end; warn of a few.
+    """
+    matrices = {name: value for name, value in model.named_parameters() if value.dim() > 1}
+    empty = [name for name, value in matrices.items() if _is_zero(value)]
+    if not empty:
+        return
+    share = sum(matrices[name].numel() for name in empty) / sum(
+        value.numel() for value in matrices.values()
+    )
+    said = f"{where}: {share:.0%} of its weights are zero, all of {_listed(empty)}"
+    if share > _MOST_ZERO:
+        raise InputError(f"{said}; fetch its file again, whole")
+    warnings.warn(f"{said}; is its file whole?", stacklevel=2)
+
+
+def _is_zero(value: torch.Tensor) -> bool:
+    return not bool(value.flatten()[:_HEAD].any()) and not bool(value.any())
+
+
 def _network(
     kind: type[Any], part: Path, dtype: torch.dtype, variant: str | None, **options: Any
 ) -> torch.nn.Module:
     if variant and f".{variant}" not in folders.weight_files(part, variant)[0].name:
         variant = None  # a pipeline may have some parts of the variant only
-    key = "dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype"
+    # sizes are refused below, by their names; diffusers names one itself
+    own = {"dtype": dtype, "ignore_mismatched_sizes": True}
+    if not issubclass(kind, PreTrainedModel):
+        own = {"torch_dtype": dtype}
     model, info = kind.from_pretrained(
-        part, variant=variant, output_loading_info=True, **{key: dtype}, **options
+        part, variant=variant, output_loading_info=True, **own, **options
     )
     check_keys_loaded(str(part), model, info)
+    check_filled(str(part), model)
     return model
 
 

@@ -16,8 +16,8 @@ from calibration.schema import Schema, frozen
 from solver.inputs import InputError, check_keys
 from testbed.config import ModelConfig
 from testbed.metering.nvml import unusable_gpu
-from testbed.models import hub, loading, memory, samplers
-from testbed.models.folders import UNUSED, fingerprint
+from testbed.models import hub, hub_files, loading, memory, samplers
+from testbed.models.folders import fingerprint
 from testbed.models.library_errors import told_in_a_line
 
 WEIGHTS = Path(__file__).parent.parent / "embedded" / "weights"
@@ -78,7 +78,7 @@ def local_folder(config: ModelConfig) -> Path | None:
             f"model: {config.model}: a file; allowed: embedded:NAME, a folder as save_pretrained "
             "writes it, or a hub id OWNER/NAME"
         )
-    if config.model.count("/") != 1 or config.model.startswith((".", "/", "~")):
+    if not hub_files.is_id(config.model):
         raise InputError(
             f"model: {config.model}: no such folder; "
             "allowed: embedded:NAME, a folder, or a hub id OWNER/NAME"
@@ -105,9 +105,7 @@ def open_pipeline(config: ModelConfig, device: torch.device) -> tuple[DiffusionP
     folder = local_folder(config)
     revision = None
     if folder is None:
-        folder = hub.fetch(
-            config.model, config.revision, config.variant, config.allow_pickle, **{UNUSED: None}
-        )
+        folder = hub.fetch(config.model, config.revision, config.variant, config.allow_pickle)
         revision = folder.name
     pipeline = loading.load(folder, config)
     with told_in_a_line(f"model: {config.model}", "cannot be set up"):

@@ -39,6 +39,21 @@ def check_tokenizer(where: str, tokenizer: Any, network: torch.nn.Module) -> Non
         )
 
 
+def check_length(where: str, tokenizer: Any, network: torch.nn.Module) -> None:
+    """Raise :class:`InputError` where ``tokenizer`` makes prompts longer than the CLIP text
+    ``network`` of a pipeline takes: pipelines fill every prompt up to its length.
+    """
+    config: Any = network.config
+    if config.model_type != "clip_text_model":
+        return
+    length, most = tokenizer.model_max_length, config.max_position_embeddings
+    if length > most:
+        raise InputError(
+            f"{where}: model_max_length: found {length:.6g}; allowed: at most {most} in its "
+            "tokenizer_config.json, the tokens that the text encoder takes"
+        )
+
+
 def _share_of_whole_words(tokenizer: Any, vocabulary: dict[str, int]) -> float:
     """The share of a sample of ``vocabulary`` whose text is one token again."""
     special = set(tokenizer.all_special_tokens)

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.inputs import InputError, write_atomic
+from solver.inputs import InputError, check_kind, write_atomic
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +39,7 @@ class SweepFeatures:
     @classmethod
     def load(cls, path: Path) -> Self:
         """The inverse of :meth:`save`; raises :class:`InputError` for another kind of file."""
+        check_kind(path)
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 return cls(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from calibration.schema import plain
-from solver.inputs import InputError, read_json
+from solver.inputs import InputError, check_kind, read_json
 from testbed.config import Config, from_dict
 from testbed.runs.lock import NAME as LOCK
 
@@ -23,7 +23,7 @@ def check(config: Config, folder: Path) -> None:
     Of a run that has measured something the sweep's extent, the execution and the scenario may
     change: what was measured is kept, and more is measured where it is asked for.
     """
-    if folder.is_file():
+    if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: found a file; allowed: a folder")
     if not (folder / CONFIG).exists():
         if folder.exists() and not all(_counts_for_nothing(entry) for entry in folder.iterdir()):
@@ -78,6 +78,7 @@ def _holds_a_line(path: Path) -> bool:
     """Whether something was measured: the first record is finished."""
     if not path.exists():
         return False
+    check_kind(path)
     with open(path, "rb") as file:
         return file.readline().endswith(b"\n")
 

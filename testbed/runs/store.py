@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from calibration.records.record import Record
-from solver.inputs import InputError, to_json, write_atomic
+from solver.inputs import InputError, check_kind, to_json, write_atomic
 from testbed.runs.lock import flock
 
 Pixels = NDArray[np.uint8]
@@ -52,6 +52,7 @@ class RecordStore:
         self._records: dict[str, Record] = {}
         if not self.path.exists():
             return
+        check_kind(self.path)
         with open(self.path, "rb+") as file:
             flock(file, self.folder)
             try:
@@ -109,11 +110,13 @@ def read_records(path: Path) -> list[Record]:
     """
     if not path.exists():
         return []
+    check_kind(path)
     return list(_parse(path.read_bytes(), path).values())
 
 
 def read_image(path: Path) -> Pixels:
     """An image, shape (height, width, 3); raises :class:`InputError` where it cannot be read."""
+    check_kind(path)
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))

@@ -4,6 +4,7 @@ import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from calibration.records.task import ModelSpec
 from solver.allocation import Allocation
 from solver.inputs import InputError
 from solver.problem import PLACES
+from testbed.client.first_look import look as look_at_server
 from testbed.client.remote import RemotePlace
 from testbed.config import Config, LinkConfig, ModelConfig
 from testbed.data.prompts import open_prompts
@@ -56,12 +58,12 @@ class Rig:
         self.pipelines: dict[str, DiffusionPipeline | RemotePlace] = {}
         self.specs: dict[str, ModelSpec] = {}
         for place in places:
-            model = _model(config, place)
+            model, asked = _model(config, place), _steps(config, place, steps)
             if model.url is not None:
-                remote = RemotePlace.open(model, self.link)
+                remote = RemotePlace.open(model, self.link, min(chain(*asked.values())))
+                look_at_server(remote, asked)
                 self.pipelines[place], self.specs[place] = remote, remote.spec
                 continue
-            asked = _steps(config, place, steps)
             pipeline, self.specs[place] = open_model(model, self.device, asked)
             self.pipelines[place] = pipeline
             note_fallback(pipeline)

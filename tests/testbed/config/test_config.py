@@ -19,6 +19,7 @@ from testbed.metering import nvml
 from testbed.models.hub import check_variant
 from testbed.models.pipelines import WEIGHTS, open_pipeline, pick_device
 from testbed.stages.rig import open_model
+from tests.conftest import SMALL
 
 GOOD = '[local]\nmodel = "a/b"\n[edge]\nmodel = "c/d"\n'
 
@@ -174,6 +175,29 @@ def test_paths_of_a_configuration_are_found_beside_it(tmp_path, monkeypatch):
         open_prompts(config.load(home / "c.toml").prompts)
 
 
+@pytest.mark.parametrize(
+    "table, line, home",
+    [
+        ("sweep", "edge_budget = 8", r"\[scenario\]"),
+        ("scenario", "batches = [1, 2]", r"\[sweep\]"),
+        ("quality", 'dtype = "float16"', r"\[local\] or \[edge\]"),
+        ("edge", 'device = "cuda"', "the top, before all tables"),
+    ],
+)
+def test_a_key_in_another_table_is_told_where_it_belongs(tmp_path, table, line, home):
+    path = tmp_path / "c.toml"
+    path.write_text(SMALL.replace(f"[{table}]", f"[{table}]\n{line}"))
+    with pytest.raises(InputError, match=rf"{line.split()[0]}: found in \[{table}\]; .*: {home}$"):
+        config.load(path)
+
+
+def test_a_path_in_the_users_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "p.jsonl").write_text('{"prompt": "a"}')
+    (tmp_path / "c.toml").write_text('prompts = "~/p.jsonl"\n' + SMALL)
+    assert config.load(tmp_path / "c.toml").prompts == str(tmp_path / "p.jsonl")
+
+
 @pytest.fixture
 def driver(tmp_path, monkeypatch):
     """An nvidia-smi on the path, beside a torch for CPUs."""
@@ -198,6 +222,28 @@ def test_a_gpu_that_this_torch_cannot_use_is_said(driver, monkeypatch, tmp_path,
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     nvml.unusable_gpu.cache_clear()
     assert nvml.unusable_gpu() is None, "hidden on purpose"
+
+
+@pytest.mark.parametrize(
+    "script, said",
+    [
+        (
+            "echo NVIDIA-SMI has failed because it could not talk to the driver; exit 9",
+            "whose GPU cannot be used: nvidia-smi says: NVIDIA-SMI has failed",
+        ),
+        ("exit 1", "whose GPU cannot be used: nvidia-smi says: nothing"),
+    ],
+)
+def test_a_driver_that_does_not_answer_is_said(driver, tmp_path, script, said):
+    """As after an update of the kernel: the days on the CPU came without a word."""
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
+    assert said in nvml.unusable_gpu()
+
+
+def test_a_gpu_that_the_environment_names_wrongly_is_said_so(driver, monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    assert "CUDA_VISIBLE_DEVICES is '7', which may name none" in nvml.unusable_gpu()
 
 
 def test_the_doctor_says_that_a_gpu_cannot_be_used(driver, monkeypatch, capsys):

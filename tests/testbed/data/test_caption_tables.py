@@ -55,6 +55,27 @@ def test_a_caption_with_a_tab_or_a_line_break_is_named_by_its_line(tmp_path, cap
         CaptionedImages(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        "image_id,caption,file_name",
+        "image_id\tcaption\tcaption\tfile_name",
+        "0\ta ball\t0.jpg",
+        "image_id\tcaption",
+    ],
+)
+def test_a_table_without_its_headings_or_with_one_twice(tmp_path, header):
+    """Of two columns of captions the last one was taken, whatever it held."""
+    table(tmp_path, ["x\tx", "y\ty"], header=header)
+    with pytest.raises(InputError, match="captions.tsv: line 1: found .*; allowed: image_id, capt"):
+        CaptionedImages(tmp_path)
+
+
+def test_line_ends_of_old_macs_are_told_from_a_table_without_rows(tmp_path):
+    with pytest.raises(InputError, match=r"line 1: found image_id, caption, file_name\\r0"):
+        CaptionedImages(table(tmp_path, ["x", "y"], end="\r"))
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_captions_hold_separators_that_are_no_line_ends(tmp_path, end):
     read = CaptionedImages(table(tmp_path, ["a\u2028b", "c\x85d"], end=end))

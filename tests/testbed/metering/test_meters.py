@@ -139,6 +139,22 @@ def test_a_long_windows_clock_is_a_mean():
     assert window.clock_hz() == pytest.approx(np.mean([hertz for hertz in readings if hertz]))
 
 
+@pytest.mark.parametrize("wraps_at", [None, 65532.6])
+def test_a_counter_that_is_set_anew_in_a_window_gives_no_joules(wraps_at):
+    """A jump; and of a counter that wraps around a fall to 0, which looks like a wrap."""
+    time = Hours()
+    at = np.arange(0, 60, 0.01)
+    jumped, fallen = 150 * at + 5e5 * (at > 10), np.where(at > 10, 150 * at - 1500, 150 * at)
+    joules = fallen if wraps_at else jumped
+    readings = {"seconds": at, "cpu0": joules}
+    meter = ReplayMeter(readings, {"cpu0": wraps_at}, time.now, time.sleep)
+    assert window(meter, time, 1.0) == pytest.approx(150.0, rel=0.03)
+    time.at = 8.0
+    with pytest.warns(UserWarning, match="cpu0: moved by .*: it was set anew; the window is not"):
+        assert window(meter, time, 4.0) is None
+    assert window(meter, time, 1.0) == pytest.approx(150.0, rel=0.03)
+
+
 def test_a_counter_that_wraps_twice_in_a_window_gives_no_joules_and_never_few():
     for watts, wraps_at, seconds in ((150, 65532.6, 1000), (250, 262143.3, 1128), (50, 70, 3)):
         time = Hours()

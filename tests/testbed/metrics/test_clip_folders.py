@@ -57,6 +57,14 @@ def test_captions_are_cut_at_the_models_length_whatever_the_tokenizer_says(folde
     assert len(ids) == own.config.text_config.max_position_embeddings
 
 
+@pytest.mark.parametrize("name", ["/models/clip", "clip", "~/clip", "./a/b", "https://hub/a/b"])
+def test_what_is_neither_a_folder_nor_a_hub_id_is_refused_before_models_are_opened(name):
+    with pytest.raises(InputError, match=f"quality.clip: {name}: no such folder; allowed: "):
+        Clip.check_before_fetching(name)
+    Clip.check_before_fetching("none")
+    Clip.check_before_fetching("openai/clip-vit-base-patch32")
+
+
 def test_pickled_weights_open_by_the_key_that_the_message_names(folder):
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
@@ -84,11 +92,20 @@ def test_a_pickle_that_holds_more_than_tensors_is_not_run(folder, tmp_path):
         (lambda w: dict(sorted(w.items())[::2]), "weights are missing"),
         (lambda w: {key: torch.full_like(t, float("nan")) for key, t in w.items()}, "not finite"),
         (
-            lambda w: {key: torch.zeros_like(t) for key, t in w.items()},
+            lambda w: {key: torch.full_like(t, 1e-7) for key, t in w.items()},
+            "inputs are alike|not finite",
+        ),
+        (lambda w: {key: torch.zeros_like(t) for key, t in w.items()}, "weights are zero"),
+        (
+            lambda w: w | {k: 0 * t for k, t in w.items() if k.startswith("text_projection")},
+            "inputs are alike|not finite",
+        ),
+        (
+            lambda w: w | {k: 0 * t for k, t in w.items() if k.startswith("visual_projection")},
             "inputs are alike|not finite",
         ),
     ],
-    ids=["half of the weights", "nan", "zeros"],
+    ids=["half of the weights", "nan", "tiny", "zeros", "no texts", "no images"],
 )
 def test_a_scorer_of_no_use_is_refused_before_the_sweep(folder, change, said):
     rewrite(folder, change)

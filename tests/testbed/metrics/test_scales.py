@@ -7,6 +7,7 @@ from calibration.records.record import Measured, Record
 from calibration.records.task import ModelSpec
 from solver.inputs import InputError
 from testbed.metrics import scales
+from testbed.metrics.pixels import distance
 from testbed.metrics.reference import ReferenceFeatures
 from testbed.metrics.scales import error_and_utility_scales
 
@@ -99,3 +100,14 @@ def test_images_that_are_all_alike_are_named_with_what_to_look_at():
     images, texts = features(0, 3)
     with pytest.raises(InputError, match="edge/all: the converged images of 3 prompts are all ali"):
         scales_of(images, texts, range(3), pixels=(7, 7, 7))
+
+
+@pytest.mark.parametrize("count, block", [(1, 7), (2, 1 << 16), (9, 50)])
+def test_the_mean_distance_of_all_pairs_is_that_of_each(monkeypatch, count, block):
+    monkeypatch.setattr(scales, "_PIXELS", block)
+    draw = np.random.default_rng(count)
+    images = [draw.integers(0, 256, (7, 5, 3), dtype=np.uint8) for _ in range(count)]
+    pairs = [distance(a, b) for i, a in enumerate(images) for b in images[:i]]
+    assert scales._mean_distance(images) == pytest.approx(np.mean(pairs) if pairs else 0, rel=1e-14)
+    with pytest.raises(InputError, match="allowed: of one shape"):
+        scales._mean_distance([images[0], images[0][:5]])

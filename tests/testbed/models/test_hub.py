@@ -13,10 +13,12 @@ import torch
 from huggingface_hub import constants, hf_api
 
 from solver.inputs import InputError
+from testbed.commands import estimate_cost
 from testbed.config import ModelConfig
 from testbed.metrics.clip import Clip
-from testbed.models import hub
+from testbed.models import hub, hub_files
 from testbed.models.pipelines import WEIGHTS, open_pipeline
+from tests.testbed.own_pairs import configuration, write_prompts
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REFUSED = {
@@ -24,6 +26,7 @@ REFUSED = {
     "some/missing": (401, "RepoNotFound"),
     "some/token": (401, ""),
     "some/broken": (500, ""),
+    "down": (502, ""),
 }
 
 
@@ -195,6 +198,52 @@ def test_without_a_network_or_offline(at):
         "HF_HUB_OFFLINE is set: unset it" in message
         and f"`hf download some/model --revision {COMMIT}`" in message
     )
+
+
+def plan(tmp_path, clip):
+    """The lines of a plan that is of two models of the hub."""
+    path = write_prompts(tmp_path / "prompts.jsonl")
+    extra = f'[quality]\nclip = "{clip}"\n' if clip else ""
+    (tmp_path / "c.toml").write_text(configuration(path, "some/model", extra=extra))
+    return estimate_cost.say(tmp_path / "c.toml")
+
+
+@pytest.mark.parametrize("clip", [None, "some/clip"])
+def test_a_plan_without_a_network_says_so_and_asks_once(at, tmp_path, monkeypatch, clip):
+    """It took most of a minute, in which the hub's client tried again and again."""
+
+    def wait(_seconds):
+        raise AssertionError("the client tries again")
+
+    at("http://127.0.0.1:9")
+    monkeypatch.setattr("time.sleep", wait)
+    lines = plan(tmp_path, clip)
+    missing = "some/model, some/clip" if clip else "some/model"
+    said = f"to fetch: {missing}; http://127.0.0.1:9 cannot be reached: a run would stop there"
+    assert said in lines
+    with pytest.raises(InputError, match="not in the hub's cache, and .* cannot be reached"):
+        Clip("some/clip", torch.device("cpu"))
+    assert "cannot be reached" in refused("some/model")
+
+
+def test_a_proxy_that_does_not_reach_the_hub_is_no_hub(server, at):
+    at(server)
+    assert hub_files.unreachable() is None
+    at(f"{server}/down")
+    assert hub_files.unreachable() == f"{server}/down cannot be reached"
+
+
+def test_a_plan_names_what_a_run_will_fetch_and_no_more(server, at, tmp_path):
+    at(server)
+    assert "to fetch: some/model, some/clip" in plan(tmp_path, "some/clip")
+    open_pipeline(ModelConfig("some/model"), torch.device("cpu"))
+    assert "to fetch: some/clip" in plan(tmp_path, "some/clip")
+    Clip("some/clip", torch.device("cpu"))
+    assert not any(line.startswith("to fetch") for line in plan(tmp_path, "some/clip"))
+    at("http://127.0.0.1:9")  # what the cache holds opens without a network
+    assert not any(line.startswith("to fetch") for line in plan(tmp_path, "some/clip"))
+    open_pipeline(ModelConfig("some/model"), torch.device("cpu"))
+    Clip("some/clip", torch.device("cpu"))
 
 
 def test_a_full_disk_is_not_the_models_fault(server, at, monkeypatch):

@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from solver.inputs import InputError
 from testbed.config import ModelConfig
+from testbed.models import inspection
 from testbed.models.inspection import check_before_fetching, look, note_fallback
-from testbed.models.pipelines import open_pipeline
+from testbed.models.pipelines import WEIGHTS, open_pipeline
 from testbed.models.published.architectures import assemble
 from tests.testbed.pipelines_world import stable_diffusion
 
@@ -69,6 +70,13 @@ def test_a_config_of_fewer_layers_than_there_are_weights_of(folder):
         look_at(folder)
 
 
+def test_a_text_encoder_of_another_size_is_told_by_its_weights(folder):
+    """It said `look at the above report`, of which there was none."""
+    shutil.copy(WEIGHTS / "edge" / "text_encoder" / "model.safetensors", folder / "text_encoder")
+    with pytest.raises(InputError, match="text_encoder: weights of another size than its .*: emb"):
+        look_at(folder)
+
+
 def test_names_of_older_libraries_and_heads_of_others_are_not_in_the_way(folder):
     def older(weights):
         prefixed = {f"text_model.{key}": value for key, value in weights.items()}
@@ -102,6 +110,16 @@ def test_a_tokenizer_that_lost_half(folder, cut):
         look_at(folder)
 
 
+@pytest.mark.parametrize("length", [None, 1000])
+def test_a_tokenizer_without_the_length_that_its_text_encoder_takes(folder, length):
+    """It said `int too big to convert`."""
+    path = folder / "tokenizer" / "tokenizer_config.json"
+    config = json.loads(path.read_text()) | {"model_max_length": length}
+    path.write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+    with pytest.raises(InputError, match="tokenizer: model_max_length: found .* at most 16 in its"):
+        look_at(folder)
+
+
 def test_a_tokenizer_of_a_larger_vocabulary(folder):
     encoder = folder / "text_encoder"
     path = encoder / "config.json"
@@ -125,30 +143,79 @@ def test_a_denoiser_that_overflows_is_found_at_the_first_image(folder):
         look_at(folder)
 
 
-@pytest.mark.parametrize("value", [float("nan"), 0.0])
-def test_a_text_encoder_of_no_use(folder, value):
+@pytest.mark.parametrize("value, said", [(float("nan"), "not finite"), (1e-7, "is the same")])
+def test_a_text_encoder_of_no_use(folder, value, said):
     rewrite(
         folder, "text_encoder", lambda w: {key: torch.full_like(t, value) for key, t in w.items()}
     )
-    said = "is the same" if value == 0 else "are not finite"
     with pytest.raises(InputError, match=said):
         look_at(folder)
 
 
-def test_a_decoder_of_one_colour(folder):
+@pytest.mark.parametrize("part", WEIGHT_FILES)
+def test_a_file_that_was_laid_out_and_not_written_to_its_end(folder, part):
+    """Its tail is zeros: nothing is missing, all shapes are right, and images can be made of it."""
+    path = folder / part / WEIGHT_FILES[part]
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2].ljust(len(content), b"\0"))
+    with pytest.raises(InputError, match=f"{part}: .*% of its weights are zero, all of"):
+        look_at(folder)
+
+
+def test_layers_of_zeros_between_an_embedding_and_its_end(folder):
+    """Prompts still differ, but words know nothing of each other."""
     rewrite(
         folder,
-        "vae",
-        lambda w: (
-            w
-            | {
-                "decoder.conv_out.weight": 0 * w["decoder.conv_out.weight"],
-                "decoder.conv_out.bias": 0 * w["decoder.conv_out.bias"],
-            }
-        ),
+        "text_encoder",
+        lambda w: {key: 0 * t if ".layers." in key else t for key, t in w.items()},
     )
+    with pytest.raises(
+        InputError, match="text_encoder: .* of its weights are zero, all of encoder"
+    ):
+        look_at(folder)
+
+
+def test_a_single_matrix_of_zeros_is_said(folder):
+    rewrite(folder, "unet", lambda w: w | {"conv_in.weight": 0 * w["conv_in.weight"]})
+    with pytest.warns(UserWarning, match="unet: 1% of its weights are zero, all of conv_in.weight"):
+        look_at(folder)
+
+
+@pytest.mark.parametrize("bias", [0.0, (0.5, -0.5, 0.1)])
+def test_a_decoder_of_one_colour(folder, bias):
+    """Flat grey was refused, flat red was not."""
+
+    def flat(weights):
+        weight, old = (weights[f"decoder.conv_out.{name}"] for name in ("weight", "bias"))
+        new = torch.tensor(bias).expand(3).to(old).contiguous()
+        # not zero, which is told earlier
+        return weights | {
+            "decoder.conv_out.weight": torch.full_like(weight, 1e-7),
+            "decoder.conv_out.bias": new,
+        }
+
+    rewrite(folder, "vae", flat)
     with pytest.raises(InputError, match="an image of one colour"):
         look_at(folder)
+
+
+def test_a_scheduler_of_another_kind_of_prediction_is_noted(folder):
+    """Its images are noise at all step counts, with curves that look like curves."""
+    path = folder / "scheduler" / "scheduler_config.json"
+    config = json.loads(path.read_text())
+    assert config["prediction_type"] == "v_prediction"
+    other = {"prediction_type": "epsilon", "rescale_betas_zero_snr": False}
+    path.write_text(json.dumps(config | other))
+    with pytest.warns(UserWarning, match="predicts no noise, but .* prediction_type is 'epsilon'"):
+        pipeline = look_at(folder)
+    assert len(pipeline.notes) == 1
+    pipeline.notes = []
+    # as a network of "epsilon" that is nearly right: all of its input is noise
+    pipeline.unet.forward = lambda sample, *_, **__: (sample + 0.3 * sample.roll(1, -1),)
+    assert inspection._other_prediction(pipeline) == []
+    pipeline.scheduler.register_to_config(prediction_type="v_prediction")
+    (note,) = inspection._other_prediction(pipeline)
+    assert "predicts noise, but its scheduler's prediction_type is 'v_prediction'" in note
 
 
 def test_steps_are_refused_before_anything_is_fetched_or_opened(folder):
@@ -206,7 +273,7 @@ def test_a_distilled_network_takes_guidance_but_no_negative_prompt(tmp_path):
     stable_diffusion(time_cond_proj_dim=8).save_pretrained(tmp_path / "lcm")
     with pytest.warns(UserWarning, match="negative_prompt has no effect"):
         notes = look_at(tmp_path / "lcm", guidance=7.5, negative_prompt="a tree").notes
-    assert len(notes) == 1
+    assert len(notes) == 2 and "weights that were not trained" in notes[1]
 
 
 def test_mps_leaves_the_decoder_in_float32(tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ from solver.inputs import InputError
 #: Bytes of the first window: ten segments of 1448, as an MTU of 1500 leaves them.
 FIRST_WINDOW = 14480
 #: By how much the window grows in a round trip. It would double if each segment were confirmed at
-#: once; ``python -m benchmarks.link`` prints what others would give.
+#: once; ``python -m benchmarks.serving.link`` prints what others would give.
 GROWTH = 1.8
 _BINS = 16
 _LEAST = 3  # transfers, and in a part of a bin

@@ -1,7 +1,7 @@
 """Throughput of continuous batching, paired with its ceiling and the stock pipeline: same requests,
 seeds, precision and threads, in turns.
 
-    python -m benchmarks.engine --requests 64 --repeats 3 -o benchmarks/results/engine.json
+    python -m benchmarks.serving.engine --requests 64 --repeats 3 -o benchmarks/results/engine.json
 
 ``networks``: the network calls that the engine makes, at the same batch sizes, with nothing around
 them (the ceiling); ``denoiser``: those of the denoiser alone. ``batched``: the engine. ``stock``:

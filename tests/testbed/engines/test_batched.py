@@ -13,7 +13,7 @@ from calibration.serving.simulator import ORDERS, simulate
 from solver.inputs import InputError
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import Networks, unsupported_reason
-from testbed.engines.request import Failed, Finished, Request
+from testbed.engines.request import Failed, Finished, Request, all_made
 from testbed.engines.stock import generate
 from testbed.metering.meters import NoMeter
 from tests.testbed.pipelines_world import stable_diffusion, stable_diffusion_xl
@@ -182,7 +182,8 @@ def test_out_of_memory_halves_the_cap_and_loses_nothing(pipeline, alone, monkeyp
 def test_decoding_that_runs_out_of_memory_goes_on_with_fewer(pipeline, monkeypatch):
     Limited(monkeypatch, torch.OutOfMemoryError("CUDA out of memory."), decode=1)
     engine = BatchedEngine(pipeline)
-    assert len(list(engine.run([Request("a red car", seed, 2, 3.0) for seed in range(5)]))) == 5
+    requests = [Request("a red car", seed, 2, 3.0) for seed in range(5)]
+    assert len(all_made(engine.run(requests))) == 5
     assert engine.caps["decode"] == 1 and [size for size, _ in engine.log.decode] == [1] * 5
 
 

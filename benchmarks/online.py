@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.exact_solver import machine
+from benchmarks.solver.exact_solver import machine
 from calibration import Scenario, load_profiles
 from calibration.arrivals import draw
 from calibration.scenario.devices import DEVICES

@@ -91,11 +91,3 @@ def table(where: str, value: Any, allowed: Iterable[str] | None = None) -> dict[
     if allowed is not None:
         check_keys(where, value, allowed)
     return value
-
-
-def need(where: str, value: Any, names: Iterable[str]) -> dict[str, Any]:
-    """``value`` if it is a table with at least the keys ``names``."""
-    for name in names:
-        if name not in table(where, value):
-            raise InputError(f"{where}: '{name}' is missing")
-    return table(where, value)

@@ -1,7 +1,7 @@
 """A prediction beside what was measured."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from calibration.schema import Schema, frozen, limits
@@ -42,6 +42,23 @@ class Comparison(Schema):
         :func:`positive_interval` has the formula. ``about``: the other fields.
         """
 
+        low, high = None, None
+        if half is not None:
+            low, high = float(predicted - half), float(predicted + half)
+            if positive:
+                low, high = positive_interval(float(predicted), float(half))
+        row = cls(
+            predicted=float(predicted),
+            low=low,
+            high=high,
+            paper=None if paper is None else float(paper),
+            **about,
+        )
+        return row if measured is None else row.beside(measured)
+
+    def beside(self, measured: float) -> Self:
+        """The prediction beside what was ``measured``."""
+
         def error(value: float | None) -> float | None:
             return (
                 float((value - measured) / abs(measured))
@@ -49,21 +66,14 @@ class Comparison(Schema):
                 else None
             )
 
-        low, high = None, None
-        if half is not None:
-            low, high = float(predicted - half), float(predicted + half)
-            if positive:
-                low, high = positive_interval(float(predicted), float(half))
-        return cls(
-            predicted=float(predicted),
-            low=low,
-            high=high,
-            measured=None if measured is None else float(measured),
-            relative_error=error(predicted),
-            inside=_inside(low, measured, high),
-            paper=None if paper is None else float(paper),
-            paper_relative_error=error(paper),
-            **about,
+        return replace(
+            self,
+            measured=float(measured),
+            relative_error=error(self.predicted),
+            inside=None
+            if self.low is None or self.high is None
+            else bool(self.low <= measured <= self.high),
+            paper_relative_error=error(self.paper),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,12 +96,6 @@ def positive_interval(mean: float, half: float) -> tuple[float, float]:
     variance = math.log1p((half / Z95 / mean) ** 2)
     middle, reach = mean * math.exp(-variance / 2), math.exp(Z95 * math.sqrt(variance))
     return middle / reach, middle * reach
-
-
-def _inside(low: float | None, measured: float | None, high: float | None) -> bool | None:
-    if low is None or measured is None or high is None:
-        return None
-    return bool(low <= measured <= high)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,14 @@ def t_critical(dof: int | None, probability: float) -> float:
     return float(student.ppf(probability, math.inf if dof is None else max(1, dof)))
 
 
+def robust_sd(values: Array) -> float:
+    """A standard deviation from the ends of the central 95 %, so that a rare pause does not inflate
+    it.
+    """
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(high - low) / (2 * Z95)
+
+
 def r_squared(values: Array, predicted: Array) -> float:
     """1 - residual over total sum of squares, both arguments of shape (n,).
 

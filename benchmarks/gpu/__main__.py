@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 SECONDS = 480.0
-_PRELOADED = ("torch", "benchmarks.engine", "testbed.commands.doctor", "testbed.stages.run")
+_PRELOADED = ("torch", "benchmarks.serving.engine", "testbed.commands.doctor", "testbed.stages.run")
 
 
 def parser() -> argparse.ArgumentParser:

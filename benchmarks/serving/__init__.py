@@ -1,4 +1,5 @@
-"""What the server does under load, under attack and at its end, held against goals set before.
+"""What the server does under load, under attack and at its end, held against goals set before;
+beside it the engine's throughput (``benchmarks.serving.engine``), and the emulated link.
 
     python -m benchmarks.serving --out benchmarks/results/serving.json
     python -m benchmarks.serving --jobs throughput overload --seconds 20

@@ -13,7 +13,7 @@ from PIL import Image
 from benchmarks.serving.client import Reply
 from testbed.config import load
 from testbed.engines.batched import BatchedEngine
-from testbed.engines.request import Request
+from testbed.engines.request import Request, all_made
 from testbed.stages.rig import open_model
 
 Pixels = NDArray[np.uint8]
@@ -30,7 +30,7 @@ class Reference:
         warm = [Request("a", seed, 4, 3.0) for seed in range(16)]
         for _ in range(2):
             engine = BatchedEngine(self.pipeline, 16)
-            list(engine.run(warm))
+            all_made(engine.run(warm))
         self.tick = float(np.median([seconds for _, seconds in engine.log.tick]))
 
     def seconds_each(self, requests: Sequence[Request]) -> float:
@@ -41,7 +41,7 @@ class Reference:
     def run(self, requests: Sequence[Request], cap: int) -> tuple[float, list[Pixels]]:
         """All ``requests`` at once: seconds, and the images in their order."""
         start = time.perf_counter()
-        done = list(BatchedEngine(self.pipeline, cap).run(requests))
+        done = all_made(BatchedEngine(self.pipeline, cap).run(requests))
         seconds = time.perf_counter() - start
         return seconds, [each.image for each in sorted(done, key=lambda each: each.index)]
 

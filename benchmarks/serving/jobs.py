@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.engine import make_requests
 from benchmarks.serving import broken as malformed
 from benchmarks.serving.client import Reply, ServerProcess
+from benchmarks.serving.engine import make_requests
 from benchmarks.serving.images import Reference
 from calibration.serving.simulator import poisson
 

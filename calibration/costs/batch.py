@@ -15,11 +15,11 @@ from calibration.costs.time import fit_time
 from calibration.schema import Schema, frozen, limits
 from calibration.statistics import (
     MEDIAN_SE,
-    Z95,
     Array,
     Matrix,
     interpolation_weights,
     isotonic,
+    robust_sd,
     t_quantile,
 )
 from solver.inputs import InputError
@@ -137,9 +137,9 @@ def fit_call(batches: ArrayLike, seconds: ArrayLike) -> CallCost:
     else:  # timings without any scatter leave nothing to test with
         affine = np.allclose(on_line, medians, rtol=1e-6)
     expected = on_line if affine else isotonic(medians, counts / medians**2, rising=True)
-    low, high = np.quantile(seconds / expected[where] - 1, [0.025, 0.975])
     residual_dof = len(seconds) - (2 if affine else len(sizes))
-    relative_sd = (high - low) / (2 * Z95) * np.sqrt(len(seconds) / residual_dof)
+    spread = robust_sd(seconds / expected[where] - 1)
+    relative_sd = spread * np.sqrt(len(seconds) / residual_dof)
     se = MEDIAN_SE * relative_sd * medians / np.sqrt(counts)
     beta, alpha = line.covariance
     return CallCost(

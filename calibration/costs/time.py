@@ -8,12 +8,12 @@ from calibration.schema import Schema, frozen, limits
 from calibration.statistics import (
     MAD_SD,
     MEDIAN_SE,
-    Z95,
     Array,
     Matrix,
     group_medians,
     matrix,
     r_squared,
+    robust_sd,
 )
 from solver.inputs import InputError
 
@@ -89,7 +89,6 @@ def fit_time(steps: ArrayLike, seconds: ArrayLike) -> TimeFit:
     sd = medians * (spread * MEDIAN_SE if known else 1.0) / np.sqrt(images)
     dof = len(seconds) - len(counts) if known else None
     (overhead, step_time), covariance, lack = fit_line(counts, medians, sd, dof)
-    low, high = np.quantile(seconds / (overhead + step_time * steps) - 1, [0.025, 0.975])
     through_origin = float(np.sum(counts * medians / sd**2) / np.sum(counts**2 / sd**2))
     return TimeFit(
         overhead=float(overhead),
@@ -97,7 +96,7 @@ def fit_time(steps: ArrayLike, seconds: ArrayLike) -> TimeFit:
         covariance=matrix(covariance),
         r2=r_squared(medians, overhead + step_time * counts),
         n=len(seconds),
-        relative_sd=float(high - low) / (2 * Z95),
+        relative_sd=robust_sd(seconds / (overhead + step_time * steps) - 1),
         dof=max(1, len(counts) - 2 if dof is None else dof),
         basis="measured",
         lack_of_fit=lack,

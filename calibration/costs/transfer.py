@@ -25,7 +25,7 @@ from solver.inputs import InputError
 #: Bytes of the first window: ten segments of 1448, as an MTU of 1500 leaves them.
 FIRST_WINDOW = 14480
 #: By how much the window grows in a round trip. It would double if each segment were confirmed at
-#: once; ``python -m benchmarks.link`` prints what others would give.
+#: once; ``python -m benchmarks.serving.link`` prints what others would give.
 GROWTH = 1.8
 _BINS = 16
 _LEAST = 3  # transfers, and in a part of a bin
@@ -110,20 +110,10 @@ class TransferFit(Schema):
 
     def compare(self, transfer: Transfer) -> Comparison:
         """The prediction of a transfer of so many bytes, beside its time."""
-        measured = transfer.seconds
-        predicted, (low, high) = (
-            self.seconds(transfer.bytes_down),
-            self.interval(transfer.bytes_down),
-        )
-        return Comparison(
-            predicted=predicted,
-            low=low,
-            high=high,
-            measured=measured,
-            relative_error=predicted / measured - 1 if measured else None,
-            inside=low <= measured <= high,
-            basis=transfer.basis,
-        )
+        size = transfer.bytes_down
+        low, high = self.interval(size)
+        predicted = Comparison(self.seconds(size), low, high, basis=transfer.basis)
+        return predicted.beside(transfer.seconds)
 
     def on(self, round_trip: float, rate: float) -> Self:
         """The same requests over a link of another ``round_trip`` (s) and ``rate`` (bit/s down).

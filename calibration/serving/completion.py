@@ -103,14 +103,14 @@ def compare(prediction: Completion, measured: ArrayLike) -> MeasuredCompletion:
         raise InputError("measured: found a time that is not a positive number of seconds")
     arrivals = np.array([request.arrival for request in requests])
     sums = {"makespan": np.max(arrivals + times) - arrivals.min(), "time (sum)": times.sum()}
-    rows = tuple(_compared(row, seconds) for row, seconds in zip(requests, times, strict=True))
+    rows = tuple(row.beside(seconds) for row, seconds in zip(requests, times, strict=True))
     errors = np.array([(row.relative_error, row.paper_relative_error) for row in rows], float)
     median, paper_median = np.median(np.abs(errors), axis=0).tolist()
     return MeasuredCompletion(
         prediction.order,
         prediction.cap,
         rows,
-        tuple(_compared(total, sums[total.quantity]) for total in prediction.totals),
+        tuple(total.beside(sums[total.quantity]) for total in prediction.totals),
         median_absolute_error=median,
         paper_median_absolute_error=paper_median,
         coverage=float(np.mean([row.inside for row in rows])),
@@ -154,7 +154,7 @@ def removed(total: Total, drift: Drift) -> Total:
     )
     quantity = f"{total.quantity}, drift removed"
     moved = replace(total, quantity=quantity, predicted=predicted, low=low, high=high)
-    return moved if total.measured is None else _compared(moved, total.measured)
+    return moved if total.measured is None else moved.beside(total.measured)
 
 
 def _served(
@@ -204,16 +204,4 @@ def _total(quantity: str, predicted: float, draws: Array, paper: float) -> Total
         low=float(low),
         high=float(high),
         paper=float(paper),
-    )
-
-
-def _compared(row: Row, measured: float) -> Row:
-    """``row`` beside what was ``measured``."""
-    low, high, paper = row.low, row.high, row.paper
-    return replace(
-        row,
-        measured=float(measured),
-        relative_error=float(row.predicted / measured - 1),
-        inside=None if low is None or high is None else bool(low <= measured <= high),
-        paper_relative_error=None if paper is None else float(paper / measured - 1),
     )

@@ -39,102 +39,95 @@ REPEATS = 3  # measured calls of each batch
 PROMPT = "a big red ball in the middle"
 
 
-def run(
-    name: str,
-    batches: Sequence[int],
-    dtype: str = "float16",
-    steps: int = 20,
-    device: str = "auto",
-    shrink: int = 1,
-    compiled: bool = False,
-    channels_last: bool = False,
-    output: Path | None = None,
-) -> BenchReport:
-    """Measure the architecture ``name`` at every batch size; the report is written to ``output``
-    after each.
+@dataclass(frozen=True)
+class Bench:
+    """What is measured: the architecture ``name`` at each of ``batches``, ``repeats`` times with
+    ``steps`` steps. ``shrink`` divides its widths, to try it.
     """
-    for report in measure(name, batches, dtype, steps, device, shrink, compiled, channels_last):
+
+    name: str
+    batches: Sequence[int]
+    dtype: str = "float16"
+    steps: int = 20
+    device: str = "auto"
+    shrink: int = 1
+    compiled: bool = False
+    channels_last: bool = False
+    repeats: int = REPEATS
+
+
+def run(bench: Bench, output: Path | None = None) -> BenchReport:
+    """Measure all batch sizes; the report is written to ``output`` after each."""
+    for report in measure(bench):
         if output:
             write_json(output, report.to_dict())
     return report
 
 
-def measure(
-    name: str,
-    batches: Sequence[int],
-    dtype: str = "float16",
-    steps: int = 20,
-    device: str = "auto",
-    shrink: int = 1,
-    compiled: bool = False,
-    channels_last: bool = False,
-    repeats: int = REPEATS,
-) -> Iterator[BenchReport]:
+def measure(bench: Bench) -> Iterator[BenchReport]:
     """The report as it grows, once after each batch size. A batch that memory cannot hold ends it.
 
     Raises :class:`InputError` for an architecture or device that there is not, and for steps that
     it cannot take.
     """
-    architecture = catalogue.find(name)
-    where = pick_device(device)
-    meter = open_meter(where)
+    architecture, device = catalogue.find(bench.name), pick_device(bench.device)
+    meter = open_meter(device)
     report = BenchReport(
-        architecture=name,
+        architecture=bench.name,
         source=architecture.source,
         weights=NOTE,
-        shrink=shrink,
-        dtype=dtype,
+        shrink=bench.shrink,
+        dtype=bench.dtype,
         engine=f"PyTorch {torch.__version__}, "
-        + ("compiled" if compiled else "eager")
-        + (", channels last" if channels_last else ""),
+        + ("compiled" if bench.compiled else "eager")
+        + (", channels last" if bench.channels_last else ""),
         guidance=architecture.guidance,
-        steps=steps,
-        environment=environment(where),
+        steps=bench.steps,
+        environment=environment(device),
         meter=meter.name,
-        published=PUBLISHED.get(name) if shrink == 1 else None,
+        published=PUBLISHED.get(bench.name) if bench.shrink == 1 else None,
     )
     try:
-        pipeline = _assemble(name, where, getattr(torch, dtype), shrink)
+        pipeline = _assemble(bench, device)
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-        yield replace(report, batches=(FailedBatch(batches[0], "out of memory: its weights"),))
+        failed = FailedBatch(bench.batches[0], "out of memory: its weights")
+        yield replace(report, batches=(failed,))
         return
-    check_call(pipeline, steps)
-    check_steps(pipeline.scheduler, {"--steps": (1, WARM_UP_STEPS, steps)})
-    if channels_last:
-        for part in (denoiser(pipeline), pipeline.vae):
-            part.to(memory_format=torch.channels_last)
-    if compiled:
-        denoiser(pipeline).forward = torch.compile(denoiser(pipeline).forward)
-    for batch in batches:
-        bench = _Bench(pipeline, batch, steps, architecture.guidance, meter, where, repeats)
-        report = replace(report, batches=(*report.batches, bench.row()))
+    check_call(pipeline, bench.steps)
+    check_steps(pipeline.scheduler, {"--steps": (1, WARM_UP_STEPS, bench.steps)})
+    for size in bench.batches:
+        batch = _Batch(bench, pipeline, size, architecture.guidance, meter, device)
+        report = replace(report, batches=(*report.batches, batch.row()))
         yield report
         if report.failure:
             return
 
 
-def _assemble(
-    name: str, device: torch.device, dtype: torch.dtype, shrink: int
-) -> DiffusionPipeline:
-    pipeline = architectures.assemble(name, device, dtype, shrink)
+def _assemble(bench: Bench, device: torch.device) -> DiffusionPipeline:
+    dtype = getattr(torch, bench.dtype)
+    pipeline = architectures.assemble(bench.name, device, dtype, bench.shrink)
     tell_steps(pipeline)
     guard_decoder(pipeline)
+    if bench.channels_last:
+        for part in (denoiser(pipeline), pipeline.vae):
+            part.to(memory_format=torch.channels_last)
+    if bench.compiled:
+        denoiser(pipeline).forward = torch.compile(denoiser(pipeline).forward)
     return pipeline
 
 
 @dataclass(frozen=True)
-class _Bench:
+class _Batch:
     """Calls of one batch size."""
 
+    bench: Bench
     pipeline: DiffusionPipeline
     batch: int
-    steps: int
     guidance: float
     meter: AnyMeter
     device: torch.device
-    repeats: int
 
     def row(self) -> BatchRow | FailedBatch:
         """The batch measured; with its images decoded one by one where memory runs out."""
@@ -165,8 +158,9 @@ class _Bench:
             self._call(steps)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        short, short_j = zip(*(self._call(1) for _ in range(self.repeats)))
-        full, full_j = zip(*(self._call(self.steps) for _ in range(self.repeats)))
+        repeats = self.bench.repeats
+        short, short_j = zip(*(self._call(1) for _ in range(repeats)))
+        full, full_j = zip(*(self._call(self.bench.steps) for _ in range(repeats)))
         samples = Samples(
             step_times=tuple(tuple(done.step_times) for done in full),
             text_times=tuple(done.text_time for done in short + full),
@@ -187,7 +181,7 @@ class _Bench:
             text_time=text,
             decode_time=decode,
             overhead=text + decode,
-            images_per_second=self.batch / (text + decode + self.steps * step),
+            images_per_second=self.batch / (text + decode + self.bench.steps * step),
             step_energy_j=self._step_energy(short_j, full_j),
             peak_memory_bytes=torch.cuda.max_memory_allocated(self.device) if cuda else None,
             finite=bool(np.isfinite(images).all() and images.min() < images.max()),
@@ -206,6 +200,6 @@ class _Bench:
         short, full = (
             [joules for joules in calls if joules is not None] for calls in (short_j, full_j)
         )
-        if self.steps == 1 or not short or not full:
+        if self.bench.steps == 1 or not short or not full:
             return None
-        return (statistics.fmean(full) - statistics.fmean(short)) / (self.steps - 1)
+        return (statistics.fmean(full) - statistics.fmean(short)) / (self.bench.steps - 1)

@@ -56,17 +56,22 @@ class Answer:
 
 def read(exchange: Exchange, url: str) -> Answer:
     """Raises :class:`ServerFault`, one line, for an answer that is not one image."""
-    if exchange.status != 200:
-        raise ServerFault(f"{url}: {exchange.status}: {_message(exchange)}")
-    try:
-        body = json.loads(exchange.body)
-    except (ValueError, RecursionError):
-        raise ServerFault(f"{url}: the answer is not JSON") from None
+    body = check(exchange, url)
     data = body.get("data") if isinstance(body, dict) else None
     if not isinstance(data, list) or len(data) != 1 or not isinstance(data[0], dict):
         count = len(data) if isinstance(data, list) else "no"
         raise ServerFault(f"{url}: found {count} images in data; allowed: 1")
     return Answer(_image(data[0], url), _times(body, data[0], exchange.headers, url))
+
+
+def check(exchange: Exchange, url: str) -> Any:
+    """The JSON of an answer; raises :class:`ServerFault`, one line, for a refusal or other text."""
+    if exchange.status != 200:
+        raise ServerFault(f"{url}: {exchange.status}: {_message(exchange)}")
+    try:
+        return json.loads(exchange.body)
+    except (ValueError, RecursionError):
+        raise ServerFault(f"{url}: the answer is not JSON") from None
 
 
 def _message(exchange: Exchange) -> str:

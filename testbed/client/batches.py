@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from testbed.client.remote import RemotePlace
-from testbed.engines.request import Request
+from testbed.engines.request import Request, all_made
 from testbed.engines.timing import BatchTimings
 
 #: Steps of two groups of requests, alike but for these: what more steps take is what steps take.
@@ -46,7 +46,7 @@ def _longest(
 ) -> float:
     """The longest time of the server, in s, of ``size`` requests at once."""
     requests = [Request(prompts[i % len(prompts)], i, steps, guidance) for i in range(size)]
-    made = [each.about for each in place.engine(size).run(requests)]
+    made = [each.about for each in all_made(place.engine(size).run(requests))]
     if place.tells_queue:
         return max(about.time for about in made)
     # what a request waits for there is not in the server's own seconds: the rest is the way

@@ -4,11 +4,8 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Self
-
-import numpy as np
-from numpy.typing import NDArray
 
 from calibration.checks import is_whole, shortened
 from calibration.records.record import Measured
@@ -17,8 +14,7 @@ from solver.inputs import InputError
 from testbed.client.answer import Answer, read
 from testbed.client.exchange import Exchange, Server, ServerFault
 from testbed.config import SERVED, ModelConfig
-from testbed.engines.request import Log, Request
-from testbed.engines.stock import Generated
+from testbed.engines.request import Failed, Log, Made, Request
 from testbed.link.emulated import EmulatedLink
 
 ROUTE = "/v1/images/generations"
@@ -28,36 +24,6 @@ _RETRIES = 8
 _LONGEST_PAUSE = 30.0
 _LONGEST_NAME = 200
 _QUICK = 20.0  # seconds for an answer that needs no image
-
-
-@dataclass(frozen=True)
-class Made:
-    """An image, shape (height, width, 3), of request ``index``, and what was measured."""
-
-    index: int
-    image: NDArray[np.uint8]
-    about: Measured
-
-    def measured(self) -> Measured:
-        """What was measured."""
-        return self.about
-
-    @property
-    def end_to_end_time(self) -> float:
-        """Seconds from arrival until the image was here."""
-        return self.about.end_to_end_time or 0.0
-
-    def generated(self) -> Generated:
-        """The same, as a call of a pipeline has it."""
-        about = self.about
-        return Generated(
-            self.image[None] / np.float32(255),  # rounded back to the same levels
-            [f"image {self.index}"],
-            about.text_time,
-            list(about.step_times),
-            about.decode_time,
-            None,
-        )
 
 
 class RemotePlace:
@@ -197,24 +163,21 @@ class Concurrent:
     def __init__(self, place: RemotePlace, cap: int) -> None:
         self.place, self.cap, self.log = place, cap, Log()
 
-    def run(self, requests: Sequence[Request]) -> Iterator[Made]:
-        """Have all images made, each sent when it arrives and given when it is finished.
-
-        Where some fail, the others are made before the first :class:`ServerFault` is raised.
-        """
+    def run(self, requests: Sequence[Request]) -> Iterator[Made | Failed]:
+        """Have all images made, each sent when it arrives; yields each outcome when it is there."""
         start = time.perf_counter()
         order = sorted(range(len(requests)), key=lambda index: requests[index].arrival)
-        faults: list[ServerFault] = []
         with ThreadPoolExecutor(self.cap) as pool:
             for future in as_completed(
-                [pool.submit(self._make, requests[index], index, start) for index in order]
+                [pool.submit(self._outcome, requests[index], index, start) for index in order]
             ):
-                try:
-                    yield future.result()
-                except ServerFault as fault:
-                    faults.append(fault)
-        if faults:
-            raise faults[0]
+                yield future.result()
+
+    def _outcome(self, request: Request, index: int, start: float) -> Made | Failed:
+        try:
+            return self._make(request, index, start)
+        except Exception as error:
+            return Failed(index, error)
 
     def _make(self, request: Request, index: int, start: float) -> Made:
         time.sleep(max(0.0, start + request.arrival - time.perf_counter()))

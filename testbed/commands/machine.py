@@ -70,7 +70,7 @@ def _bench(args: argparse.Namespace) -> None:
     batches = parse_batches(args.batch)
     from testbed.bench import bench  # brings torch: only for what can be measured
 
-    report = bench.run(
+    asked = bench.Bench(
         args.architecture,
         batches,
         args.dtype,
@@ -79,8 +79,8 @@ def _bench(args: argparse.Namespace) -> None:
         args.shrink,
         args.compile,
         args.channels_last,
-        args.output,
     )
+    report = bench.run(asked, args.output)
     print(*table(report), sep="\n")
 
 

@@ -4,7 +4,9 @@ What nobody gave is settled once, before anything is opened, and kept in the fol
 Nothing here loads torch.
 """
 
+import ast
 import dataclasses
+import importlib.util
 import json
 import sys
 from collections.abc import Mapping
@@ -36,7 +38,7 @@ def settle(config: Config, out: Path | None = None) -> Config:
     known = _measured_with(out)
     if known is not None:
         return _with(config, {key: _value(known, key) for key in config.defaulted})
-    values = _of_quality(config)
+    values = _of_quality(config) | _of_guidance(config)
     prompts = open_prompts(config.prompts)
     if "sweep.prompts_per_class" in config.defaulted:
         values["sweep.prompts_per_class"] = _prompts_per_class(config, prompts)
@@ -124,6 +126,54 @@ def _of_quality(config: Config) -> dict[str, Any]:
     return values
 
 
+def _of_guidance(config: Config) -> dict[str, Any]:
+    """The guidance scale of each model's own call."""
+    models = {"local.guidance": config.local, "edge.guidance": config.edge}
+    return {key: own_guidance(model) for key, model in models.items() if key in config.defaulted}
+
+
+def own_guidance(model: ModelConfig) -> float:
+    """The guidance scale that a ``model`` takes where nobody names one: what the call of its
+    pipeline's class takes by default, and 0 of a model distilled to few steps, unless its network
+    takes the number. Of embedded models, of servers and of unknown classes that of ``model``.
+    """
+    if _Sampler.of(model).few_steps and not _config_of(model, "unet/config.json").get(
+        "time_cond_proj_dim"
+    ):
+        return 0.0
+    name = _config_of(model, "model_index.json").get("_class_name")
+    default = call_default(name, "guidance_scale") if isinstance(name, str) else None
+    return model.guidance if default is None else float(default)
+
+
+def call_default(name: str, argument: str) -> float | None:
+    """The default of an ``argument`` of the call of diffusers' pipeline class ``name``; None where
+    there is none. It is read off the source, as importing it would load torch.
+    """
+    package = importlib.util.find_spec("diffusers")
+    assert package is not None and package.submodule_search_locations
+    folder = Path(package.submodule_search_locations[0]) / "pipelines"
+    for path in sorted(folder.rglob("pipeline_*.py")):
+        if f"class {name}(" not in (text := path.read_text(encoding="utf-8")):
+            continue
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.ClassDef) and node.name == name:
+                return _defaults_of_call(node).get(argument)
+    return None
+
+
+def _defaults_of_call(pipeline: ast.ClassDef) -> dict[str, Any]:
+    for node in pipeline.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "__call__":
+            last_first = zip(reversed(node.args.args), reversed(node.args.defaults), strict=False)
+            return {
+                argument.arg: value.value
+                for argument, value in last_first
+                if isinstance(value, ast.Constant)
+            }
+    return {}
+
+
 def _scorer_is_here() -> bool:
     """Whether the scorer's weights are in the cache, or the hub answers."""
     if hub_files.holds_weights(SCORER, SCORER_COMMIT):
@@ -174,7 +224,7 @@ class _Sampler:
 
     @classmethod
     def of(cls, model: ModelConfig) -> "_Sampler":
-        config = _sampler_config(model)
+        config = _config_of(model, "scheduler/scheduler_config.json")
         kind = model.scheduler or config.get("_class_name")
         if kind in _CONSISTENCY:
             return cls(True, config.get("original_inference_steps") or _ORIGINAL_STEPS)
@@ -183,11 +233,11 @@ class _Sampler:
         return cls(bool(trailing and str(kind).startswith("Euler")))
 
 
-def _sampler_config(model: ModelConfig) -> Mapping[str, Any]:
-    """The scheduler's JSON of a model in a folder or on the hub; empty where there is none."""
+def _config_of(model: ModelConfig, name: str) -> Mapping[str, Any]:
+    """A JSON file of a model in a folder or on the hub; empty where there is none."""
     if model.url is not None or model.model.startswith("embedded:"):
         return {}
-    name, folder = "scheduler/scheduler_config.json", Path(model.model)
+    folder = Path(model.model)
     path = folder / name if folder.is_dir() else hub_files.file(model.model, name, model.revision)
     try:
         values = read_json(path) if path else {}

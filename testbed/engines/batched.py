@@ -10,9 +10,9 @@ chosen for the first time is encoded together, and those that have finished are 
 
 import heapq
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,12 +20,15 @@ from diffusers import DiffusionPipeline
 from numpy.typing import NDArray
 
 from calibration.serving.simulator import ORDERS
-from testbed.engines.attempts import Attempts
+from solver.inputs import InputError
 from testbed.engines.networks import Networks
-from testbed.engines.request import Failed, Finished, Log, Request
+from testbed.engines.out_of_memory import Parts
+from testbed.engines.request import Failed, Finished, Log, Outcome, Request
 from testbed.engines.request_state import RequestState, Schedule
 from testbed.engines.running import Running
 from testbed.engines.stock import image_name, not_finite, synchronised_clock
+
+Output = TypeVar("Output")
 
 CAP = 16  # requests in a batch, where no better number was measured
 
@@ -39,7 +42,7 @@ class _Assembled:
     call, since a copy to the device waits for all that was asked of it before.
     """
 
-    batch: list[Running]
+    batch: Sequence[Running]
     arguments: dict[str, Any]
     guided: list[int]
     rows: torch.Tensor | None
@@ -54,11 +57,10 @@ class BatchedEngine:
     :meth:`add` a request, :meth:`cancel` it, and :meth:`advance` all that are present by an
     iteration: :meth:`run` is a loop over these, and so is a server. One thread calls them.
 
-    ``caps`` holds the cap of each kind of call: where memory runs out, calls of that kind go on
-    with half as many requests. ``log``: the calls since it was last replaced, in a run those of the
-    last one. Each image is the one that the pipeline makes of the request alone, whatever else is
-    in the batch, and a request that fails takes no other with it. ``skip_idle``: where nobody is
-    present, a run's clock goes on to the next arrival, which is not waited for.
+    Each image is the one that the pipeline makes of the request alone, whatever else is in the
+    batch, and a request that fails takes no other with it: its outcome is :class:`Failed`. ``log``:
+    the calls since it was last replaced, in a run those of the last one. ``skip_idle``: where
+    nobody is present, a run's clock goes on to the next arrival, which is not waited for.
     """
 
     def __init__(
@@ -70,39 +72,48 @@ class BatchedEngine:
     ) -> None:
         self._skip_idle = skip_idle
         self.networks, self._key = Networks(pipeline), ORDERS[order]
-        self._attempts = Attempts(cap, self.networks.device)
-        self.caps = self._attempts.caps
+        self._parts = {
+            kind: Parts(cap, self.networks.device) for kind in ("text", "tick", "decode")
+        }
         self.log = Log()
         self.present: list[Running] = []  # arrived, not finished
         self._start = self._clock()
         self._schedules: dict[int, Schedule] = {}
         self._assembled: _Assembled | None = None
 
-    def run(self, requests: Sequence[Request]) -> Iterator[Finished]:
-        """Serve ``requests`` as they arrive, and yield a :class:`Finished` for each the moment that
-        it is decoded. Raises what a request failed of.
+    @property
+    def caps(self) -> dict[str, int]:
+        """The cap of each kind of call: where memory runs out, calls of that kind go on with half
+        as many requests.
+        """
+        return {kind: parts.most for kind, parts in self._parts.items()}
+
+    def run(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+        """Serve ``requests`` as they arrive, and yield the outcome of each the moment that it is
+        decoded, or fails.
         """
         self.log, self.present = Log(), []
-        begun = self._clock()
-        for request in requests:
-            self._schedule(request.steps)
-        coming = sorted(enumerate(requests), key=lambda item: item[1].arrival, reverse=True)
+        begun, coming = self._clock(), []
+        for index, request in enumerate(requests):
+            try:
+                self._schedule(request.steps)
+            except InputError as error:
+                yield Failed(index, error)
+            else:
+                coming.append((index, request))
+        coming.sort(key=lambda item: item[1].arrival, reverse=True)
         self._start = self._clock()
         self.log.schedule_time = self._start - begun
         while coming or self.present:
             now = self.now()
             while coming and coming[-1][1].arrival <= now:
                 self.add(*coming.pop())
-            if not self.present:
-                if self._skip_idle:
-                    self._start -= coming[-1][1].arrival - now
-                else:
-                    time.sleep(coming[-1][1].arrival - now)
-                continue
-            for outcome in self.advance():
-                if isinstance(outcome, Failed):
-                    raise outcome.error
-                yield outcome
+            if self.present:
+                yield from self.advance()
+            elif self._skip_idle:
+                self._start -= coming[-1][1].arrival - now
+            else:
+                time.sleep(coming[-1][1].arrival - now)
 
     def now(self) -> float:
         """Seconds since the start: of the engine, or of its last run."""
@@ -119,35 +130,26 @@ class BatchedEngine:
         """A request leaves, and what it holds is freed; returns whether it was present."""
         return self._leave({running for running in self.present if running.index == index})
 
-    def advance(self) -> list[Finished | Failed]:
-        """Take the batch one iteration on; returns the requests that ended with it.
+    def advance(self) -> list[Outcome]:
+        """Take the batch one iteration on; returns the outcomes of those that ended with it.
 
         The text of those chosen for the first time is encoded before, and those that finish are
         decoded after. Nothing is done where nobody is present.
         """
-        batch = heapq.nsmallest(self.caps["tick"], self.present, key=self._key)
+        batch = heapq.nsmallest(self._parts["tick"].most, self.present, key=self._key)
         if not batch:
             return []
         now = self._clock() - self._start
-        ended: list[Finished | Failed] = []
         new = [running for running in batch if running.state is None]
         for running in new:
             running.joined = now
-        for error, running in self._encode(new):
-            ended.append(Failed(running.index, error))
-            batch.remove(running)
-            self._leave({running})
-        try:
-            batch = self._iterate(batch) if batch else []
-        except Exception as error:  # a call for all of them: nobody can tell whose fault it is
-            called = batch[: self.caps["tick"]]
-            self._leave(set(called))
-            return ended + [Failed(running.index, error) for running in called]
-        failed = [running for running in batch if running.error]
+        self._encode(new)
+        self._iterate([running for running in batch if not running.error])
         done = [running for running in batch if not running.error and not running.remaining]
-        self._leave({*failed, *done})
-        ended += [Failed(running.index, running.error) for running in failed if running.error]
-        return ended + list(self._decode(done))
+        self._leave({running for running in batch if running.error or not running.remaining})
+        finished = list(self._decode(done))
+        failed = [Failed(running.index, running.error) for running in batch if running.error]
+        return [*failed, *finished]
 
     def preview(self, index: int) -> NDArray[np.float32] | None:
         """The image so far of a request in the batch, pixels in [0, 1], (height, width, 3); None
@@ -178,24 +180,36 @@ class BatchedEngine:
         self.present = [running for running in self.present if running not in gone]
         return len(self.present) < present
 
-    def _note(self, kind: str, batch: list[Running], start: float) -> None:
+    def _note(self, kind: str, batch: Sequence[Running], start: float) -> None:
         call = (len(batch), self._clock() - start)
         for log in (self.log, *(running.log for running in batch)):
             getattr(log, kind).append(call)
 
-    def _encode(self, new: list[Running]) -> list[tuple[Exception, Running]]:
-        """Encode the text of ``new``, and draw their noise; returns those for whom that failed."""
-        failed = []
-        for part, states, start in self._attempts.each("text", self._states, new):
-            if isinstance(states, Exception):
-                failed.append((states, part[0]))
-                continue
+    def _calls(
+        self, kind: str, call: Callable[[Sequence[Running]], Output], batch: Sequence[Running]
+    ) -> Iterator[tuple[Sequence[Running], Output, float]]:
+        """``call`` of all of ``batch``, part by part: its requests, its output, and when it was
+        started. Those that make it fail have their ``error``, and the others are without them.
+        """
+
+        def started(part: Sequence[Running]) -> tuple[float, Output]:
+            return self._clock(), call(part)
+
+        for part, outcome in self._parts[kind].each(batch, started):
+            if isinstance(outcome, Exception):
+                part[0].error = outcome
+            else:
+                start, output = outcome
+                yield part, output, start
+
+    def _encode(self, new: list[Running]) -> None:
+        """Encode the text of ``new``, and draw their noise."""
+        for part, states, start in self._calls("text", self._states, new):
             for running, state in zip(part, states):
                 running.state = state
             self._note("text", part, start)
-        return failed
 
-    def _states(self, new: list[Running]) -> list[RequestState]:
+    def _states(self, new: Sequence[Running]) -> list[RequestState]:
         """First states of ``new``: the text of all encoded together, noise from each own seed."""
         networks = self.networks
         networks.forget_negatives()
@@ -206,20 +220,19 @@ class BatchedEngine:
         ]
 
     @torch.no_grad()
-    def _iterate(self, batch: list[Running]) -> list[Running]:
-        """Take the first of ``batch`` one step on; returns them, those whose scheduler failed with
-        their ``error``. Memory can run out in the network's call: before any state is changed.
+    def _iterate(self, batch: list[Running]) -> None:
+        """Take ``batch`` one step on. A call that fails has changed no state: those are the
+        schedulers', which take their step after it.
         """
-        outputs, batch, start = self._attempts.first("tick", self._denoise, batch)
-        for running, output in zip(batch, outputs.split(1)):
-            try:
-                running.state.step(output)
-            except Exception as error:
-                running.error = error
-        self._note("tick", batch, start)
-        return batch
+        for part, outputs, start in self._calls("tick", self._denoise, batch):
+            for running, output in zip(part, outputs.split(1)):
+                try:
+                    running.state.step(output)
+                except Exception as error:
+                    running.error = error
+            self._note("tick", part, start)
 
-    def _assemble(self, batch: list[Running]) -> _Assembled:
+    def _assemble(self, batch: Sequence[Running]) -> _Assembled:
         if self._assembled is None or self._assembled.batch != batch:
             networks, requests = self.networks, [running.request for running in batch]
             guided = [i for i, request in enumerate(requests) if networks.guided(request.guidance)]
@@ -237,7 +250,7 @@ class BatchedEngine:
             )
         return self._assembled
 
-    def _denoise(self, batch: list[Running]) -> torch.Tensor:
+    def _denoise(self, batch: Sequence[Running]) -> torch.Tensor:
         """The network's outputs (requests, channels, height, width), guided; one call for both
         halves of all of them.
         """
@@ -262,22 +275,17 @@ class BatchedEngine:
         outputs[rows] = led
         return outputs
 
-    def _decode(self, done: list[Running]) -> Iterator[Finished | Failed]:
-        """The images of ``done``."""
-        for part, images, start in self._attempts.each(
-            "decode",
-            lambda part: self.networks.decode(
-                torch.cat([running.state.latents for running in part])
-            ),
-            done,
-        ):
-            if isinstance(images, Exception):
-                yield Failed(part[0].index, images)
-                continue
+    def _images(self, done: Sequence[Running]) -> NDArray[np.float32]:
+        return self.networks.decode(torch.cat([running.state.latents for running in done]))
+
+    def _decode(self, done: list[Running]) -> Iterator[Finished]:
+        """The images of ``done``; those that are not finite are errors."""
+        for part, images, start in self._calls("decode", self._images, done):
             self._note("decode", part, start)
             now = self._clock() - self._start
             for running, pixels in zip(part, images):
                 request = running.request
                 name = image_name(self.networks.pipeline, request.prompt, request.steps)
-                error = not_finite(pixels, name)
-                yield Failed(running.index, error) if error else running.finish(pixels, now)
+                running.error = not_finite(pixels, name)
+                if not running.error:
+                    yield running.finish(pixels, now)

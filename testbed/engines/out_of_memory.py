@@ -1,8 +1,8 @@
-"""Memory that runs out: how it is recognised, and work that goes on in smaller parts."""
+"""Work in parts: smaller ones where memory runs out, and without the items that make it fail."""
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -55,7 +55,7 @@ def free_unused(device: torch.device) -> None:
 
 
 class Parts:
-    """Work on ``device`` in parts of at most ``most`` items: half as many from where memory runs
+    """Calls on ``device`` for at most ``most`` items at once: half as many from where memory runs
     out.
     """
 
@@ -63,24 +63,72 @@ class Parts:
         self.most = most
         self._device = device
 
-    def of(
+    def first(
         self, items: Sequence[Item], call: Callable[[Sequence[Item]], Output]
-    ) -> Iterator[tuple[Sequence[Item], Output]]:
-        """Each part of ``items``, with the output of ``call`` of it.
+    ) -> tuple[Sequence[Item], Output]:
+        """The first of ``items``, as many as memory holds, and the output of ``call`` of them.
 
         Raises what ``call`` raises where memory does not suffice for a single item.
         """
-        start = 0
-        while start < len(items):
-            part = items[start : start + self.most]
+        while True:
+            part = items[: self.most]
             try:
-                output = call(part)
+                return part, call(part)
             except (RuntimeError, MemoryError, OSError) as error:
                 if len(part) == 1 or not out_of_memory(error):
                     raise
-            else:
-                yield part, output
-                start += len(part)
-                continue
             self.most = len(part) // 2
             free_unused(self._device)  # here: what the error refers to is free now
+
+    def of(
+        self, items: Sequence[Item], call: Callable[[Sequence[Item]], Output]
+    ) -> Iterator[tuple[Sequence[Item], Output]]:
+        """Each part of ``items``, with the output of ``call`` of it; raises as :meth:`first`."""
+        while len(items):
+            part, output = self.first(items, call)
+            yield part, output
+            items = items[len(part) :]
+
+    def each(
+        self, items: Sequence[Item], call: Callable[[Sequence[Item]], Output]
+    ) -> Iterator[tuple[Sequence[Item], Output | Exception]]:
+        """As :meth:`of`, but items that make ``call`` fail come alone, with their error.
+
+        The others are called again, as if they had been without these from the beginning: ``call``
+        must leave items as they were where it fails. What fails together and not alone is called
+        alone.
+        """
+        while len(items):
+            outcome = _attempt(self.first, items, call)
+            if not isinstance(outcome, Exception):
+                yield outcome
+                items = items[len(outcome[0]) :]
+                continue
+            part, items = items[: self.most], items[self.most :]
+            errors = (
+                {0: outcome}
+                if len(part) == 1
+                else {
+                    position: error
+                    for position, item in enumerate(part)
+                    if isinstance(error := _attempt(call, [item]), Exception)
+                }
+            )
+            for position, error in errors.items():
+                yield part[position : position + 1], error
+            if errors:
+                sound = [item for position, item in enumerate(part) if position not in errors]
+                items = [*sound, *items]
+            else:
+                for item in part:
+                    yield from self.each([item], call)
+
+
+def _attempt(call: Callable[..., Output], *arguments: Any) -> Output | Exception:
+    """What ``call`` returns, or fails of. Of memory without the frames that hold it: the next call
+    would miss it.
+    """
+    try:
+        return call(*arguments)
+    except Exception as error:
+        return error.with_traceback(None) if out_of_memory(error) else error

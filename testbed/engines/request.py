@@ -1,12 +1,14 @@
-"""A request to continuous batching, and what serving it took."""
+"""A request for an image, and its outcome: what making it took, or why it failed."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.records.record import Measured
-from testbed.engines.stock import to_uint8
+from testbed.engines.stock import Generated, not_finite, to_uint8
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,57 @@ class Finished:
 
 
 @dataclass(frozen=True)
+class Made:
+    """An image, shape (height, width, 3), of request ``index``, made by a call for it, and what was
+    measured.
+    """
+
+    index: int
+    image: NDArray[np.uint8]
+    about: Measured
+
+    def measured(self) -> Measured:
+        """What was measured."""
+        return self.about
+
+    @property
+    def end_to_end_time(self) -> float:
+        """Seconds from arrival until the image was here."""
+        return self.about.end_to_end_time or 0.0
+
+
+@dataclass(frozen=True)
 class Failed:
     """A request, named by its ``index``, that ended without an image, and why."""
 
     index: int
     error: Exception
+
+
+Outcome: TypeAlias = Finished | Failed
+Image = TypeVar("Image", bound=Finished | Made)
+
+
+def all_made(outcomes: Iterable[Image | Failed]) -> list[Image]:
+    """The ``outcomes``, where each is an image; raises what the first of the others failed of."""
+    images = []
+    for outcome in outcomes:
+        if isinstance(outcome, Failed):
+            raise outcome.error
+        images.append(outcome)
+    return images
+
+
+def outcomes_of(done: Generated, measured: Measured, first: int = 0) -> list[Made | Failed]:
+    """Outcomes of the images of a pipeline's call, counted from ``first``: those that are not
+    finite have failed.
+    """
+    return [
+        Failed(index, error)
+        if (error := not_finite(pixels, name))
+        else Made(index, to_uint8(pixels), measured)
+        for index, (pixels, name) in enumerate(zip(done.pixels, done.names), first)
+    ]
 
 
 @dataclass

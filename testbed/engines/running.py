@@ -12,7 +12,7 @@ from testbed.engines.request_state import RequestState, Schedule
 @dataclass(eq=False)
 class Running:
     """A request that has arrived and is not finished; ``joined`` (s) and ``state`` are set when it
-    joins the batch, ``error`` when its scheduler fails.
+    joins the batch, ``error`` when it fails.
     """
 
     index: int

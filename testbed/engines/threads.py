@@ -13,7 +13,7 @@ from diffusers import DiffusionPipeline
 from calibration.schema import Schema, frozen, limits
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import unsupported_reason
-from testbed.engines.request import Request
+from testbed.engines.request import Request, all_made
 from testbed.engines.stock import generate
 from testbed.metering.meters import NoMeter
 
@@ -96,5 +96,5 @@ def _alone(pipeline: DiffusionPipeline, images: int) -> float:
 
 def _batched(pipeline: DiffusionPipeline, images: int) -> float:
     engine = BatchedEngine(pipeline, images)
-    list(engine.run([Request("", seed, _STEPS, 3.0) for seed in range(images)]))
+    all_made(engine.run([Request("", seed, _STEPS, 3.0) for seed in range(images)]))
     return float(np.mean([seconds for _, seconds in engine.log.tick]))

@@ -8,7 +8,7 @@ from diffusers import DiffusionPipeline
 
 from calibration.schema import Schema, frozen
 from testbed.engines.batched import BatchedEngine
-from testbed.engines.request import Request
+from testbed.engines.request import Request, all_made
 from testbed.models.samplers import next_count
 
 TICKS = 4  # iterations of one timing: the mean of a few is less skewed than a single one
@@ -52,7 +52,7 @@ def time_batches(
                 torch.cuda.reset_peak_memory_stats(device)
             engine = BatchedEngine(pipeline, size)
             requests = [Request(prompts[i % len(prompts)], i, steps, guidance) for i in range(size)]
-            list(engine.run(requests))
+            all_made(engine.run(requests))
             if min(engine.caps.values()) < size:
                 sizes = [smaller for smaller in sizes if smaller < size]
                 break

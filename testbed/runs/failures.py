@@ -5,12 +5,15 @@ A record stays what it always was, a finished task. The same command tries again
 
 import json
 import os
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from calibration.records.task import Task
 from calibration.schema import Schema, frozen, limits
 from solver.inputs import read_lines
 from testbed.runs.lock import flock
+from testbed.runs.store import ForeignFile
 
 NAME = "failures.jsonl"
 _LONGEST = 500  # characters of a reason
@@ -42,6 +45,21 @@ class FailureLog:
             file.flush()
             os.fsync(file.fileno())
         return failure
+
+    @contextmanager
+    def attempt(self, task_id: str, task: Task, kept: Container[str] = ()) -> Iterator[None]:
+        """What the work on ``task`` fails of is its own failure, is written down, and ends nothing.
+
+        Errors of the disk go through: no other task would be spared them. What is in ``kept`` was
+        measured again in vain, and keeps its record.
+        """
+        try:
+            yield
+        except (OSError, ForeignFile):
+            raise
+        except Exception as error:
+            if task_id not in kept:
+                self.add(task_id, task, error)
 
     def failures(self) -> list[Failure]:
         """All of them; raises :class:`InputError` naming a line that is none."""

@@ -142,13 +142,7 @@ class RunFolder:
 
     def baselines(self) -> tuple[Baseline, ...]:
         """What each method comes to on the problem."""
-        path = self.path / "baselines.json"
-        rows = read_json(path) if path.exists() else []
-        if not isinstance(rows, list):
-            raise InputError(
-                f"{path}: found {type(rows).__name__}; allowed: a list, one entry for each solver"
-            )
-        return tuple(Baseline.from_dict(row, f"{path}: [{i}]") for i, row in enumerate(rows))
+        return self._rows("baselines.json", Baseline)
 
     def features(self) -> SweepFeatures | None:
         """What the calibration extracted of its images and of the reference."""
@@ -191,11 +185,15 @@ class RunFolder:
 
     def links(self) -> tuple[LinkCheck, ...]:
         """What the emulated link did, at each opening of the run, in their order."""
-        path = self.path / "link.json"
+        return self._rows("link.json", LinkCheck)
+
+    def _rows(self, name: str, kind: type[S]) -> tuple[S, ...]:
+        """What the file ``name`` lists; nothing where it is not there."""
+        path = self.path / name
         rows = read_json(path) if path.exists() else []
         if not isinstance(rows, list):
-            raise InputError(f"{path}: found {type(rows).__name__}; allowed: a list of checks")
-        return tuple(LinkCheck.from_dict(row, f"{path}: [{i}]") for i, row in enumerate(rows))
+            raise InputError(f"{path}: found {type(rows).__name__}; allowed: a list")
+        return tuple(kind.from_dict(row, f"{path}: [{i}]") for i, row in enumerate(rows))
 
     def save_features(self, features: SweepFeatures) -> None:
         """Write ``calibration/features.npz``."""

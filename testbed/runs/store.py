@@ -61,7 +61,7 @@ class RecordStore:
                 raise InputError(f"{error}; remove the line to measure it again") from None
             _cut(file, self.path)
 
-    def __contains__(self, task_id: str) -> bool:
+    def __contains__(self, task_id: object) -> bool:
         return task_id in self._records
 
     def __getitem__(self, task_id: str) -> Record:

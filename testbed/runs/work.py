@@ -1,9 +1,9 @@
 """Tasks on their way into a store: their converged images, what times so far say, what failed."""
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from tqdm import tqdm
 
@@ -13,9 +13,7 @@ from calibration.sweep.disturbance import Disturbances
 from solver.inputs import InputError
 from testbed.metrics.pixels import distance
 from testbed.runs.failures import FailureLog
-from testbed.runs.store import ForeignFile, Pixels, RecordStore
-
-Made = TypeVar("Made")
+from testbed.runs.store import Pixels, RecordStore
 
 
 def open_calls(
@@ -51,29 +49,6 @@ def check_setups(
                 )
 
 
-def in_batch_or_alone(
-    tasks: Sequence[Task], make: Callable[[Sequence[Task]], Iterator[tuple[Task, Made]]]
-) -> Iterator[tuple[Task, Made | Exception]]:
-    """Each of ``tasks`` with what ``make`` gives of all together, or its own error.
-
-    Where making them together fails, those that are not done yet are made one by one, so that what
-    fails of one is its own. An image made alone may differ from one of a batch in its last bits.
-    """
-    done: set[str] = set()
-    try:
-        for task, made in make(tasks):
-            done.add(task.id)
-            yield task, made
-        return
-    except Exception as error:
-        if len(tasks) == 1:
-            yield tasks[0], error
-            return
-    for task in tasks:
-        if task.id not in done:
-            yield from in_batch_or_alone([task], make)
-
-
 class Work:
     """``tasks`` to be recorded in ``store``, with the progress ``bar`` of a run."""
 
@@ -95,16 +70,6 @@ class Work:
             return None
         return distance(image, self.store.image(target))
 
-    @contextmanager
-    def attempt(self, task: Task) -> Iterator[None]:
-        """What the work on ``task`` fails of is its own failure, is written down, and ends nothing.
-
-        Errors of the disk go through: no other task would be spared them.
-        """
-        try:
-            yield
-        except (OSError, ForeignFile):
-            raise
-        except Exception as error:
-            if task.id not in self.store:  # measured again in vain, it keeps its record
-                self.failures.add(task.id, task, error)
+    def attempt(self, task: Task) -> AbstractContextManager[None]:
+        """What the work on ``task`` fails of is its own failure."""
+        return self.failures.attempt(task.id, task, kept=self.store)

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from calibration.serving.quote import Ahead, Quoter
 from testbed.engines.batched import BatchedEngine
-from testbed.engines.request import Failed, Finished, Log, Request
+from testbed.engines.request import Log, Outcome, Request
 from testbed.engines.threads import using
 from testbed.server.protocol import Refused
 
-Outcome = Finished | Failed
 #: A call is overdue after this many times its predicted seconds, and a second.
 OVERDUE, GRACE = 10.0, 1.0
 

@@ -20,7 +20,7 @@ from testbed.config import Config, ModelConfig
 from testbed.engines import threads
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import unsupported_reason
-from testbed.engines.request import Request
+from testbed.engines.request import Request, all_made
 from testbed.engines.threads import Threads, using
 from testbed.engines.timing import time_batches
 from testbed.runs.folder import RunFolder
@@ -110,8 +110,9 @@ def open_edge(
 
 def image_size(pipeline: DiffusionPipeline) -> tuple[int, int]:
     """Width and height of the images, in pixels: of one that is made."""
-    image = next(BatchedEngine(pipeline, 1).run([Request(_PROMPT, 0, 1, 1.0)])).image
-    return image.shape[1], image.shape[0]
+    (made,) = all_made(BatchedEngine(pipeline, 1).run([Request(_PROMPT, 0, 1, 1.0)]))
+    height, width, _ = made.pixels.shape
+    return width, height
 
 
 def open_scenario(config: Config, profiles: Profiles | None) -> Scenario:

@@ -18,7 +18,7 @@ from testbed.client.batches import time_concurrency
 from testbed.client.makers import Maker
 from testbed.client.remote import Concurrent, RemotePlace
 from testbed.engines.batched import BatchedEngine
-from testbed.engines.request import Request
+from testbed.engines.request import Request, all_made
 from testbed.engines.threads import using
 from testbed.engines.timing import BatchTimings, time_batches
 from testbed.processes import processes
@@ -119,7 +119,7 @@ def serve(
     for _ in range(RUNS + 1):
         timings = timed(maker, prompts, tasks[0].guidance, [size], rounds=1)
         ratios.append(timings.tick[1][0] / seconds(cost.tick, size))
-        runs.append({finished.index: finished for finished in engine.run(requests)})
+        runs.append({made.index: made for made in all_made(engine.run(requests))})
     warm_up, *runs = runs
     spent = np.array([[run[i].end_to_end_time for i in range(len(tasks))] for run in runs])
     measured = np.median(spent, axis=0)

@@ -21,10 +21,10 @@ from calibration.records.task import Task
 from calibration.sweep.calls import Call, plan, shares
 from calibration.sweep.disturbance import DISTURBED, Disturbances, contention
 from testbed.client.makers import Maker, engine_of, request_of, setup_of, takes_batches
-from testbed.client.remote import Concurrent, RemotePlace
-from testbed.engines.batched import BatchedEngine
+from testbed.client.remote import RemotePlace
 from testbed.engines.out_of_memory import Parts
-from testbed.engines.stock import Generated, generate
+from testbed.engines.request import Failed, Made, Outcome, all_made, outcomes_of
+from testbed.engines.stock import generate
 from testbed.engines.threads import Threads, using
 from testbed.environment import environment, machine_load
 from testbed.metering.meters import AnyMeter, open_meter
@@ -32,7 +32,7 @@ from testbed.metrics.extractor import Scorer
 from testbed.processes import processes
 from testbed.runs.failures import FailureLog
 from testbed.runs.store import Pixels, RecordStore
-from testbed.runs.work import Work, check_setups, in_batch_or_alone, open_calls
+from testbed.runs.work import Work, check_setups, open_calls
 
 WARM_UP_STEPS = 3
 #: How often an image is timed at most, where other processes disturb it.
@@ -48,8 +48,8 @@ class Executor:
     Images whose time is wanted are made alone. The others are made by continuous batching, up to
     ``batch`` at a time, or by calls of the pipeline for ``batch`` of them where it has an
     :func:`testbed.engines.networks.unsupported_reason`. A server is sent ``batch`` requests at
-    once. ``meter``: None opens the machine's when
-    there is something to measure. ``threads``: by place, on a CPU.
+    once. ``meter``: None opens the machine's when there is something to measure. ``threads``: by
+    place, on a CPU.
     """
 
     def __init__(
@@ -176,49 +176,51 @@ class Executor:
                 task = replace(call.tasks[0], prompt="warm-up", steps=steps)
                 tasks = [replace(task, seed=seed) for seed in range(size)]
                 if call.kind == "batched":
-                    engine = self._engine(call.place)
-                    list(engine.run(list(map(request_of, tasks))))
-                    beside = sum(spent for _, spent in (*engine.log.text, *engine.log.decode))
-                    step = min(spent for _, spent in engine.log.tick)
+                    engine = engine_of(self.pipelines[call.place], self.batch)
+                    all_made(engine.run(list(map(request_of, tasks))))
+                    beside = sum(each for _, each in (*engine.log.text, *engine.log.decode))
+                    step = min(each for _, each in engine.log.tick)
                 else:
-                    part, (done, _) = next(self._calls[call.place].of(tasks, self._generate))
-                    size, beside = len(part), done.text_time + done.decode_time
-                    step = min(done.step_times, default=done.time / steps)
+                    part, (spent, _) = self._calls[call.place].first(tasks, self._generate)
+                    size, beside = len(part), spent.text_time + spent.decode_time
+                    step = min(spent.step_times, default=spent.time / steps)
         return beside / size, step / size
 
     def _make(self, call: Call, work: Work) -> None:
-        """Make a call's images, those that fail alone."""
         with using(self._threads(call)):
             if call.kind == "single":
                 with work.attempt(call.tasks[0]):
                     self._time(call.tasks[0], work)
                 return
             make = self._stock if call.kind == "stock" else self._batched
-            for task, outcome in in_batch_or_alone(call.tasks, make):
+            for task, outcome in make(call.tasks):
                 with work.attempt(task):
-                    if isinstance(outcome, Exception):
-                        raise outcome
-                    self._finish(task, *outcome, work)
+                    (made,) = all_made([outcome])
+                    self._finish(task, made.image, made.measured(), work)
 
-    def _stock(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, tuple[Pixels, Measured]]]:
+    def _stock(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Made | Failed]]:
         """The tasks' images by calls of the pipeline, as many at once as memory holds."""
-        for part, (done, measured) in self._calls[tasks[0].place].of(tasks, self._generate):
-            yield from ((task, (done.image(i), measured)) for i, task in enumerate(part))
+        for part, done in self._calls[tasks[0].place].each(tasks, self._generate):
+            if isinstance(done, Exception):
+                yield part[0], Failed(0, done)
+            else:
+                yield from zip(part, done[1])
 
-    def _batched(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, tuple[Pixels, Measured]]]:
-        """The tasks' images by continuous batching, in the order in which they are finished."""
-        for finished in self._engine(tasks[0].place).run(list(map(request_of, tasks))):
-            yield tasks[finished.index], (finished.image, finished.measured())
+    def _batched(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome | Made]]:
+        """The tasks' images by continuous batching, in the order in which they are finished.
 
-    def _engine(self, place: str) -> BatchedEngine | Concurrent:
-        """A new one for each group: where memory runs out, it does in the same call again."""
-        return engine_of(self.pipelines[place], self.batch)
+        A new engine for each call: where memory runs out, it does in the same place again.
+        """
+        engine = engine_of(self.pipelines[tasks[0].place], self.batch)
+        for outcome in engine.run(list(map(request_of, tasks))):
+            yield tasks[outcome.index], outcome
 
-    def _generate(self, tasks: Sequence[Task]) -> tuple[Generated, Measured]:
-        first = tasks[0]
-        if isinstance(place := self.pipelines[first.place], RemotePlace):
+    def _generate(self, tasks: Sequence[Task]) -> tuple[Measured, list[Made | Failed]]:
+        """A call for all ``tasks``: what was measured of it, and the outcome of each."""
+        first, place = tasks[0], self.pipelines[tasks[0].place]
+        if isinstance(place, RemotePlace):
             made = place.make(request_of(first))
-            return made.generated(), made.about
+            return made.about, [made]
         assert self.meter is not None, "a call follows the warm-up"
         done = generate(
             place,
@@ -229,20 +231,22 @@ class Executor:
             self.meter,
             first.negative_prompt,
         )
-        return done, done.measured(self.meter)
+        measured = done.measured(self.meter)
+        return measured, outcomes_of(done, measured)
 
     def _time(self, task: Task, work: Work) -> None:
         """Make and time an image, again where another process disturbed it.
 
         Each time a line is written; the last one holds the least disturbed measurement.
         """
-        done, measured = self._generate([task])
+        measured, images = self._generate([task])
         work.disturbances.add_steps(measured)
-        record = self._finish(task, done.image(0), measured, work)
+        (made,) = all_made(images)
+        record = self._finish(task, made.image, measured, work)
         for attempt in range(2, ATTEMPTS + 1):
             if work.disturbances.excess(task.place, record.measured) <= DISTURBED:
                 break
-            _, again = self._generate([task])
+            again, _ = self._generate([task])
             work.disturbances.add_steps(again)
             before = record.measured
             scored = replace(again, clip_score=before.clip_score, distance=before.distance)
@@ -290,8 +294,7 @@ class Executor:
             record = work.store[task.id]
             if record.measured.distance is None:
                 apart = work.distance(task, work.store.image(task.id))
-                if apart is None:
-                    continue
-                measured = replace(record.measured, distance=apart)
-                work.store.write(replace(record, measured=measured))
+                if apart is not None:
+                    measured = replace(record.measured, distance=apart)
+                    work.store.write(replace(record, measured=measured))
         self._meet(work.store)

@@ -11,19 +11,20 @@ from pathlib import Path
 import torch
 from diffusers import DiffusionPipeline
 
-from calibration.records.record import Measured, Record
+from calibration.records.record import Record
 from calibration.records.task import ModelSpec, Task
 from testbed.config import ModelConfig
+from testbed.config.defaults import own_guidance
 from testbed.data.image_requests import ImageRequest
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import check_call, unsupported_reason
-from testbed.engines.request import Finished, Request
+from testbed.engines.request import Failed, Made, Outcome, Request, all_made, outcomes_of
 from testbed.engines.stock import generate
 from testbed.environment import environment
 from testbed.metering.meters import open_meter
 from testbed.models.pipelines import pick_device
 from testbed.runs.failures import FailureLog
-from testbed.runs.store import ForeignFile, Pixels, RecordStore
+from testbed.runs.store import RecordStore
 from testbed.stages.rig import open_model
 
 
@@ -70,6 +71,7 @@ def serve_requests(
     where = pick_device(device)
     negative = next((r.negative_prompt for r in requests if r.negative_prompt), None)
     config = ModelConfig(model=model, dtype=dtype, negative_prompt=negative)
+    config = replace(config, guidance=own_guidance(config))
     pipeline, spec = open_model(config, where, {"steps": {r.steps for r in requests}})
     store, failures = RecordStore(out, images=""), FailureLog(out)
     failures.forget()
@@ -94,20 +96,18 @@ def serve_requests(
             stacklevel=2,
         )
 
-    def add(index: int, image: Pixels, measured: Measured) -> None:
-        item = wanted[index]
-        said = replace(measured, engine_note=note)
-        store.add(Record(item.name, item.task, said, info), image)
-
-    def fail(index: int, error: Exception) -> None:
-        if isinstance(error, (OSError, ForeignFile)):  # of the disk: no other would be spared it
-            raise error
-        failures.add(wanted[index].name, wanted[index].task, error)
+    def write(outcome: Outcome | Made) -> None:
+        item = wanted[outcome.index]
+        with failures.attempt(item.name, item.task):
+            (made,) = all_made([outcome])
+            measured = replace(made.measured(), engine_note=note)
+            store.add(Record(item.name, item.task, measured, info), made.image)
 
     if engine == "stock" or reason is not None:
-        _one_by_one(pipeline, coming, where, add, fail)
+        for outcome in _one_by_one(pipeline, coming, where):
+            write(outcome)
     else:
-        _batched(BatchedEngine(pipeline, batch, order), coming, add, fail)
+        _write_beside(BatchedEngine(pipeline, batch, order).run(coming), write)
     if failures.failures():
         warnings.warn(failures.summary("generate", len(requests)), stacklevel=2)
     return store.path
@@ -130,81 +130,22 @@ def _wanted(spec: ModelSpec, request: ImageRequest) -> _Wanted:
     return _Wanted(request.id, task, float(request.arrival or 0.0))
 
 
-def _batched(
-    engine: BatchedEngine,
-    requests: Sequence[Request],
-    add: Callable[[int, Pixels, Measured], None],
-    fail: Callable[[int, Exception], None],
-) -> None:
-    """Serve ``requests`` by continuous batching.
-
-    Where that fails, those that have arrived are served one by one, so that each fails alone; then
-    the others in batches again.
-    """
-    waiting, start = set(range(len(requests))), time.perf_counter()
-
-    def serve(indices: Sequence[int]) -> None:
-        passed = time.perf_counter() - start
-        coming = [
-            replace(requests[index], arrival=max(0.0, requests[index].arrival - passed))
-            for index in indices
-        ]
-
-        def added(position: int, image: Pixels, measured: Measured) -> None:
-            index = indices[position]
-            waiting.discard(index)
-            late = max(0.0, passed - requests[index].arrival)
-            add(index, image, _arrived(measured, requests[index].arrival, late))
-
-        _write_beside(engine.run(coming), added)
-
-    while waiting:
-        try:
-            return serve(sorted(waiting))
-        except (OSError, ForeignFile):
-            raise
-        except Exception:
-            passed = time.perf_counter() - start
-            present = [index for index in sorted(waiting) if requests[index].arrival <= passed]
-        for index in present or sorted(waiting):
-            try:
-                serve([index])
-            except Exception as error:
-                waiting.discard(index)
-                fail(index, error)
-
-
-def _arrived(measured: Measured, arrival: float, late: float) -> Measured:
-    """``measured`` of a request that arrived ``late`` seconds before the engine knew of it."""
-    queued, ended = (
-        None if seconds is None else seconds + late
-        for seconds in (measured.queue_time, measured.end_to_end_time)
-    )
-    return replace(measured, arrival=arrival, queue_time=queued, end_to_end_time=ended)
-
-
-def _write_beside(
-    finished: Iterator[Finished], add: Callable[[int, Pixels, Measured], None]
-) -> None:
-    """Add images in a thread: to encode a large one takes longer than an iteration."""
+def _write_beside(outcomes: Iterator[Outcome], write: Callable[[Outcome], None]) -> None:
+    """Write images in a thread: to encode a large one takes longer than an iteration."""
     with ThreadPoolExecutor(1) as writer:
         writes: deque[Future[None]] = deque()
-        for done in finished:
-            writes.append(writer.submit(add, done.index, done.image, done.measured()))
+        for outcome in outcomes:
+            writes.append(writer.submit(write, outcome))
             while writes and writes[0].done():
                 writes.popleft().result()
-        for write in writes:
-            write.result()
+        for waiting in writes:
+            waiting.result()
 
 
 def _one_by_one(
-    pipeline: DiffusionPipeline,
-    requests: Sequence[Request],
-    device: torch.device,
-    add: Callable[[int, Pixels, Measured], None],
-    fail: Callable[[int, Exception], None],
-) -> None:
-    """Make and add each image by a call of the pipeline itself, in the order of the arrivals."""
+    pipeline: DiffusionPipeline, requests: Sequence[Request], device: torch.device
+) -> Iterator[Made | Failed]:
+    """Make each image by a call of the pipeline itself, in the order of the arrivals."""
     meter, start = open_meter(device), time.perf_counter()
     for index in sorted(range(len(requests)), key=lambda i: requests[i].arrival):
         request = requests[index]
@@ -221,7 +162,7 @@ def _one_by_one(
                 request.negative_prompt,
             )
         except Exception as error:
-            fail(index, error)
+            yield Failed(index, error)
             continue
         finished = time.perf_counter() - start
         measured = replace(
@@ -232,4 +173,4 @@ def _one_by_one(
             service_time=finished - joined,
             end_to_end_time=finished - request.arrival,
         )
-        add(index, done.image(0), measured)
+        yield from outcomes_of(done, measured, index)

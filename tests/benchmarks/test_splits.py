@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import splits
-from benchmarks.embedded_quality import sample_captions
-from benchmarks.splits import Option, check_shared, dominance, fingerprint, generate, options
+from benchmarks.images import splits
+from benchmarks.images.embedded_quality import sample_captions
+from benchmarks.images.splits import Option, check_shared, dominance, fingerprint, generate, options
 from solver.inputs import InputError
 from testbed.config import ModelConfig
 from testbed.engines.networks import Networks

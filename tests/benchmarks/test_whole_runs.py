@@ -5,10 +5,10 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import whole_runs
-from benchmarks.default_run import shuffle_captions
-from benchmarks.resampled_runs import Pool
-from benchmarks.whole_runs import CHANGES, drawn, summary
+from benchmarks.calibration import whole_runs
+from benchmarks.calibration.default_run import shuffle_captions
+from benchmarks.calibration.resampled_runs import Pool
+from benchmarks.calibration.whole_runs import CHANGES, drawn, summary
 from testbed.embedded import scenes
 from tests.calibration.world import World, profiles
 

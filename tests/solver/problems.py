@@ -6,7 +6,7 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
-from benchmarks.oracles import edited, example
+from benchmarks.solver.oracles import edited, example
 from solver import Problem, studies
 
 SMALL = {"users": 5, "edge_budget": 60}  # changes to the example

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.oracles import exact_optimum, plain_dp, table_problem
+from benchmarks.solver.oracles import exact_optimum, plain_dp, table_problem
 from solver import InputError, Problem, certify, evaluate, solve
 from tests.solver.problems import example, priced, random_costs, small_problems, tabled
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.several_limits import several
+from benchmarks.solver.several_limits import several
 from solver import Allocation, InputError, Problem, certify, evaluate, limits, solve
 from tests.solver.places import enumerated, is_kept, options_of, random_places
 

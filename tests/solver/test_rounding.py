@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from benchmarks.oracles import exact_optimum
+from benchmarks.solver.oracles import exact_optimum
 from solver import Problem, certify, solve
 from solver.knapsack import Knapsack
 from tests.solver.problems import example, random_problem, tabled

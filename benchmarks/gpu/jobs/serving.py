@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from diffusers import DiffusionPipeline
 
-from benchmarks.engine import Comparison, compare, make_requests
 from benchmarks.gpu.goals import CEILING, OVER_STOCK
 from benchmarks.gpu.notes import Notes
 from benchmarks.gpu.setting import Setting
+from benchmarks.serving.engine import Comparison, compare, make_requests
 from calibration.costs.batch import fit_batching
 from testbed.bench.bench import PROMPT
 from testbed.engines.batched import BatchedEngine

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from benchmarks.gpu.goals import steps_of
 from benchmarks.gpu.notes import Notes, said
 from benchmarks.gpu.setting import Setting
-from testbed.bench.bench import measure
+from testbed.bench.bench import Bench, measure
 from testbed.bench.report import BatchRow, BenchReport, best_rate
 
 REPEATS = 2
@@ -25,7 +25,7 @@ class Speed:
         """Measure one batch size after another, as long as there is time."""
         small = (2, self.batches[:1])
         steps, batches = small if setting.small else (steps_of(self.name), self.batches)
-        reports = measure(
+        bench = Bench(
             self.name,
             batches,
             setting.dtype(self.dtype),
@@ -34,6 +34,7 @@ class Speed:
             setting.shrink,
             repeats=1 if setting.small else REPEATS,
         )
+        reports = measure(bench)
         report, start = None, time.monotonic()
         for batch in batches:
             spent = time.monotonic() - start

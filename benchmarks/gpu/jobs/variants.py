@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.engine import batched, make_requests
 from benchmarks.gpu.jobs.graphs import GraphedDenoiser
 from benchmarks.gpu.jobs.serving import LEVELS, REQUESTS, guidance_of, random_pipeline
 from benchmarks.gpu.notes import Notes
 from benchmarks.gpu.setting import Setting
+from benchmarks.serving.engine import batched, make_requests
 from testbed.bench.bench import PROMPT
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import Networks

@@ -8,7 +8,7 @@ from calibration.records.record import Measured
 from calibration.serving.online import Desk
 from solver.online import Backlog
 from testbed.engines.batched import BatchedEngine
-from testbed.engines.request import Failed, Finished, Log, Request
+from testbed.engines.request import Log, Outcome, Request, all_made
 from testbed.engines.threads import using
 from testbed.runs.store import Pixels
 
@@ -87,7 +87,7 @@ class Edge:
             self._engine.log = Log()
         return True
 
-    def _end(self, ended: list[Finished | Failed]) -> None:
+    def _end(self, ended: list[Outcome]) -> None:
         with self._state:
             log = self._engine.log
             text, tick, decode = (
@@ -95,10 +95,8 @@ class Edge:
             )
             self.ratios.append((text + tick + decode) / self._expected)
             done = self._backlog.end(self.now(), text, tick, decode)
-            for outcome in ended:
-                if isinstance(outcome, Failed):
-                    raise outcome.error
-                self.images[outcome.index] = outcome.image, outcome.measured()
+            for made in all_made(ended):
+                self.images[made.index] = made.image, made.measured()
             if {name for name, _, _ in done} != {outcome.index for outcome in ended}:
                 raise RuntimeError("the engine's batches are not those that were expected")
             self._desk.finish(done)

@@ -4,19 +4,14 @@ It may be anyone's that answers `testbed serve`'s routes. What it quotes stands 
 seconds, joules and what others pay, by steps. The client's own seconds are what counts.
 """
 
-import base64
-import http.client
-import io
 import json
 import threading
 import time
-import urllib.parse
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from calibration.records.record import Measured
 from calibration.serving.online import Desk
@@ -24,12 +19,16 @@ from solver.columnar import FloatArray
 from solver.inputs import InputError
 from solver.online import Calls, Snapshot, Tables
 from solver.online.backlog import Done, Options
+from testbed.client.answer import check, read
+from testbed.client.exchange import Exchange, Server, ServerFault
+from testbed.client.remote import ROUTE
 from testbed.engines.request import Request
 from testbed.runs.store import Pixels
 from testbed.stages.online.edge import Requests
 
 #: Requests under way at once, at most, and seconds until a server that is silent counts as gone.
 UNDERWAY, PATIENCE = 256, 120.0
+QUOTE = "/v1/quote"
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +74,14 @@ class RemoteEdge:
     def __init__(self, url: str, calls: Calls, desk: Desk) -> None:
         self.images: dict[int, tuple[Pixels, Measured]] = {}
         self.ratios: list[float] = []  # measured over expected seconds of an iteration
-        self._url, self._calls, self._desk = url, calls, desk
-        address = urllib.parse.urlsplit(url)
-        if address.scheme != "http" or not address.hostname:
-            raise InputError(f"--url: found '{url}'; allowed: http://HOST:PORT")
-        self._host, self._port = address.hostname, address.port or 80
+        self._calls, self._desk = calls, desk
+        try:
+            self._server = Server(url)
+        except InputError as error:
+            raise InputError(f"--{error}") from None
         self._books, self._waiting = threading.Lock(), list[Future[None]]()
         self._pool = ThreadPoolExecutor(UNDERWAY, "request")
-        self._ask("GET", "/v1/quote")
+        self._ask("GET", QUOTE)
 
     def start(self) -> None:
         """Start the clock."""
@@ -95,7 +94,7 @@ class RemoteEdge:
     def decide(self, indices: list[int], request: Requests) -> float:
         """Decide on requests by a quote, and send those for the edge; returns when, s."""
         now = self.now()
-        _, quote = self._ask("GET", "/v1/quote")
+        quote = json.loads(self._ask("GET", QUOTE).body)
         with self._books:
             backlog: Any = Quoted.of(quote, self._calls, self._desk.tables)
             for index, steps in self._desk.decide(backlog, now, indices):
@@ -120,17 +119,15 @@ class RemoteEdge:
         }
         if request.negative_prompt is not None:
             body["negative_prompt"] = request.negative_prompt
-        status, answer = self._ask("POST", "/v1/images/generations", body)
+        exchange = self._ask("POST", ROUTE, body)
         now = self.now()
         with self._books:
-            if status == 429:  # its queue is full: the user's own device does it, if it can
+            if exchange.status == 429:  # its queue is full: the user's own device does it
                 self._desk.refuse(index, now)
                 return
-            (image,) = answer["data"]
-            with Image.open(io.BytesIO(base64.b64decode(image["b64_json"]))) as picture:
-                pixels = np.asarray(picture.convert("RGB"))
-            told = image["metrics"]
-            self.images[index] = pixels, _measured(told, request.arrival, now)
+            image = read(exchange, self._server.url).image
+            told = json.loads(exchange.body)["data"][0]["metrics"]
+            self.images[index] = image, _measured(told, request.arrival, now)
             self.ratios.append(self._ratio(told))
             watts = float(np.mean(self._desk.tables.problem.place("edge").power))
             shared = (told["energy_j"] or 0.0) / watts if watts else 0.0
@@ -146,26 +143,15 @@ class RemoteEdge:
         spent = told["text"] + told["denoise"] + told["decode"]
         return float(spent / (text + told["steps"] * tick + decode))
 
-    def _ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
-        """The status and the JSON of an answer; raises InputError for any but 200 and 429."""
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=PATIENCE)
+    def _ask(self, method: str, route: str, body: object = None) -> Exchange:
+        """The server's answer; raises InputError for any but 200 and 429."""
         try:
-            data = None if body is None else json.dumps(body).encode()
-            connection.request(method, path, data, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            status, text = response.status, response.read()
-            answer = json.loads(text)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise InputError(
-                f"{self._url}{path}: {' '.join(str(error).split()) or type(error).__name__}; "
-                "allowed: a server like `testbed serve`"
-            ) from None
-        finally:
-            connection.close()
-        if status not in (200, 429):
-            told = answer.get("error", {}).get("message", text[:200])
-            raise InputError(f"{self._url}{path}: status {status}: {told}")
-        return status, answer
+            exchange = self._server.exchange(method, route, body, PATIENCE)
+            if exchange.status != 429:
+                check(exchange, self._server.url)
+        except ServerFault as fault:
+            raise InputError(f"{fault}; allowed: a server like `testbed serve`") from None
+        return exchange
 
 
 def _measured(told: dict[str, Any], arrival: float, now: float) -> Measured:

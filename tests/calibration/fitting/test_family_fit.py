@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from benchmarks.nist import certified, solve
+from benchmarks.calibration.nist import certified, solve
 from calibration.fitting.curve_fit import CurvePoint
 from calibration.fitting.families import FAMILIES
 from calibration.fitting.fit import fit_curve, fit_report

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.curve_fit import published
+from benchmarks.calibration.curve_fit import published
 from calibration.fitting.fit import fit_curve
 from calibration.fitting.prediction import evaluate, predict
 from tests.calibration.fitting.curves import STEPS

@@ -6,7 +6,7 @@ import tomllib
 import numpy as np
 import pytest
 
-from benchmarks.caution import Pool, compare
+from benchmarks.calibration.caution import Pool, compare
 from calibration.scenario import scenario as scenario_module
 from calibration.scenario.problem import to_problem
 from calibration.scenario.risk import error_limit, time_limit

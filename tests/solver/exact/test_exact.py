@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from benchmarks.oracles import plain_dp
+from benchmarks.solver.oracles import plain_dp
 from solver import METHODS, InputError, Problem, certify, solve
 from tests.solver.problems import (
     enumerate_all,

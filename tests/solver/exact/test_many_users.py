@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import solver.exact.exact as exact
-from benchmarks.oracles import plain_dp
+from benchmarks.solver.oracles import plain_dp
 from solver import InputError, Problem, certify, limits, solve
 from solver.choices.bracket import sample_of, sampled_prices
 from solver.exact.duplicates import DistinctUsers

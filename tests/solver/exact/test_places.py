@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.several_limits import several
+from benchmarks.solver.several_limits import several
 from solver import InputError, Problem, certify, limits, solve
 from solver.options import Menu, Options
 from tests.solver.places import enumerated, is_kept, options_of, random_places

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.oracles import (
+from benchmarks.solver.oracles import (
     HARD,
     exact_optimum,
     hard_instance,

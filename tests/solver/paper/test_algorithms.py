@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.oracles import varied
+from benchmarks.solver.oracles import varied
 from solver import InputError, Problem, solve
 from solver.paper.algorithms import algorithm_3, rounded
 from tests.solver.problems import example, small_problems

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.oracles import P2_CASES, clarabel, sub_problem, varied
+from benchmarks.solver.oracles import P2_CASES, clarabel, sub_problem, varied
 from solver.paper.algorithms import algorithm_1
 from solver.paper.p2 import algorithm_2
 from solver.paper.relaxation import FLOOR

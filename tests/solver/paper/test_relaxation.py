@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.oracles import FLOOR_AND_POWER, P2_CASES, varied
+from benchmarks.solver.oracles import FLOOR_AND_POWER, P2_CASES, varied
 from solver import Problem
 from solver.paper.curves import FORMS, ConvexTable
 from solver.paper.p2 import on_line

@@ -66,13 +66,13 @@ def test_energy_of_a_step_is_read_off_a_meter(monkeypatch):
     rows = [{"seconds": i / 1000, "joules": 50 * i / 1000} for i in range(60_000)]
     meter = ReplayMeter({key: [row[key] for row in rows] for key in rows[0]})
     monkeypatch.setattr(bench, "open_meter", lambda _: meter)
-    (row,) = bench.run("tiny-sd", [1], "float32", 8, "cpu", shrink=8).rows
+    (row,) = bench.run(bench.Bench("tiny-sd", [1], "float32", 8, "cpu", shrink=8)).rows
     assert row.step_energy_j == pytest.approx(50 * row.step_time, rel=0.5)
 
 
 @pytest.mark.slow
 def test_a_pipeline_with_the_older_callback_tells_its_steps_too():
-    (row,) = bench.run("pixart", [1], "float32", 2, "cpu", shrink=8).rows
+    (row,) = bench.run(bench.Bench("pixart", [1], "float32", 2, "cpu", shrink=8)).rows
     assert [len(times) for times in row.samples.step_times] == [2] * bench.REPEATS
     assert row.decode_time > 0
 
@@ -86,7 +86,7 @@ def test_memory_that_runs_out_ends_the_list(monkeypatch):
     real = bench.generate
     monkeypatch.setattr(bench, "generate", generate)
     monkeypatch.setattr(bench, "open_meter", lambda _: NoMeter())
-    report = bench.run("tiny-sd", [1, 2, 4], "float32", 1, "cpu", shrink=8)
+    report = bench.run(bench.Bench("tiny-sd", [1, 2, 4], "float32", 1, "cpu", shrink=8))
     assert [row.batch for row in report.rows] == [1] and report.rows[0].step_energy_j is None
     assert report.failure == bench_report.FailedBatch(2, "out of memory")
     assert report.batches == (*report.rows, report.failure)
@@ -101,7 +101,7 @@ def test_decoding_that_memory_does_not_hold_is_done_image_by_image(monkeypatch):
 
     real = bench.generate
     monkeypatch.setattr(bench, "generate", generate)
-    report = bench.run("tiny-sd", [1, 2], "float32", 1, "cpu", shrink=8)
+    report = bench.run(bench.Bench("tiny-sd", [1, 2], "float32", 1, "cpu", shrink=8))
     assert [(row.batch, row.sliced) for row in report.rows] == [(1, None), (2, True)]
     values = json.loads(json.dumps(report.to_dict()))
     assert bench_report.BenchReport.from_dict(values) == report
@@ -167,11 +167,11 @@ def test_a_wrong_argument_is_refused_without_loading_torch(wrong):
 
 @pytest.mark.gpu
 def test_a_true_size_network_on_a_gpu():
-    (row,) = bench.run("tiny-sd", [2], "float16", 4, "cuda", channels_last=True).rows
+    (row,) = bench.run(bench.Bench("tiny-sd", [2], "float16", 4, "cuda", channels_last=True)).rows
     assert row.finite and row.resolution == 512 and row.peak_memory_bytes > 2 * 530e6
 
 
 @pytest.mark.gpu
 def test_a_compiled_true_size_network_on_a_gpu():
-    (row,) = bench.run("tiny-sd", [2], "float16", 4, "cuda", compiled=True).rows
+    (row,) = bench.run(bench.Bench("tiny-sd", [2], "float16", 4, "cuda", compiled=True)).rows
     assert row.finite and row.resolution == 512 and row.peak_memory_bytes > 2 * 530e6

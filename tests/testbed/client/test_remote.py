@@ -12,7 +12,7 @@ from testbed.client.batches import time_concurrency
 from testbed.client.exchange import Server, ServerFault
 from testbed.client.remote import RemotePlace
 from testbed.config import ModelConfig
-from testbed.engines.request import Request
+from testbed.engines.request import Failed, Request
 from tests.testbed.client.world import SIZE, STEP_TIME, Shop, openai_body, picture, serving
 
 
@@ -80,16 +80,11 @@ def test_a_busy_server_is_asked_again_when_it_says(shop):
 def test_a_server_that_hangs_up_is_one_fault_and_the_other_images_are_made(shop):
     remote, answer = place(shop), shop.answer
     shop.answer = lambda body: answer(body) if body["seed"] != 2 else (200, {}, b"x" * 10)
-    done = []
-    with pytest.raises(ServerFault, match="not JSON"):
-        done.extend(_each(remote.engine(4).run([request(seed=seed) for seed in range(6)]), done))
-    assert sorted(made.index for made in done) == [0, 1, 3, 4, 5]
-
-
-def _each(images, done):
-    for made in images:
-        done.append(made)
-    return []
+    outcomes = list(remote.engine(4).run([request(seed=seed) for seed in range(6)]))
+    (failed,) = (outcome for outcome in outcomes if isinstance(outcome, Failed))
+    assert failed.index == 2 and isinstance(failed.error, ServerFault)
+    assert "not JSON" in str(failed.error)
+    assert sorted(made.index for made in outcomes if made is not failed) == [0, 1, 3, 4, 5]
 
 
 def test_what_is_not_there_is_one_line():

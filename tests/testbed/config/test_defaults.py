@@ -1,6 +1,8 @@
 """Defaults that fit the models and the prompts, without opening either."""
 
+import inspect
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +10,7 @@ from solver.inputs import InputError
 from testbed import config
 from testbed.config import defaults
 from testbed.data.prompts import open_prompts
+from testbed.engines.networks import ADAPTERS
 from testbed.stages.tasks import check_calibration, check_scenario, run_scenario
 from tests.testbed.own_pairs import configuration, write_prompts
 
@@ -16,6 +19,11 @@ SAMPLERS = {
     "lcm": {"_class_name": "LCMScheduler", "original_inference_steps": 50},
     "turbo": {"_class_name": "EulerDiscreteScheduler", "timestep_spacing": "trailing"},
     "zero-snr": {"_class_name": "DDIMScheduler", "timestep_spacing": "trailing"},
+}
+PIPELINES = {
+    "sd": "StableDiffusionPipeline",
+    "turbo": "StableDiffusionXLPipeline",
+    "zero-snr": "StableDiffusionXLPipeline",
 }
 MANY, FEW = (1, 2, 3, 4, 6, 8, 12, 16, 32), (1, 2, 3, 4, 6, 8)
 
@@ -28,6 +36,9 @@ def settled(tmp_path, monkeypatch):
     for name, sampler in SAMPLERS.items():
         (tmp_path / name / "scheduler").mkdir(parents=True)
         (tmp_path / name / "scheduler" / "scheduler_config.json").write_text(json.dumps(sampler))
+
+        index = {"_class_name": PIPELINES.get(name, "LatentConsistencyModelPipeline")}
+        (tmp_path / name / "model_index.json").write_text(json.dumps(index))
 
     def settle(local, edge=None, extra="", prompts="prompts.jsonl", out=None):
         text = configuration(prompts, local, edge, extra)
@@ -145,6 +156,43 @@ def test_files_beside_the_configuration_are_found_from_elsewhere(settled, tmp_pa
     (tmp_path / "prompts.jsonl").unlink()
     with pytest.raises(InputError, match="prompts.jsonl: no such file .*elsewhere"):
         defaults.settle(config.load(tmp_path / "my.toml"))
+
+
+@pytest.mark.parametrize(
+    "model, guidance",
+    [("sd", 7.5), ("zero-snr", 5.0), ("turbo", 0.0), ("lcm", 0.0), ("embedded:edge", 3.0)],
+)
+def test_guidance_is_what_the_models_own_call_takes(settled, model, guidance):
+    own = settled("sd", model)
+    assert own.edge.guidance == guidance and f"edge.guidance = {guidance}" in defaults.told(own)
+    named = settled("sd", model, "guidance = 2.0\n")
+    assert named.edge.guidance == 2.0 and "edge.guidance" not in named.defaulted
+
+
+def test_a_distilled_network_that_takes_the_guidance_scale_gets_one(settled, tmp_path):
+    (tmp_path / "lcm" / "unet").mkdir(parents=True)
+    (tmp_path / "lcm" / "unet" / "config.json").write_text('{"time_cond_proj_dim": 256}')
+    assert settled("lcm").edge.guidance == 8.5
+
+
+def test_a_folder_that_was_measured_with_another_default_keeps_it(settled, tmp_path):
+    from solver.inputs import write_json
+
+    own, out = settled("sd"), tmp_path / "run"
+    (out / "calibration").mkdir(parents=True)
+    before = {place: replace(getattr(own, place), guidance=3.0) for place in ("local", "edge")}
+    write_json(out / "config.json", replace(own, **before).to_dict())
+    assert settled("sd", out=out).edge.guidance == 7.5  # nothing was measured
+    (out / "calibration" / "records.jsonl").write_text("{}\n")
+    assert settled("sd", out=out).edge.guidance == 3.0
+
+
+@pytest.mark.parametrize("pipeline", ADAPTERS)
+def test_a_default_read_off_the_source_is_that_of_the_signature(pipeline):
+    call = inspect.signature(pipeline.__call__)
+    default = defaults.call_default(pipeline.__name__, "guidance_scale")
+    assert default == call.parameters["guidance_scale"].default > 0
+    assert defaults.call_default(pipeline.__name__, "no_such_argument") is None
 
 
 def test_what_was_by_default_is_told_as_it_would_be_written(settled):

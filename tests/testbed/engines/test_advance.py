@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from solver.inputs import InputError
 from testbed.engines import networks
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import Networks
-from testbed.engines.request import Failed, Finished, Request
+from testbed.engines.request import Failed, Finished, Request, all_made
 from testbed.engines.request_state import RequestState
+from testbed.engines.stock import ImageError
 from tests.testbed.pipelines_world import stable_diffusion_xl
 
 STEPS = (1, 5, 3, 2, 4)
@@ -23,7 +25,7 @@ REQUESTS = [
     Request(f"a red car number {i}", 10 + i, s, (3.0, 1.0)[i % 2]) for i, s in enumerate(STEPS)
 ]
 BAD = 1  # who fails or leaves
-SAID = {"text": "text", "scheduler": "scheduler", "values": "not finite"}
+SAID = {"text": "text", "network": "network", "scheduler": "scheduler", "values": "not finite"}
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +94,9 @@ def test_what_a_cancelled_request_holds_is_freed(pipeline):
 
 
 def broken(monkeypatch, kind):
-    """Make the request BAD fail, at its text, in its scheduler's first step, or by its values."""
+    """Make the request BAD fail: at its text, in its second call of the network, in its scheduler's
+    first step, or by its values.
+    """
     if kind == "text":
         encode = Networks.encode
 
@@ -104,7 +108,7 @@ def broken(monkeypatch, kind):
         monkeypatch.setattr(Networks, "encode", encode_or_fail)
         return
     step, seed = RequestState.step, REQUESTS[BAD].seed
-    first = RequestState.__init__
+    first, given = RequestState.__init__, RequestState.network_input
 
     def remember(self, scheduler, condition, noise, options):
         first(self, scheduler, condition, noise, options)
@@ -113,32 +117,43 @@ def broken(monkeypatch, kind):
     def step_or_fail(self, output):
         if self.bad and kind == "scheduler":
             raise ValueError("scheduler")
-        step(self, output * float("nan") if self.bad else output)
+        step(self, output * float("nan") if self.bad and kind == "values" else output)
 
+    def input_or_fail(self):
+        if self.bad and kind == "network" and self.tick == 1:
+            raise ValueError("network")
+        return given(self)
+
+    monkeypatch.setattr(RequestState, "network_input", input_or_fail)
     monkeypatch.setattr(RequestState, "__init__", remember)
     monkeypatch.setattr(RequestState, "step", step_or_fail)
 
 
-@pytest.mark.parametrize("kind", ["text", "scheduler", "values"])
+@pytest.mark.parametrize("kind", SAID)
 def test_a_request_fails_alone_and_the_others_are_unchanged_to_the_bit(pipeline, monkeypatch, kind):
     """As if it had never come, had been cancelled after the first iteration, or been sound."""
     requests = dict(enumerate(REQUESTS))
     reference = BatchedEngine(pipeline)
+    left = partial(serve, reference, requests, lambda t: t == 1 and reference.cancel(BAD))
     expected = {
         "text": lambda: serve(reference, {i: r for i, r in requests.items() if i != BAD}),
-        "scheduler": lambda: serve(reference, requests, lambda t: t == 1 and reference.cancel(BAD)),
+        "network": left,
+        "scheduler": left,
         "values": lambda: serve(reference, requests),
     }[kind]()
     with monkeypatch.context() as patched:
         broken(patched, kind)
         outcomes = serve(BatchedEngine(pipeline), requests)
-        with pytest.raises((ValueError, FloatingPointError), match=SAID[kind]):
-            list(BatchedEngine(pipeline).run(REQUESTS))
+        run = {outcome.index: outcome for outcome in BatchedEngine(pipeline).run(REQUESTS)}
+        with pytest.raises((ValueError, ImageError), match=SAID[kind]):
+            all_made(run.values())
     failed = outcomes.pop(BAD)
+    assert isinstance(run.pop(BAD), Failed)
     assert isinstance(failed, Failed) and SAID[kind] in str(failed.error)
     assert set(outcomes) == {0, 2, 3, 4}
     for index, finished in outcomes.items():
         assert np.array_equal(finished.pixels, expected[index].pixels)
+        assert np.array_equal(run[index].pixels, expected[index].pixels)
 
 
 def test_a_call_that_fails_for_all_ends_those_in_it_and_the_engine_goes_on(pipeline, monkeypatch):

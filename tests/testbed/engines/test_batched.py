@@ -5,13 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from diffusers import DDIMScheduler
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from calibration.serving.simulator import ORDERS, simulate
+from solver.inputs import InputError
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import Networks, unsupported_reason
-from testbed.engines.request import Request
+from testbed.engines.request import Failed, Finished, Request, all_made
 from testbed.engines.stock import generate
 from testbed.metering.meters import NoMeter
 from tests.testbed.pipelines_world import stable_diffusion, stable_diffusion_xl
@@ -180,22 +182,35 @@ def test_out_of_memory_halves_the_cap_and_loses_nothing(pipeline, alone, monkeyp
 def test_decoding_that_runs_out_of_memory_goes_on_with_fewer(pipeline, monkeypatch):
     Limited(monkeypatch, torch.OutOfMemoryError("CUDA out of memory."), decode=1)
     engine = BatchedEngine(pipeline)
-    assert len(list(engine.run([Request("a red car", seed, 2, 3.0) for seed in range(5)]))) == 5
+    requests = [Request("a red car", seed, 2, 3.0) for seed in range(5)]
+    assert len(all_made(engine.run(requests))) == 5
     assert engine.caps["decode"] == 1 and [size for size, _ in engine.log.decode] == [1] * 5
 
 
-@pytest.mark.parametrize(
-    "error, most",
-    [
-        (RuntimeError("shapes cannot be multiplied"), 2),
-        (torch.OutOfMemoryError("CUDA out of memory."), 0),
-    ],
-    ids=str,
-)
-def test_other_errors_and_too_little_memory_for_one_are_raised(pipeline, monkeypatch, error, most):
-    Limited(monkeypatch, error, denoise=most)
-    with pytest.raises(type(error), match=str(error)[:9]):
-        list(BatchedEngine(pipeline).run(REQUESTS))
+def test_what_fails_together_and_not_alone_is_made_alone(pipeline, alone, monkeypatch):
+    """A guided request alone has two rows."""
+    Limited(monkeypatch, RuntimeError("shapes cannot be multiplied"), denoise=2)
+    engine = BatchedEngine(pipeline)
+    check(list(engine.run(REQUESTS)), alone)
+    assert {size for size, _ in engine.log.tick} == {1} and engine.caps["tick"] == 16
+
+
+def test_too_little_memory_for_a_request_is_the_failure_of_each(pipeline, monkeypatch):
+    Limited(monkeypatch, torch.OutOfMemoryError("CUDA out of memory."), denoise=0)
+    outcomes = list(BatchedEngine(pipeline).run(REQUESTS))
+    assert sorted(outcome.index for outcome in outcomes) == list(range(len(REQUESTS)))
+    assert all(isinstance(outcome.error, torch.OutOfMemoryError) for outcome in outcomes)
+    assert all(outcome.error.__traceback__ is None for outcome in outcomes), "it holds no memory"
+
+
+def test_steps_that_the_scheduler_refuses_fail_alone_in_a_run(pipeline, monkeypatch):
+    sampler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    monkeypatch.setattr(pipeline, "scheduler", sampler)
+    steps = (2, 100_000, 1)
+    requests = [Request("a red car", i, count, 3.0) for i, count in enumerate(steps)]
+    outcomes = {outcome.index: outcome for outcome in BatchedEngine(pipeline).run(requests)}
+    assert isinstance(outcomes[1], Failed) and isinstance(outcomes[1].error, InputError)
+    assert isinstance(outcomes[0], Finished) and isinstance(outcomes[2], Finished)
 
 
 def test_what_cannot_be_served_is_said():

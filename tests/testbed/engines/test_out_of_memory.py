@@ -1,5 +1,6 @@
 """Memory that runs out is recognised by whatever words, and work goes on in halves."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -97,3 +98,57 @@ def test_another_error_is_not_tried_again():
     with pytest.raises(RuntimeError, match="multiplied"):
         list(Parts(8, CPU).of(range(8), call))
     assert len(calls) == 1
+
+
+@settings(max_examples=100)
+@given(
+    count=st.integers(0, 20),
+    most=st.integers(1, 8),
+    room=st.integers(1, 8),
+    bad=st.sets(st.integers(0, 19), max_size=4),
+)
+def test_items_that_fail_come_alone_and_the_others_as_if_these_were_not_there(
+    count, most, room, bad
+):
+    def call(part):
+        if len(part) > room:
+            raise RuntimeError("could not create a primitive")
+        if guilty := sorted(bad.intersection(part)):
+            raise ValueError(guilty)
+        return list(part)
+
+    outcomes = list(Parts(min(most, room), CPU).each(range(count), call))
+    failed = {part[0]: output for part, output in outcomes if isinstance(output, Exception)}
+    assert {item: str(error) for item, error in failed.items()} == {
+        item: str([item]) for item in bad if item < count
+    }
+    assert all(len(part) == 1 for part, output in outcomes if isinstance(output, Exception))
+    made = [output for _, output in outcomes if not isinstance(output, Exception)]
+    sound = [item for item in range(count) if item not in bad]
+    assert made == [output for _, output in Parts(min(most, room), CPU).of(sound, call)]
+    whatever_memory_holds = [
+        item
+        for _, output in Parts(most, CPU).each(range(count), call)
+        if not isinstance(output, Exception)
+        for item in output
+    ]
+    assert whatever_memory_holds == sound
+
+
+def test_what_fails_together_and_not_alone_is_called_alone():
+    def call(part):
+        if len(part) > 1:
+            raise ValueError("together")
+        return list(part)
+
+    outcomes = Parts(3, CPU).each(list(range(4)), call)
+    assert list(outcomes) == [([i], [i]) for i in range(4)]
+
+
+def test_an_array_is_taken_in_parts_as_a_list_is():
+    for parts in (Parts(2, CPU).of(np.arange(5), len), Parts(2, CPU).each(np.arange(5), len)):
+        assert [(part.tolist(), size) for part, size in parts] == [
+            ([0, 1], 2),
+            ([2, 3], 2),
+            ([4], 1),
+        ]

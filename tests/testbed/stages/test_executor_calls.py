@@ -52,6 +52,21 @@ def test_a_call_beyond_memory_is_halved_and_goes_on(pipeline, tmp_path):
     assert sizes.count(6) == 1  # at the warm-up, and never again
 
 
+def test_an_image_of_a_call_that_is_not_finite_is_its_own_failure(pipeline, tmp_path):
+    decode = pipeline.vae.decode
+
+    def overflow(latents, *args, **kwargs):
+        images, *rest = decode(latents, *args, **kwargs)
+        images[1 % len(images)] = float("nan")
+        return images, *rest
+
+    pipeline.vae.decode = overflow
+    asked = tasks(3)
+    with pytest.warns(UserWarning, match="1 of 3 images failed"):
+        records = run(pipeline, tmp_path, asked)
+    assert [record.task for record in records] == [asked[0], asked[2]]
+
+
 def test_a_sampler_that_takes_four_steps_at_least_is_warmed_up(pipeline, tmp_path):
     pipeline.scheduler = PNDMScheduler.from_config(pipeline.scheduler.config)
     records = run(pipeline, tmp_path, tasks(2, "sweep", steps=4))

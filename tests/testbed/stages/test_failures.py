@@ -172,6 +172,23 @@ def test_a_request_that_fails_fails_alone_and_only_it_is_tried_again(
     assert not (out / "failures.jsonl").exists()
 
 
+def test_a_stock_image_that_is_not_finite_fails_alone(tmp_path, monkeypatch, capsys):
+    def overflowing(pipeline, prompts, *rest):
+        done = generate(pipeline, prompts, *rest)
+        return replace(done, pixels=done.pixels * np.nan) if BAD in prompts else done
+
+    generate = requests_module.generate
+    monkeypatch.setattr(requests_module, "generate", overflowing)
+    lines = [{"id": p[:3], "prompt": p, "seed": 1, "steps": 1} for p in (BAD, "the ball")]
+    (tmp_path / "r.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    command = ["generate", "--model", "embedded:light", str(tmp_path / "r.jsonl"), "-o"]
+    assert main([*command, str(tmp_path / "out")]) == 1
+    assert "1 of 2 images failed" in capsys.readouterr().err
+    (failure,) = FailureLog(tmp_path / "out").failures()
+    assert failure.id == "a p" and "not finite" in failure.reason
+    assert (tmp_path / "out" / "the.png").exists()
+
+
 def test_a_warm_up_takes_steps_that_the_sampler_takes(tmp_path):
     """PNDM of a folder without skip_prk_steps takes four steps and more."""
     pipeline, _ = open_pipeline(ModelConfig("embedded:light", scheduler="PNDMScheduler"), CPU)

@@ -89,7 +89,7 @@ def test_whoever_a_full_server_refuses_is_served_at_home(folder):
     "url, reason",
     [
         ("here", "--url: found 'here'; allowed: http://HOST:PORT"),
-        ("http://127.0.0.1:9", "http://127.0.0.1:9/v1/quote: "),
+        ("http://127.0.0.1:9", "http://127.0.0.1:9: "),
     ],
 )
 def test_an_address_without_a_server_is_one_line(folder, capsys, url, reason):

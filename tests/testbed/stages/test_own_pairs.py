@@ -44,7 +44,8 @@ def text_of(folder):
 @pytest.fixture(scope="module")
 def unmatched(world):
     """A whole run whose scorer says that captions and pictures do not match."""
-    text = configuration("prompts.jsonl", "sd", extra=EMBEDDED + SWEEP)
+    guided = "guidance = 3.0\n"
+    text = configuration("prompts.jsonl", "sd", extra=EMBEDDED + SWEEP, settings=guided)
     return run(world, "unmatched", text)
 
 
@@ -72,7 +73,7 @@ def test_the_head_of_the_report_names_what_is_left_out_and_what_was_by_default(u
     assert "Left out of this run, or other than expected:" in head
     assert "Utility of thing, own device; thing, edge server: the captions of 2 ref" in head
     assert "It has weight 0 in the objective." in head
-    assert "quality.reference = &#34;converged&#34;" in head and "local.guidance = 3.0" in head
+    assert "quality.reference = &#34;converged&#34;" in head
     assert "quality.clip" in head and "quality.clip =" not in head  # that one was given
     columns = (unmatched.path / "report" / "equal-time-thing.csv").read_text().splitlines()[0]
     assert columns.endswith(",edge_steps,edge_error,edge_error_gain") and "utility" not in columns

@@ -1,6 +1,6 @@
 """Does an emulated link do what is asked of it, and are transfers over it predicted?
 
-    python -m benchmarks.link --out benchmarks/results/link.json
+    python -m benchmarks.serving.link --out benchmarks/results/link.json
 
 Each preset, and four links of other rates, are measured several times and judged: the round trip
 within 1 ms + 2 %, the rates within 8 % (up to 100 Mbit/s). Then requests of answers of 1 kB to 1 MB

@@ -1,6 +1,6 @@
 """Measure the embedded models' quality against steps on captions that were not trained on.
 
-    python -m benchmarks.embedded_quality --work build/quality -o embedded_quality.json
+    python -m benchmarks.images.embedded_quality --work build/quality -o embedded_quality.json
 
 Each point has the same 512 captions and seeds. Finished points are kept in ``--work`` and not made
 again. The result is ``results/embedded_quality.json``.

@@ -1,4 +1,4 @@
-"""Plot of how the paper's method converges, for :mod:`benchmarks.paper_gap`."""
+"""Plot of how the paper's method converges, for :mod:`benchmarks.solver.paper_gap`."""
 
 import io
 

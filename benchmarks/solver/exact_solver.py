@@ -1,9 +1,9 @@
 """How fast the exact solver is, and what it proves of instances that are made to be hard.
 
-``python -m benchmarks.exact_solver --out benchmarks/results/solver.json`` holds it against goals:
-times of HiGHS, of one evaluation of the cost table and of one reading of it, in three minutes.
-``--users 10000`` is a trial of half a minute.
-``python -m benchmarks.exact_solver --hard --out benchmarks/results/pisinger.json`` solves
+``python -m benchmarks.solver.exact_solver --out benchmarks/results/solver.json`` holds it against
+goals: times of HiGHS, of one evaluation of the cost table and of one reading of it, in three
+minutes. ``--users 10000`` is a trial of half a minute.
+``python -m benchmarks.solver.exact_solver --hard --out benchmarks/results/pisinger.json`` solves
 Pisinger's classes of instances, in about three minutes. The last line is JSON.
 """
 
@@ -29,7 +29,7 @@ from solver.knapsack import cost_table
 from solver.problem import PLACES, Problem
 
 try:
-    from benchmarks import oracles
+    from benchmarks.solver import oracles
 except ModuleNotFoundError:  # run as a script: this folder is the path
     import oracles
 

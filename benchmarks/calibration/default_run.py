@@ -1,6 +1,6 @@
 """One run whose captions come in an order of their own, so that runs share no captions by rule.
 
-    python -m benchmarks.default_run SEED CONFIG --out FOLDER
+    python -m benchmarks.calibration.default_run SEED CONFIG --out FOLDER
 
 ``testbed run`` takes the first captions of each class; here the captions of each split are shuffled
 by SEED before.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from calibration.fitting.least_squares import minimise, response
 from calibration.statistics import Array
 
-DATA = Path(__file__).parent / "data" / "nist"
+DATA = Path(__file__).parents[1] / "data" / "nist"
 
 #: {problem: model}, values of ``x`` for parameters ``b``, which may be complex.
 MODELS: dict[str, Callable[[NDArray[Any], Array], NDArray[Any]]] = {

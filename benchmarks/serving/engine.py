@@ -1,7 +1,7 @@
 """Throughput of continuous batching, paired with its ceiling and the stock pipeline: same requests,
 seeds, precision and threads, in turns.
 
-    python -m benchmarks.engine --requests 64 --repeats 3 -o benchmarks/results/engine.json
+    python -m benchmarks.serving.engine --requests 64 --repeats 3 -o benchmarks/results/engine.json
 
 ``networks``: the network calls that the engine makes, at the same batch sizes, with nothing around
 them (the ceiling); ``denoiser``: those of the denoiser alone. ``batched``: the engine. ``stock``:
@@ -31,7 +31,7 @@ from testbed.config import ModelConfig
 from testbed.embedded.scenes import CLASSES, captions
 from testbed.engines.batched import CAP, BatchedEngine
 from testbed.engines.networks import Networks, call_options, unsupported_reason
-from testbed.engines.request import Request
+from testbed.engines.request import Request, all_made
 from testbed.engines.stock import synchronised_clock
 from testbed.environment import environment
 from testbed.models.pipelines import open_pipeline, pick_device
@@ -147,7 +147,7 @@ def stock(pipeline: DiffusionPipeline, requests: Sequence[Request], cap: int) ->
 
 def batched(engine: BatchedEngine, requests: Sequence[Request]) -> Images:
     """Made by continuous batching."""
-    return {done.index: done.pixels for done in engine.run(requests)}
+    return {made.index: made.pixels for made in all_made(engine.run(requests))}
 
 
 def compare(

@@ -1,6 +1,6 @@
 """Fitted curves against published curves, known truths and NIST's certified values.
 
-    python -m benchmarks.curve_fit --sweeps 2000 -o benchmarks/results/fit.json
+    python -m benchmarks.calibration.curve_fit --sweeps 2000 -o benchmarks/results/fit.json
 
 It takes about four minutes. The last line is JSON.
 """
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks import nist
+from benchmarks.calibration import nist
 from calibration.fitting.curve_fit import CurvePoint
 from calibration.fitting.families import FAMILIES
 from calibration.fitting.fit import fit_curve, fit_report
@@ -24,7 +24,7 @@ from calibration.fitting.prediction import predict
 from calibration.statistics import Array
 from solver.inputs import write_json
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 PUBLISHED = ("fid_vs_steps.json", "fid_vs_steps_more.json")
 LONG = ("published_learn.json", "published_judge.json")
 LEAST_POINTS = 4  # from which later points are predicted

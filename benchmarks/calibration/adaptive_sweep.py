@@ -1,8 +1,8 @@
 """What the adaptive sweep saves: evaluations of the denoiser at equal interval width, against the
 uniform grid over 1 to 50 steps that people use.
 
-    python -m benchmarks.adaptive_sweep -o benchmarks/results/sweep.json
-    python -m benchmarks.adaptive_sweep --worlds 200 --run FOLDER --prompts 8
+    python -m benchmarks.calibration.adaptive_sweep -o benchmarks/results/sweep.json
+    python -m benchmarks.calibration.adaptive_sweep --worlds 200 --run FOLDER --prompts 8
 
 Both sweeps take a fifth more prompts at a time, until the 95 % intervals of Δt, ε^avg, C1 and C2
 are within the stated relative half-width. The first part runs on made-up models whose true curves

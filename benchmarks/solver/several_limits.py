@@ -1,8 +1,9 @@
 """How long the exact solver takes under several limits, and what it proves.
 
-``python -m benchmarks.several_limits -o benchmarks/results/several_limits.json`` solves problems of
-several edges with own budgets, slots and makespans, and certifies each answer, in about a minute.
-The last line is JSON.
+    python -m benchmarks.solver.several_limits -o benchmarks/results/several_limits.json
+
+solves problems of several edges with own budgets, slots and makespans, and certifies each answer,
+in about a minute. The last line is JSON.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import solver
-from benchmarks.exact_solver import machine
+from benchmarks.solver.exact_solver import machine
 from solver.inputs import write_json
 from solver.problem import Problem
 

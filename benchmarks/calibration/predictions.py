@@ -1,7 +1,7 @@
 """Do predictions hold? Calibrates the embedded models, then predicts and measures prompts, seeds
 and step counts that were not calibrated on.
 
-    python -m benchmarks.predictions --run FOLDER -o benchmarks/results/predictions.json
+    python -m benchmarks.calibration.predictions --run FOLDER -o benchmarks/results/predictions.json
 
 The calibration is adaptive: it takes as many prompts of each class as its intervals need, and as
 many are held out. Where time is measured, both kinds of images are generated in turns, so that a

@@ -1,7 +1,8 @@
 """Do the predictions of a default run hold? Many runs drawn from recorded images, some for real.
 
     testbed calibrate benchmarks/data/pool.toml --out POOL
-    python -m benchmarks.whole_runs --pool POOL --runs 200 --executed 8 --busy 4 --out FILE
+    python -m benchmarks.calibration.whole_runs --pool POOL --runs 200 --executed 8 --busy 4
+        --out FILE
 
 The pool is made once. Each drawn run has other prompts, seeds, users and times. Negative controls
 are drawn as often: the edge's model is swapped after the calibration, or the machine has become
@@ -25,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.resampled_runs import Change, Pool, run
+from benchmarks.calibration.resampled_runs import Change, Pool, run
 from calibration.validation.validation import Validation
 from calibration.validation.verdict import FAIL, NOT_TESTED, PREDICTION
 from calibration.validation.verdicts import headline, verdicts
@@ -98,7 +99,7 @@ def execute(seed: int, busy: bool) -> dict[str, Any]:
     scenario = {**settings.scenario, "seed": seed}
     sweep = replace(settings.sweep, seeds=(seed,))
     settings = replace(settings, scenario=scenario, sweep=sweep)
-    command = [sys.executable, "-m", "benchmarks.default_run", str(seed)]
+    command = [sys.executable, "-m", "benchmarks.calibration.default_run", str(seed)]
     with tempfile.TemporaryDirectory() as scratch:
         path, out = Path(scratch) / "run.toml", Path(scratch) / "run"
         path.write_text(toml(settings.to_dict()), encoding="utf-8")

@@ -1,6 +1,6 @@
 """Split generation: one model makes an image's first steps and the other the rest, in one schedule.
 
-    python -m benchmarks.splits --prompts 100 --totals 4 8 16 32 --out splits.json
+    python -m benchmarks.images.splits --prompts 100 --totals 4 8 16 32 --out splits.json
 
 Both orders, beside each model alone with as many steps as each part has: where stopping after the
 first part is better than going on with the other model, the split is dominated. The models must
@@ -21,7 +21,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.embedded_quality import CONVERGED, GUIDANCE, Mean, apart, interval, sample_captions
+from benchmarks.images.embedded_quality import (
+    CONVERGED,
+    GUIDANCE,
+    Mean,
+    apart,
+    interval,
+    sample_captions,
+)
 from calibration.schema import Schema, frozen
 from calibration.statistics import t_critical
 from solver.inputs import InputError, write_json

@@ -1,6 +1,6 @@
 """What the paper's method costs: its gap to the optimum, where that comes from, the time of P2.
 
-    python -m benchmarks.paper_gap -o benchmarks/results/paper_gap.json
+    python -m benchmarks.solver.paper_gap -o benchmarks/results/paper_gap.json
 
 ``--plot docs/paper_convergence.svg`` draws the convergence as well. The last line printed is the
 result as JSON. Gaps are (objective - optimum) / |optimum|, in percent.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import convergence, oracles
+from benchmarks.solver import convergence, oracles
 from solver import Problem, solve
 from solver.inputs import write_json
 from solver.paper import paper_instance

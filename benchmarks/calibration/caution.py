@@ -1,8 +1,10 @@
 """How often allocations with a risk break their limits, and what the caution costs.
 
-``python -m benchmarks.caution POOL -o benchmarks/results/caution.json`` draws calibrations and
-held-out executions from the recorded images of a calibrated run folder: in each draw some prompts
-of each class are calibrated on, and users ask for others. The last line is JSON.
+    python -m benchmarks.calibration.caution POOL -o benchmarks/results/caution.json
+
+draws calibrations and held-out executions from the recorded images of a calibrated run folder: in
+each draw some prompts of each class are calibrated on, and users ask for others. The last line is
+JSON.
 """
 
 import argparse

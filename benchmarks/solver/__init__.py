@@ -1,0 +1,1 @@
+"""The solvers: speed and proofs, and independent solutions to hold them against."""

@@ -20,7 +20,7 @@ from calibration.records.record import Measured, Record, as_of
 from calibration.records.task import Task
 from calibration.sweep.calls import Call, plan, shares
 from calibration.sweep.disturbance import DISTURBED, Disturbances, contention
-from testbed.client.makers import Maker, engine_of, request_of, setup_of, takes_batches
+from testbed.client.makers import Maker, engine_of, make_split, request_of, setup_of, takes_batches
 from testbed.client.remote import Concurrent, RemotePlace
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.out_of_memory import Parts
@@ -154,13 +154,13 @@ class Executor:
             }
         rough, counts = {}, defaultdict(set)
         for task in tasks:
-            counts[task.place].add(task.steps)
+            counts[task.place, task.split].add(task.steps)
         for call in sorted(calls, key=lambda call: -len(call.tasks)):
-            if (key := (call.place, call.kind)) not in rough:
-                rough[key] = self._rough_seconds(call, sorted(counts[call.place]))
+            if call.key not in rough:
+                rough[call.key] = self._rough_seconds(call, sorted(counts[call.place, call.split]))
         seconds = 0.0
         for call in calls:
-            image, evaluation = rough[call.place, call.kind]
+            image, evaluation = rough[call.key]
             seconds += len(call.tasks) * image + call.evaluations * evaluation
         return seconds
 
@@ -216,6 +216,8 @@ class Executor:
 
     def _generate(self, tasks: Sequence[Task]) -> tuple[Generated, Measured]:
         first = tasks[0]
+        if first.split is not None:
+            return make_split(tasks, first.split, self.pipelines, self.threads, self.meter)
         if isinstance(place := self.pipelines[first.place], RemotePlace):
             made = place.make(request_of(first))
             return made.generated(), made.about

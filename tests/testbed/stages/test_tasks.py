@@ -1,5 +1,7 @@
 """The tasks of a run: users' images, control images, and which records belong to a calibration."""
 
+from dataclasses import replace
+
 import pytest
 
 from calibration.records.task import ModelSpec
@@ -22,8 +24,9 @@ SPECS = {"local": SPEC, "edge": SPEC}
 
 def test_control_images_lie_between_those_of_users(small_config):
     settings = config.load(small_config)
-    allocation = solve(_problem(users=5))
-    tasks = user_tasks(settings, open_prompts("scenes"), SPECS, allocation, ["object"] * 5)
+    problem = replace(_problem(users=5), labels={"prompt_class": ["object"] * 5})
+    allocation = solve(problem)
+    tasks = user_tasks(settings, open_prompts("scenes"), SPECS, allocation, problem)
     purposes = [task.purpose for task in tasks]
     user, control = ["converged", "user"], ["anchor", "anchor"]
     assert purposes == [*user, *control, *user, *user, *user, *control, *user]

@@ -47,17 +47,14 @@ def true_utility(place, prompt_class, steps):
 
 def true_split(task):
     """Seconds at each place, error and utility of a split image: the more steps at the edge, the
-    more like the edge's, and the better where the edge begins.
+    more like the edge's with as many in all, and better where the edge begins.
     """
     parts = task.split.parts(task.steps)
     seconds = {place: true_time(place, steps) for place, steps in parts.items()}
     seconds[task.split.first] -= DECODE
-    share = (task.split.edge_steps / task.steps) ** (1 if task.split.first == "edge" else 3)
-    error, utility = (
-        share * of("edge", task.prompt_class, task.steps)
-        + (1 - share) * of("local", task.prompt_class, task.steps)
-        for of in (true_error, true_utility)
-    )
+    missing = parts["local"] / task.steps * (1 if task.split.first == "edge" else 2)
+    error = true_error("edge", task.prompt_class, task.steps) * (1 + 0.5 * missing)
+    utility = true_utility("edge", task.prompt_class, task.steps) * (1 - 0.3 * missing)
     return seconds, error, utility
 
 

@@ -10,6 +10,7 @@ from calibration.fitting.prediction import evaluate
 from calibration.profiles import store
 from calibration.profiles.merge import Part, merge
 from calibration.profiles.profile import SharedLatents
+from calibration.profiles.splits import fit_splits
 from calibration.records.split import Split, split_options
 from calibration.scenario.problem import to_problem
 from calibration.scenario.scenario import Scenario
@@ -18,7 +19,7 @@ from calibration.scenario.splits import dominating
 from calibration.statistics import Z95
 from solver import certify, solve
 from solver.inputs import InputError
-from tests.calibration.world import DECODE, LATENTS, World, true_split
+from tests.calibration.world import DECODE, LATENTS, World, scales
 from tests.calibration.world import profiles as profiles_of
 
 SHARED = SharedLatents("0123456789ab", "ba9876543210", (4, 8, 8))
@@ -30,7 +31,7 @@ SHARES = {"prompt_classes": dict.fromkeys(CLASSES, 1)}
 @pytest.fixture(scope="module")
 def records():
     world = World(watts=40.0)
-    return world.calibrate(CLASSES, 8), world.calibrate_splits(TOTALS, CLASSES, 8)
+    return world.calibrate(CLASSES, 8, steps=[1, 2, 4, 8, 32]), world.calibrate_splits(TOTALS, CLASSES, 8)
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +77,8 @@ def test_points_are_the_means_of_their_own_images_on_the_edges_scale(profiles, r
 def test_split_images_change_nothing_else_and_files_without_them_are_read(
     profiles, records, tmp_path
 ):
-    plain = profiles_of([*records[0], *records[1]], CLASSES)
-    assert plain == profiles_of(records[0], CLASSES) == replace(profiles, splits=None)
+    plain = profiles_of(records[0], CLASSES)
+    assert plain == replace(profiles, splits=None)
     for each in (plain, profiles):
         store.save(tmp_path / "p.json", each)
         assert store.load(tmp_path / "p.json") == each
@@ -121,7 +122,9 @@ def test_the_solver_takes_splits_where_they_pay_within_the_budget(profiles):
         edge_budget=40,
         devices=devices,
         device_classes={"fast": 1},
-        weights={"time": 0.05, "energy": 0.01},
+        local={"max_steps": 4},
+        time_unit=100.0,
+        energy_unit=1000.0,
     )
     problem = to_problem(profiles, given)
     allocation = solve(problem)
@@ -199,11 +202,4 @@ def test_splits_are_offered_at_every_edge_and_not_with_a_risk(profiles):
 
 def test_without_any_split_image_there_is_nothing_to_fit(records):
     with pytest.raises(InputError, match="records: found no split image"):
-        profiles_of(records[0], CLASSES, shared=SHARED)
-
-
-def test_the_world_that_the_tests_rest_on_gains_by_splits(records):
-    """Else nothing above would be tested."""
-    tasks = [record.task for record in records[1] if record.task.steps == 8]
-    errors = {task.split: true_split(task)[1] for task in tasks if task.prompt_class == "object"}
-    assert errors[Split("edge", 6)] < errors[Split("edge", 2)] < errors[Split("local", 2)]
+        fit_splits(records[0], scales(CLASSES), SHARED)

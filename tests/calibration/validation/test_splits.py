@@ -21,21 +21,24 @@ DEVICES = {"fast": {"ratio": 1.5, "watts": 5.0, "source": "made up"}}
 CLASSES = ("object", "relation")
 
 
-def setting_of(users=24, classes=CLASSES, **change):
-    """Every second user is given a split, the others a place, whatever is best."""
+@pytest.fixture(scope="module")
+def profiles():
     world = World(watts=40.0)
-    records = world.calibrate(classes) + world.calibrate_splits((4, 8, 16), classes)
-    profiles = profiles_of(records, classes, shared=SharedLatents("a", "b", (4, 8, 8)))
+    records = world.calibrate(CLASSES) + world.calibrate_splits((4, 8, 16), CLASSES)
+    return profiles_of(records, CLASSES, shared=SharedLatents("a", "b", (4, 8, 8)))
+
+
+def setting_of(profiles, users):
+    """Every second user is given a split, the others a place, whatever is best."""
     scenario = Scenario.from_dict(
         {
-            "prompt_classes": dict.fromkeys(classes, 1),
+            "prompt_classes": dict.fromkeys(CLASSES, 1),
             "device_classes": {"fast": 1, "server-core": 1},
             "devices": DEVICES,
             "users": users,
             "edge_budget": 100 * users,
             "link": "way",
             "links": {"way": {"transfer_time": 0.02, "transfer_energy": 0.1}},
-            **change,
         }
     )
     problem = to_problem(profiles, scenario)
@@ -52,8 +55,8 @@ def setting_of(users=24, classes=CLASSES, **change):
 
 
 @pytest.fixture(scope="module")
-def setting():
-    return setting_of()
+def setting(profiles):
+    return setting_of(profiles, 24)
 
 
 def run(setting, world, **extra):
@@ -92,8 +95,8 @@ def test_predictions_are_the_problems_and_measured_values_those_of_both_places(s
     assert Validation.from_dict(validation.to_dict()) == validation
 
 
-def test_intervals_hold_the_measured_values_and_a_slower_world_fails_in_time_alone():
-    setting = setting_of(users=60)
+def test_intervals_hold_the_measured_values_and_a_slower_world_fails_in_time_alone(profiles):
+    setting = setting_of(profiles, 60)
     covered = [run(setting, World(seed=seed, watts=40.0))[0] for seed in range(3)]
     inside = [
         getattr(user, name).inside

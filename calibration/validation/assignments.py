@@ -50,11 +50,11 @@ def assignments(
     Raises :class:`InputError` for a split that was not measured.
     """
     tables = {
-        place: [
-            quantity(place)
+        name: [
+            quantity(name)
             for quantity in (problem.time, problem.energy, problem.error, problem.utility)
         ]
-        for place in problem.names
+        for name in problem.names
     }
     numbers, edge_steps = option_numbers(
         problem,
@@ -67,21 +67,24 @@ def assignments(
     for n, (site, offload, steps) in enumerate(
         zip(sites, allocation.offload, allocation.steps, strict=True)
     ):
-        place, user = problem.names[offload], site.user
-        values = [float(table[user.user, numbers[n] - 1]) for table in tables[place]]
-        if place in problem.places:
-            given.append(Assignment(user, site.at(place), steps, *values))
-            continue
-        edge, first = problem.splits[place].edge, problem.splits[place].first
-        split = Split(first, int(edge_steps[n]))
-        point = splits.find(user.prompt_class, split, steps) if splits else None
-        if splits is None or point is None:
-            raise InputError(
-                f"profiles: splits: found none of {user.prompt_class} with {split.name(steps)}, "
-                f"as user {user.user} was allocated; allowed: what sweep.splits measures"
-            )
-        services = part_services(site, edge, split, splits.bytes)
-        given.append(Assignment(user, site.at(edge), steps, *values, point, services))
+        name, user = problem.names[offload], site.user
+        shared = problem.splits.get(name)
+        place = shared.edge if shared else name
+        time, energy, error, utility = (
+            float(table[user.user, numbers[n] - 1]) for table in tables[name]
+        )
+        own = Assignment(user, site.at(place), steps, time, energy, error, utility)
+        if shared:
+            split = Split(shared.first, int(edge_steps[n]))
+            point = splits.find(user.prompt_class, split, steps) if splits else None
+            if splits is None or point is None:
+                raise InputError(
+                    f"profiles: splits: found no {split.name(steps)} of {user.prompt_class}, as "
+                    f"user {user.user} was allocated; allowed: what sweep.splits measures"
+                )
+            services = part_services(site, place, split, splits.bytes)
+            own = replace(own, split=point, services=services)
+        given.append(own)
     return given
 
 

@@ -91,7 +91,7 @@ def equal_time(
                 for each in QUANTITIES
                 if each.kind and all(cell.fit(each.name) for cell in pair)
             ]
-            splits = split_rows(profiles, *pair, ratio)
+            splits = split_rows(profiles, pair[0], pair[1], ratio)
             panels.append(_panel(name, pair[0], pair[1], quantities, ratio, splits))
     return EqualTime(
         panels,

@@ -41,7 +41,8 @@ class SplitRow:
         }
         for name in ("error", "utility"):
             at = self.of(name)
-            columns |= {name: at and at.value, f"{name}_half": at and half(at)}
+            columns[name] = at.value if at else None
+            columns[f"{name}_half"] = half(at) if at else None
         return columns | {"dominated_by": self.dominated_by}
 
 

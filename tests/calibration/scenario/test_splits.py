@@ -31,7 +31,9 @@ SHARES = {"prompt_classes": dict.fromkeys(CLASSES, 1)}
 @pytest.fixture(scope="module")
 def records():
     world = World(watts=40.0)
-    return world.calibrate(CLASSES, 8, steps=[1, 2, 4, 8, 32]), world.calibrate_splits(TOTALS, CLASSES, 8)
+    return world.calibrate(CLASSES, 8, steps=[1, 2, 4, 8, 32]), world.calibrate_splits(
+        TOTALS, CLASSES, 8
+    )
 
 
 @pytest.fixture(scope="module")

@@ -153,8 +153,8 @@ def objective(problem: Problem, users: Sequence[UserEstimates]) -> Total:
         ):
             continue
         for part in user.parts:
-            spent = _together(part.time, w1 * c1, part.energy, w1 * c3)
-            costs.append(_Term(part.assignment, spent))
+            together = _together(part.time, w1 * c1, part.energy, w1 * c3)
+            costs.append(_Term(part.assignment, together))
         errors.append(_Term(user.assignment, user.error, w1 * c2))
         if user.utility:
             utilities.append(_Term(user.assignment, user.utility, -w2))

@@ -41,7 +41,9 @@ def run(small_run, tmp_path_factory):
 def shared(run, tmp_path_factory):
     """The same users, each with another split: executed, validated and reported."""
     out = shutil.copytree(run[0], tmp_path_factory.mktemp("shared") / "run")
-    problem = RunFolder.read(out).problem()
+    given = RunFolder.read(out).problem().to_dict()
+    given["edges"]["edge"]["budget"] = 99
+    problem = Problem.from_dict(given)
     options = [
         (index, int(steps), int(on_edge))
         for index, name in enumerate(problem.names)

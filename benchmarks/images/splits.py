@@ -10,15 +10,14 @@ models unless others are named; nothing is sent over a network here.
 """
 
 import argparse
-import hashlib
 import itertools
-import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import DiffusionPipeline
 from numpy.typing import NDArray
 
 from benchmarks.images.embedded_quality import (
@@ -29,24 +28,25 @@ from benchmarks.images.embedded_quality import (
     interval,
     sample_captions,
 )
+from calibration.records.split import SHARES, Split
 from calibration.schema import Schema, frozen
 from calibration.statistics import t_critical
-from solver.inputs import InputError, write_json
+from solver.inputs import write_json
+from solver.problem import PLACES
 from testbed.config import ModelConfig
 from testbed.embedded.scenes import CLASSES, Caption
-from testbed.engines.networks import Networks
+from testbed.engines.batched import BatchedEngine
 from testbed.engines.request import Request
-from testbed.engines.request_state import RequestState
-from testbed.engines.stock import synchronised_clock, to_uint8
+from testbed.engines.split import check_pipelines
+from testbed.engines.split import generate as split_images
 from testbed.environment import environment
+from testbed.metering.meters import NoMeter
 from testbed.metrics.clip import Clip
 from testbed.models.pipelines import open_pipeline, pick_device
 from testbed.runs.store import Pixels
 
 BATCH = 32
-PARTS = (0.25, 0.5, 0.75)  # of all steps, that the first model makes
 _LEVEL = 0.05  # of all comparisons together
-PLACES = ("local", "edge")
 
 
 @frozen
@@ -62,10 +62,14 @@ class Option(Schema):
         return self.before if place == self.first else self.total - self.before
 
     @property
+    def second(self) -> str:
+        """Who goes on."""
+        return PLACES[PLACES[0] == self.first]
+
+    @property
     def name(self) -> str:
         """E.g. ``edge 8, local 8``; of one model alone ``edge 16``."""
-        second = PLACES[PLACES[0] == self.first]
-        parts = [(self.first, self.before), (second, self.total - self.before)]
+        parts = [(self.first, self.before), (self.second, self.total - self.before)]
         return ", ".join(f"{place} {steps}" for place, steps in parts if steps)
 
 
@@ -90,12 +94,12 @@ class Point(Schema):
 def options(totals: Sequence[int]) -> list[Option]:
     """Each total split both ways, and each model alone with every count of steps that occurs."""
     counts = sorted(
-        {max(1, min(t - 1, round(t * part))) for t in totals for part in PARTS if t > 1}
+        {max(1, min(t - 1, round(t * part))) for t in totals for part in SHARES if t > 1}
     )
     splits = [
         Option(first, before, total)
         for total in totals
-        for before in sorted({max(1, min(total - 1, round(total * part))) for part in PARTS})
+        for before in sorted({max(1, min(total - 1, round(total * part))) for part in SHARES})
         for first in PLACES
         if total > 1
     ]
@@ -103,80 +107,34 @@ def options(totals: Sequence[int]) -> list[Option]:
     return alone + splits
 
 
-def fingerprint(networks: Networks) -> dict[str, str]:
-    """Twelve hex digits of the VAE's weights, and of the scheduler's class and configuration."""
-    vae = hashlib.sha256()
-    for name, weights in sorted(networks.pipeline.vae.state_dict().items()):
-        vae.update(name.encode() + np.ascontiguousarray(weights.float().cpu()).tobytes())
-    schedule = json.dumps(dict(networks.pipeline.scheduler.config), sort_keys=True, default=str)
-    return {
-        "vae": vae.hexdigest()[:12],
-        "scheduler": hashlib.sha256(schedule.encode()).hexdigest()[:12],
-        "latents": str(networks.latent_shape),
-    }
-
-
-def check_shared(models: dict[str, Networks]) -> dict[str, str]:
-    """The fingerprint that both models have; raises :class:`InputError` where they differ."""
-    local, edge = (fingerprint(models[place]) for place in PLACES)
-    for part, digits in local.items():
-        if edge[part] != digits:
-            raise InputError(
-                f"{part}: found {digits} of the local model and {edge[part]} of the edge's; "
-                "allowed: one and the same, or one model cannot go on with the other's latents"
-            )
-    return local
-
-
-@torch.no_grad()
 def generate(
-    models: dict[str, Networks], option: Option, chosen: Sequence[Caption], guidance: float
+    models: dict[str, DiffusionPipeline],
+    option: Option,
+    chosen: Sequence[Caption],
+    guidance: float,
 ) -> Iterator[tuple[Pixels, dict[str, float]]]:
     """The images of each batch of ``chosen``, and the seconds of each place's iterations. The seed
     of image i is i.
     """
-    first = models[option.first]
-    schedule = first.schedule(option.total)
-    if len(schedule.timesteps) != option.total:
-        raise InputError("scheduler: takes more than one iteration a step; allowed: of first order")
+    threads = dict.fromkeys(PLACES, torch.get_num_threads())
     for start in range(0, len(chosen), BATCH):
-        part = chosen[start : start + BATCH]
-        requests = [Request(c.text, start + i, option.total, guidance) for i, c in enumerate(part)]
-        conditions = {place: networks.encode(requests) for place, networks in models.items()}
-        states = [
-            first.begin(schedule, condition, request.seed)
-            for condition, request in zip(conditions[option.first], requests)
+        requests = [
+            Request(caption.text, seed, option.total, guidance)
+            for seed, caption in enumerate(chosen[start : start + BATCH], start)
         ]
+        if option.before == option.total:
+            engine = BatchedEngine(models[option.first], len(requests))
+            done = sorted(engine.run(requests), key=lambda finished: finished.index)
+            images, times = np.stack([finished.image for finished in done]), done[0].tick_times
+        else:
+            split = Split(option.first, option.steps("edge"))
+            asked = dict.fromkeys(PLACES, requests)
+            made, _ = split_images(models, split, asked, threads, NoMeter())
+            images, times = made.images, made.step_times
         seconds = dict.fromkeys(PLACES, 0.0)
-        for tick in range(option.total):
-            place = option.first if tick < option.before else PLACES[PLACES[0] == option.first]
-            networks, begun = models[place], synchronised_clock(first.device)
-            rows = conditions[place]
-            if networks.guided(guidance):
-                rows = [networks.negative()] * len(part) + rows
-            _advance(networks, states, networks.stack(rows), len(rows), guidance)
-            seconds[place] += synchronised_clock(first.device) - begun
-        latents = torch.cat([state.latents for state in states])
-        yield to_uint8(first.decode(latents)), seconds
-
-
-def _advance(
-    networks: Networks,
-    states: Sequence[RequestState],
-    arguments: dict[str, object],
-    rows: int,
-    guidance: float,
-) -> None:
-    """Take all ``states`` one step on; of twice as many ``rows`` the first are without prompt."""
-    times = rows // len(states)
-    inputs = torch.cat([state.network_input() for state in states] * times)
-    timesteps = torch.stack([state.timestep for state in states] * times).to(networks.device)
-    outputs = networks.denoise(inputs, timesteps, arguments)
-    if times == 2:
-        without, conditional = outputs.chunk(2)
-        outputs = without + guidance * (conditional - without)
-    for state, output in zip(states, outputs.split(1)):
-        state.step(output)
+        for tick, spent in enumerate(times):
+            seconds[option.first if tick < option.before else option.second] += spent
+        yield images, seconds
 
 
 def dominance(
@@ -200,7 +158,10 @@ def dominance(
 
 
 def measure(
-    models: dict[str, Networks], clip: Clip, chosen: Sequence[Caption], totals: Sequence[int]
+    models: dict[str, DiffusionPipeline],
+    clip: Clip,
+    chosen: Sequence[Caption],
+    totals: Sequence[int],
 ) -> tuple[list[Point], dict[str, float]]:
     """All options' points, and the mean seconds of an image's step at each place, in a batch."""
     kinds = np.array([CLASSES[i % len(CLASSES)] for i in range(len(chosen))])
@@ -258,10 +219,9 @@ def main() -> None:
         parser.error("allowed: --prompts of at least 2, --totals of at least 1")
     device = pick_device(args.device)
     models = {
-        place: Networks(open_pipeline(ModelConfig(getattr(args, place)), device)[0])
-        for place in PLACES
+        place: open_pipeline(ModelConfig(getattr(args, place)), device)[0] for place in PLACES
     }
-    shared = check_shared(models)
+    shared = check_pipelines(models, args.totals)
     chosen = sample_captions(args.prompts * len(CLASSES))
     points, seconds = measure(models, Clip("embedded:clip", device), chosen, args.totals)
     for point in points:
@@ -269,7 +229,7 @@ def main() -> None:
             print(f"dominated: {point.option.name}: by {', '.join(point.dominated_by)}")
     result = {
         "models": {place: getattr(args, place) for place in PLACES},
-        "shared": shared,
+        "shared": shared.to_dict(),
         "prompts_per_class": args.prompts,
         "guidance": GUIDANCE,
         "seconds_per_step": {"basis": f"measured, in batches of {BATCH}", **seconds},

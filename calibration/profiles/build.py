@@ -16,7 +16,15 @@ from calibration.costs.transfer import fit_transfers, payload
 from calibration.fitting.curve_fit import CurveFit
 from calibration.fitting.fit import fit_curve
 from calibration.profiles.class_test import differences
-from calibration.profiles.profile import ClassProfile, Distances, Metrics, Place, Profiles
+from calibration.profiles.profile import (
+    ClassProfile,
+    Distances,
+    Metrics,
+    Place,
+    Profiles,
+    SharedLatents,
+)
+from calibration.profiles.splits import fit_splits
 from calibration.records.prompt_means import PromptMeans, fit_weights, prompt_means
 from calibration.records.record import Record
 from calibration.records.scale import Scale, Scales
@@ -38,6 +46,7 @@ def build(
     batch_note: str | None = None,
     sweeps: Mapping[str, SweepOutcome] | None = None,
     repeats: Mapping[str, Mapping[str, int]] | None = None,
+    shared: SharedLatents | None = None,
 ) -> Profiles:
     """Fit profiles to calibration records.
 
@@ -45,8 +54,9 @@ def build(
     for users do not count. ``scales`` and ``distances``, where there are any: by place and prompt
     class. ``batch``, ``batch_note``: what batches cost on the edge, or why that is not known.
     ``sweeps``: the outcomes of an adaptive sweep, by place. ``repeats``: by prompt class, how often
-    each prompt counts in the mean CLIP score (default: once). Raises :class:`InputError` naming
-    place and class for what is missing.
+    each prompt counts in the mean CLIP score (default: once). ``shared``: what both models have in
+    common, where they made split images. Raises :class:`InputError` naming place and class for what
+    is missing.
     """
     made = [
         record
@@ -64,7 +74,12 @@ def build(
             if place == "edge":
                 fitted = replace(fitted, batch=batch, batch_note=batch_note)
             places.append(replace(fitted, sweep=(sweeps or {}).get(place)))
-    return Profiles(environment=environment, metrics=metrics, places=tuple(places))
+    return Profiles(
+        environment=environment,
+        metrics=metrics,
+        places=tuple(places),
+        splits=fit_splits(made, scales, shared) if shared else None,
+    )
 
 
 def _place(

@@ -23,6 +23,7 @@ from calibration.costs.transfer import Payload, TransferFit
 from calibration.fitting.curve_fit import CurveFit, CurvePoint
 from calibration.profiles.class_test import ClassDifference
 from calibration.records.scale import Scales
+from calibration.records.split import Split
 from calibration.schema import Schema, frozen, limits
 from calibration.sweep.outcome import SweepOutcome
 from solver.inputs import InputError
@@ -166,14 +167,66 @@ class Place(Schema):
 
 
 @frozen
+class SharedLatents(Schema):
+    """What two models share that make split images: 12 hex digits of the VAE and the scheduler,
+    and the shape of an image's ``latents``.
+    """
+
+    vae: str
+    scheduler: str
+    latents: tuple[int, ...]
+
+
+@frozen
+class SplitPoint(Schema):
+    """The quality of images that were ``split`` so, with the steps of ``error``: means on the
+    scales of the edge. ``utility``: None where it is left out.
+    """
+
+    split: Split
+    error: CurvePoint
+    utility: CurvePoint | None
+
+    @property
+    def steps(self) -> int:
+        """Of both models together."""
+        return self.error.steps
+
+    @property
+    def name(self) -> str:
+        """As :meth:`calibration.records.split.Split.name` has it."""
+        return self.split.name(self.steps)
+
+
+@frozen
+class Splits(Schema):
+    """Split images: what the models have in ``shared``, the most ``bytes`` that were handed over,
+    and the points of each prompt class.
+    """
+
+    shared: SharedLatents
+    bytes: int = limits(least=0)
+    classes: Mapping[str, tuple[SplitPoint, ...]]
+
+    def find(self, prompt_class: str, split: Split, steps: int) -> SplitPoint | None:
+        """The point of a class, if it was measured."""
+        points = self.classes.get(prompt_class, ())
+        return next((p for p in points if (p.split, p.steps) == (split, steps)), None)
+
+
+@frozen
 class Profiles(Schema):
-    """All that was measured, by place; the file format ``profiles/2``."""
+    """All that was measured, by place; the file format ``profiles/2``.
+
+    ``splits``: None where the models made no images together.
+    """
 
     SCHEMA: ClassVar[str] = "profiles/2"
 
     environment: Mapping[str, Any]
     metrics: Metrics
     places: tuple[Place, ...] = limits(empty=False)
+    splits: Splits | None = limits(omit_none=True, default=None)
 
     def __post_init__(self) -> None:
         _check_distinct("places", (entry.place for entry in self.places))

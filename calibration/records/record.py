@@ -3,7 +3,8 @@
 A record is one line of ``records.jsonl``. Version history of the format, of which every version is
 read: at first the times, ``energy_j``, ``meter``, ``clip_score`` and ``distance`` of an image; then
 ``energy_parts_j``, ``clock_hz`` and ``batch``; then negative prompts, and the times of served
-requests; then ``attempts``; then the ``transfer`` of an image that a server made.
+requests; then ``attempts``; then the ``transfer`` of an image that a server made; then the
+``handover`` of a split image.
 """
 
 import dataclasses
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
+from calibration.records.split import HandOver
 from calibration.records.task import Task
 from calibration.schema import Schema, frozen, limits
 
@@ -67,7 +69,9 @@ class Measured(Schema):
     ``arrival``, and its seconds in the queue, in service, and from arrival until finished.
     ``attempts``: how often the image was measured because of disturbances; this is the least
     disturbed measurement. Of a server's image ``time`` is the server's, and ``step_times`` are
-    equal parts of what it says of its steps, or none; how it came is its ``transfer``.
+    equal parts of what it says of its steps, or none; how it came is its ``transfer``. Of a split
+    image ``step_times`` and ``text_time`` are those of both models, and ``handover`` tells them
+    apart.
     """
 
     text_time: float = limits(least=0)
@@ -88,6 +92,7 @@ class Measured(Schema):
     end_to_end_time: float | None = limits(omit_none=True, default=None)
     engine_note: str | None = limits(omit_none=True, default=None)
     transfer: Transfer | None = limits(omit_none=True, default=None)
+    handover: HandOver | None = limits(omit_none=True, default=None)
     attempts: int = limits(least=1, default=1)
 
     def to_dict(self) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 import hashlib
 import json
 
+from calibration.records.split import Split
 from calibration.schema import Schema, frozen, limits
+from solver.inputs import InputError
 from solver.problem import PLACES
 
 #: Purposes of a calibration point's image: timed alone, or made in a batch.
 POINTS = ("sweep", "untimed")
-PURPOSES = (*POINTS, "converged", "user", "anchor")
+PURPOSES = (*POINTS, "converged", "split", "user", "anchor")
 
 
 @frozen
@@ -41,6 +43,8 @@ class ModelSpec(Schema):
         steps: int,
         purpose: str,
         user: int | None = None,
+        split: Split | None = None,
+        local_model: "ModelSpec | None" = None,
     ) -> "Task":
         """The task of an image by this model; see :class:`Task`."""
         return Task(
@@ -58,6 +62,8 @@ class ModelSpec(Schema):
             user=user,
             purpose=purpose,
             negative_prompt=self.negative_prompt,
+            split=split,
+            local_model=local_model,
         )
 
 
@@ -68,8 +74,10 @@ class Task(Schema):
     ``place`` is ``local`` or ``edge``; ``seed`` is that of the image's noise; ``steps`` counts
     denoising steps; ``user`` is None in calibration. ``purpose`` is ``sweep`` (a calibration
     point), ``untimed`` (a point made in a batch, whose time is not used), ``converged`` (a
-    reference image with many steps), ``user`` (an image that a user asked for) or ``anchor`` (a
-    control image, :mod:`calibration.costs.drift`). The other fields are those of
+    reference image with many steps), ``split`` (a point that both models make), ``user`` (an image
+    that a user asked for) or ``anchor`` (a control image, :mod:`calibration.costs.drift`).
+    ``split``: some of the steps are those of a ``local_model``; the ``place`` is then ``edge``,
+    against whose converged image the error is measured. The other fields are those of
     :class:`ModelSpec`.
 
     Raises :class:`InputError` for a value that is not allowed.
@@ -89,9 +97,18 @@ class Task(Schema):
     user: int | None = limits(least=0, default=None)
     purpose: str = limits(choices=PURPOSES, default="sweep")
     negative_prompt: str | None = limits(empty=False, omit_none=True, default=None)
+    split: Split | None = limits(omit_none=True, default=None)
+    local_model: ModelSpec | None = limits(omit_none=True, default=None)
 
     def __post_init__(self) -> None:
         self.check("task")
+        if self.split is not None and not (
+            self.place == "edge" and self.local_model and self.split.edge_steps < self.steps
+        ):
+            raise InputError(
+                f"split: found {self.split.name(self.steps)} at {self.place}; allowed: steps at "
+                "both places, at the edge, with a local_model"
+            )
         # 3 and 3.0, 0.0 and -0.0: one task, one id
         object.__setattr__(self, "guidance", abs(float(self.guidance)))
 

@@ -49,11 +49,13 @@ class OwnDevice(Schema):
 @frozen
 class Link(Schema):
     """How a user's images travel to and from the edge: ``transfer_time`` (s) and
-    ``transfer_energy`` (J) of each, and their ``source``, in words.
+    ``transfer_energy`` (J) of each, and their ``source``, in words. ``rate`` (bit/s) of the latents
+    of split images; None: they take as long as an image.
     """
 
     transfer_time: float = limits(least=0)
     transfer_energy: float = limits(least=0, default=0.0)
+    rate: float | None = limits(above=0, omit_none=True, default=None)
     source: str = limits(default="the scenario")
 
 

@@ -15,6 +15,7 @@ from calibration.scenario.parts import EdgeSite
 from calibration.scenario.risk import UserLimits, allowed_steps, user_limits
 from calibration.scenario.scenario import Scenario
 from calibration.scenario.sites import Service, Site, sites
+from calibration.scenario.splits import problem_splits
 from solver.inputs import InputError
 from solver.problem import Problem
 
@@ -55,9 +56,11 @@ def to_problem(profiles: Profiles, scenario: Scenario) -> Problem:
     over its units. A class whose utility is left out at a place has a utility of 0 with weight 0,
     and a warning says so. With a ``risk`` each user's step limits leave only steps that keep its
     deadline and error limit with that probability (:mod:`calibration.scenario.risk`); the costs
-    stay the expected ones. Raises :class:`InputError` for a prompt class without profile, for steps
-    beyond the measured ones, where the curves would be extrapolated, and for a user whose limits no
-    step count keeps at the risk.
+    stay the expected ones. Splits that were measured, and are not dominated, are options too
+    (:mod:`calibration.scenario.splits`), but not with a risk, which they have no limits for. Raises
+    :class:`InputError` for a prompt class without profile, for steps beyond the measured ones,
+    where the curves would be extrapolated, and for a user whose limits no step count keeps at the
+    risk.
     """
     served = sites(profiles, scenario)
     limits = user_limits(scenario)
@@ -89,6 +92,8 @@ def to_problem(profiles: Profiles, scenario: Scenario) -> Problem:
             "device_class": [user.device_class for user in scenario.users],
         },
     }
+    if scenario.risk is None and (splits := problem_splits(profiles, served)):
+        problem["splits"] = splits
     for name in ("deadline", "max_error"):
         values = [getattr(limit, name) for limit in limits]
         if any(value is not None for value in values):

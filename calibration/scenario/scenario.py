@@ -55,6 +55,7 @@ What may be added, each as often as there are such things::
     [links.wifi]                # what offloading an image adds
     transfer_time = 0.05        # s
     transfer_energy = 0.1       # J
+    rate = 35e6                 # bit/s of latents; default: they take as long as an image
     source = "iperf and the phone's power meter"
 
     [[edges]]                   # in place of edge_budget, edge_watts and [edge]

@@ -24,7 +24,7 @@ class Service:
     by the device's ratio; ``watts`` while computing, with ``power_basis`` measured where a meter
     measured this very device, else modelled; ``way``: to a place behind a network, None where there
     is none. ``transfer_time`` (s) and ``transfer_energy`` (J) of the scenario's link come on top,
-    once for each image.
+    once for each image; ``rate`` (bit/s) is its own for latents.
     """
 
     place: str
@@ -37,6 +37,7 @@ class Service:
     way: "Way | None" = None
     transfer_time: float = 0.0
     transfer_energy: float = 0.0
+    rate: float | None = None
 
     def seconds(self, steps: float) -> float:
         """Predicted seconds of an image with ``steps`` steps, without its way and link."""
@@ -141,6 +142,7 @@ def _site(profiles: Profiles, scenario: Scenario, user: User) -> Site:
             way=_way(profiles, scenario, service),
             transfer_time=link.transfer_time if link else 0.0,
             transfer_energy=link.transfer_energy if link else 0.0,
+            rate=link.rate if link else None,
         )
     return Site(user, device, services)
 

@@ -10,10 +10,11 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from calibration.records.split import Split
 from calibration.records.task import Task
 
 #: Purposes of images whose time is not used.
-UNTIMED = ("converged", "untimed")
+UNTIMED = ("converged", "untimed", "split")
 #: Untimed images of a group for continuous batching, over those that fit in a batch. The last
 #: iterations of a group leave room in the batch; a group that was interrupted is made again.
 GROUP = 8
@@ -34,6 +35,16 @@ class Call:
         return self.tasks[0].place
 
     @property
+    def split(self) -> Split | None:
+        """How two models share the images, if they do."""
+        return self.tasks[0].split
+
+    @property
+    def key(self) -> tuple[str, str, bool]:
+        """Equal for calls that work alike: place, kind, and whether two models share the images."""
+        return self.place, self.kind, self.split is not None
+
+    @property
     def evaluations(self) -> int:
         """How often a denoiser is evaluated for the images."""
         return sum(task.steps for task in self.tasks)
@@ -44,13 +55,16 @@ def plan(
 ) -> tuple[list[Call], list[Call]]:
     """The calls of ``tasks``: those of converged images, and then those that need them.
 
+    Split images of one kind are made together, by both models in turn.
+
     ``cap``: images in a batch; ``batched``: places whose pipelines are served by continuous
     batching. Timed images are spread over the time that the untimed ones take, so that they see
     what the speed of the machine does meanwhile.
     """
     converged = _together(tasks, "converged", cap, batched)
     single = [Call("single", (task,)) for task in tasks if task.purpose not in UNTIMED]
-    return converged, _spread(single, _together(tasks, "untimed", cap, batched))
+    split = _together(tasks, "split", cap, ())
+    return converged, _spread(single, _together(tasks, "untimed", cap, batched), split)
 
 
 def shares(calls: Iterable[Call], processes: int) -> list[list[Call]]:
@@ -75,7 +89,7 @@ def _together(
     alike: dict[tuple[object, ...], list[Task]] = defaultdict(list)
     for task in tasks:
         if task.purpose == purpose:
-            stock = (task.model, task.steps, task.guidance, task.negative_prompt)
+            stock = (task.model, task.steps, task.guidance, task.negative_prompt, task.split)
             alike[task.place, *(() if task.place in batched else stock)].append(task)
     calls = []
     for (place, *_), group in alike.items():

@@ -28,23 +28,23 @@ class Disturbances:
 
     def add(self, place: str, measured: Measured) -> None:
         """Take in an image that was timed alone; one without steps' times says nothing."""
-        if not measured.step_times:
+        if not _tells(measured):
             return
         step = float(np.median(measured.step_times))
         self._images[place].append((measured.time - sum(measured.step_times), step))
 
     def add_steps(self, measured: Measured) -> None:
         """Take in how the steps of an image scatter, of every attempt to time it."""
-        if len(measured.step_times) >= _WITH_SCATTER:
+        if _tells(measured) and len(measured.step_times) >= _WITH_SCATTER:
             self._steps.extend(np.array(measured.step_times) / np.median(measured.step_times))
 
     def excess(self, place: str, measured: Measured) -> float:
         """How many times longer than expected an image took, which is not among those so far.
 
         Expected is what its own median step says, and what other images of the ``place`` do.
-        Without steps' times nothing is expected.
+        Without steps' times of a single model nothing is expected.
         """
-        if not measured.step_times:
+        if not _tells(measured):
             return 1.0
         steps, times = len(measured.step_times), sum(measured.step_times)
         ratios = [1.0]
@@ -60,6 +60,11 @@ class Disturbances:
         few.
         """
         return float(np.quantile(self._steps, 0.9)) if len(self._steps) >= _STEPS[0] else None
+
+
+def _tells(measured: Measured) -> bool:
+    """Whether an image's steps can be compared: there are some, all of the same model."""
+    return bool(measured.step_times) and measured.handover is None
 
 
 def contention(

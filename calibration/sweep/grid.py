@@ -9,6 +9,7 @@ from itertools import count, zip_longest
 from typing import Any
 
 from calibration.checks import is_whole, shown, table
+from calibration.records.split import split_options
 from calibration.records.task import ModelSpec, Task
 from solver.inputs import InputError
 from solver.problem import PLACES
@@ -131,6 +132,34 @@ def in_turns(
                     )
                     tasks.append(task)
     return tasks
+
+
+def split_tasks(
+    models: Mapping[str, ModelSpec],
+    prompts: Mapping[str, Sequence[str]],
+    seeds: Sequence[int],
+    totals: Sequence[int],
+    noise: str = "own",
+) -> list[Task]:
+    """The split images of the draws of :func:`sweep`: each of ``totals`` steps, in all the ways of
+    :func:`calibration.records.split.split_options`; ``models`` of both places.
+    """
+    return [
+        models["edge"].task(
+            place="edge",
+            prompt=prompt,
+            prompt_class=name,
+            seed=seed,
+            steps=steps,
+            purpose="split",
+            split=split,
+            local_model=models["local"],
+        )
+        for name, of_class in draws(prompts, seeds, noise).items()
+        for prompt, seed in of_class
+        for steps in totals
+        for split in split_options(steps)
+    ]
 
 
 def check_sweep(

@@ -8,26 +8,12 @@ import numpy as np
 
 from calibration.fitting.curve_fit import CurveFit, CurvePoint
 from calibration.fitting.prediction import evaluate
+from calibration.profiles.profile import Splits
 from calibration.records.record import Record
-from calibration.scenario.parts import User
-from calibration.scenario.sites import Service, Site, Way
+from calibration.scenario.sites import Site, Way
+from calibration.validation.assignments import Assignment, assignments, parts_of
 from solver.allocation import Allocation
 from solver.problem import Problem
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """The place (``service``) and ``steps`` that an allocation gives a ``user``, and what the
-    problem predicts of an image there: ``time`` (s), ``energy`` (J), ``error`` and ``utility``.
-    """
-
-    user: User
-    service: Service
-    steps: int
-    time: float
-    energy: float
-    error: float
-    utility: float
 
 
 @dataclass(frozen=True)
@@ -52,13 +38,23 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class PartEstimates:
+    """What a place's part of a user's images takes."""
+
+    assignment: Assignment
+    time: Estimate
+    energy: Estimate
+
+
+@dataclass(frozen=True)
 class UserEstimates:
     """The estimates of the images of one user, and the ids of their ``records``; None of what the
-    profiles leave out.
+    profiles leave out. ``parts``: what ``time`` and ``energy`` are the sums of, one a place.
     """
 
     assignment: Assignment
     records: tuple[str, ...]
+    parts: tuple[PartEstimates, ...]
     time: Estimate
     energy: Estimate
     error: Estimate
@@ -69,49 +65,65 @@ class UserEstimates:
         """The estimate of one of :data:`calibration.validation.validation.QUANTITIES`."""
         return getattr(self, name)
 
+    def estimates(self, name: str) -> list[tuple[Assignment, Estimate]]:
+        """The estimates of a quantity: of time and energy one of each part."""
+        if name in ("time", "energy"):
+            return [(part.assignment, getattr(part, name)) for part in self.parts]
+        estimate = self.quantity(name)
+        return [] if estimate is None else [(self.assignment, estimate)]
+
 
 def estimate_users(
-    problem: Problem, allocation: Allocation, sites: Sequence[Site], records: Sequence[Record]
+    problem: Problem,
+    allocation: Allocation,
+    sites: Sequence[Site],
+    records: Sequence[Record],
+    splits: Splits | None = None,
 ) -> list[UserEstimates]:
-    """The estimates of all users, in their order; ``sites``: how each of them can be served.
+    """The estimates of all users, in their order; ``sites``: how each of them can be served;
+    ``splits``: what was measured of split images.
 
     Of the ``records`` those of a user's images count that were made at the user's place with the
-    user's steps, each once.
+    user's steps, each once. Raises :class:`InputError` for a split that was not measured.
     """
-    images: dict[tuple[int | None, str, int], dict[str, Record]] = defaultdict(dict)
+    images: dict[tuple[object, ...], dict[str, Record]] = defaultdict(dict)
     for record in records:
         task = record.task
         if task.purpose == "user":
-            images[task.user, task.place, task.steps].setdefault(record.id, record)
+            key = task.user, task.place, task.steps, task.split
+            images[key].setdefault(record.id, record)
     return [
-        _estimates(each, list(images[each.user.user, each.service.place, each.steps].values()))
-        for each in _assignments(problem, allocation, sites)
+        _estimates(each, list(images[each.key].values()))
+        for each in assignments(problem, allocation, sites, splits)
     ]
-
-
-def _assignments(
-    problem: Problem, allocation: Allocation, sites: Sequence[Site]
-) -> list[Assignment]:
-    tables = {
-        place: [
-            quantity(place)
-            for quantity in (problem.time, problem.energy, problem.error, problem.utility)
-        ]
-        for place in problem.names
-    }
-    assignments = []
-    for site, offload, steps in zip(sites, allocation.offload, allocation.steps, strict=True):
-        place = problem.names[offload]
-        values = (float(table[site.user.user, steps - 1]) for table in tables[place])
-        assignments.append(Assignment(site.user, site.at(place), steps, *values))
-    return assignments
 
 
 def _estimates(assignment: Assignment, records: Sequence[Record]) -> UserEstimates:
     ids = tuple(record.id for record in records)
-    time, energy = _costs(assignment, records)
+    parts = tuple(PartEstimates(own, *_costs(own, of)) for own, of in parts_of(assignment, records))
+    time, energy = _sum([part.time for part in parts]), _sum([part.energy for part in parts])
     error, utility, clip_score = _quality(assignment, records)
-    return UserEstimates(assignment, ids, time, energy, error, utility, clip_score)
+    return UserEstimates(assignment, ids, parts, time, energy, error, utility, clip_score)
+
+
+def _sum(parts: Sequence[Estimate]) -> Estimate:
+    """The whole of its parts, but for what is shared with other users."""
+    if len(parts) == 1:
+        return parts[0]
+    measured = [part.measured for part in parts if part.measured is not None]
+    known = [part.dof for part in parts if part.dof is not None]
+    return Estimate(
+        predicted=sum(part.predicted for part in parts),
+        measured=sum(measured) if len(measured) == len(parts) else None,
+        own=sum(part.own for part in parts),
+        scale=0.0,
+        dof=min(known, default=None),
+        paper=sum(part.paper for part in parts),
+        basis=" and ".join(
+            sorted({w for part in parts for w in (part.basis or "").split(" and ")})
+        ),
+        fixed=sum(part.fixed for part in parts),
+    )
 
 
 def _costs(assignment: Assignment, records: Sequence[Record]) -> tuple[Estimate, Estimate]:
@@ -174,22 +186,27 @@ def _carried(way: Way | None, record: Record) -> tuple[float, float]:
 def _quality(
     assignment: Assignment, records: Sequence[Record]
 ) -> tuple[Estimate, Estimate | None, Estimate | None]:
-    """Error, utility, and the CLIP score, which is the utility on its measured scale."""
-    profile, steps = assignment.service.profile, assignment.steps
+    """Error, utility, and the CLIP score, which is the utility on its measured scale.
+
+    The paper has no forms of split images: there it predicts what we do.
+    """
+    profile, steps, split = assignment.service.profile, assignment.steps, assignment.split
     images, prompts = max(1, len(records)), max(1, len({record.task.prompt for record in records}))
-    own, dof = _image_variance(profile.error.points, steps, images, prompts)
+    points = (split.error,) if split else profile.error.points
+    own, dof = _image_variance(points, steps, images, prompts)
     error = Estimate(
         predicted=assignment.error,
         measured=profile.scales.error.of(_mean([record.measured.distance for record in records])),
         own=own,
         scale=1.0,
         dof=dof,
-        paper=_at(profile.error, steps, profile.error.paper),
+        paper=assignment.error if split else _at(profile.error, steps, profile.error.paper),
     )
     curve, scale = profile.utility, profile.scales.utility
-    if curve is None or scale is None:
+    if curve is None or scale is None or (split and split.utility is None):
         return error, None, None
-    own, dof = _image_variance(curve.points, steps, images, prompts)
+    points = (split.utility,) if split and split.utility else curve.points
+    own, dof = _image_variance(points, steps, images, prompts)
     score = _mean([record.measured.clip_score for record in records])
     utility = Estimate(
         predicted=assignment.utility,
@@ -197,10 +214,11 @@ def _quality(
         own=own,
         scale=1.0,
         dof=dof,
-        paper=_at(curve, steps, curve.paper),
+        paper=assignment.utility if split else _at(curve, steps, curve.paper),
     )
+    fitted = split.utility.value if split and split.utility else _at(curve, steps)
     clip_score = Estimate(
-        predicted=scale.zero + scale.unit * _at(curve, steps),
+        predicted=scale.zero + scale.unit * fitted,
         measured=score,
         own=scale.unit**2 * own,
         scale=scale.unit,

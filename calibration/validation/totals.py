@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from calibration.comparison import Comparison, Total
 from calibration.costs.drift import Drift, drift_expected
 from calibration.fitting.prediction import degrees_of_freedom, evaluate
-from calibration.profiles.profile import ClassProfile
+from calibration.profiles.profile import ClassProfile, SplitPoint
 from calibration.scenario.sites import Service
 from calibration.statistics import Z95, t_quantile
-from calibration.validation.estimates import Assignment, Estimate, UserEstimates
+from calibration.validation.assignments import Assignment
+from calibration.validation.estimates import Estimate, UserEstimates
 from solver.problem import Problem
 
 #: What is summed up, or averaged, over the users: (quantity, form, unit).
@@ -58,16 +59,10 @@ class _Sum:
     paper: float
 
 
-def compare_user(assignment: Assignment, name: str, estimate: Estimate) -> Comparison:
+def compare_user(user: UserEstimates, name: str, estimate: Estimate) -> Comparison:
     """The quantity ``name`` of one user, predicted and measured."""
-    service = assignment.service
-    covariance, quantile = _curve_covariance(service.profile, name)
-    own = t_quantile(estimate.dof) ** 2 * estimate.own
-    half = np.sqrt(
-        own
-        + (quantile * estimate.scale) ** 2 * max(0.0, float(covariance([assignment.steps])[0, 0]))
-        + _drift_half(name, service, estimate.predicted - estimate.fixed) ** 2
-    )
+    parts = [_Term(*part) for part in user.estimates(name)]
+    half = _half(name, *parts) if len(parts) == 1 else _sum(name, parts).half
     return Comparison.of(
         estimate.predicted,
         estimate.measured,
@@ -76,6 +71,16 @@ def compare_user(assignment: Assignment, name: str, estimate: Estimate) -> Compa
         _positive(name),
         basis=estimate.basis,
     )
+
+
+def _half(name: str, term: _Term) -> float:
+    """Half of the 95 % interval of a single estimate."""
+    assignment, estimate = term.assignment, term.estimate
+    covariance, quantile = _curve_covariance(assignment, name)
+    own = t_quantile(estimate.dof) ** 2 * estimate.own
+    drift = _drift_half(name, assignment.service, estimate.predicted - estimate.fixed)
+    shared = max(0.0, float(covariance([assignment.steps])[0, 0]))
+    return float(np.sqrt(own + (quantile * estimate.scale) ** 2 * shared + drift**2))
 
 
 def totals(users: Sequence[UserEstimates]) -> list[Total]:
@@ -147,8 +152,9 @@ def objective(problem: Problem, users: Sequence[UserEstimates]) -> Total:
             each.measured for each in (user.time, user.energy, user.error, utility)
         ):
             continue
-        spent = _together(user.time, w1 * c1, user.energy, w1 * c3)
-        costs.append(_Term(user.assignment, spent))
+        for part in user.parts:
+            together = _together(part.time, w1 * c1, part.energy, w1 * c3)
+            costs.append(_Term(part.assignment, together))
         errors.append(_Term(user.assignment, user.error, w1 * c2))
         if user.utility:
             utilities.append(_Term(user.assignment, user.utility, -w2))
@@ -167,11 +173,11 @@ def objective(problem: Problem, users: Sequence[UserEstimates]) -> Total:
 
 def _terms(users: Iterable[UserEstimates], name: str) -> list[_Term]:
     """The estimates of ``name`` of the users of whom it was measured."""
-    estimates = [(user.assignment, user.quantity(name)) for user in users]
     return [
         _Term(assignment, estimate)
-        for assignment, estimate in estimates
-        if estimate is not None and estimate.measured is not None
+        for user in users
+        for assignment, estimate in user.estimates(name)
+        if estimate.measured is not None
     ]
 
 
@@ -228,11 +234,18 @@ def _drift_half(name: str, service: Service, predicted: float) -> float:
 
 
 def _curve_covariance(
-    profile: ClassProfile, name: str
+    assignment: Assignment, name: str
 ) -> tuple[Callable[[Sequence[int]], NDArray[np.float64]], float]:
     """The covariance of the fitted values of ``name`` at given steps, as a function of these, and
-    the t quantile of its degrees of freedom.
+    the t quantile of its degrees of freedom. Of a split these are all its own measured mean.
     """
+    profile, split = assignment.service.profile, assignment.split
+    if split is not None:
+        point = split.error if name == "error" else split.utility
+        assert point is not None, "what is left out is not estimated"
+        variance = (point.se or 0.0) ** 2
+        dof = None if point.prompts is None else max(1, point.prompts - 1)
+        return lambda steps: np.full((len(steps), len(steps)), variance), t_quantile(dof)
     if name in ("time", "energy"):
         time, parameters = profile.time, np.array(profile.time.covariance)
 
@@ -255,12 +268,12 @@ def _sum(name: str, terms: Sequence[_Term], drifting: bool = True) -> _Sum:
     their uncertainties add. The machine's speed is the same for all.
     """
     own = sum((Z95 * term.factor) ** 2 * term.estimate.own for term in terms)
-    cells: dict[tuple[str, str], list[_Term]] = defaultdict(list)
+    cells: dict[tuple[str, str, SplitPoint | None], list[_Term]] = defaultdict(list)
     for term in terms:
-        cells[term.profile.prompt_class, term.place].append(term)
+        cells[term.profile.prompt_class, term.place, term.assignment.split].append(term)
     shared: dict[str, float] = defaultdict(float)
-    for (prompt_class, _), group in cells.items():
-        covariance, quantile = _curve_covariance(group[0].profile, name)
+    for (prompt_class, *_), group in cells.items():
+        covariance, quantile = _curve_covariance(group[0].assignment, name)
         scale = np.array([term.factor * term.estimate.scale for term in group])
         steps = [term.assignment.steps for term in group]
         # below 0 by rounding only

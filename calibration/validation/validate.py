@@ -69,7 +69,8 @@ def validate(
             f"scenario: users: found {len(scenario.users)}; "
             f"allowed: {problem.users}, as in the problem"
         )
-    estimates = estimate_users(problem, allocation, sites(profiles, scenario), records)
+    served = sites(profiles, scenario)
+    estimates = estimate_users(problem, allocation, served, records, profiles.splits)
     users = tuple(_user(estimated) for estimated in estimates)
     rows = {name: [row for user in users if (row := user.quantity(name))] for name in QUANTITIES}
     drift = drifts(records, profiles.times())
@@ -109,12 +110,13 @@ def _user(estimates: UserEstimates) -> UserValidation:
         place=assignment.service.place,
         steps=assignment.steps,
         images=len(estimates.records),
-        time=compare_user(assignment, "time", estimates.time),
-        energy=compare_user(assignment, "energy", estimates.energy),
-        error=compare_user(assignment, "error", estimates.error),
-        utility=compare_user(assignment, "utility", utility) if utility else None,
-        clip_score=compare_user(assignment, "clip_score", clip_score) if clip_score else None,
+        time=compare_user(estimates, "time", estimates.time),
+        energy=compare_user(estimates, "energy", estimates.energy),
+        error=compare_user(estimates, "error", estimates.error),
+        utility=compare_user(estimates, "utility", utility) if utility else None,
+        clip_score=compare_user(estimates, "clip_score", clip_score) if clip_score else None,
         records=estimates.records,
+        split=assignment.split.split if assignment.split else None,
     )
 
 

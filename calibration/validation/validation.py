@@ -7,7 +7,8 @@ from typing import ClassVar, Self
 
 from calibration.comparison import Comparison, Total
 from calibration.costs.drift import Drift
-from calibration.schema import Schema, frozen
+from calibration.records.split import Split
+from calibration.schema import Schema, frozen, limits
 from calibration.serving.serving import Serving
 
 #: What is compared for each user; time in s, energy in J, the others without unit.
@@ -18,7 +19,7 @@ QUANTITIES = ("time", "energy", "error", "utility", "clip_score")
 class UserValidation(Schema):
     """One user: the ``place`` and ``steps`` allocated to them, the means over their ``images``, and
     the ids of the ``records`` of these. ``utility`` and ``clip_score``: None where the profiles
-    leave them out.
+    leave them out. ``split``: how the place, the edge, shares the steps with the user's device.
     """
 
     user: int
@@ -33,6 +34,7 @@ class UserValidation(Schema):
     utility: Comparison | None
     clip_score: Comparison | None
     records: tuple[str, ...]
+    split: Split | None = limits(omit_none=True, default=None)
 
     def quantity(self, name: str) -> Comparison | None:
         """The comparison of one of the :data:`QUANTITIES`."""

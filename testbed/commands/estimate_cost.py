@@ -94,6 +94,10 @@ def evaluations(settings: Config) -> dict[str, Counter[int]]:
         own=sweep.own_steps,
     ):
         counts[task.place][task.steps] += 1
+    both = dict.fromkeys(PLACES, model)
+    for task in grid.split_tasks(both, prompts, sweep.seeds, sweep.splits or ()):
+        for place, steps in task.split.parts(task.steps).items() if task.split else ():
+            counts[place][steps] += 1
     return counts
 
 

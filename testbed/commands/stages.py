@@ -211,7 +211,8 @@ def _execute(args: argparse.Namespace) -> int:
     from solver import Allocation, evaluate
 
     problem, allocation = Problem.load(args.problem), Allocation.load(args.allocation)
-    evaluate(problem, allocation.offload, allocation.steps)  # refuses what is not feasible
+    # refuses what is not feasible
+    evaluate(problem, allocation.offload, allocation.steps, edge_steps=allocation.edge_steps)
     settings = load_configuration(args)
     from testbed.runs import guard
     from testbed.stages.tasks import check_execution

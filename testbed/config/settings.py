@@ -130,7 +130,7 @@ class SweepConfig(Schema):
     ``converged_batch``: images in a batch, of those that are not timed. ``batches``: batch sizes
     that continuous batching is timed at on the edge. ``local_steps``: of a local model that takes
     other steps than the edge's, as one that is distilled to few; the largest are those of its
-    converged images.
+    converged images. ``splits``: step counts of images that both models share, in several ways.
     """
 
     steps: tuple[int, ...] = limits(empty=False, default=(1, 2, 3, 4, 6, 8, 12, 16, 32))
@@ -144,6 +144,7 @@ class SweepConfig(Schema):
     converged_batch: int = limits(least=1, default=12)
     batches: tuple[int, ...] = limits(empty=False, default=(1, 2, 4, 8, 16))
     local_steps: tuple[int, ...] | None = None
+    splits: tuple[int, ...] | None = limits(empty=False, omit_none=True, default=None)
 
     @property
     def own_steps(self) -> dict[str, tuple[tuple[int, ...], int]]:
@@ -168,6 +169,13 @@ class SweepConfig(Schema):
                 raise InputError(
                     f"local_steps: found {list(self.local_steps)}; allowed: two step counts, more "
                     "for a curve, and that of converged images; not with half_width"
+                )
+        if self.splits is not None:
+            _check_different("splits", self.splits, 2)
+            if max(self.splits) > max(self.steps) or self.half_width is not None:
+                raise InputError(
+                    f"splits: found {list(self.splits)}; allowed: at most {max(self.steps)}, the "
+                    "largest of steps; not with half_width"
                 )
         for name, least in (("steps", 1), ("seeds", 0), ("batches", 1)):
             _check_different(name, getattr(self, name), least)
@@ -239,3 +247,8 @@ class Config(Schema):
     def __post_init__(self) -> None:
         if self.link and not (self.local.url or self.edge.url):
             raise InputError("link: found a link to no server; allowed with the url of a place")
+        if self.sweep.splits and (self.local.url or self.edge.url):
+            raise InputError(
+                f"sweep.splits: found {list(self.sweep.splits)} with a url; allowed with two "
+                "models in this process, as latents are handed over"
+            )

@@ -126,6 +126,16 @@ class BatchedEngine:
         """
         self.present.append(Running(index, request, self._schedule(request.steps)))
 
+    def take_over(self, begun: Sequence[Running], requests: Sequence[Request]) -> None:
+        """Go on with requests that another engine has ``begun``, now as these ``requests``: their
+        text is encoded by this engine's own encoders.
+        """
+        start = self._clock()
+        for running, request, condition in zip(begun, requests, self.networks.encode(requests)):
+            running.request, running.state.condition = request, condition
+        self._note("text", list(begun), start)
+        self.present += begun
+
     def cancel(self, index: int) -> bool:
         """A request leaves, and what it holds is freed; returns whether it was present."""
         return self._leave({running for running in self.present if running.index == index})

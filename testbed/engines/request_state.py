@@ -53,6 +53,17 @@ class RequestState:
         self.tick = 0
 
     @property
+    def bytes(self) -> int:
+        """Of all that another machine needs to go on: the latents, and what a multistep scheduler
+        keeps of earlier steps.
+        """
+        kept: list[Any] = [self.latents]
+        for value in vars(self._scheduler).values():
+            kept += value if isinstance(value, list) else [value]
+        tensors = [value for value in kept if isinstance(value, torch.Tensor)]
+        return sum(each.nbytes for each in tensors if each.shape == self.latents.shape)
+
+    @property
     def timestep(self) -> torch.Tensor:
         """The timestep of the next iteration, without axes, on the CPU."""
         return self._schedule.timesteps[self.tick]

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from calibration.records.record import Record
+from calibration.records.split import Split
 from calibration.scenario.scenario import Scenario
 from calibration.validation.validation import UserValidation, Validation
 from solver import Allocation, Problem
@@ -26,7 +27,7 @@ class AllocatedUser:
     """A user, served at a ``place`` with ``steps`` steps of at most ``limit``; None: not known.
 
     ``records`` and ``images``: what was generated as allocated; ``validation``: how it compares
-    with the predictions.
+    with the predictions. Of a ``split`` the place is the edge, which shares the steps.
     """
 
     user: int
@@ -38,6 +39,12 @@ class AllocatedUser:
     records: Sequence[Record] = ()
     images: Sequence[GeneratedImage] = ()
     validation: UserValidation | None = None
+    split: Split | None = None
+
+    @property
+    def shared(self) -> str | None:
+        """Who makes which steps of a split image."""
+        return self.split.name(self.steps) if self.split else None
 
     def columns(self) -> dict[str, Cell]:
         """The row of its table."""
@@ -83,11 +90,13 @@ def allocated_users(
         if record.task.purpose == "user":
             made[record.task.user].append(record)
     compared = {user.user: user for user in validation.users} if validation else {}
+    edge_steps = allocation.edge_steps or allocation.steps
     users = []
     for index, (offload, steps) in enumerate(
         zip(allocation.offload, allocation.steps, strict=True)
     ):
         about = scenario.users[index] if scenario else None
+        shared = problem.splits.get(problem.names[offload]) if problem else None
         user = AllocatedUser(
             user=index,
             prompt_class=about.prompt_class if about else classes[0],
@@ -96,6 +105,7 @@ def allocated_users(
             steps=steps,
             limit=_limit(problem, problem.names[offload], index) if problem else None,
             validation=compared.get(index),
+            split=Split(shared.first, edge_steps[index]) if shared else None,
         )
         users.append(replace(user, records=[each for each in made[index] if _serves(each, user)]))
     return sorted(
@@ -109,14 +119,16 @@ def allocated_users(
     )
 
 
-def _limit(problem: Problem, place: str, user: int) -> int:
+def _limit(problem: Problem, place: str, user: int) -> int | None:
+    if place in problem.splits:
+        return None
     return int(np.broadcast_to(problem.place(place).max_steps, problem.users)[user])
 
 
 def _serves(record: Record, user: AllocatedUser) -> bool:
     """Whether a record is of an image as allocated, not of an earlier allocation in the folder."""
     task = record.task
-    return (task.place, task.steps) == (user.place, user.steps) and (
+    return (task.place, task.steps, task.split) == (user.place, user.steps, user.split) and (
         user.device_class is None or task.prompt_class == user.prompt_class
     )
 
@@ -129,6 +141,8 @@ def allocation_panels(users: Sequence[AllocatedUser]) -> list[AllocationPanel]:
         own = list(group)
         offloaded = sum(user.place == "edge" for user in own)
         rows = [user.columns() for user in own]
+        if any(user.split for user in users):
+            rows = [row | {"split": user.shared} for row, user in zip(rows, own, strict=True)]
         panels.append(
             AllocationPanel(
                 prompt_class=prompt_class,
@@ -165,6 +179,10 @@ def _plot(users: Sequence[AllocatedUser], top: float) -> str:
         colours = [COLOURS[user.place] for user in users]
         axes.bar(at, [user.steps for user in users], width=0.72, color=colours)
         for index, user in enumerate(users):
+            if user.split:
+                own = user.steps - user.split.edge_steps
+                bottom = 0 if user.split.first == "local" else user.split.edge_steps
+                axes.bar(index, own, width=0.72, bottom=bottom, color=COLOURS["local"])
             if user.limit is not None:
                 axes.hlines(user.limit, index - 0.36, index + 0.36, color="#9aa3ad", linewidth=1.2)
             if labelled:

@@ -166,7 +166,9 @@ class View:
         ]
         if self.network and self.network.panel:
             panels.append(self.network.panel)
+        splits = [row.columns() for panel in self.equal_time.panels for row in panel.splits]
         tables = [*(panel.table for panel in panels), self.samples_table]
+        tables.append(Table("splits", splits, splits))
         return [table for table in tables if table.rows]
 
 
@@ -237,7 +239,7 @@ def view(run: Run) -> View:
         left_out=notices.left_out(profiles, run.config),
         defaulted=defaults.told(run.config) if run.config else [],
         curves=[curves(measured, quantity) for quantity in shown_quantities(measured)],
-        equal_time=equal_time(measured, served),
+        equal_time=equal_time(measured, served, profiles),
         fits=fit_tables.fits(measured),
         families=fit_tables.families(measured),
         energy=fit_tables.energy(measured),
@@ -259,7 +261,7 @@ def view(run: Run) -> View:
         network=network(profiles, scenario, run.calibration, run.execution, run.folder.links()),
         strips=strips(
             run.folder,
-            run.calibration,
+            [record for record in run.calibration if not record.task.split],
             {(cell.place, cell.prompt_class): cell.profile.scales.error for cell in measured},
         ),
         environment=_environment(run),

@@ -13,6 +13,7 @@ was.
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -165,11 +166,8 @@ class RunFolder:
         same = before is not None and before.to_dict() == problem.to_dict()
         if not same:
             (self.path / "baselines.json").unlink(missing_ok=True)
-        if (
-            not same
-            or old is None
-            or (old.offload, old.steps) != (allocation.offload, allocation.steps)
-        ):
+        choice = attrgetter("offload", "steps", "edge_steps")
+        if not same or old is None or choice(old) != choice(allocation):
             self._path(Validation).unlink(missing_ok=True)
             self.report_path.unlink(missing_ok=True)
         self.save(problem)

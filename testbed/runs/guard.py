@@ -12,7 +12,7 @@ from testbed.runs.lock import NAME as LOCK
 CONFIG = "config.json"
 RECORDS = ("calibration/records.jsonl", "execution/records.jsonl")
 #: Settings of a sweep of which more can be added to a finished one.
-EXTENT = ("steps", "prompts_per_class", "half_width", "most_prompts", "seeds", "batches")
+EXTENT = ("steps", "prompts_per_class", "half_width", "most_prompts", "seeds", "batches", "splits")
 #: What :func:`solver.inputs.write_atomic` leaves behind when its process is killed.
 _PART = re.compile(r"\.[\w.-]+\.(json|npz|png)\.[a-z0-9_]{8}")
 

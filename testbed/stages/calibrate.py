@@ -90,7 +90,16 @@ def calibrate(rig: Rig, folder: RunFolder) -> None:
     definitions = metrics(config, rig.prompts, rig.quality, references)
     batch, note = _edge_batches(rig, folder) if "edge" in rig.specs else (None, None)
     profiles = build(
-        records, scales, distances, definitions, rig.environment(), batch, note, sweeps, repeats
+        records,
+        scales,
+        distances,
+        definitions,
+        rig.environment(),
+        batch,
+        note,
+        sweeps,
+        repeats,
+        rig.shared,
     )
     warn_of_turns(profiles)
     joined = _with_other_places(profiles, folder)

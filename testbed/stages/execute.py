@@ -5,7 +5,7 @@ from solver.problem import Problem
 from testbed.processes import on_first_process
 from testbed.runs.folder import RunFolder
 from testbed.stages.rig import Rig
-from testbed.stages.tasks import prompt_classes, user_tasks
+from testbed.stages.tasks import user_tasks
 
 
 def execute(rig: Rig, folder: RunFolder) -> bool:
@@ -13,8 +13,8 @@ def execute(rig: Rig, folder: RunFolder) -> bool:
 
     Returns whether all of them were made.
     """
-    allocation, classes = folder.need(Allocation), prompt_classes(folder.need(Problem))
-    tasks = user_tasks(rig.config, rig.prompts, rig.specs, allocation, classes)
+    allocation, problem = folder.need(Allocation), folder.need(Problem)
+    tasks = user_tasks(rig.config, rig.prompts, rig.specs, allocation, problem)
     on_first_process(lambda: folder.save_tasks(tasks))
     rig.choose_threads(folder)
     rig.check_link(folder)

@@ -20,7 +20,7 @@ from calibration.records.record import Measured, Record, as_of
 from calibration.records.task import Task
 from calibration.sweep.calls import Call, plan, shares
 from calibration.sweep.disturbance import DISTURBED, Disturbances, contention
-from testbed.client.makers import Maker, engine_of, request_of, setup_of, takes_batches
+from testbed.client.makers import Maker, engine_of, make_split, request_of, setup_of, takes_batches
 from testbed.client.remote import RemotePlace
 from testbed.engines.out_of_memory import Parts
 from testbed.engines.request import Failed, Made, Outcome, all_made, outcomes_of
@@ -67,9 +67,7 @@ class Executor:
         self.processes = processes()
         self._environment: dict[str, Any] = dict(environment(device))
         self._setups = {place: setup_of(pipeline) for place, pipeline in pipelines.items()}
-        self._continuous = {
-            place for place, pipeline in pipelines.items() if takes_batches(pipeline)
-        }
+        self._continuous = {name for name, each in pipelines.items() if takes_batches(each)}
         self._calls = {place: Parts(batch, device) for place in pipelines}
         self._contention_named, self._opened = False, time.monotonic()
         self._failed: dict[Path, set[str]] = {}  # ids of tasks, by the store's folder
@@ -154,13 +152,13 @@ class Executor:
             }
         rough, counts = {}, defaultdict(set)
         for task in tasks:
-            counts[task.place].add(task.steps)
+            counts[task.place, task.split].add(task.steps)
         for call in sorted(calls, key=lambda call: -len(call.tasks)):
-            if (key := (call.place, call.kind)) not in rough:
-                rough[key] = self._rough_seconds(call, sorted(counts[call.place]))
+            if call.key not in rough:
+                rough[call.key] = self._rough_seconds(call, sorted(counts[call.place, call.split]))
         seconds = 0.0
         for call in calls:
-            image, evaluation = rough[call.place, call.kind]
+            image, evaluation = rough[call.key]
             seconds += len(call.tasks) * image + call.evaluations * evaluation
         return seconds
 
@@ -217,8 +215,10 @@ class Executor:
 
     def _generate(self, tasks: Sequence[Task]) -> tuple[Measured, list[Made | Failed]]:
         """A call for all ``tasks``: what was measured of it, and the outcome of each."""
-        first, place = tasks[0], self.pipelines[tasks[0].place]
-        if isinstance(place, RemotePlace):
+        first = tasks[0]
+        if first.split is not None:
+            return make_split(tasks, first.split, self.pipelines, self.threads, self.meter)
+        if isinstance(place := self.pipelines[first.place], RemotePlace):
             made = place.make(request_of(first))
             return made.about, [made]
         assert self.meter is not None, "a call follows the warm-up"

@@ -6,6 +6,7 @@ import numpy as np
 
 from calibration.comparison import Total
 from calibration.records.record import Record
+from calibration.records.split import Split
 from calibration.records.task import POINTS, Task
 from calibration.statistics import Z95
 from testbed.metrics.distances import ReferenceDistances, frechet, shortage
@@ -15,6 +16,8 @@ DRAWS = 200
 
 #: (prompt, seed) -> features of the image with a step count at a place.
 Cell = dict[tuple[str, int], Features]
+#: Place, prompt class, and how two models share the images, if they do.
+Kind = tuple[str, str, Split | None]
 
 
 def frechet_total(
@@ -30,8 +33,9 @@ def frechet_total(
     ``executed_features``: one row for each of the ``executed`` records; ``sweep_features``: by
     record id; ``reference``: shape (m, width).
 
-    Each draw takes, for every executed image, a calibration image of the same place and class at
-    the nearest calibrated step count, of a prompt not yet drawn for the class while there are any.
+    Each draw takes, for every executed image, a calibration image of the same place and class (of a
+    split image: split alike) at the nearest calibrated step count, of a prompt not yet drawn for
+    the class while there are any.
     Drawing n of N without repetition varies less, by 1 - n/N, than n new prompts would, and the N
     are a sample themselves: the 95 % interval of the draws is widened by sqrt((1 + n/N) /
     (1 - n/N)). With n >= N there is no interval.
@@ -71,20 +75,20 @@ def frechet_total(
 
 def _cells(
     sweep: Sequence[Record], features: Mapping[str, Features]
-) -> dict[tuple[str, str], dict[int, Cell]]:
-    """The calibration images by (place, class) and step count."""
-    cells: dict[tuple[str, str], dict[int, Cell]] = {}
+) -> dict[Kind, dict[int, Cell]]:
+    """The calibration images by kind and step count."""
+    cells: dict[Kind, dict[int, Cell]] = {}
     for record in sweep:
         task = record.task
-        if task.purpose in POINTS:
-            by_steps = cells.setdefault((task.place, task.prompt_class), {})
+        if task.purpose in (*POINTS, "split"):
+            by_steps = cells.setdefault((task.place, task.prompt_class, task.split), {})
             by_steps.setdefault(task.steps, {})[task.prompt, task.seed] = features[record.id]
     return cells
 
 
-def _nearest(cells: Mapping[tuple[str, str], Mapping[int, Cell]], task: Task) -> Cell:
+def _nearest(cells: Mapping[Kind, Mapping[int, Cell]], task: Task) -> Cell:
     """The images at the step count nearest to the task's that has about as many as any."""
-    by_steps = cells[task.place, task.prompt_class]
+    by_steps = cells[task.place, task.prompt_class, task.split]
     # an adaptive sweep leaves some step counts with its pilot's few images
     enough = max(map(len, by_steps.values())) / 2
     nearest = min(

@@ -22,6 +22,7 @@ from testbed.config import Config, LinkConfig, ModelConfig
 from testbed.data.prompts import open_prompts
 from testbed.engines import threads
 from testbed.engines.networks import check_call
+from testbed.engines.split import check_pipelines
 from testbed.engines.threads import Threads
 from testbed.environment import environment
 from testbed.link.emulated import EmulatedLink
@@ -38,7 +39,8 @@ from testbed.stages.tasks import run_scenario
 
 class Rig:
     """The models of ``places`` (their ``pipelines``, or servers, and ``specs``), and the
-    ``quality`` models. ``link``: the emulated way to the servers, if there is one.
+    ``quality`` models. ``link``: the emulated way to the servers, if there is one; ``shared``: what
+    the models of both places have in common, where split images are asked for.
 
     ``steps``: by place, the step counts that are asked for beside those of the sweep. Raises
     :class:`InputError` for what cannot be opened, and for what :mod:`testbed.models.inspection`
@@ -69,6 +71,8 @@ class Rig:
             note_fallback(pipeline)
             for count in (*config.sweep.grid(place), config.sweep.converged(place)):
                 check_call(pipeline, count)
+        splits = config.sweep.splits if len(places) == len(PLACES) else None
+        self.shared = check_pipelines(self.pipelines, splits) if splits else None
         self.threads = {place: Threads.current() for place in places}
         self.quality = QualityModels.open(config.quality, self.device)
         self.executor = Executor(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from calibration.records.record import Record
+from calibration.records.split import Split
 from calibration.records.task import ModelSpec, Task
 from calibration.scenario.scenario import Scenario
 from calibration.sweep import grid
@@ -37,6 +38,9 @@ def check_calibration(
     begins.
     """
     reference, prompts = config.quality.reference, open_prompts(config.prompts)
+    if (splits := config.sweep.splits) and len(places) < len(PLACES):
+        allowed = "allowed without it: latents are handed over from model to model"
+        raise InputError(f"sweep.splits: found {list(splits)} with --place; {allowed}")
     kept = out is not None and RunFolder(out).reference_path.exists()
     if config.quality.compares and reference == "converged" and "edge" not in places and not kept:
         raise InputError(
@@ -82,8 +86,8 @@ def check_execution(config: Config, problem: Problem, allocation: Allocation) ->
     more prompts than there are.
     """
     check_problem(config, problem)
-    specs, classes = dict.fromkeys(PLACES, _ANY), prompt_classes(problem)
-    user_tasks(config, open_prompts(config.prompts), specs, allocation, classes)
+    specs = dict.fromkeys(PLACES, _ANY)
+    user_tasks(config, open_prompts(config.prompts), specs, allocation, problem)
 
 
 def check_problem(config: Config, problem: Problem) -> None:
@@ -91,10 +95,11 @@ def check_problem(config: Config, problem: Problem) -> None:
     that no scenario has, and for images that the two models cannot make: of a split, or of a tier.
     """
     tiers = [name for name, load in problem.loads.items() if load.step_weight != 1]
-    if made := [*tiers, *problem.splits]:
+    if made := [*tiers, *(() if config.sweep.splits else problem.splits)]:
         raise InputError(
-            f"{problem.where}: found {', '.join(made)}; allowed to be executed: local, and edges "
-            "without step_weight, which all run the edge's model"
+            f"{problem.where}: found {', '.join(made)}; allowed to be executed: local, edges "
+            "without step_weight, which all run the edge's model, and splits where sweep.splits "
+            "measures them"
         )
     prompts = open_prompts(config.prompts)
     _prompts_of_users(prompts, prompt_classes(problem))
@@ -147,7 +152,7 @@ def sweep_tasks(config: Config, prompts: Prompts, specs: Mapping[str, ModelSpec]
     """The fixed calibration sweep of the models ``specs``, by place."""
     sweep = config.sweep
     chosen = {name: prompts.calibration(name, sweep.prompts_per_class) for name in prompts.classes}
-    return grid.sweep(
+    tasks = grid.sweep(
         specs,
         chosen,
         list(sweep.seeds),
@@ -157,6 +162,9 @@ def sweep_tasks(config: Config, prompts: Prompts, specs: Mapping[str, ModelSpec]
         sweep.timed,
         sweep.own_steps,
     )
+    if sweep.splits:
+        tasks += grid.split_tasks(specs, chosen, sweep.seeds, sweep.splits, sweep.noise)
+    return tasks
 
 
 def adaptive_sweep(
@@ -203,7 +211,9 @@ def sweep_records(records: Sequence[Record], specs: Mapping[str, ModelSpec]) -> 
     return [
         record
         for record in records
-        if record.task.seed < EXECUTION_SEED and specs.get(record.task.place) == record.task.spec
+        if record.task.seed < EXECUTION_SEED
+        and specs.get(record.task.place) == record.task.spec
+        and record.task.local_model in (None, specs.get("local"))
     ]
 
 
@@ -212,13 +222,14 @@ def user_tasks(
     prompts: Prompts,
     specs: Mapping[str, ModelSpec],
     allocation: Allocation,
-    classes: Sequence[str],
+    problem: Problem,
 ) -> list[Task]:
     """The tasks that carry out an allocation: each user's images, and their converged images.
 
-    ``classes``: each user's prompt class. After every few users come control images
-    (:mod:`calibration.costs.drift`) at each place, like images of the middle of the sweep's grid.
+    After every few users come control images (:mod:`calibration.costs.drift`) at each place, like
+    images of the middle of the sweep's grid.
     """
+    classes, edge_steps = prompt_classes(problem), allocation.edge_steps or allocation.steps
     middle, control_class = {}, prompts.classes[0]
     for place in PLACES:
         steps = sorted(config.sweep.grid(place))
@@ -230,11 +241,13 @@ def user_tasks(
         zip(classes, allocation.offload, allocation.steps)
     ):
         place, prompt = model_place(offload), next(pools[name])
+        shared = problem.splits.get(problem.names[offload])
+        split = Split(shared.first, edge_steps[user]) if shared else None
         for image in range(config.execute.images_per_user):
             seed = execution_seed(prompt, image, config.sweep.noise)
-            for count, purpose in (
-                (config.sweep.converged(place), "converged"),
-                (int(allocated), "user"),
+            for count, purpose, how in (
+                (config.sweep.converged(place), "converged", None),
+                (int(allocated), "user", split),
             ):
                 tasks.append(
                     specs[place].task(
@@ -245,6 +258,8 @@ def user_tasks(
                         steps=count,
                         purpose=purpose,
                         user=user,
+                        split=how,
+                        local_model=specs["local"] if how else None,
                     )
                 )
         if user % ANCHOR_EVERY == 0:
@@ -263,13 +278,13 @@ def user_tasks(
 
 
 def model_place(offload: int) -> str:
-    """Whose model serves a user: local, or the edge's, which all edges run."""
+    """Whose model serves a user: local, or the edge's, which all edges run and splits share."""
     return PLACES[min(offload, 1)]
 
 
 def offloaded(tasks: Sequence[Task]) -> list[Task]:
-    """The tasks of users' images that the edge makes."""
-    return [task for task in tasks if task.purpose == "user" and task.place == "edge"]
+    """The tasks of users' images that the edge makes, without those that it shares."""
+    return [t for t in tasks if t.purpose == "user" and t.place == "edge" and not t.split]
 
 
 def execution_seed(prompt: str, image: int, noise: str) -> int:

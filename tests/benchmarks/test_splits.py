@@ -3,17 +3,14 @@
 import json
 import sys
 
-import diffusers
 import numpy as np
 import pytest
 import torch
 
 from benchmarks.images import splits
 from benchmarks.images.embedded_quality import sample_captions
-from benchmarks.images.splits import Option, check_shared, dominance, fingerprint, generate, options
-from solver.inputs import InputError
+from benchmarks.images.splits import Option, dominance, generate, options
 from testbed.config import ModelConfig
-from testbed.engines.networks import Networks
 from testbed.engines.stock import generate as own_call
 from testbed.metering.meters import NoMeter
 from testbed.models.pipelines import open_pipeline
@@ -25,7 +22,7 @@ CAPTIONS = sample_captions(3)
 def models():
     device = torch.device("cpu")
     return {
-        place: Networks(open_pipeline(ModelConfig(f"embedded:{name}"), device)[0])
+        place: open_pipeline(ModelConfig(f"embedded:{name}"), device)[0]
         for place, name in (("local", "light"), ("edge", "edge"))
     }
 
@@ -47,7 +44,7 @@ def test_one_model_in_two_parts_is_that_model(models):
     for first in ("local", "edge"):
         assert np.array_equal(images({"local": edge, "edge": edge}, Option(first, 1, 4)), alone)
     prompts = [caption.text for caption in CAPTIONS]
-    expected = own_call(edge.pipeline, prompts, range(3), 4, 3.0, NoMeter()).images
+    expected = own_call(edge, prompts, range(3), 4, 3.0, NoMeter()).images
     assert np.abs(alone.astype(int) - expected).max() <= 1
 
 
@@ -60,16 +57,6 @@ def test_a_split_lies_between_the_models(models):
     ]
     local = np.abs(images(models, Option("local", 4, 4)) / 255.0 - edge).mean()
     assert local > apart[0] > apart[1] > apart[2] > 0
-
-
-def test_models_must_share_latents_and_schedule(models, monkeypatch):
-    assert check_shared(models) == fingerprint(models["edge"])
-    other = diffusers.DDIMScheduler.from_config(
-        models["edge"].pipeline.scheduler.config, timestep_spacing="leading"
-    )
-    monkeypatch.setattr(models["edge"].pipeline, "scheduler", other)
-    with pytest.raises(InputError, match="scheduler: found"):
-        check_shared(models)
 
 
 def test_dominated_is_what_scores_less_for_no_fewer_steps_beyond_chance():

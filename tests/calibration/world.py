@@ -10,8 +10,9 @@ from calibration.profiles.build import build
 from calibration.profiles.profile import MetricDefinition, Metrics
 from calibration.records.record import Measured, Record
 from calibration.records.scale import Scales
+from calibration.records.split import HandOver, Split
 from calibration.records.task import ModelSpec
-from calibration.sweep.grid import sweep
+from calibration.sweep.grid import split_tasks, sweep
 
 GRID = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32]
 CLASSES = ("object", "scene", "relation")
@@ -26,6 +27,8 @@ MODELS = {
 }
 STEP_TIME = {"local": 0.010, "edge": 0.024}  # s
 OVERHEAD = {"local": 0.020, "edge": 0.035}  # s
+DECODE = 0.01  # s, a part of it
+LATENTS = 1024  # bytes
 
 
 def true_time(place, steps):
@@ -40,6 +43,19 @@ def true_error(place, prompt_class, steps):
 def true_utility(place, prompt_class, steps):
     top = (0.9 if place == "edge" else 0.7) * HARDER[prompt_class]
     return top * (1 - np.exp(-0.25 * steps))
+
+
+def true_split(task):
+    """Seconds at each place, error and utility of a split image: the more steps at the edge, the
+    more like the edge's with as many in all, and better where the edge begins.
+    """
+    parts = task.split.parts(task.steps)
+    seconds = {place: true_time(place, steps) for place, steps in parts.items()}
+    seconds[task.split.first] -= DECODE
+    missing = parts["local"] / task.steps * (1 if task.split.first == "edge" else 2)
+    error = true_error("edge", task.prompt_class, task.steps) * (1 + 0.5 * missing)
+    utility = true_utility("edge", task.prompt_class, task.steps) * (1 - 0.3 * missing)
+    return seconds, error, utility
 
 
 class World:
@@ -58,17 +74,28 @@ class World:
         harder, liked = prompt.gauss(0, 0.15 * self.noise), prompt.gauss(0, 0.05 * self.noise)
         slow, hard, good, hot = self.noise * self.draw.standard_normal(4)
         time = self.slower * true_time(place, steps) * np.exp(0.03 * slow)
-        error = true_error(place, task.prompt_class, steps) * (1 + harder + 0.1 * hard)
-        utility = true_utility(place, task.prompt_class, steps) + liked + 0.04 * good
+        error = true_error(place, task.prompt_class, steps)
+        utility = true_utility(place, task.prompt_class, steps)
+        handover = None
+        if task.split:
+            seconds, error, utility = true_split(task)
+            local, edge = (
+                float(self.slower * seconds[place] * np.exp(0.03 * slow))
+                for place in ("local", "edge")
+            )
+            time, handover = local + edge, HandOver(local, edge, LATENTS)
+        error = error * (1 + harder + 0.1 * hard)
+        utility = utility + liked + 0.04 * good
         measured = Measured(
             text_time=0.005,
             step_times=(self.slower * STEP_TIME[place],) * steps,
-            decode_time=0.01,
+            decode_time=DECODE,
             time=float(time),
             energy_j=None if self.watts is None else float(self.watts * time * (1 + 0.02 * hot)),
             meter=None if self.watts is None else "replay",
             clip_score=float(60 + 30 * utility),
             distance=0.0 if task.purpose == "converged" else float(0.4 * max(0.0, error)),
+            handover=handover,
         )
         return Record(task.id, task, measured, {"machine": "made up"}, f"images/{task.id}.png")
 
@@ -76,18 +103,30 @@ class World:
         texts = {name: [f"{name} {index}" for index in range(prompts)] for name in classes}
         return [self.record(task) for task in sweep(MODELS, texts, list(seeds), steps)]
 
-    def execute(self, scenario, allocation, images=2):
-        """``allocation``: a :class:`solver.Allocation`."""
+    def calibrate_splits(self, totals, classes=CLASSES, prompts=12):
+        texts = {name: [f"{name} {index}" for index in range(prompts)] for name in classes}
+        return [self.record(task) for task in split_tasks(MODELS, texts, [0], totals)]
+
+    def execute(self, scenario, allocation, images=2, splits=None):
+        """``allocation``: a :class:`solver.Allocation`; ``splits``: those of its problem."""
+        names, shared = allocation.places or ("local", "edge"), splits or {}
+        edge_steps = allocation.edge_steps or allocation.steps
+        of_user = [
+            Split(shared[names[a]].first, edge_steps[n]) if names[a] in shared else None
+            for n, a in enumerate(allocation.offload)
+        ]
         return [
             self.record(
-                MODELS[("local", "edge")[offload]].task(
-                    place=("local", "edge")[offload],
+                MODELS[("local", "edge")[min(offload, 1)]].task(
+                    place=("local", "edge")[min(offload, 1)],
                     prompt=f"request of {user.user}",
                     prompt_class=user.prompt_class,
                     user=user.user,
                     purpose="user",
                     seed=seed,
                     steps=int(steps),
+                    split=of_user[user.user],
+                    local_model=MODELS["local"] if of_user[user.user] else None,
                 )
             )
             for user, offload, steps in zip(

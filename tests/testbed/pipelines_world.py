@@ -1,5 +1,9 @@
 """Small pipelines with random weights, of the architectures of Stable Diffusion 1.5 and of SDXL."""
 
+import copy
+import inspect
+
+import diffusers
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -118,6 +122,22 @@ def stable_diffusion_xl():
             add_watermarker=False,
         )
     )
+
+
+def with_sampler(pipeline, name, **settings):
+    """The same networks with a sampler of diffusers', made of the config of their own."""
+    pipeline = copy.copy(pipeline)
+    known = {
+        **pipeline.scheduler.config,
+        "clip_sample": False,
+        **({"skip_prk_steps": True} if name == "PNDM" else {}),
+        **settings,
+    }
+    kind = getattr(diffusers, f"{name}Scheduler")
+    pipeline.scheduler = kind.from_config(
+        {key: value for key, value in known.items() if key in inspect.signature(kind).parameters}
+    )
+    return pipeline
 
 
 class Unscored:

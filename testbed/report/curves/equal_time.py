@@ -9,11 +9,13 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from calibration.fitting.curve_fit import CurvePoint
 from calibration.fitting.prediction import predict
+from calibration.profiles.profile import Profiles
 from calibration.scenario.problem import Site
 from calibration.statistics import Z95
 from solver.problem import PLACES
 from testbed.report.curves.plot import Interval
 from testbed.report.curves.quantities import QUANTITIES, Cell, Quantity
+from testbed.report.curves.splits import SplitRow, draw_splits, split_rows
 from testbed.report.format import Cell as TableCell
 from testbed.report.format import Table, file_name
 from testbed.report.plots import COLOURS, MARKERS, Panel, svg_uri
@@ -27,6 +29,7 @@ class EqualTimePanel(Panel):
 
     ``local_steps``, the most measured, take the own device ``seconds``. In that time the edge makes
     ``edge_steps`` (None: no image), which are better by ``gains``, by title of the quantity.
+    ``splits``: what both make together.
     """
 
     prompt_class: str
@@ -34,6 +37,7 @@ class EqualTimePanel(Panel):
     seconds: float
     edge_steps: int | None
     gains: Mapping[str, float]
+    splits: Sequence[SplitRow]
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,10 @@ class _Bought:
     gains: Mapping[str, float]
 
 
-def equal_time(cells: Sequence[Cell], sites: Sequence[Site]) -> EqualTime:
-    """A panel for each class that has curves at both places.
+def equal_time(
+    cells: Sequence[Cell], sites: Sequence[Site], profiles: Profiles | None = None
+) -> EqualTime:
+    """A panel for each class that has curves at both places, with the splits of ``profiles``.
 
     Own devices are as the median user's; without ``sites`` as they were measured.
     """
@@ -85,7 +91,8 @@ def equal_time(cells: Sequence[Cell], sites: Sequence[Site]) -> EqualTime:
                 for each in QUANTITIES
                 if each.kind and all(cell.fit(each.name) for cell in pair)
             ]
-            panels.append(_panel(name, pair[0], pair[1], quantities, ratio))
+            splits = split_rows(profiles, pair[0], pair[1], ratio)
+            panels.append(_panel(name, pair[0], pair[1], quantities, ratio, splits))
     return EqualTime(
         panels,
         typical.name if typical else None,
@@ -95,7 +102,12 @@ def equal_time(cells: Sequence[Cell], sites: Sequence[Site]) -> EqualTime:
 
 
 def _panel(
-    name: str, local: Cell, edge: Cell, quantities: Sequence[Quantity], ratio: float
+    name: str,
+    local: Cell,
+    edge: Cell,
+    quantities: Sequence[Quantity],
+    ratio: float,
+    splits: Sequence[SplitRow],
 ) -> EqualTimePanel:
     drawn = {"local": _rows(local, quantities, ratio), "edge": _rows(edge, quantities, 1.0)}
     bought = {row.steps: _bought(edge, quantities, row) for row in drawn["local"] if row.measured}
@@ -115,7 +127,8 @@ def _panel(
         gains={each.title: buys.gains[each.name] for each in quantities} if buys else {},
         alt=f"{titles} against seconds an image, prompt class {name}: own device and edge server, "
         "measured points and fitted curves",
-        uri=_plot(drawn, quantities),
+        splits=splits,
+        uri=_plot(drawn, quantities, splits),
         table=Table(
             file_name("equal-time", name),
             [columns for columns, _ in table],
@@ -187,19 +200,24 @@ def _columns(
     return columns
 
 
-def _plot(drawn: Mapping[str, Sequence[_Row]], quantities: Sequence[Quantity]) -> str:
+def _plot(
+    drawn: Mapping[str, Sequence[_Row]],
+    quantities: Sequence[Quantity],
+    splits: Sequence[SplitRow],
+) -> str:
     """Error above, utility, if there is one, below."""
 
     def draw(*axes: Axes) -> None:
         for each, of in zip(quantities, axes, strict=True):
             for place, rows in drawn.items():
                 _draw(of, place, each.name, rows)
+            draw_splits(of, splits, each.name)
             values = [
                 row.measured[each.name].value
                 for rows in drawn.values()
                 for row in rows
                 if each.name in row.measured
-            ]
+            ] + [point.value for row in splits if (point := row.of(each.name))]
             reach = max(values) - min(values) or abs(max(values)) or 1.0
             of.set_ylim(min(0.0, min(values) - 0.1 * reach), max(values) + 0.3 * reach)
             of.set_ylabel(each.axis)

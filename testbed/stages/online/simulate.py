@@ -63,7 +63,8 @@ class World:
         kinds, rows, counts = np.unique(
             np.array(labels), axis=0, return_index=True, return_counts=True
         )
-        problem = to_problem(profiles, scenario).part(rows.tolist())
+        offered = to_problem(profiles, scenario)  # one request, one place: no splits
+        problem = replace(offered, splits={}).part(rows.tolist())
         shares = counts / counts.sum()
         pairs = tuple((str(prompt), str(device)) for prompt, device in kinds)
         return cls(problem, pairs, shares, calls_of(edge.batch))

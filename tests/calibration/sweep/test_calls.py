@@ -1,12 +1,13 @@
 """Which images are made together follows from the list of tasks alone, and loses none."""
 
+from dataclasses import replace
 from itertools import chain
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from calibration.sweep.calls import GROUP, plan, shares
-from calibration.sweep.grid import sweep
+from calibration.sweep.grid import split_tasks, sweep
 from tests.calibration.world import MODELS
 
 TASKS = sweep(
@@ -31,6 +32,22 @@ def test_every_image_is_made_once_and_converged_ones_before_those_that_need_them
             assert call.place in batched and len(call.tasks) <= GROUP * cap
             steps = [task.steps for task in call.tasks]
             assert steps == sorted(steps, reverse=True), "short ones fill the batch at the end"
+
+
+def test_split_images_are_made_with_others_that_are_split_alike():
+    splits = split_tasks(MODELS, {"object": [f"prompt {i}" for i in range(5)]}, [0], [2, 8])
+    assert len({task.id for task in splits}) == len(splits) == 5 * (2 + 6)
+    user = replace(splits[0], purpose="user", user=1)
+    first, rest = plan([*TASKS, *splits, user], 3, ["local", "edge"])
+    made = [call for call in rest if call.split]
+    alone, *together = sorted(made, key=lambda call: call.kind != "single")
+    assert alone.tasks == (user,) and not any(call.split for call in first)
+    assert sum(len(call.tasks) for call in together) == len(splits)
+    for call in together:
+        assert call.kind == "stock" and len(call.tasks) <= 3
+        assert len({(task.split, task.steps) for task in call.tasks}) == 1
+    _, rest = plan([*TASKS, *splits], 3, ["local", "edge"])
+    assert [call for call in rest if not call.split] == plan(TASKS, 3, ["local", "edge"])[1]
 
 
 def test_timed_images_are_spread_over_the_whole_sweep():

@@ -1,8 +1,11 @@
 """What a busy neighbour does to times is noticed, and what images do by themselves is not."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from calibration.records.record import Measured
+from calibration.records.split import HandOver
 from calibration.sweep.disturbance import DISTURBED, Disturbances, contention
 
 
@@ -51,3 +54,15 @@ def test_contention_is_named_by_what_shows_it():
     said = contention(disturbances.scatter(), None, 1, 16)
     assert said.startswith("another process takes part of the machine: one step in ten takes more")
     assert "intervals of predicted times get wider" in said
+
+
+def test_the_steps_of_two_models_say_nothing():
+    split = replace(timed(0.02, 0.02, 0.2, 0.2, 0.2), handover=HandOver(0.05, 0.6, 1024))
+    disturbances = filled(np.random.default_rng(0))
+    before = disturbances.scatter()
+    assert disturbances.excess("edge", split) == 1.0
+    for _ in range(100):
+        disturbances.add("edge", split)
+        disturbances.add_steps(split)
+    assert disturbances.scatter() == before
+    assert disturbances.excess("edge", timed(0.02)) < DISTURBED

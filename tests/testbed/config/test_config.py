@@ -72,6 +72,13 @@ def test_a_model_in_place_of_the_configurations_takes_over_what_is_not_its_own(t
         (GOOD + "[sweep]\nsteps = [2, 2]\n", "different whole numbers"),
         (GOOD + "[sweep]\nsteps = [1, 4]\n", r"steps: found \[1, 4\]; allowed: at least three"),
         (GOOD + "[sweep]\nbatches = [1, 1000000]\n", "larger batch sizes, up to 1024"),
+        (GOOD + "[sweep]\nsplits = [1, 4]\n", "sweep.splits: found .*numbers of at least 2"),
+        (GOOD + "[sweep]\nsplits = [64]\n", "sweep.splits: found .64.; allowed: at most 32"),
+        (GOOD + "[sweep]\nsplits = [4]\nhalf_width = 0.1\n", "not with half_width"),
+        (
+            '[local]\nmodel = "a/b"\n[edge]\nurl = "http://h:1"\n[sweep]\nsplits = [4]\n',
+            "sweep.splits: found .4. with a url; allowed with two models in this process",
+        ),
         (GOOD + "[sweep]\nsteps = [true, 2]\n", "allowed: a whole number"),
         (GOOD + "[sweep]\nprompts_per_class = 1\n", "at least 2"),
         (GOOD + "[execute]\nimages_per_user = 1.5\n", "images_per_user: found 1.5"),

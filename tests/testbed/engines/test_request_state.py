@@ -2,10 +2,6 @@
 and the architectures of SD 1.5 and SDXL.
 """
 
-import copy
-import inspect
-
-import diffusers
 import numpy as np
 import pytest
 import torch
@@ -17,7 +13,7 @@ from testbed.engines.networks import Networks
 from testbed.engines.request import Request
 from testbed.engines.request_state import make_schedule
 from testbed.models.pipelines import open_pipeline
-from tests.testbed.pipelines_world import stable_diffusion, stable_diffusion_xl
+from tests.testbed.pipelines_world import stable_diffusion, stable_diffusion_xl, with_sampler
 
 SAMPLERS = ["DDIM", "EulerDiscrete", "DPMSolverMultistep", "PNDM", "LCM", "EulerAncestralDiscrete"]
 REQUESTS = [
@@ -60,21 +56,6 @@ def apart(pipeline, requests, **options):
     return max(
         np.abs(images[i] - stock(pipeline, request)).max() for i, request in enumerate(requests)
     )
-
-
-def with_sampler(pipeline, name, **settings):
-    pipeline = copy.copy(pipeline)
-    known = {
-        **pipeline.scheduler.config,
-        "clip_sample": False,
-        **({"skip_prk_steps": True} if name == "PNDM" else {}),
-        **settings,
-    }
-    kind = getattr(diffusers, f"{name}Scheduler")
-    pipeline.scheduler = kind.from_config(
-        {key: value for key, value in known.items() if key in inspect.signature(kind).parameters}
-    )
-    return pipeline
 
 
 @pytest.fixture

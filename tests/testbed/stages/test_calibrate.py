@@ -163,6 +163,15 @@ def test_the_local_place_alone_has_no_converged_images_of_the_edge(tmp_path, sma
     assert not out.exists()
 
 
+def test_a_place_alone_makes_no_split_images(tmp_path, small_config, capsys):
+    small_config.write_text(small_config.read_text().replace("[sweep]", "[sweep]\nsplits = [4]"))
+    command = ["calibrate", str(small_config), "--place", "edge", "--out", str(tmp_path / "run")]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert "sweep.splits: found [4] with --place; allowed without it" in said
+    assert said.count("\n") == 1 and not (tmp_path / "run").exists()
+
+
 def test_prompts_of_ones_own_with_the_edge_models_converged_images_as_reference(
     tmp_path, small_config, capsys
 ):

@@ -1,9 +1,12 @@
 """The tasks of a run: users' images, control images, and which records belong to a calibration."""
 
+from dataclasses import replace
+
 import pytest
 
-from calibration.records.task import ModelSpec
-from solver import Problem, solve
+from calibration.records.split import Split
+from calibration.records.task import ModelSpec, Task
+from solver import Problem, evaluate, solve
 from solver.inputs import InputError
 from testbed import config
 from testbed.data.prompts import open_prompts
@@ -22,8 +25,9 @@ SPECS = {"local": SPEC, "edge": SPEC}
 
 def test_control_images_lie_between_those_of_users(small_config):
     settings = config.load(small_config)
-    allocation = solve(_problem(users=5))
-    tasks = user_tasks(settings, open_prompts("scenes"), SPECS, allocation, ["object"] * 5)
+    problem = replace(_problem(users=5), labels={"prompt_class": ["object"] * 5})
+    allocation = solve(problem)
+    tasks = user_tasks(settings, open_prompts("scenes"), SPECS, allocation, problem)
     purposes = [task.purpose for task in tasks]
     user, control = ["converged", "user"], ["anchor", "anchor"]
     assert purposes == [*user, *control, *user, *user, *user, *control, *user]
@@ -41,6 +45,28 @@ def test_a_problem_that_names_no_prompt_classes_is_not_executed(small_config):
         check_execution(config.load(small_config), problem, solve(problem))
 
 
+def test_a_user_of_a_split_gets_one_task_of_both_models_and_the_edges_converged_image(small_config):
+    settings, problem = config.load(small_config), _with_split(_problem(users=4))
+    offload, steps, edge_steps = [0, 1, 2, 2], [3, 3, 4, 4], [0, 3, 1, 2]
+    allocation = evaluate(problem, offload, steps, edge_steps=edge_steps)
+    other = replace(SPEC, model="light")
+    specs = {"local": other, "edge": SPEC}
+    tasks = user_tasks(settings, open_prompts("scenes"), specs, allocation, problem)
+    of_users = [task for task in tasks if task.purpose == "user"]
+    splits = [None, None, Split("local", 1), Split("local", 2)]
+    assert [task.split for task in of_users] == splits
+    assert [task.local_model for task in of_users] == [None, None, other, other]
+    assert [task.place for task in of_users] == ["local", "edge", "edge", "edge"]
+    converged = {task.target_key for task in tasks if task.purpose == "converged"}
+    assert {task.target_key for task in of_users} == converged
+    assert [task.user for task in offloaded(tasks)] == [1], "both models at once: in no batch"
+    assert all(Task.from_dict(task.to_dict()) == task for task in tasks)
+    with pytest.raises(InputError, match="found both; allowed to be executed: .*sweep.splits"):
+        check_execution(settings, problem, allocation)
+    measured = replace(settings, sweep=replace(settings.sweep, splits=(4,)))
+    check_execution(measured, problem, allocation)
+
+
 def test_only_records_of_the_opened_models_belong_to_a_calibration(small_run):
     records = RunFolder(small_run.folder).records("calibration")
     specs = {record.task.place: record.task.spec for record in records}
@@ -50,6 +76,16 @@ def test_only_records_of_the_opened_models_belong_to_a_calibration(small_run):
     assert sweep_records(records, SPECS) == []
     executed = RunFolder(small_run.folder).records("execution")
     assert sweep_records(executed, specs) == []
+
+
+def _with_split(problem):
+    data = problem.to_dict()
+    edge = {**data.pop("edge"), "budget": data.pop("edge_budget")}
+    table = {name: [0.5, 0.4] for name in ("time", "energy", "error", "utility")}
+    split = {"edge": "edge", "first": "local", "steps": [4, 4], "edge_steps": [1, 2], **table}
+    labels = {"prompt_class": ["object"] * problem.users}
+    added = {"edges": {"edge": edge}, "splits": {"both": split}, "labels": labels}
+    return Problem.from_dict({**data, **added, "schema": "problem/2"}, "p.json")
 
 
 def _problem(users):

@@ -1,0 +1,37 @@
+"""The Fréchet distance of users' images is predicted from calibration images made alike."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from calibration.records.split import Split
+from testbed.stages.frechet_total import frechet_total
+from tests.calibration.world import MODELS, record
+
+WIDTH = 4
+
+
+def records_of(split, seeds, purpose):
+    plain = [record(steps=8, purpose=purpose, seed=seed, prompt=f"p {seed}") for seed in seeds]
+    tasks = [
+        replace(each.task, split=split, local_model=MODELS["local"] if split else None)
+        for each in plain
+    ]
+    return [replace(each, id=task.id, task=task) for each, task in zip(plain, tasks)]
+
+
+def test_split_images_are_compared_with_images_that_were_split_alike():
+    """Those of one model, and those split otherwise, look quite different here."""
+    rng, features, sweep = np.random.default_rng(0), {}, []
+    centres = {None: 0.0, Split("edge", 4): 5.0, Split("local", 4): -5.0}
+    for split, centre in centres.items():
+        made = records_of(split, range(40), "split" if split else "untimed")
+        sweep += made
+        features |= {each.id: rng.normal(centre, 1, WIDTH) for each in made}
+    reference = rng.normal(0, 1, (200, WIDTH))
+    for split, centre in centres.items():
+        executed = records_of(split, range(100, 120), "user")
+        images = rng.normal(centre, 1, (20, WIDTH))
+        total = frechet_total(executed, images, sweep, features, reference)
+        assert total.inside, total
+        assert abs(total.predicted - WIDTH * centre**2) < 0.2 * WIDTH * centre**2 + 3

@@ -107,16 +107,11 @@ class Knapsack:
     def of(cls, problem: Problem) -> "Knapsack":
         """The table of all users.
 
-        Raises InputError if no choice is feasible: which limit fails, and by how much; if the
-        table needs more memory than there is; and if several limits can bind.
+        Raises InputError if no choice is feasible: which limit fails, and by how much; and if the
+        table needs more memory than there is.
         """
         axis = Axis.of(problem)
-        if axis is None or has_makespan(problem):
-            names = [limit.name for limit in Options.of(problem).limits]
-            raise InputError(
-                f"{problem.where}: found the limits {', '.join(names)}; allowed for this method: "
-                "one that can bind (exact, milp, all_local and your own take several)"
-            )
+        assert axis is not None, "several limits"
         check_memory(problem.where, problem.users * (1 + problem.local.columns + axis.width))
         cost, local_steps = axis.table(problem)
         check_feasible(problem, axis, *fewest_steps(cost))

@@ -20,6 +20,11 @@ class User(Schema):
     max_error: float | None = limits(above=0, omit_none=True, default=None)
     link: str | None = limits(omit_none=True, default=None)
 
+    @property
+    def kind(self) -> tuple[str, str, str | None]:
+        """What decides how places serve a user: all whose kind is equal are served alike."""
+        return self.prompt_class, self.device_class, self.link
+
 
 @frozen
 class OwnDevice(Schema):

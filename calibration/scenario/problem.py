@@ -14,8 +14,9 @@ from calibration.profiles.profile import Profiles
 from calibration.scenario.parts import EdgeSite
 from calibration.scenario.risk import UserLimits, allowed_steps, user_limits
 from calibration.scenario.scenario import Scenario
-from calibration.scenario.sites import Service, Site, sites
+from calibration.scenario.sites import Service, Site, kinds_of, sites
 from calibration.scenario.splits import problem_splits
+from solver.columnar import FloatArray, IntArray
 from solver.inputs import InputError
 from solver.problem import Problem
 
@@ -34,11 +35,12 @@ def units(profiles: Profiles, scenario: Scenario) -> Units:
 
 
 def _units(served: Sequence[Site], scenario: Scenario) -> Units:
-    seconds = [site.local.seconds(scenario.local.max_steps) for site in served]
-    joules = [spent * site.local.watts for spent, site in zip(seconds, served, strict=True)]
+    kinds, kind = kinds_of(served)
+    seconds = np.array([site.local.seconds(scenario.local.max_steps) for site in kinds])
+    joules = seconds * np.array([site.local.watts for site in kinds])
     return Units(
-        _resolved(scenario.time_unit, float(np.mean(seconds))),
-        _resolved(scenario.energy_unit, float(np.mean(joules))),
+        _resolved(scenario.time_unit, float(np.mean(seconds[kind]))),
+        _resolved(scenario.energy_unit, float(np.mean(joules[kind]))),
     )
 
 
@@ -63,6 +65,7 @@ def to_problem(profiles: Profiles, scenario: Scenario) -> Problem:
     risk.
     """
     served = sites(profiles, scenario)
+    kinds, kind = kinds_of(served)
     limits = user_limits(scenario)
     unit, weights = _units(served, scenario), scenario.weights
     edges = scenario.edges or (EdgeSite("edge", scenario.edge_budget),)
@@ -71,17 +74,17 @@ def to_problem(profiles: Profiles, scenario: Scenario) -> Problem:
         for edge in edges
     }
     places = {
-        name: _place(name, [site.services[name] for site in served], count)
+        name: _place(name, [site.services[name] for site in kinds], kind, count)
         for name, count in most.items()
     }
     if scenario.risk is not None:
-        _keep_with_risk(places, served, limits, scenario)
+        _keep_with_risk(places, kinds, kind, limits, scenario)
     problem: dict[str, Any] = {
         "schema": "problem/2",
         "users": len(served),
         "weights": {
             **weights.to_dict(),
-            "utility": _utility_weights(served, weights.utility),
+            "utility": _utility_weights(kinds, kind, weights.utility),
             "time": weights.time / unit.time_unit,
             "energy": weights.energy / unit.energy_unit,
         },
@@ -101,13 +104,13 @@ def to_problem(profiles: Profiles, scenario: Scenario) -> Problem:
     return Problem.from_dict(problem)
 
 
-def _utility_weights(served: Sequence[Site], weight: float) -> float | list[float]:
+def _utility_weights(kinds: Sequence[Site], kind: IntArray, weight: float) -> float | FloatArray:
     """One weight for all, or one for each user where that of some is 0: their class has no utility
     at one of the places, so that the two cannot be weighed.
     """
     without = {
         site.user.prompt_class
-        for site in served
+        for site in kinds
         if any(site.at(place).profile.utility is None for place in ("local", "edge"))
     }
     if not without:
@@ -117,7 +120,8 @@ def _utility_weights(served: Sequence[Site], weight: float) -> float | list[floa
         "its weight in the problem is 0",
         stacklevel=3,
     )
-    return [0.0 if site.user.prompt_class in without else weight for site in served]
+    own = [0.0 if site.user.prompt_class in without else weight for site in kinds]
+    return np.array(own)[kind]
 
 
 def _load(edge: EdgeSite) -> dict[str, Any]:
@@ -130,18 +134,22 @@ def _load(edge: EdgeSite) -> dict[str, Any]:
 
 def _keep_with_risk(
     places: Mapping[str, dict[str, Any]],
-    served: Sequence[Site],
+    kinds: Sequence[Site],
+    kind: IntArray,
     limits: Sequence[UserLimits],
     scenario: Scenario,
 ) -> None:
     """Narrow each user's step limits to those that keep its limits at the risk."""
-    runs = {
-        name: [
-            allowed_steps(site.services[name], limit, place["min_steps"], place["max_steps"])
-            for site, limit in zip(served, limits, strict=True)
-        ]
-        for name, place in places.items()
-    }
+    alike = list(zip(kind.tolist(), limits, strict=True))
+    runs = {}
+    for name, place in places.items():
+        own = {
+            (number, limit): allowed_steps(
+                kinds[number].services[name], limit, place["min_steps"], place["max_steps"]
+            )
+            for number, limit in dict.fromkeys(alike)
+        }
+        runs[name] = [own[user] for user in alike]
     for user, limit in enumerate(limits):
         if all(runs[name][user] is None for name in places):
             raise InputError(
@@ -154,38 +162,45 @@ def _keep_with_risk(
         place["max_steps"] = [run[1] if run else 0 for run in runs[name]]
 
 
-def _place(name: str, services: Sequence[Service], most: int) -> dict[str, Any]:
-    """What ``problem/2`` says of one place, with at most ``most`` steps an image."""
+def _place(name: str, services: Sequence[Service], kind: IntArray, most: int) -> dict[str, Any]:
+    """What ``problem/2`` says of one place, with at most ``most`` steps an image.
+
+    ``services`` are those of each kind of users, ``kind``, shape (users,), is that of each user.
+    """
     min_steps = _least_steps(name, services, most)  # first: it refuses steps without end
     classes = {service.profile.prompt_class: service.profile for service in services}
     errors = {name: _values(profile.error, most, math.inf) for name, profile in classes.items()}
     utilities = {name: _values(profile.utility, most, 1.0) for name, profile in classes.items()}
     times = [(service.profile.time, service.ratio) for service in services]
     names = [service.profile.prompt_class for service in services]
+
+    def each(values: Sequence[float] | Sequence[FloatArray]) -> FloatArray:
+        return np.array(values)[kind]
+
     place: dict[str, Any] = {
         "max_steps": most,
         "min_steps": min_steps,
-        "step_time": [time.step_time * ratio for time, ratio in times],
-        "overhead": [time.overhead * ratio for time, ratio in times],
-        "power": [service.watts for service in services],
-        "error": {"family": "table", "values": [errors[name] for name in names]},
-        "utility": {"family": "table", "values": [utilities[name] for name in names]},
+        "step_time": each([time.step_time * ratio for time, ratio in times]),
+        "overhead": each([time.overhead * ratio for time, ratio in times]),
+        "power": each([service.watts for service in services]),
+        "error": {"family": "table", "values": each([errors[name] for name in names])},
+        "utility": {"family": "table", "values": each([utilities[name] for name in names])},
     }
     for key, values in (
         ("transfer_time", [service.sent for service in services]),
         ("transfer_energy", [service.spent for service in services]),
     ):
         if any(values):
-            place[key] = values
+            place[key] = each(values)
     return place
 
 
-def _values(fit: CurveFit | None, most: int, upper: float) -> list[float]:
+def _values(fit: CurveFit | None, most: int, upper: float) -> FloatArray:
     """The curve at 1 to ``most`` steps, within 0 to ``upper``; zeros without one."""
     if fit is None:
-        return [0.0] * max(most, 1)
+        return np.zeros(max(most, 1))
     values, _ = evaluate(fit, np.arange(1, max(most, 1) + 1))
-    return np.clip(values, 0.0, upper).tolist()
+    return np.clip(values, 0.0, upper)
 
 
 def _least_steps(name: str, services: Sequence[Service], most: int) -> int:

@@ -1,7 +1,10 @@
 """How each user of a scenario is served: device, links and edges, and what the numbers rest on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from calibration.costs.transfer import Payload, TransferFit
 from calibration.links import LINKS, Radio
@@ -120,9 +123,24 @@ class Site:
 def sites(profiles: Profiles, scenario: Scenario) -> list[Site]:
     """How each user of the scenario is served, in their order.
 
-    Raises :class:`InputError` for a prompt class without a profile.
+    Users of one kind share their services. Raises :class:`InputError` for a prompt class without a
+    profile.
     """
-    return [_site(profiles, scenario, user) for user in scenario.users]
+    kinds: dict[tuple[str, str, str | None], Site] = {}
+    served = []
+    for user in scenario.users:
+        kind = user.kind
+        if kind not in kinds:
+            kinds[kind] = _site(profiles, scenario, user)
+        served.append(Site(user, kinds[kind].device, kinds[kind].services))
+    return served
+
+
+def kinds_of(served: Sequence[Site]) -> tuple[list[Site], NDArray[np.int_]]:
+    """The first site of each kind of users, in their order, and the kind of each user, (users,)."""
+    number: dict[tuple[str, str, str | None], int] = {}
+    kind = np.array([number.setdefault(site.user.kind, len(number)) for site in served])
+    return [served[first] for first in np.unique(kind, return_index=True)[1]], kind
 
 
 def _site(profiles: Profiles, scenario: Scenario, user: User) -> Site:

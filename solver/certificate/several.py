@@ -15,15 +15,18 @@ import numpy as np
 from solver import limits
 from solver.allocation import EPS, OPTIMAL, Allocation
 from solver.certificate.proof import Proof
+from solver.certificate.single import prove_plain
 from solver.columnar import FloatArray, IntArray
 from solver.exact.batches import Box, boxed, boxes_of, longest_of
 from solver.exact.dual import solve_dual
 from solver.exact.lattice import quantum
+from solver.exact.prices import priced
 from solver.exact.sums import STATE, first_of_each
 from solver.inputs import InputError
 from solver.limits import check_memory
-from solver.options import Menu, Options
+from solver.options import Choice, Menu, Options
 from solver.problem import Problem
+from solver.problem.servers import Servers
 
 #: By how much of the objective the bound at an allocation's prices may miss the best bound.
 NEAR = 1e-6
@@ -50,6 +53,10 @@ def prove_several(problem: Problem, allocation: Allocation) -> Proof:
             f"allowed: dual prices, whose bound is {here.gap():.3g} below"
         )
     tolerance = OPTIMAL * abs(allocation.objective)
+    if (servers := Servers.of(problem)) is not None:
+        proof = _prove_merged(servers, allocation)
+        if proof.excess <= tolerance:
+            return proof
     excess, complete, looked = 0.0, True, 0
     boxes: list[Box] = [boxes_of(problem)]
     while boxes:
@@ -68,6 +75,15 @@ def prove_several(problem: Problem, allocation: Allocation) -> Proof:
             proof = bound.closed() if not wide else Proof(gap, False)
             excess, complete = max(excess, proof.excess), complete and proof.complete
     return Proof(excess, complete or excess <= tolerance)
+
+
+def _prove_merged(servers: Servers, allocation: Allocation) -> Proof:
+    """The proof for one place with the budgets of edges that are alike: it allows more choices."""
+    offload = servers.joined(np.array(allocation.offload))
+    choice = Choice(offload, np.array(allocation.steps), np.array(allocation.edge_steps))
+    merged = priced(servers.merged, choice, allocation.solver)
+    prove = prove_plain if servers.merged.is_plain else prove_several
+    return prove(servers.merged, merged)
 
 
 def _own_costs(problem: Problem, options: Options, allocation: Allocation) -> FloatArray:

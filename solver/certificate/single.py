@@ -14,6 +14,11 @@ from solver.inputs import InputError
 from solver.knapsack import Axis
 from solver.problem import Problem
 
+#: Additions that take as long as what is done once for each user.
+CALL = 10_000
+#: A loss that no choice can have.
+HUGE = 1e290
+
 
 def prove_plain(problem: Problem, allocation: Allocation) -> Proof:
     """The proof for ``offload``, ``steps`` and ``edge_price`` of an allocation of the problem.
@@ -82,43 +87,99 @@ def _beyond_duality(
 
     ``best``, shape (users,), is the least that each user's options cost more than its own.
     """
-    price = allocation.edge_price
-    assert price is not None
-    options: list[tuple[IntArray, FloatArray]] = []  # steps beyond the fewest, losses
-    fixed, at, reach, additions, divisor, costs = 0, 0, 0, 0, 0, []
-    axis = Axis.of(problem)
-    assert axis is not None
+    price, axis = allocation.edge_price, Axis.of(problem)
+    assert price is not None and axis is not None
+    # of each user whose choice is open: its options, and their losses
+    options: list[tuple[IntArray, FloatArray]] = []
+    ties: list[tuple[int, int]] = []  # the fewest and the most steps of its best options
+    spare, at, divisor, costs = axis.budget, 0, 0, []
     steps = np.arange(1 + axis.width)
     for priced, change, _ in _priced(problem, allocation):
         loss = priced - best[at : at + len(priced), None]
         at, kept = at + len(priced), loss <= gap + margin
         costs.append(quantum(change[kept]))
-        fewest = kept.argmax(axis=1)
-        fixed += int(fewest.sum())
-        divisor = math.gcd(divisor, common_divisor((steps - fewest[:, None])[kept]))
+        start = loss.argmin(axis=1)
+        divisor = math.gcd(divisor, common_divisor((steps - start[:, None])[kept]))
+        # more steps only for less cost
+        kept[:, 1:] &= change[:, 1:] < np.minimum.accumulate(change, axis=1)[:, :-1]
+        kept[np.arange(len(start)), start] = True
+        spare -= int(start.sum())
         for user in np.flatnonzero(kept.sum(axis=1) > 1):
-            if additions > limits.PROOF_ADDITIONS:
+            if len(options) * CALL > limits.PROOF_ADDITIONS:
                 break
-            more = np.flatnonzero(kept[user])
-            options.append((more - fewest[user], loss[user, more]))
-            reach = min(reach + int(more[-1] - fewest[user]), problem.edge_budget)
-            additions += len(more) * reach
-    left = axis.budget - fixed
-    if left < 0:
-        return Proof(0.0, True)  # the options that lose less than the gap do not fit at all
+            own = np.flatnonzero(kept[user])
+            options.append((own, loss[user, own]))
+            ties.append((int(start[user]), int(own[loss[user, own] <= margin].max(initial=0))))
     # the least that any choice loses: the steps that no sum of the options can use
-    floor = price * (left % divisor if divisor else left)
+    floor = price * (spare % divisor if divisor else max(spare, 0))
     finite = np.array([value for value in costs if value < np.inf])
     if gap - floor + 4 * margin < (quantum(finite) if finite.all() else 0.0) * (1 - 1e-6):
         return Proof(0.0, True)
-    if additions > limits.PROOF_ADDITIONS:
-        return Proof(max(gap - floor, 0.0), gap - floor <= OPTIMAL * abs(allocation.objective))
-    least = np.zeros(1)  # the least loss for each number of steps used
-    for steps, losses in options:
-        new = np.full(min(len(least) + int(steps[-1]), left + 1), np.inf)
-        for step, loss in zip(steps.tolist(), losses.tolist()):
-            here = least[: max(0, len(new) - step)] + loss
-            np.minimum(new[step : step + len(here)], here, out=new[step : step + len(here)])
-        least = new
-    reached = float((least + price * (left - np.arange(len(least)))).min())
-    return Proof(max(gap - reached, 0.0) + 2 * EPS * len(options) * gap, True)
+    moves = []
+    for (own, losses), (fewest, most) in zip(options, ties, strict=True):
+        taken = most if fewest < most <= fewest + spare else fewest  # so that little is spare
+        spare -= taken - fewest
+        moves.append((own[own != taken] - taken, losses[own != taken]))
+    least, complete = 0.0, False
+    if len(moves) * CALL <= limits.PROOF_ADDITIONS:  # else some users are left out
+        least, complete = _least_loss(moves, spare, price, gap)
+    excess = max(gap - max(least, floor), 0.0) + 2 * EPS * len(options) * gap
+    return Proof(excess, complete or excess <= OPTIMAL * abs(allocation.objective))
+
+
+def _least_loss(
+    users: list[tuple[IntArray, FloatArray]], spare: int, price: float, limit: float
+) -> tuple[float, bool]:
+    """The least loss of a choice, with ``price`` for each of ``spare`` steps that it leaves unused.
+
+    ``limit`` if none is below it; and whether it was found: where that takes more than
+    :data:`~solver.limits.PROOF_ADDITIONS`, no choice loses less than the number that is returned.
+    By the number of steps more, ``value`` is the least loss of the users so far; a state is dropped
+    if what is certain to follow takes it to the least loss of a whole choice that is known.
+    """
+    users = sorted(users, key=lambda user: float(user[1].min()))
+    down, give, take = _after(users)
+    value, low, spent = np.zeros(1), 0, 0
+    least, reached = min(limit, price * spare) if spare >= 0 else limit, 0.0
+    for k, (moves, losses) in enumerate(users):
+        if value.min() + losses.min() >= least:
+            break  # this user and those after it stay where they are
+        spent += max(len(value) * (len(moves) + 6), CALL)
+        if spent > limits.PROOF_ADDITIONS:
+            return min(least, reached), False
+        first = min(int(moves.min()), 0)
+        new = np.full(len(value) + max(int(moves.max()), 0) - first, np.inf)
+        new[-first : len(value) - first] = value
+        for move, loss in zip((moves - first).tolist(), losses.tolist()):
+            here = new[move : move + len(value)]
+            np.minimum(here, value + loss, out=here)
+        low += first
+        over = np.arange(low - spare, low - spare + len(new))
+        fits = min(max(spare - low + 1, 0), len(new))
+        bound = new.copy()
+        if fits:
+            least = min(least, float((new[:fits] - price * over[:fits]).min()))
+            bound[:fits] -= min(price, take[k]) * over[:fits]
+        bound[fits:] += give[k] * over[fits:]
+        bound[over > down[k]] = np.inf
+        alive = np.flatnonzero(bound < least)
+        if not len(alive):
+            break
+        reached = float(bound[alive].min())
+        value, low = new[alive[0] : alive[-1] + 1], low + int(alive[0])
+    return least, True
+
+
+def _after(
+    users: list[tuple[IntArray, FloatArray]],
+) -> tuple[list[int], list[float], list[float]]:
+    """What the users after each one can give back in all, and the least loss of a step that they
+    give back, and take.
+    """
+    down, give, take = [0], [HUGE], [HUGE]
+    for moves, losses in reversed(users[1:]):
+        rate = losses / np.abs(moves)
+        down.append(down[-1] + max(-int(moves.min()), 0))
+        give.append(min(give[-1], float(rate[moves < 0].min(initial=HUGE))))
+        take.append(min(take[-1], float(rate[moves > 0].min(initial=HUGE))))
+    return down[::-1], give[::-1], take[::-1]

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from solver.allocation import Allocation
+from solver.exact.dynamic_program import Allowance
 from solver.exact.several import prices_of
 from solver.inputs import InputError
 from solver.knapsack import evaluated
@@ -80,19 +81,26 @@ def _batches(problem: Problem, allocation: Allocation) -> dict[str, list[int]]:
     return batches
 
 
-def least_batches(problem: Problem, linear: Callable[[Problem], Allocation]) -> Allocation:
+def least_batches(
+    problem: Problem,
+    linear: Callable[[Problem], Allocation],
+    start: Allocation | None,
+    allowance: Allowance,
+) -> Allocation:
     """The optimum under makespans; ``linear`` solves the relaxation of a box.
 
-    Raises InputError if the problem is infeasible.
+    ``start`` is a known choice. When the ``allowance`` that ``linear`` draws on is spent, the best
+    choice so far is the answer. Raises InputError if the problem is infeasible.
     """
     count = itertools.count()
     heap: list[tuple[float, int, Box]] = [(-np.inf, next(count), boxes_of(problem))]
-    best: Allocation | None = None
+    best = start
     refused: InputError | None = None
     looked, lower = 0, np.inf
     while heap:
         bound, _, box = heapq.heappop(heap)
-        if best is not None and (bound >= best.objective or looked >= MOST_BOXES):
+        stopped = looked >= MOST_BOXES or allowance.spent
+        if best is not None and (bound >= best.objective or stopped):
             lower = min(lower, bound)
             break
         looked += 1

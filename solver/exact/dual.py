@@ -79,6 +79,20 @@ def solve_dual(cost: FloatArray, weight: IntArray, capacity: IntArray) -> Dual:
         price = np.clip(program.x[:-1], 0.0, highest)
     total = shares.sum()
     shares = shares / total if total else np.full(len(shares), 1 / len(shares))
-    return Dual(
-        best_price * unit / size, shares, np.array(choices[: len(shares)]), best > reach + 1
-    )
+    prices = best_price * unit / size
+    if best <= reach + 1:
+        _least_where_nothing_is_left(above, weight, capacity, prices)
+    return Dual(prices, shares, np.array(choices[: len(shares)]), best > reach + 1)
+
+
+def _least_where_nothing_is_left(
+    above: FloatArray, weight: IntArray, capacity: IntArray, price: FloatArray
+) -> None:
+    """Of a limit of 0 every price is optimal at which nobody takes any of it: set the least."""
+    for limit in np.flatnonzero(capacity == 0):
+        price[limit] = 0.0
+        priced = above + weight @ price
+        uses = weight[:, limit] > 0
+        without = priced[:, ~uses].min(axis=1, keepdims=True, initial=np.inf)
+        rate = (without - priced[:, uses]) / weight[uses, limit]
+        price[limit] = max(float(rate[np.isfinite(rate)].max(initial=0.0)), 0.0)

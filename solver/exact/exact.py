@@ -6,11 +6,14 @@ programming. Curves may have any shape, and identical users are solved once
 limits in :mod:`solver.exact.several`, makespans in :mod:`solver.exact.batches`.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
+from solver import limits
 from solver.allocation import Allocation
+from solver.baselines.simple import greedy
 from solver.choices.bracket import Bracket, sampled_prices
 from solver.choices.convex import is_convex
 from solver.choices.scan import KEPT, SMALL, Choices, choices, options_of, whole_table
@@ -18,12 +21,14 @@ from solver.columnar import FloatArray, IntArray
 from solver.exact.batches import least_batches
 from solver.exact.core import EPS, Changes, search
 from solver.exact.duplicates import DistinctUsers
+from solver.exact.dynamic_program import Allowance
 from solver.exact.several import several_limits
 from solver.inputs import InputError
 from solver.knapsack import Axis, check_feasible, evaluated, has_makespan, relax
 from solver.limits import check_memory
-from solver.options import Options
+from solver.options import Choice, Options
 from solver.problem import Problem
+from solver.problem.servers import Servers
 
 #: How far from the price of an edge step, over it and times the users, users are first left open.
 #: Their number is then about twice that, which mostly does.
@@ -41,18 +46,47 @@ def exact(problem: Problem) -> Allocation:
     of the relaxation, and ``status`` may be "feasible". Raises InputError if the problem is
     infeasible or needs more memory than there is.
     """
+    servers = Servers.of(problem)
+    if servers is not None and (packed := _of_servers(servers)) is not None:
+        return packed
+    allowance = Allowance(limits.SEARCH_ADDITIONS, limits.SEARCH_BYTES)
     if has_makespan(problem):
-        return least_batches(problem, _linear)
-    return _linear(problem)
+        try:
+            start = greedy(problem)
+        except InputError:
+            start = None
+        return least_batches(problem, partial(_linear, allowance=allowance), start, allowance)
+    return _linear(problem, allowance)
 
 
-def _linear(problem: Problem) -> Allocation:
+def _of_servers(servers: Servers) -> Allocation | None:
+    """The optimum of edges that are alike, by that of the place that they are together.
+
+    None if its users do not fit into them, or it is infeasible.
+    """
+    try:
+        whole = exact(servers.merged)
+    except InputError:
+        return None  # the problem itself says why, in terms of its own limits
+    steps = np.array(whole.steps)
+    on_edge = np.array(whole.edge_steps or np.multiply(whole.offload, whole.steps))
+    offload = servers.spread(np.array(whole.offload), on_edge)
+    if offload is None or whole.lower_bound is None:
+        return None
+    prices = dict(whole.prices or dict.fromkeys(servers.merged.budgets, whole.edge_price or 0.0))
+    for first, members in servers.groups.items():
+        prices |= dict.fromkeys(members, prices[first])
+    excess = whole.objective - whole.lower_bound
+    return evaluated(servers.problem, Choice(offload, steps, on_edge), "exact", prices, excess)
+
+
+def _linear(problem: Problem, allowance: Allowance) -> Allocation:
     """The optimum of a problem whose makespans do not depend on the longest."""
     options = None if problem.is_plain else Options.of(problem)
     axis = Axis.of(problem, options)
     if axis is None:
         assert options is not None
-        return several_limits(problem, options)
+        return several_limits(problem, options, allowance)
     # glibc gives freed memory back above a threshold, and clearing it again takes as long as the
     # arithmetic here; freeing one large block, never touched, raises that threshold for good
     np.empty(2_000_000)

@@ -7,17 +7,18 @@ part of no better one. The others are tried by dynamic programming over the sums
 for a few users first, until all that are open are in.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from solver import limits
 from solver.allocation import Allocation
 from solver.columnar import FloatArray, IntArray
 from solver.exact.dual import Dual, solve_dual
 from solver.exact.duplicates import hashes
+from solver.exact.dynamic_program import Allowance
+from solver.exact.exchange import exchanged
 from solver.exact.lattice import quantum
 from solver.exact.sums import Program, best_sums
 from solver.inputs import InputError
@@ -30,6 +31,10 @@ from solver.problem.refusal import refuse_user
 EPS = float(np.finfo(np.float64).eps)
 #: Moves that mend a rounded choice, at most.
 MOST_MOVES = 2000
+#: Limits up to which dynamic programming over their sums proves most problems.
+FEW_LIMITS = 3
+#: Additions that take as long as a cutting plane.
+CUT = 200_000
 
 
 class Found(NamedTuple):
@@ -71,6 +76,10 @@ class Losses:
         loss = change + (weight @ price - (weight[start] @ price)[:, None])
         return cls(weight, capacity, price, start, loss - loss.min(axis=1, keepdims=True))
 
+    def at(self, start: IntArray) -> "Losses":
+        """The losses from another start; they are the same up to rounding."""
+        return replace(self, start=start)
+
     @property
     def spare(self) -> IntArray:
         """What the start leaves of each limit; below 0 where it exceeds one."""
@@ -87,8 +96,8 @@ class Losses:
         return 32 * EPS * float(self.price @ self.weight.max(axis=0, initial=0))
 
 
-def several_limits(problem: Problem, options: Options) -> Allocation:
-    """The optimum under several limits, with a proven bound.
+def several_limits(problem: Problem, options: Options, allowance: Allowance) -> Allocation:
+    """The optimum under several limits, with a proven bound, within an allowance of additions.
 
     Raises InputError if the problem is infeasible, or no choice was found that keeps the limits.
     """
@@ -97,8 +106,9 @@ def several_limits(problem: Problem, options: Options) -> Allocation:
     cost, option = menu.cheapest(options.cost(problem))
     check_limits(problem, options, menu, cost)
     dual = solve_dual(cost, menu.weight, options.capacity)
+    allowance.additions -= CUT * len(dual.choices)
     if not dual.infeasible:
-        ended = search(cost, menu.weight, options.capacity, dual)
+        ended = search(cost, menu.weight, options.capacity, dual, allowance)
         if ended.choice is not None:
             chosen = np.take_along_axis(option, ended.choice[:, None], axis=1)[:, 0]
             prices = options.prices(dual.price)
@@ -146,7 +156,9 @@ def _named(options: Options) -> str:
     )
 
 
-def search(cost: FloatArray, weight: IntArray, capacity: IntArray, dual: Dual) -> Found:
+def search(
+    cost: FloatArray, weight: IntArray, capacity: IntArray, dual: Dual, allowance: Allowance
+) -> Found:
     """The cheapest choice of one entry for each user, within ``capacity``, and what is proven.
 
     ``cost`` has shape (users, entries), inf: not allowed, and ``weight`` (entries, limits).
@@ -162,9 +174,14 @@ def search(cost: FloatArray, weight: IntArray, capacity: IntArray, dual: Dual) -
         gap = float(largest.sum() + dual.price @ capacity) + 1.0
     else:
         gap = float(losses.own.sum() + dual.price @ losses.spare)
+    if (better := exchanged(losses, gap)) is not None:
+        best = start = better
+        losses = Losses.of(cost, weight, capacity, dual.price, start)
+        gap = float(losses.own.sum() + dual.price @ losses.spare)
     change = cost - cost[rows, start][:, None]
     step = quantum(change[np.isfinite(change)]) * (1 - 1e-6)
-    additions, size = limits.SEARCH_ADDITIONS, 24
+    # sums of many limits are too many to try all: what a fifth does not prove, the rest would not
+    additions, size = allowance.additions // (1 if len(capacity) <= FEW_LIMITS else 5), 24
     while True:
         noise = losses.margin + 4 * EPS * gap
         if best is not None and gap + noise < step:
@@ -185,6 +202,7 @@ def search(cost: FloatArray, weight: IntArray, capacity: IntArray, dual: Dual) -
         rest = float(losses.own.sum() - losses.own[core].sum())
         answer = best_sums(program, gap - rest - noise, additions)
         additions -= answer.additions
+        allowance.additions -= answer.additions
         whole = len(core) == len(members)
         improved = answer.entries is not None
         if answer.entries is not None:

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 import solver
 from solver import METHODS, InputError, Problem, studies
+from solver.allocation import OPTIMAL
 from testbed import tables
 from testbed.commands.parsing import add_verb, integer
 
@@ -146,6 +147,8 @@ def pareto(problem: Problem, csv: Path | None) -> None:
         f"{len(tried)} weightings tried, {len(front)} different optima "
         "that none of the others beats"
     )
+    if open_rows := [row.gap for row in front if row.gap > OPTIMAL]:
+        print(f"{len(open_rows)} of them are not proven: at most {max(open_rows):.2g} from optimal")
 
 
 def steps_of(text: str) -> tuple[str, list[int | float]]:
@@ -169,16 +172,16 @@ def steps_of(text: str) -> tuple[str, list[int | float]]:
 def _show(rows: Sequence[studies.Row], csv: Path | None, kind: str) -> None:
     """Write ``csv`` and its plots beside it; then print the table and below it the notes."""
     written: list[Path] = []
+    table = [row.to_dict() for row in rows]
     if csv:
         from testbed.figures import plots
 
         pictures = [csv.with_suffix(suffix) for suffix in (".svg", ".pdf")]
         written = [csv, pictures[0]]
-        tables.write_csv(csv, rows)
+        tables.write_csv(csv, table)
         getattr(plots, kind)(rows, pictures)
-    shown = [{name: value for name, value in row.items() if name != "note"} for row in rows]
-    print(tables.text(shown))
-    for row in rows:
+    print(tables.text([{key: row[key] for key in row if key != "note"} for row in table]))
+    for row in table:
         if row.get("note"):
             print(f"{next(iter(row.values()))}: {row['note']}")
     if written:

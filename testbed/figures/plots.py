@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from solver.inputs import write_atomic
-from solver.studies import Row
+from solver.studies import TOTALS, ComparedRow, FrontRow, Row, SweptRow
 from testbed.figures.lines import Fig1Row, Fig2Row
 from testbed.plot_style import GREY, STYLE
 from testbed.tables import heading
@@ -111,26 +111,29 @@ def fig2(rows: Sequence[Fig2Row], paths: Iterable[Path]) -> None:
     save(paths, draw, 9.5, 3.4)
 
 
-def sweep(rows: Sequence[Row], paths: Iterable[Path]) -> None:
-    """A panel for each quantity of a :func:`solver.studies.sweep` against its first column.
+def sweep(rows: Sequence[SweptRow], paths: Iterable[Path]) -> None:
+    """A panel for each quantity of a :func:`solver.studies.sweep` against its value.
 
-    With several methods a line for each, told apart by colour, marker and dashes.
+    With several methods a line for each, told apart by colour, marker and dashes. Of several limits
+    the prices are those of the first method, with a line for each limit.
     """
-    left_out = ("note", "solver", "edge_steps", "users_on_edge")
-    key, *names = [name for name in rows[0] if name not in left_out]
-    lines: dict[str, list[Row]] = {}
+    key, names = rows[0].key, ("objective", "edge_price", *TOTALS)
+    lines: dict[str, list[SweptRow]] = {}
     for row in rows:
-        if row["objective"] is not None:
-            lines.setdefault(row.get("solver", key), []).append(row)
+        if row.objective is not None:
+            lines.setdefault(row.solver or key, []).append(row)
 
     def draw(figure: Figure) -> None:
         for axes, name in zip(figure.subplots(2, 3, sharex=True).flat, names, strict=True):
-            for index, (label, own) in enumerate(lines.items()):
-                line = [row for row in own if row[name] is not None]
-                look = METHOD_LOOKS[index % len(METHOD_LOOKS)]
-                look = look if len(lines) > 1 else look | {"linestyle": "-"}
-                _line(axes, _column(line, key), _column(line, name), look, label)
-            axes.set_ylabel(heading(name))
+            if name == "edge_price" and rows[0].prices is not None:
+                _prices(axes, next(iter(lines.values()), []), list(rows[0].prices))
+            else:
+                for index, (label, own) in enumerate(lines.items()):
+                    line = [row for row in own if getattr(row, name) is not None]
+                    look = METHOD_LOOKS[index % len(METHOD_LOOKS)]
+                    look = look if len(lines) > 1 else look | {"linestyle": "-"}
+                    _line(axes, _values(line, "value"), _values(line, name), look, label)
+                axes.set_ylabel(heading(name))
             if axes.get_subplotspec().is_last_row():
                 axes.set_xlabel(key)
         if len(lines) > 1:
@@ -140,17 +143,26 @@ def sweep(rows: Sequence[Row], paths: Iterable[Path]) -> None:
     save(paths, draw, 9.5, 4.6)
 
 
-def pareto(rows: Sequence[Row], paths: Iterable[Path]) -> None:
+def _prices(axes: Axes, rows: Sequence[SweptRow], limits: Sequence[str]) -> None:
+    for index, limit in enumerate(limits):
+        line = [row for row in rows if row.prices and row.prices[limit] is not None]
+        price = np.array([row.prices[limit] for row in line if row.prices], dtype=float)
+        _line(axes, _values(line, "value"), price, METHOD_LOOKS[index % len(METHOD_LOOKS)], limit)
+    axes.set_ylabel("price of one more")
+    axes.legend(fontsize=6, frameon=False)
+
+
+def pareto(rows: Sequence[FrontRow], paths: Iterable[Path]) -> None:
     """Three views of the front: time, energy and error against one another, coloured by utility."""
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(1, 3)
-        utility = _column(rows, "utility")
+        utility = _values(rows, "utility")
         pairs = (("time", "error"), ("energy", "error"), ("time", "energy"))
         for axes, (x, y) in zip(panels, pairs, strict=True):
             points = axes.scatter(
-                _column(rows, x),
-                _column(rows, y),
+                _values(rows, x),
+                _values(rows, y),
                 c=utility,
                 cmap="cividis",
                 edgecolor="black",
@@ -164,32 +176,30 @@ def pareto(rows: Sequence[Row], paths: Iterable[Path]) -> None:
     save(paths, draw, 9.5, 3.0)
 
 
-def compare(rows: Sequence[Row], paths: Iterable[Path]) -> None:
+def compare(rows: Sequence[ComparedRow], paths: Iterable[Path]) -> None:
     """Each method's gap to the optimum, for random with its standard deviation, and its seconds."""
     deviations = {
-        row["solver"].removesuffix(", deviation"): 100 * row["gap"]
+        row.solver.removesuffix(", deviation"): 100 * row.gap
         for row in rows
-        if row["solver"].endswith(", deviation")
+        if row.solver.endswith(", deviation") and row.gap is not None
     }
     shown = [
-        row
-        for row in rows
-        if row["objective"] is not None and not row["solver"].endswith(", deviation")
+        row for row in rows if row.objective is not None and not row.solver.endswith(", deviation")
     ]
-    names = [row["solver"].removesuffix(", mean") for row in shown]
+    names = [row.solver.removesuffix(", mean") for row in shown]
 
     def draw(figure: Figure) -> None:
         gap, seconds = figure.subplots(1, 2, sharey=True)
         bars = gap.barh(
             names,
-            100 * _column(shown, "gap"),
+            100 * _values(shown, "gap"),
             color=LOOKS[1]["color"],
             xerr=[deviations.get(name, 0) for name in names],
         )
         gap.bar_label(bars, fmt="{:.2g}", padding=3)
         gap.margins(x=0.12)
         gap.set_xlabel("gap to the optimum, %")
-        seconds.plot(_column(shown, "seconds"), names, "o", color=LOOKS[1]["color"])
+        seconds.plot(_values(shown, "seconds"), names, "o", color=LOOKS[1]["color"])
         seconds.set_xscale("log")
         seconds.set_xlabel("seconds")
         gap.invert_yaxis()
@@ -225,9 +235,5 @@ def _line(
     axes.yaxis.set_major_locator(MaxNLocator(5))
 
 
-def _values(rows: Sequence[Fig1Row] | Sequence[Fig2Row], name: str) -> NDArray[np.float64]:
+def _values(rows: Sequence[Fig1Row | Fig2Row | Row], name: str) -> NDArray[np.float64]:
     return np.array([getattr(row, name) for row in rows], dtype=float)
-
-
-def _column(rows: Sequence[Row], name: str) -> NDArray[np.float64]:
-    return np.array([row[name] for row in rows], dtype=float)

@@ -14,7 +14,7 @@ SMALL = {"users": 5, "edge_budget": 60}  # changes to the example
 
 def rows_by_name(problem, **settings):
     """The rows of a comparison by the name of the method."""
-    return {row["solver"]: row for row in studies.compare(problem, **settings)}
+    return {row.solver: row for row in studies.compare(problem, **settings)}
 
 
 def ragged():

@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.solver.oracles import exact_optimum, plain_dp, table_problem
-from solver import InputError, Problem, certify, evaluate, solve
+from benchmarks.solver.oracles import (
+    exact_optimum,
+    hard_instance,
+    hard_table,
+    plain_dp,
+    table_problem,
+)
+from solver import InputError, Problem, certify, evaluate, limits, solve
 from tests.solver.problems import example, priced, random_costs, small_problems, tabled
 
 
@@ -146,3 +152,19 @@ def test_plain_dp_is_exact_on_integers():
     for _ in range(20):
         cost = rng.integers(0, 9, (5, 6)).astype(float)
         assert plain_dp(cost, 9) == exact_optimum(cost, 9)
+
+
+@pytest.mark.parametrize("kind", ["strongly correlated", "inverse strongly correlated", "0-1"])
+def test_a_proof_by_dropped_states_is_exact_and_one_that_stops_is_not_too_small(kind, monkeypatch):
+    """Of choices that are optimal and that are not."""
+    steps, profit, budget = hard_instance(kind, 60)
+    cost = hard_table(steps, profit)
+    problem, best = table_problem(cost, budget), plain_dp(cost, budget)
+    choices = [solve(problem, name) for name in ("exact", "greedy", "edge_first")]
+    for choice in choices:
+        more = choice.objective - best
+        assert more - 1e-9 <= certify(problem, choice) <= more + 1e-6
+    for additions in (0, 30_000, 300_000):
+        monkeypatch.setattr(limits, "PROOF_ADDITIONS", additions)
+        for choice in choices:
+            assert certify(problem, choice) >= choice.objective - best - 1e-9

@@ -77,8 +77,8 @@ def test_anyones_solver_is_priced_by_our_objective(others):
         )
     assert solve(problem, "someones_own:arrays", seed=2).offload == [0, 0, 1, 0, 0]
     assert (
-        rows_by_name(problem, others=["someones_own:Answer"], seeds=1)["someones_own:Answer"]["gap"]
-        == rows_by_name(problem, seeds=1)["greedy"]["gap"]
+        rows_by_name(problem, others=["someones_own:Answer"], seeds=1)["someones_own:Answer"].gap
+        == rows_by_name(problem, seeds=1)["greedy"].gap
     )
 
 

@@ -24,41 +24,41 @@ def test_compare_is_every_method():
     for name in METHODS:
         if name != "random":
             allocation = solve(problem, name)
-            assert [rows[name][key] for key in ("objective", *studies.TOTALS)] == [
+            assert [getattr(rows[name], key) for key in ("objective", *studies.TOTALS)] == [
                 getattr(allocation, key) for key in ("objective", *studies.TOTALS)
             ]
             assert (
-                rows[name]["gap"]
+                rows[name].gap
                 == pytest.approx((allocation.objective - best) / abs(best), abs=1e-12)
-                and rows[name]["gap"] >= 0
+                and rows[name].gap >= 0
             )
     drawn = [solve(problem, "random", seed=seed) for seed in (7, 8, 9, 10)]
     for label, function in (("mean", np.mean), ("deviation", np.std)):
         for key in ("objective", *studies.TOTALS):
-            assert rows[f"random, {label}"][key] == pytest.approx(
+            assert getattr(rows[f"random, {label}"], key) == pytest.approx(
                 function([getattr(allocation, key) for allocation in drawn])
             )
     assert (
-        rows["exact"]["gap"],
-        rows["random, mean"]["runs"],
-        rows["random, mean"]["seconds"] > 0,
+        rows["exact"].gap,
+        rows["random, mean"].runs,
+        rows["random, mean"].seconds > 0,
     ) == (0.0, 4, True)
 
 
 def test_compare_goes_on_where_a_method_cannot(monkeypatch):
     """A dash and the reason; random stops when its time is up."""
-    monkeypatch.setattr(studies, "MILP_OPTIONS", 249)
+    monkeypatch.setattr("solver.studies.comparison.MILP_OPTIONS", 249)
     problem = Problem.from_dict(example(**SMALL, local__max_steps=[20, 20, 20, 20, 0]))
     rows = rows_by_name(problem, time_limit=0.0)
     assert (
-        rows["all_local"]["objective"] is None
-        and "1 of 5 users can only be served on the edge" in rows["all_local"]["note"]
+        rows["all_local"].objective is None
+        and "1 of 5 users can only be served on the edge" in rows["all_local"].note
     )
     assert (
-        rows["milp"]["objective"] is None
-        and rows["milp"]["note"] == "not tried on 250 options; at most 249"
+        rows["milp"].objective is None
+        and rows["milp"].note == "not tried on 250 options; at most 249"
     )
-    assert rows["random, mean"]["runs"] == 1 and rows["greedy"]["objective"] is not None
+    assert rows["random, mean"].runs == 1 and rows["greedy"].objective is not None
 
 
 def test_highs_stops_at_the_time_limit(monkeypatch):
@@ -94,13 +94,14 @@ def test_sweep_is_solving_at_each_value():
     assert values == [0, 0.25, 0.5]
     for value, row in zip(values, studies.sweep(problem, key, values, "greedy"), strict=True):
         allocation = solve(Problem.from_dict(example(**SMALL, weights__error=value)), "greedy")
-        assert list(row) == ["weights.error", *studies.SWEPT, "note"]
-        assert (row["weights.error"], row["objective"], row["edge_price"]) == (
+        swept = ("objective", "edge_price", "users_on_edge", "edge_steps", *studies.TOTALS)
+        assert list(row.to_dict()) == ["weights.error", *swept, "note"]
+        assert (row.value, row.objective, row.edge_price) == (
             value,
             allocation.objective,
             allocation.edge_price,
         )
-        assert (row["users_on_edge"], row["edge_steps"], row["note"]) == (
+        assert (row.users_on_edge, row.edge_steps, row.note) == (
             sum(allocation.offload),
             allocation.edge_steps_used,
             "",
@@ -113,13 +114,13 @@ def test_sweep_through_what_is_infeasible_and_what_is_absent():
     """
     problem = Problem.from_dict(example(users=2, local__max_steps=[20, 0], edge__min_steps=3))
     rows = list(studies.sweep(problem, "edge_budget", [2, 3]))
-    assert rows[0]["objective"] is None and "edge_budget: 2 is too small" in rows[0]["note"]
+    assert rows[0].objective is None and "edge_budget: 2 is too small" in rows[0].note
     assert (
-        rows[1]["objective"]
+        rows[1].objective
         == solve(Problem.from_dict(problem.to_dict() | {"edge_budget": 3})).objective
     )
     late, early = studies.sweep(problem, "deadline", [1.0, 0.01])
-    assert early["objective"] > late["objective"]
+    assert early.objective > late.objective
 
 
 @pytest.mark.parametrize(

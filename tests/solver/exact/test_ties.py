@@ -88,7 +88,7 @@ def test_what_is_not_proven_says_so_and_the_best_leads(monkeypatch):
     stopped = solve(problem)
     assert stopped.status == "feasible" and stopped.lower_bound < stopped.objective
     rows = list(studies.compare(problem, seeds=2))
-    best = min(row["objective"] for row in rows if row["runs"] == 1)
-    assert rows[0]["objective"] == best < stopped.objective
-    assert all(row["gap"] is None or row["gap"] >= 0 for row in rows)
-    assert rows[0]["gap"] == 0 or rows[0]["note"]
+    best = min(row.objective for row in rows if row.runs == 1)
+    assert rows[0].objective == best < stopped.objective
+    assert all(row.gap is None or row.gap >= 0 for row in rows)
+    assert rows[0].gap == 0 or rows[0].note

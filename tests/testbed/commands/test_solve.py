@@ -154,7 +154,9 @@ def test_solve_pareto(problem_file, tmp_path, capsys):
     assert main(["solve", str(problem_file), "--pareto", "--csv", str(tmp_path / "f.csv")]) == 0
     lines, _ = printed(capsys)
     written = list(csv.DictReader((tmp_path / "f.csv").open()))
-    assert list(written[0]) == ["w1", "w2", "c1", "c2", "c3", "time", "energy", "error", "utility"]
+    weights = ["w1", "w2", "c1", "c2", "c3"]
+    assert list(written[0]) == [*weights, "time", "energy", "error", "utility", "gap"]
+    assert max(float(row["gap"]) for row in written) <= 1e-9
     assert (
         f"140 weightings tried, {len(written)} different optima that none of the others beats"
         in lines

@@ -11,7 +11,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -23,15 +22,12 @@ from pathlib import Path
 import numpy as np
 
 import solver
+from benchmarks.solver import oracles
 from solver.choices.scan import CHUNK
 from solver.inputs import write_json
 from solver.knapsack import cost_table
 from solver.problem import PLACES, Problem
-
-try:
-    from benchmarks.solver import oracles
-except ModuleNotFoundError:  # run as a script: this folder is the path
-    import oracles
+from testbed.environment import cpu_name
 
 #: What a hard instance may take, on a machine of its own: wall seconds, and bytes of memory.
 GOAL_SECONDS, GOAL_MB = 10.0, 1000.0
@@ -99,22 +95,17 @@ def seconds(function, times=3):
 def evaluate_table(problem):
     """Compute every option's cost once, in pieces that fit a cache, on all cores; keep nothing."""
     size = max(1, CHUNK // sum(len(problem.steps(place)) for place in PLACES))
+    parts = [slice(at, at + size) for at in range(0, problem.users, size)]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        list(
-            threads.map(
-                lambda at: len(cost_table(problem, slice(at, at + size))),
-                range(0, problem.users, size),
-            )
-        )
+        list(threads.map(lambda part: len(cost_table(problem, part)), parts))
 
 
 def read_table(problem):
     """Seconds that reading a table of so many costs once takes on all cores: the physical limit for
     whoever is handed one.
     """
-    table = np.ones(
-        (problem.users, sum(len(problem.steps(place)) for place in PLACES))
-    )  # ones: pages of zeros need no memory
+    options = sum(len(problem.steps(place)) for place in PLACES)
+    table = np.ones((problem.users, options))  # ones: pages of zeros need no memory
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         return seconds(lambda: list(threads.map(np.max, np.array_split(table, os.cpu_count()))))
 
@@ -256,15 +247,6 @@ def hard(sizes=(1_000, 10_000)):
     return rows
 
 
-def machine():
-    model = [
-        line.split(":")[1].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if "model name" in line
-    ]
-    return f"{model[0] if model else platform.processor()}, {os.cpu_count()} cores"
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hard", action="store_true", help="Pisinger's instances instead")
@@ -272,7 +254,7 @@ def main():
     parser.add_argument("--note", default="", help="what to say about the machine")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    result = {"machine": machine(), "note": args.note}
+    result = {"machine": f"{cpu_name()}, {os.cpu_count()} cores", "note": args.note}
     result |= {"instances": hard()} if args.hard else at_all_sizes(args.users)
     if args.out:
         write_json(args.out, result)

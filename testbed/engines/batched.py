@@ -249,15 +249,11 @@ class BatchedEngine:
             conditions = [networks.negative(requests[i].negative_prompt) for i in guided]
             conditions += [running.state.condition for running in batch]
             scale = torch.tensor([requests[i].guidance for i in guided], device=networks.device)
-            self._assembled = _Assembled(
-                batch,
-                networks.stack(conditions),
-                guided,
-                None
-                if len(guided) == len(batch)
-                else torch.tensor(guided, dtype=torch.int64, device=networks.device),
-                scale[:, None, None, None],
-            )
+            rows = None
+            if len(guided) < len(batch):
+                rows = torch.tensor(guided, dtype=torch.int64, device=networks.device)
+            arguments = networks.stack(conditions)
+            self._assembled = _Assembled(batch, arguments, guided, rows, scale[:, None, None, None])
         return self._assembled
 
     def _denoise(self, batch: Sequence[Running]) -> torch.Tensor:

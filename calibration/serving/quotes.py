@@ -1,32 +1,21 @@
-"""Completion times quoted at admission, with intervals that learn from what became of others."""
+"""Quoted completion times, corrected by what became of those that were quoted before."""
 
 from collections import deque
-from typing import NamedTuple
 
 import numpy as np
 
-#: Finished requests that a quote is made of, at most and at least.
+#: Finished requests that a correction is made of, at most and at least.
 REMEMBERED, LEAST = 300, 30
 #: The coverage aimed at, and how fast the level is adapted to what is reached.
 COVERAGE, RATE = 0.95, 0.02
-#: Half of the interval of the logarithm before anything was seen.
-FIRST = 0.5
-
-
-class Quote(NamedTuple):
-    """Seconds until a request is done, and their 95 % interval."""
-
-    predicted: float
-    low: float
-    high: float
 
 
 class Quotes:
-    """Turns the seconds that the backlog alone would take into a quote.
+    """Measured over predicted seconds of the last requests, and the intervals that they give.
 
-    Who comes later makes iterations longer, by how much is learned: the quote is the backlog's
-    seconds times the median ratio of measured to expected of the last requests with about as many
-    before them, and its interval are the ratio's quantiles. Their level follows the share of
+    They hold what a prediction on arrival cannot know: requests that come later and make iterations
+    slower, and the speed that the machine has now. The middle is the median ratio of those that met
+    about as many others, the interval are the ratio's quantiles. Their level follows the share of
     intervals that held (adaptive conformal inference, Gibbs and Candès 2021).
     """
 
@@ -34,28 +23,24 @@ class Quotes:
         self._ratios: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)  # busy, log ratio
         self._miss = 1 - COVERAGE
 
-    def quote(self, expected: float, busy: float) -> Quote:
-        """For a request that alone with those present takes ``expected`` s.
+    def factors(self, busy: float) -> tuple[float, float, float] | None:
+        """What a prediction is to be multiplied by: the middle, and the ends of the 95 % interval;
+        None while too few were finished.
 
-        ``busy``: any measure of how much there is to do, to which its ratio is related.
+        ``busy``: any measure of how much there is to do, to which the ratio is related.
         """
         if len(self._ratios) < LEAST:
-            return Quote(expected, expected * np.exp(-FIRST), expected * np.exp(FIRST))
+            return None
         loads, ratios = np.array(self._ratios).T
         near = np.argsort(np.abs(loads - busy), kind="stable")[: max(LEAST, len(loads) // 3)]
         miss = min(max(self._miss, 0.0), 1.0)
-        low, middle, high = np.quantile(ratios[near], [miss / 2, 0.5, 1 - miss / 2])
+        middle, low, high = np.quantile(ratios[near], [0.5, miss / 2, 1 - miss / 2])
         # beyond the extremes nothing is known: a tenth more, where the level asks for all
         spare = 0.1 if self._miss <= 0 else 0.0
-        return Quote(
-            float(expected * np.exp(middle)),
-            float(expected * np.exp(low - spare)),
-            float(expected * np.exp(high + spare)),
-        )
+        return float(np.exp(middle)), float(np.exp(low - spare)), float(np.exp(high + spare))
 
-    def finished(self, expected: float, busy: float, quote: Quote, seconds: float) -> None:
-        """A request for which that was quoted took so many ``seconds``."""
-        self._ratios.append((busy, float(np.log(seconds / expected))))
-        held = quote.low <= seconds <= quote.high
+    def finished(self, ratio: float, busy: float, held: bool) -> None:
+        """A request took ``ratio`` times what was predicted; ``held``: its interval did."""
+        self._ratios.append((busy, float(np.log(ratio))))
         self._miss += RATE * ((1 - COVERAGE) - (0.0 if held else 1.0))
         self._miss = min(max(self._miss, -0.05), 0.5)

@@ -11,7 +11,8 @@ import numpy as np
 
 from calibration.scenario.scenario import Scenario, Weights
 from calibration.scenario.worth import Worth
-from calibration.serving.quote import Ahead, Quoter, Ratios
+from calibration.serving.quote import Ahead, Quoter
+from calibration.serving.quotes import Quotes
 from solver.inputs import InputError
 from solver.online import DEFAULT, Setting, Snapshot, State, charge, find_policy
 from solver.online.backlog import Options
@@ -67,7 +68,7 @@ class Queue:
 class Admitted:
     """``steps``, who chose them (``steps_by``), and what was predicted on arrival: ``seconds``
     until decoded, ``low`` to ``high``, before correction ``raw``, the ``price``, the ``deadline``.
-    ``weight``: what a second of delay costs.
+    ``busy``: how many were there, itself included; ``weight``: what a second of delay costs.
     """
 
     steps: int
@@ -76,6 +77,7 @@ class Admitted:
     low: float
     high: float
     raw: float
+    busy: int
     price: float
     deadline: float | None
     weight: float
@@ -98,7 +100,7 @@ class Admission:
         self._tables = worth.tables(scenario.weights)
         self._policy = find_policy(policy, Setting(self._tables, engine.quoter.calls))
         self.engine, self.worth, self.scenario, self.queue = engine, worth, scenario, queue
-        self.policy, self.ratios = policy, Ratios()
+        self.policy, self.quotes = policy, Quotes()
         self._iterations: dict[int, int] = {}
 
     @property
@@ -127,8 +129,10 @@ class Admission:
         columns[0], columns[steps] = 0, at
         options = Options(*(v[columns] for v in backlog.options(0.0, int(at.max()))))
         previews = wish.partials * float(self.quoter.calls.decode[1])
-        raw = [values[at - 1] + previews for values in (quote.seconds, quote.low, quote.high)]
-        seconds, low, high = self.ratios.correct(*raw)
+        told = [values[at - 1] + previews for values in (quote.seconds, quote.low, quote.high)]
+        if factors := self.quotes.factors(len(ahead) + 1):
+            told = [factor * told[0] for factor in factors]
+        seconds, low, high = told
         options.seconds[steps] = seconds
         now, kind = self.engine.engine.now(), self.worth.kind(wish.prompt_class)
         tables = self.worth.tables(wish.weights) if wish.weights else self._tables
@@ -205,11 +209,16 @@ class Admission:
         wish = replace(wish, steps=steps)
         for image in range(images):
             if image:
-                rows, _ = self.feasible(wish, [own] * image)
+                rows, state = self.feasible(wish, [own] * image)
             row = int(np.flatnonzero(rows.steps == steps)[0])
-            seconds, low, high = (float(v[row]) for v in (rows.seconds, rows.low, rows.high))
-            raw, price = seconds / self.ratios.median, float(rows.price[row])
-            promises.append(Admitted(steps, by, seconds, low, high, raw, price, deadline, weight))
+            seconds, low, high, price = (
+                float(values[row]) for values in (rows.seconds, rows.low, rows.high, rows.price)
+            )
+            busy = state.backlog.present + 1
+            raw = seconds / (self.quotes.factors(busy) or (1.0,))[0]
+            promises.append(
+                Admitted(steps, by, seconds, low, high, raw, busy, price, deadline, weight)
+            )
         return promises
 
     @cached_property

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.costs.batch import fit_batching, seconds
-from calibration.serving.quote import Ahead, Quoter, Ratios
+from calibration.serving.quote import Ahead, Quoter
+from calibration.serving.quotes import LEAST, Quotes
 from calibration.serving.simulator import simulate
 from solver.inputs import InputError
 
@@ -90,15 +91,19 @@ def test_intervals_hold_what_costs_and_noise_do():
     assert 0.9 <= np.mean(inside) <= 1.0
 
 
-def test_ratios_give_intervals_that_hold():
-    rng, ratios, inside = np.random.default_rng(2), Ratios(), []
-    ones = np.ones(1)
-    assert ratios.correct(ones, 0.9 * ones, 1.1 * ones)[1] == 0.9
-    for ratio in 1.3 * np.exp(0.2 * rng.normal(size=3000)):
-        predicted, low, high = ratios.correct(ones, ones, ones)
-        inside.append(low[0] <= ratio <= high[0])
-        ratios.add(ratio)
-    assert predicted[0] == pytest.approx(1.3, rel=0.05)
+def test_corrections_give_intervals_that_hold_by_how_busy_it_is():
+    """Where a request meets more others it takes longer than predicted, and by an uncertain lot."""
+    rng, quotes, inside = np.random.default_rng(2), Quotes(), []
+    for count, busy in enumerate(rng.integers(1, 9, 2000)):
+        factors = quotes.factors(float(busy))
+        assert (factors is None) == (count < LEAST)
+        _, low, high = factors or (1.0, 1.0, 1.0)
+        ratio = (1 + 0.1 * busy) * np.exp(0.02 * busy * rng.normal())
+        inside.append(low <= ratio <= high)
+        quotes.finished(ratio, float(busy), inside[-1])
+    calm, crowded = quotes.factors(1.0), quotes.factors(8.0)
+    assert calm[0] == pytest.approx(1.15, rel=0.06) and crowded[0] == pytest.approx(1.7, rel=0.08)
+    assert crowded[2] / crowded[1] > 1.1 * calm[2] / calm[1]
     assert 0.93 <= np.mean(inside[100:]) <= 0.97
 
 

@@ -71,20 +71,12 @@ def frontier(place: World, requests: int, seeds: int, deadline: float = 0.5) -> 
     """
     result: dict[str, Any] = {"deadline": deadline, "requests": requests, "seeds": seeds}
     for name in ("error", "utility"):
-        problem = replace(place.problem, deadline=np.full(place.problem.users, deadline))
-        raised = [
-            Tables.of(
-                replace(problem, weights={**problem.weights, name: factor * problem.weights[name]}),
-                LATE,
-            )
-            for factor in RAISED
-        ]
         makers = {
             DEFAULT: [partial(find_policy, DEFAULT)],
             "threshold": [partial(Threshold, aim=aim) for aim in AIMS],
         }
         curves = {
-            policy: _measured(place, name, raised, make, requests, seeds)
+            policy: _measured(place, name, raised(place, name, deadline), make, requests, seeds)
             for policy, make in makers.items()
         }
         result[name] = _compared(curves[DEFAULT], curves["threshold"], seeds)
@@ -93,19 +85,26 @@ def frontier(place: World, requests: int, seeds: int, deadline: float = 0.5) -> 
     return result
 
 
+def raised(place: World, name: str, deadline: float) -> list[Tables]:
+    """Tables with the weight of that quality raised, and a deadline, s, for all."""
+    problem = replace(place.problem, deadline=np.full(place.problem.users, deadline))
+    weights = [{**problem.weights, name: factor * problem.weights[name]} for factor in RAISED]
+    return [Tables.of(replace(problem, weights=each), LATE) for each in weights]
+
+
 def _measured(
     place: World,
     name: str,
-    raised: Sequence[Tables],
+    worlds: Sequence[Tables],
     makers: Sequence[Callable[[Setting], Policy]],
     requests: int,
     seeds: int,
 ) -> Measured:
-    shape = (seeds, len(LOADS), len(raised) * len(makers))
+    shape = (seeds, len(LOADS), len(worlds) * len(makers))
     quality, goodput = np.empty(shape), np.empty(shape)
     for seed, (row, load) in itertools.product(range(seeds), enumerate(LOADS)):
         kind, times = requests_of(place, ("poisson", load), requests, seed)
-        for column, (tables, make) in enumerate(itertools.product(raised, makers)):
+        for column, (tables, make) in enumerate(itertools.product(worlds, makers)):
             policy = make(Setting(tables, place.calls))
             outcome = serve(tables, place.calls, kind, times, policy).outcome
             error, utility = tables.quality(kind, outcome.edge, outcome.steps)

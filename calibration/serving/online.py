@@ -113,7 +113,7 @@ class Desk:
         self.decided, self.deciding = np.zeros(count), np.zeros(count)
         self.quotes = np.full((count, 3), np.nan)
         self._quotes = Quotes()
-        self._expected: dict[int, tuple[float, float]] = {}
+        self._expected: dict[int, tuple[float, Array]] = {}
 
     def decide(self, backlog: Backlog, now: float, indices: list[int]) -> list[tuple[int, int]]:
         """Decide on these requests at ``now`` s; those at home are served. Returns all, with their
@@ -144,12 +144,13 @@ class Desk:
         tables, kind, arrival = self.tables, self.kind[index], self.arrival[index]
         transfer = tables.transfer[kind]
         due = arrival + tables.deadline[kind] - transfer
+        met = np.array([backlog.present + 1, steps, backlog.left + steps], float)
         _, last = backlog.add(index, steps, float(tables.time_weight[kind]), float(due))
         expected = backlog.expected(last, now)
-        busy = float(backlog.present)
-        factors = np.array(self._quotes.factors(busy) or FIRST)
-        self._expected[index] = expected, busy
-        self.quotes[index] = factors * expected + (now - arrival + transfer)
+        factors = self._quotes.factors(met[None])
+        self._expected[index] = expected, met
+        quote = expected * (np.array(FIRST) if factors is None else factors[:, 0])
+        self.quotes[index] = quote + (now - arrival + transfer)
 
     def refuse(self, index: int, now: float) -> None:
         """The edge did not take a request that it had been chosen for: it is served at home.
@@ -171,9 +172,9 @@ class Desk:
             spent = finished - self.decided[name]
             extra = self.decided[name] - self.arrival[name] + self.tables.transfer[self.kind[name]]
             self.seconds[name], self.shared[name] = spent + extra, shared
-            expected, busy = self._expected.pop(name)
+            expected, met = self._expected.pop(name)
             _, low, high = self.quotes[name] - extra
-            self._quotes.finished(spent / expected, busy, low <= spent <= high)
+            self._quotes.finished(spent / expected, met, low <= spent <= high)
 
     def served(self, busy: float) -> Served:
         """All of it, when every request is done."""

@@ -47,8 +47,8 @@ class Window:
 
 class Threshold:
     """One threshold, one step count, after DiffServe: the edge serves those whose image would gain
-    most. Both are chosen anew each period, so that what was asked for of late fits a share, ``aim``,
-    of the edge.
+    most. Both are chosen anew each period, so that what was asked for of late fits the ``aim``, a
+    share of the edge.
     """
 
     def __init__(self, setting: Setting, aim: float = AIM) -> None:

@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.scenario.scenario import Scenario, Weights
 from calibration.scenario.worth import Worth
@@ -68,7 +69,7 @@ class Queue:
 class Admitted:
     """``steps``, who chose them (``steps_by``), and what was predicted on arrival: ``seconds``
     until decoded, ``low`` to ``high``, before correction ``raw``, the ``price``, the ``deadline``.
-    ``busy``: how many were there, itself included; ``weight``: what a second of delay costs.
+    ``met``: what it met, as :class:`Quotes` has it; ``weight``: what a second of delay costs.
     """
 
     steps: int
@@ -77,7 +78,7 @@ class Admitted:
     low: float
     high: float
     raw: float
-    busy: int
+    met: NDArray[np.float64]
     price: float
     deadline: float | None
     weight: float
@@ -130,13 +131,13 @@ class Admission:
         options = Options(*(v[columns] for v in backlog.options(0.0, int(at.max()))))
         previews = wish.partials * float(self.quoter.calls.decode[1])
         told = [values[at - 1] + previews for values in (quote.seconds, quote.low, quote.high)]
-        if factors := self.quotes.factors(len(ahead) + 1):
-            told = [factor * told[0] for factor in factors]
-        seconds, low, high = told
+        left = sum(request.iterations for request in ahead)
+        factors = self.quotes.factors(_met(len(ahead), left, at))
+        seconds, low, high = told if factors is None else told[0] * factors
         options.seconds[steps] = seconds
         now, kind = self.engine.engine.now(), self.worth.kind(wish.prompt_class)
         tables = self.worth.tables(wish.weights) if wish.weights else self._tables
-        seen = Snapshot(self.quoter.calls, len(ahead), backlog.weight(), options)
+        seen = Snapshot(self.quoter.calls, len(ahead), backlog.weight(), options, left)
         state = State(tables, seen, kind, now, now)
         shared = options.shared[steps] + previews
         return Forecast(
@@ -214,10 +215,12 @@ class Admission:
             seconds, low, high, price = (
                 float(values[row]) for values in (rows.seconds, rows.low, rows.high, rows.price)
             )
-            busy = state.backlog.present + 1
-            raw = seconds / (self.quotes.factors(busy) or (1.0,))[0]
+            seen = state.backlog
+            met = _met(seen.present, seen.left, np.array([self._taken(steps)]))
+            factors = self.quotes.factors(met)
+            raw = seconds if factors is None else seconds / float(factors[0, 0])
             promises.append(
-                Admitted(steps, by, seconds, low, high, raw, busy, price, deadline, weight)
+                Admitted(steps, by, seconds, low, high, raw, met[0], price, deadline, weight)
             )
         return promises
 
@@ -239,6 +242,12 @@ class Admission:
             except InputError as error:
                 raise invalid(InputError(f"num_inference_steps: {error}")) from None
         return self._iterations[steps]
+
+
+def _met(present: int, left: int, iterations: NDArray[np.int_]) -> NDArray[np.float64]:
+    """What requests of so many ``iterations`` meet, shape (n, 3); see :class:`Quotes`."""
+    many = np.full(len(iterations), present + 1)
+    return np.column_stack([many, iterations, left + iterations]).astype(float)
 
 
 def _asked(function: Callable[[State], Answer], state: State) -> Answer:

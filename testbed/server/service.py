@@ -178,7 +178,7 @@ class Service:
         self.metrics.served(metrics)
         self.recent.appendleft(metrics)
         ratio = outcome.end_to_end_time / promise.raw
-        self.admission.quotes.finished(ratio, promise.busy, metrics.inside)
+        self.admission.quotes.finished(ratio, promise.met, metrics.inside)
         if self._records:
             asked = {name: getattr(job.request, name) for name in ASKED}
             asked |= {"user": order.body.user, "prompt_class": order.body.prompt_class}

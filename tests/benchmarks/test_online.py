@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from benchmarks.online import executed, frontier, quotes, rate
 from benchmarks.online.setting import world
 from solver.inputs import InputError
-from solver.online import DEFAULT
+from solver.online import DEFAULT, find_policy
 from testbed.runs.folder import RunFolder
 
 
@@ -59,20 +60,11 @@ def test_of_two_frontiers_the_ratio_of_goodput_at_equal_quality_is_told():
 
 def test_a_larger_weight_of_the_error_buys_less_error(place, monkeypatch):
     monkeypatch.setattr(frontier, "LOADS", (2.0,))
-    monkeypatch.setattr(frontier, "COMPARED", ())
-    seen = {}
-    measured = frontier._measured
-
-    def watch(place, name, *settings):
-        told = measured(place, name, *settings)
-        seen.setdefault(name, told)  # the default's comes first
-        return told
-
-    monkeypatch.setattr(frontier, "_measured", watch)
-    frontier.frontier(place, 200, 1)
-    for told in seen.values():
-        quality = told.quality[0, 0]
-        assert quality[-1] > quality[0] and (told.goodput > 1.98).all()
+    monkeypatch.setattr(frontier, "RAISED", (1.0, 4.0))
+    raised = frontier.raised(place, "error", 0.5)
+    told = frontier._measured(place, "error", raised, [partial(find_policy, DEFAULT)], 200, 1)
+    assert told.quality[0, 0, 1] > told.quality[0, 0, 0] + 0.01
+    assert (told.goodput == 2.0).all(), "every deadline is kept"
 
 
 def test_errors_are_split_into_bias_and_spread():

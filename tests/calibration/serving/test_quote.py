@@ -91,19 +91,19 @@ def test_intervals_hold_what_costs_and_noise_do():
     assert 0.9 <= np.mean(inside) <= 1.0
 
 
-def test_corrections_give_intervals_that_hold_by_how_busy_it_is():
-    """Where a request meets more others it takes longer than predicted, and by an uncertain lot."""
+def test_corrections_give_intervals_that_hold_and_know_what_was_met():
+    """The more a request meets, and the more it asks for, the longer than predicted it takes."""
     rng, quotes, inside = np.random.default_rng(2), Quotes(), []
-    for count, busy in enumerate(rng.integers(1, 9, 2000)):
-        factors = quotes.factors(float(busy))
+    for count, met in enumerate(rng.integers(1, 9, (1500, 2)).astype(float)):
+        factors = quotes.factors(met[None])
         assert (factors is None) == (count < LEAST)
-        _, low, high = factors or (1.0, 1.0, 1.0)
-        ratio = (1 + 0.1 * busy) * np.exp(0.02 * busy * rng.normal())
+        _, low, high = (1.0, 1.0, 1.0) if factors is None else factors[:, 0]
+        ratio = met[0] ** 0.4 * met[1] ** 0.1 * np.exp(0.1 * rng.normal())
         inside.append(low <= ratio <= high)
-        quotes.finished(ratio, float(busy), inside[-1])
-    calm, crowded = quotes.factors(1.0), quotes.factors(8.0)
-    assert calm[0] == pytest.approx(1.15, rel=0.06) and crowded[0] == pytest.approx(1.7, rel=0.08)
-    assert crowded[2] / crowded[1] > 1.1 * calm[2] / calm[1]
+        quotes.finished(ratio, met, inside[-1])
+    told = quotes.factors(np.array([[1.0, 1.0], [8.0, 1.0], [8.0, 8.0]]))
+    assert told[0] == pytest.approx([1.0, 8**0.4, 8**0.5], rel=0.05)
+    assert told[2] / told[1] == pytest.approx(np.exp(2 * 1.96 * 0.1), rel=0.15)
     assert 0.93 <= np.mean(inside[100:]) <= 0.97
 
 

@@ -82,9 +82,12 @@ def goals(result: dict[str, Any]) -> dict[str, bool]:
         told["a decision in 1 ms at p99"] = decision["p99"] <= 1e-3
     if curves := result.get("frontier"):
         for name in ("utility", "error"):
-            ratios = {row["load"]: row["ratio"]["low"] for row in curves[name]["rows"]}
-            told[f"1.3 x the threshold's goodput at equal {name}"] = ratios[2.0] >= 1.3
-            told[f"at no equal {name} less goodput than it"] = min(ratios.values()) >= 1
+            shipped, tuned = (
+                {row["load"]: row["ratio"]["low"] for row in curves[name][kind]["rows"]}
+                for kind in ("shipped", "tuned")
+            )
+            told[f"1.3 x the threshold's goodput at equal {name}"] = shipped[2.0] >= 1.3
+            told[f"at equal {name} no less than a tuned threshold's"] = min(tuned.values()) >= 1
     if quotes := result.get("quotes"):
         cells = [cell for cell in quotes["cells"] if cell["load"] <= 1.5]
         told["quotes hold 93 to 97 %, to load 1"] = all(

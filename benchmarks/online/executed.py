@@ -133,7 +133,8 @@ def _cell(streams: Streams, cell: Cell) -> dict[str, Any]:
     ours = gains.pop(DEFAULT, {})
     margins = {}
     for name, theirs in gains.items():
-        if pairs := sorted(ours.keys() & theirs.keys()):
+        pairs = sorted(ours.keys() & theirs.keys())
+        if len(pairs) > 1:  # of one nothing is known
             margins[name] = interval([ours[key] - theirs[key] for key in pairs])
     told = {name: _verdict(margin) for name, margin in margins.items()}
     process, load = cell

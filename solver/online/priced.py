@@ -16,9 +16,9 @@ RESOLVE, LOOK_BACK = 1.0, 6.0
 FEWEST = 6
 #: From which demand on, over what the edge can do, what is to come counts, and where in full.
 SCARCE = (0.8, 1.5)
-#: The share of requests that deadlines may keep from the edge before its price rises, how fast it
-#: then does, and by what factor at most.
-KEPT_OUT, RISE, HIGHEST = 0.05, 0.05, 16.0
+#: The share of requests that deadlines may keep from the edge before its price rises, how fast its
+#: logarithm then does in the time of a local request, and by what factor at most.
+KEPT_OUT, RISE, HIGHEST = 0.05, 0.25, 16.0
 
 
 def _shared(state: State) -> FloatArray:
@@ -131,13 +131,14 @@ class ExternalityPrice(WindowPrice):
     more than a few are kept out, and falls again.
     """
 
-    factor = 1.0
+    factor, _last = 1.0, np.inf
 
     def see(self, state: State) -> None:
         """Count a request, and whether it is kept out."""
         super().see(state)
-        factor = self.factor * np.exp(RISE * (state.kept_out - KEPT_OUT))
-        self.factor = float(np.clip(factor, 1.0, HIGHEST))
+        passed = np.clip((state.now - self._last) / self._period, 0.0, 1.0)
+        factor = self.factor * np.exp(RISE * passed * (state.kept_out - KEPT_OUT))
+        self.factor, self._last = float(np.clip(factor, 1.0, HIGHEST)), state.now
 
     def charge(self, state: State) -> FloatArray:
         """The mean of both estimates as far as the edge is scarce, times the factor."""

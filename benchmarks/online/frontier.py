@@ -10,6 +10,7 @@ over quality, the ratio at equal quality is told along the threshold's.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -63,11 +64,12 @@ class Measured:
         return float(best[load]), float(goodput[load])
 
     def _frontier(self, seeds: NDArray[np.int_]) -> tuple[Array, Array]:
-        """The best quality at each load, falling, and the goodput there."""
+        """The best quality with which each load or more is carried, and the goodput there."""
         quality, goodput = (v[seeds].mean(axis=0) for v in (self.quality, self.goodput))
         chosen = quality.argmax(axis=1)
         rows = np.arange(len(quality))
-        return np.minimum.accumulate(quality[rows, chosen]), goodput[rows, chosen]
+        best = np.maximum.accumulate(quality[rows, chosen][::-1])[::-1]
+        return best, goodput[rows, chosen]
 
 
 def frontier(place: World, requests: int, seeds: int, deadline: float = 0.5) -> dict[str, Any]:
@@ -152,8 +154,8 @@ def _compared(ours: Measured, theirs: Measured, seeds: int) -> dict[str, Any]:
                 "goodput": goodput,
                 "ratio": {
                     "value": value,
-                    "low": value * np.exp(-half),
-                    "high": value * np.exp(half),
+                    "low": value * math.exp(-half),
+                    "high": value * math.exp(half),
                 },
             }
         )

@@ -10,7 +10,7 @@ import io
 import math
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,15 +71,28 @@ def bursts(rate: float, count: int, rng: np.random.Generator) -> Array:
 
     Both states last exponential times; a burst brings 100 requests in the mean.
     """
-    length = BURST / (HIGH * rate)
     times: list[float] = []
-    now, high = 0.0, bool(rng.random() < SHARE)
-    while len(times) < count:
+    for _, _, arrivals in turns(rate, rng, bool(rng.random() < SHARE)):
+        times += arrivals
+        if len(times) >= count:
+            break
+    return np.array(times[:count])
+
+
+def turns(
+    rate: float, rng: np.random.Generator, high: bool
+) -> Iterator[tuple[float, bool, list[float]]]:
+    """The states of :func:`bursts` from 0 s on, without end: each one's end, s, whether its rate is
+    the high one, and the arrivals in it. ``high``: the first is.
+    """
+    length, now = BURST / (HIGH * rate), 0.0
+    while True:
         lasts = rng.exponential(length if high else length * (1 - SHARE) / SHARE)
         many = rng.poisson(rate * (HIGH if high else LOW) * lasts)
-        times += np.sort(now + lasts * rng.random(many)).tolist()
-        now, high = now + lasts, not high
-    return np.array(times[:count])
+        arrivals = np.sort(now + lasts * rng.random(many)).tolist()
+        now += lasts
+        yield now, high, arrivals
+        high = not high
 
 
 def diurnal(rate: float, count: int, rng: np.random.Generator) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.costs.batch import BatchCost, CallCost, call_seconds
-from calibration.serving.quotes import Quote, Quotes
+from calibration.serving.quotes import Quotes
 from solver.inputs import InputError
 from solver.online.backlog import Backlog, Calls, Done
 from solver.online.certificate import Outcome
@@ -21,6 +21,8 @@ from solver.online.state import Policy, State
 from solver.online.tables import Tables
 
 Array = NDArray[np.float64]
+#: What a quote is multiplied by, and its interval, before anything was seen.
+FIRST = (1.0, float(np.exp(-0.5)), float(np.exp(0.5)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +113,7 @@ class Desk:
         self.decided, self.deciding = np.zeros(count), np.zeros(count)
         self.quotes = np.full((count, 3), np.nan)
         self._quotes = Quotes()
-        self._expected: dict[int, tuple[float, float]] = {}
+        self._expected: dict[int, tuple[float, Array]] = {}
 
     def decide(self, backlog: Backlog, now: float, indices: list[int]) -> list[tuple[int, int]]:
         """Decide on these requests at ``now`` s; those at home are served. Returns all, with their
@@ -142,12 +144,13 @@ class Desk:
         tables, kind, arrival = self.tables, self.kind[index], self.arrival[index]
         transfer = tables.transfer[kind]
         due = arrival + tables.deadline[kind] - transfer
+        met = np.array([backlog.present + 1, steps, backlog.left + steps], float)
         _, last = backlog.add(index, steps, float(tables.time_weight[kind]), float(due))
         expected = backlog.expected(last, now)
-        busy = float(backlog.present)
-        quote = self._quotes.quote(expected, busy)
-        self._expected[index] = expected, busy
-        self.quotes[index] = np.array(quote) + (now - arrival + transfer)
+        factors = self._quotes.factors(met[None])
+        self._expected[index] = expected, met
+        quote = expected * (np.array(FIRST) if factors is None else factors[:, 0])
+        self.quotes[index] = quote + (now - arrival + transfer)
 
     def refuse(self, index: int, now: float) -> None:
         """The edge did not take a request that it had been chosen for: it is served at home.
@@ -169,8 +172,9 @@ class Desk:
             spent = finished - self.decided[name]
             extra = self.decided[name] - self.arrival[name] + self.tables.transfer[self.kind[name]]
             self.seconds[name], self.shared[name] = spent + extra, shared
-            quote = Quote(*(self.quotes[name] - extra))
-            self._quotes.finished(*self._expected.pop(name), quote, spent)
+            expected, met = self._expected.pop(name)
+            _, low, high = self.quotes[name] - extra
+            self._quotes.finished(spent / expected, met, low <= spent <= high)
 
     def served(self, busy: float) -> Served:
         """All of it, when every request is done."""

@@ -1,61 +1,66 @@
-"""Completion times quoted at admission, with intervals that learn from what became of others."""
+"""Quoted completion times, corrected by what became of those that were quoted before."""
 
 from collections import deque
-from typing import NamedTuple
 
 import numpy as np
 
-#: Finished requests that a quote is made of, at most and at least.
+from calibration.statistics import Array
+
+#: Finished requests that a correction is made of, at most and at least.
 REMEMBERED, LEAST = 300, 30
 #: The coverage aimed at, and how fast the level is adapted to what is reached.
 COVERAGE, RATE = 0.95, 0.02
-#: Half of the interval of the logarithm before anything was seen.
-FIRST = 0.5
-
-
-class Quote(NamedTuple):
-    """Seconds until a request is done, and their 95 % interval."""
-
-    predicted: float
-    low: float
-    high: float
+#: Keeps the fit's weights finite where all requests met the same.
+RIDGE = 0.01
 
 
 class Quotes:
-    """Turns the seconds that the backlog alone would take into a quote.
+    """Measured over predicted seconds of the last requests, and the intervals that they give.
 
-    Who comes later makes iterations longer, by how much is learned: the quote is the backlog's
-    seconds times the median ratio of measured to expected of the last requests with about as many
-    before them, and its interval are the ratio's quantiles. Their level follows the share of
-    intervals that held (adaptive conformal inference, Gibbs and Candès 2021).
+    They hold what a prediction on arrival cannot know: requests that come later and make iterations
+    slower, and the speed that the machine has now. The ratio's logarithm is fitted, by least
+    squares, to the logarithms of what each request met; the interval are the quantiles of what is
+    left. Their level follows the share of intervals that held (adaptive conformal inference, Gibbs
+    and Candès 2021).
     """
 
     def __init__(self) -> None:
-        self._ratios: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)  # busy, log ratio
+        self._met: deque[Array] = deque(maxlen=REMEMBERED)
+        self._ratios: deque[float] = deque(maxlen=REMEMBERED)  # their logarithms
         self._miss = 1 - COVERAGE
+        self._fit: tuple[Array, Array] | None = None
 
-    def quote(self, expected: float, busy: float) -> Quote:
-        """For a request that alone with those present takes ``expected`` s.
+    def factors(self, met: Array) -> Array | None:
+        """What predictions are to be multiplied by, shape (3, n): for the middle, and for the ends
+        of the 95 % interval. None while too few were finished.
 
-        ``busy``: any measure of how much there is to do, to which its ratio is related.
+        ``met``: what each request meets, shape (n, k), numbers above 0 to which the ratio is
+        related: how many are present, its iterations, those of all present; itself included.
         """
-        if len(self._ratios) < LEAST:
-            return Quote(expected, expected * np.exp(-FIRST), expected * np.exp(FIRST))
-        loads, ratios = np.array(self._ratios).T
-        near = np.argsort(np.abs(loads - busy), kind="stable")[: max(LEAST, len(loads) // 3)]
-        miss = min(max(self._miss, 0.0), 1.0)
-        low, middle, high = np.quantile(ratios[near], [miss / 2, 0.5, 1 - miss / 2])
-        # beyond the extremes nothing is known: a tenth more, where the level asks for all
-        spare = 0.1 if self._miss <= 0 else 0.0
-        return Quote(
-            float(expected * np.exp(middle)),
-            float(expected * np.exp(low - spare)),
-            float(expected * np.exp(high + spare)),
-        )
+        if self._fit is None:
+            return None
+        weights, left = self._fit
+        factors: Array = np.exp(_design(met) @ weights + left[:, None])
+        return factors
 
-    def finished(self, expected: float, busy: float, quote: Quote, seconds: float) -> None:
-        """A request for which that was quoted took so many ``seconds``."""
-        self._ratios.append((busy, float(np.log(seconds / expected))))
-        held = quote.low <= seconds <= quote.high
+    def finished(self, ratio: float, met: Array, held: bool) -> None:
+        """A request that ``met``, shape (k,), this took ``ratio`` times what was predicted;
+        ``held``: its interval did.
+        """
+        self._met.append(met)
+        self._ratios.append(float(np.log(ratio)))
         self._miss += RATE * ((1 - COVERAGE) - (0.0 if held else 1.0))
         self._miss = min(max(self._miss, -0.05), 0.5)
+        if len(self._ratios) < LEAST:
+            return
+        rows, ratios = _design(np.array(self._met)), np.array(self._ratios)
+        weights = np.linalg.solve(rows.T @ rows + RIDGE * np.eye(rows.shape[1]), rows.T @ ratios)
+        miss = max(self._miss, 0.0)
+        left = np.quantile(ratios - rows @ weights, [0.5, miss / 2, 1 - miss / 2])
+        # beyond the extremes nothing is known: a tenth more, where the level asks for all
+        spare = 0.1 if self._miss <= 0 else 0.0
+        self._fit = weights, left + spare * np.array([0.0, -1.0, 1.0])
+
+
+def _design(met: Array) -> Array:
+    return np.column_stack([np.ones(len(met)), np.log(met)])

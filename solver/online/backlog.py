@@ -221,6 +221,11 @@ class Backlog:
         """What a second of delay costs all present together."""
         return float(self._weight[self._at - self._base : self._top - self._base].sum())
 
+    @property
+    def left(self) -> int:
+        """Iterations that those present still take, waiting included, all together."""
+        return sum(len(these) * (last - self._at + 1) for last, these in self._running.items())
+
     def remaining(self) -> IntArray:
         """Iterations until each request present is done, waiting included, ascending."""
         ends = [[last] * len(these) for last, these in sorted(self._running.items())]

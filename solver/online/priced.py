@@ -16,6 +16,9 @@ RESOLVE, LOOK_BACK = 1.0, 6.0
 FEWEST = 6
 #: From which demand on, over what the edge can do, what is to come counts, and where in full.
 SCARCE = (0.8, 1.5)
+#: The share of requests that deadlines may keep from the edge before its price rises, how fast its
+#: logarithm then does in the time of a local request, and by what factor at most.
+KEPT_OUT, RISE, HIGHEST = 0.05, 0.25, 16.0
 
 
 def _shared(state: State) -> FloatArray:
@@ -122,21 +125,34 @@ class ExternalityPrice(WindowPrice):
     in a batch of b that takes g(b), as if by d g(b) / (g(b) - b g'(b)). And what is taken up here
     is missing there, at the price of :class:`WindowPrice`, of which one half is charged. The mean
     of the two estimates counts: the first knows this moment, the second which kinds ask.
+
+    Neither knows deadlines: whoever leaves itself no time to spare keeps others out, as nobody may
+    be taken on who makes it late. So all is charged ``factor`` times, which rises from 1 while
+    more than a few are kept out, and falls again.
     """
 
+    factor, _last = 1.0, np.inf
+
+    def see(self, state: State) -> None:
+        """Count a request, and whether it is kept out."""
+        super().see(state)
+        passed = np.clip((state.now - self._last) / self._period, 0.0, 1.0)
+        factor = self.factor * np.exp(RISE * passed * (state.kept_out - KEPT_OUT))
+        self.factor, self._last = float(np.clip(factor, 1.0, HIGHEST)), state.now
+
     def charge(self, state: State) -> FloatArray:
-        """The mean of both estimates, as far as the edge is scarce."""
+        """The mean of both estimates as far as the edge is scarce, times the factor."""
         options, backlog = state.options, state.backlog
         harm = np.append(0.0, options.harm[1:])
         if not self.scarcity:
-            return harm
+            return self.factor * harm
         batch = min(backlog.present + 1, backlog.calls.cap)
         tick = backlog.calls.tick
         slope = (tick[-1] - tick[1]) / max(backlog.calls.cap - 1, 1)
         longer = tick[batch] / max(tick[batch] - batch * slope, 1e-3 * tick[batch])
         replaced = (harm + np.append(0.0, options.added[1:]) * backlog.weight()) / 2
         to_come = (replaced * longer + self.price * _shared(state) / 2) / 2
-        return (1 - self.scarcity) * harm + self.scarcity * to_come
+        return self.factor * ((1 - self.scarcity) * harm + self.scarcity * to_come)
 
 
 class Dual(Priced):

@@ -47,11 +47,12 @@ class Window:
 
 class Threshold:
     """One threshold, one step count, after DiffServe: the edge serves those whose image would gain
-    most. Both are chosen anew each period, so that what was asked for of late fits the edge.
+    most. Both are chosen anew each period, so that what was asked for of late fits the ``aim``, a
+    share of the edge.
     """
 
-    def __init__(self, setting: Setting) -> None:
-        self._setting, self._next = setting, -np.inf
+    def __init__(self, setting: Setting, aim: float = AIM) -> None:
+        self._setting, self._aim, self._next = setting, aim, -np.inf
         self._recent = Recent(setting.tables.kinds, LOOK_BACK * setting.unit)
         self._gain = _quality_gain(setting.tables)
         usual = _finite_median(self._gain)
@@ -62,7 +63,7 @@ class Threshold:
         self._recent.add(state.now, state.kind)
         if state.now >= self._next and len(self._recent) >= FEWEST:
             self._next = state.now + RESOLVE * self._setting.unit
-            self._choose(AIM * self._recent.seconds(state.now))
+            self._choose(self._aim * self._recent.seconds(state.now))
         if (self._chosen[state.kind] and state.allowed[self.steps]) or not state.home[0]:
             return self.steps if state.allowed[self.steps] else cheapest(state, state.own)
         return 0 if state.allowed[0] else cheapest(state, state.own)

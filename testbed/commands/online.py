@@ -108,9 +108,9 @@ def _online(args: argparse.Namespace) -> None:
     folder = RunFolder.read(args.run).lock()
     world = online.World.read(folder)
     if asked.executed:
-        from testbed.stages.online.execute import execute
+        from testbed.stages.online.execute import Stage
 
-        runs = execute(folder, world, asked, args.url)
+        runs = list(Stage(folder, world, args.url).runs(asked))
     else:
         runs = list(online.simulate(world, asked))
     result = online.save(folder, world, asked, runs)

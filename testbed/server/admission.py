@@ -8,10 +8,12 @@ from functools import cached_property, partial
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.scenario.scenario import Scenario, Weights
 from calibration.scenario.worth import Worth
-from calibration.serving.quote import Ahead, Quoter, Ratios
+from calibration.serving.quote import Ahead, Quoter
+from calibration.serving.quotes import Quotes
 from solver.inputs import InputError
 from solver.online import DEFAULT, Setting, Snapshot, State, charge, find_policy
 from solver.online.backlog import Options
@@ -67,7 +69,7 @@ class Queue:
 class Admitted:
     """``steps``, who chose them (``steps_by``), and what was predicted on arrival: ``seconds``
     until decoded, ``low`` to ``high``, before correction ``raw``, the ``price``, the ``deadline``.
-    ``weight``: what a second of delay costs.
+    ``met``: what it met, as :class:`Quotes` has it; ``weight``: what a second of delay costs.
     """
 
     steps: int
@@ -76,6 +78,7 @@ class Admitted:
     low: float
     high: float
     raw: float
+    met: NDArray[np.float64]
     price: float
     deadline: float | None
     weight: float
@@ -98,7 +101,7 @@ class Admission:
         self._tables = worth.tables(scenario.weights)
         self._policy = find_policy(policy, Setting(self._tables, engine.quoter.calls))
         self.engine, self.worth, self.scenario, self.queue = engine, worth, scenario, queue
-        self.policy, self.ratios = policy, Ratios()
+        self.policy, self.quotes = policy, Quotes()
         self._iterations: dict[int, int] = {}
 
     @property
@@ -127,12 +130,14 @@ class Admission:
         columns[0], columns[steps] = 0, at
         options = Options(*(v[columns] for v in backlog.options(0.0, int(at.max()))))
         previews = wish.partials * float(self.quoter.calls.decode[1])
-        raw = [values[at - 1] + previews for values in (quote.seconds, quote.low, quote.high)]
-        seconds, low, high = self.ratios.correct(*raw)
+        told = [values[at - 1] + previews for values in (quote.seconds, quote.low, quote.high)]
+        left = sum(request.iterations for request in ahead)
+        factors = self.quotes.factors(_met(len(ahead), left, at))
+        seconds, low, high = told if factors is None else told[0] * factors
         options.seconds[steps] = seconds
         now, kind = self.engine.engine.now(), self.worth.kind(wish.prompt_class)
         tables = self.worth.tables(wish.weights) if wish.weights else self._tables
-        seen = Snapshot(self.quoter.calls, len(ahead), backlog.weight(), options)
+        seen = Snapshot(self.quoter.calls, len(ahead), backlog.weight(), options, left)
         state = State(tables, seen, kind, now, now)
         shared = options.shared[steps] + previews
         return Forecast(
@@ -205,11 +210,18 @@ class Admission:
         wish = replace(wish, steps=steps)
         for image in range(images):
             if image:
-                rows, _ = self.feasible(wish, [own] * image)
+                rows, state = self.feasible(wish, [own] * image)
             row = int(np.flatnonzero(rows.steps == steps)[0])
-            seconds, low, high = (float(v[row]) for v in (rows.seconds, rows.low, rows.high))
-            raw, price = seconds / self.ratios.median, float(rows.price[row])
-            promises.append(Admitted(steps, by, seconds, low, high, raw, price, deadline, weight))
+            seconds, low, high, price = (
+                float(values[row]) for values in (rows.seconds, rows.low, rows.high, rows.price)
+            )
+            seen = state.backlog
+            met = _met(seen.present, seen.left, np.array([self._taken(steps)]))
+            factors = self.quotes.factors(met)
+            raw = seconds if factors is None else seconds / float(factors[0, 0])
+            promises.append(
+                Admitted(steps, by, seconds, low, high, raw, met[0], price, deadline, weight)
+            )
         return promises
 
     @cached_property
@@ -230,6 +242,12 @@ class Admission:
             except InputError as error:
                 raise invalid(InputError(f"num_inference_steps: {error}")) from None
         return self._iterations[steps]
+
+
+def _met(present: int, left: int, iterations: NDArray[np.int_]) -> NDArray[np.float64]:
+    """What requests of so many ``iterations`` meet, shape (n, 3); see :class:`Quotes`."""
+    many = np.full(len(iterations), present + 1)
+    return np.column_stack([many, iterations, left + iterations]).astype(float)
 
 
 def _asked(function: Callable[[State], Answer], state: State) -> Answer:

@@ -177,7 +177,8 @@ class Service:
     ) -> None:
         self.metrics.served(metrics)
         self.recent.appendleft(metrics)
-        self.admission.ratios.add(outcome.end_to_end_time / promise.raw)
+        ratio = outcome.end_to_end_time / promise.raw
+        self.admission.quotes.finished(ratio, promise.met, metrics.inside)
         if self._records:
             asked = {name: getattr(job.request, name) for name in ASKED}
             asked |= {"user": order.body.user, "prompt_class": order.body.prompt_class}

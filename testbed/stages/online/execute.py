@@ -40,31 +40,6 @@ from testbed.stages.tasks import execution_seed
 PROMPTS = 8
 
 
-def execute(folder: RunFolder, world: World, asked: Asked, url: str | None = None) -> list[Run]:
-    """Each policy on each load's requests, in real time; raises :class:`InputError`.
-
-    ``url``: of the server that is the edge; None: the engine in this process.
-    """
-    config = folder.need(Config)
-    rig = Rig(config)
-    if reason := unsupported_reason(rig.pipelines["edge"]):
-        raise InputError(f"edge.model: cannot serve in batches: {reason}")
-    rig.choose_threads(folder)
-    stage = _Stage(folder, rig, world, url)
-    if url is None:
-        stage.warm_up()
-    runs = []
-    for load, rate, stream, bound in streams(world, asked):
-        setting = setting_of(world, stream, bound, asked)
-        for name in asked.policies:
-            span = stream.arrival[-1] - stream.arrival[0]
-            print(
-                f"{name} at load {load:g}: {len(stream.kind)} requests in {span:.0f} s", flush=True
-            )
-            runs.append(stage.run(name, load, rate, stream, setting))
-    return runs
-
-
 @dataclass(frozen=True, eq=False)
 class _Live:
     """What was served in real time, the images' records in ``store``, the median ``speed`` of
@@ -78,11 +53,19 @@ class _Live:
     sent: Array
 
 
-class _Stage:
-    """An opened ``rig`` that streams are served on."""
+class Stage:
+    """The models of a run folder, opened, that streams are served on.
 
-    def __init__(self, folder: RunFolder, rig: Rig, world: World, url: str | None) -> None:
-        self.folder, self.rig, self.world, self.url = folder, rig, world, url
+    ``url``: of the server that is the edge; None: the engine in this process. Raises
+    :class:`InputError` for a model that cannot serve in batches or whose images cannot be scored.
+    """
+
+    def __init__(self, folder: RunFolder, world: World, url: str | None = None) -> None:
+        self.folder, self.world, self.url = folder, world, url
+        self.rig = rig = Rig(folder.need(Config))
+        if reason := unsupported_reason(rig.pipelines["edge"]):
+            raise InputError(f"edge.model: cannot serve in batches: {reason}")
+        rig.choose_threads(folder)
         self.profiles = folder.need(Profiles)
         for each in (each for entry in self.profiles.places for each in entry.classes):
             if each.utility is None:
@@ -94,8 +77,22 @@ class _Stage:
             name: _pool(rig, name, [label[0] for label in world.labels].count(name))
             for name in {label[0] for label in world.labels}
         }
+        if url is None:
+            self._warm_up()
 
-    def warm_up(self) -> None:
+    def runs(self, asked: Asked) -> Iterator[Run]:
+        """Each policy on each load's requests, one after the other."""
+        for load, rate, stream, bound in streams(self.world, asked):
+            setting = setting_of(self.world, stream, bound, asked)
+            for name in asked.policies:
+                span = stream.arrival[-1] - stream.arrival[0]
+                print(
+                    f"{name} at load {load:g}: {len(stream.kind)} requests in {span:.0f} s",
+                    flush=True,
+                )
+                yield self._run(name, load, rate, stream, setting)
+
+    def _warm_up(self) -> None:
         """Bring the engine to its steady state at every batch size."""
         engine, size = self._engine(), self.world.calls.cap
         (prompt, seed), *_ = next(iter(self.pools.values()))
@@ -108,7 +105,7 @@ class _Stage:
                     )
                 )
 
-    def run(self, name: str, load: float, rate: float, stream: Stream, setting: Setting) -> Run:
+    def _run(self, name: str, load: float, rate: float, stream: Stream, setting: Setting) -> Run:
         """Serve a stream by a policy, hold it against its simulation, and score its images."""
         live = self._serve(name, stream, setting)
         calls = self.world.calls.scaled(live.speed)
@@ -117,21 +114,29 @@ class _Stage:
             stream.tables, calls, live.served.outcome, bound, slack_of(live.speed, live.fastest)
         )
         policy = find_policy(name, setting)
-        simulated = serve(stream.tables, calls, stream.kind, stream.arrival, policy).outcome
+        again = serve(stream.tables, calls, stream.kind, stream.arrival, policy)
+        simulated = summary(
+            name,
+            load,
+            rate,
+            stream.tables,
+            again,
+            certify(stream.tables, calls, again.outcome, bound),
+        )
         error, utility = self._quality(live, stream)
         late = lateness(stream.arrival, live.sent)
         executed = Executed(
             error=error,
             utility=utility,
-            simulated_time=float(simulated.seconds.mean()),
-            simulated_cost=float(simulated.cost(stream.tables).sum()),
+            simulated_time=simulated.time,
+            simulated_cost=simulated.cost,
             speed=live.speed,
             fastest=live.fastest,
             late_median=late["median"],
             late_p99=late["p99"],
         )
         row = summary(name, load, rate, stream.tables, live.served, proof, executed)
-        return Run(row, live.served, bound)
+        return Run(row, live.served, bound, simulated)
 
     def _engine(self) -> BatchedEngine:
         return BatchedEngine(self.rig.pipelines["edge"], self.world.calls.cap)

@@ -114,11 +114,14 @@ class Stream:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One policy's run: its ``row`` in the table, and what was ``served``."""
+    """One policy's run: its ``row`` in the table, what was ``served``, and the ``bound``. Of an
+    execution, the row of the same requests ``simulated`` at the speed that was measured.
+    """
 
     row: PolicyRun
     served: Served
     bound: Bound
+    simulated: PolicyRun | None = None
 
 
 def streams(world: World, asked: Asked) -> Iterator[tuple[float, float, Stream, Bound]]:

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.costs.batch import fit_batching, seconds
-from calibration.serving.quote import Ahead, Quoter, Ratios
+from calibration.serving.quote import Ahead, Quoter
+from calibration.serving.quotes import LEAST, Quotes
 from calibration.serving.simulator import simulate
 from solver.inputs import InputError
 
@@ -90,15 +91,19 @@ def test_intervals_hold_what_costs_and_noise_do():
     assert 0.9 <= np.mean(inside) <= 1.0
 
 
-def test_ratios_give_intervals_that_hold():
-    rng, ratios, inside = np.random.default_rng(2), Ratios(), []
-    ones = np.ones(1)
-    assert ratios.correct(ones, 0.9 * ones, 1.1 * ones)[1] == 0.9
-    for ratio in 1.3 * np.exp(0.2 * rng.normal(size=3000)):
-        predicted, low, high = ratios.correct(ones, ones, ones)
-        inside.append(low[0] <= ratio <= high[0])
-        ratios.add(ratio)
-    assert predicted[0] == pytest.approx(1.3, rel=0.05)
+def test_corrections_give_intervals_that_hold_and_know_what_was_met():
+    """The more a request meets, and the more it asks for, the longer than predicted it takes."""
+    rng, quotes, inside = np.random.default_rng(2), Quotes(), []
+    for count, met in enumerate(rng.integers(1, 9, (1500, 2)).astype(float)):
+        factors = quotes.factors(met[None])
+        assert (factors is None) == (count < LEAST)
+        _, low, high = (1.0, 1.0, 1.0) if factors is None else factors[:, 0]
+        ratio = met[0] ** 0.4 * met[1] ** 0.1 * np.exp(0.1 * rng.normal())
+        inside.append(low <= ratio <= high)
+        quotes.finished(ratio, met, inside[-1])
+    told = quotes.factors(np.array([[1.0, 1.0], [8.0, 1.0], [8.0, 8.0]]))
+    assert told[0] == pytest.approx([1.0, 8**0.4, 8**0.5], rel=0.05)
+    assert told[2] / told[1] == pytest.approx(np.exp(2 * 1.96 * 0.1), rel=0.15)
     assert 0.93 <= np.mean(inside[100:]) <= 0.97
 
 

@@ -11,6 +11,7 @@ from calibration.serving.online import serve
 from solver.inputs import InputError
 from solver.online import POLICIES, Backlog, Setting, State, Tables, certify, lower_bound
 from solver.online.policies import charge, find_policy
+from solver.online.priced import ExternalityPrice
 from solver.online.prices import Market, edge_costs
 from tests.solver.online.worlds import CALLS, problem, stream, tables
 
@@ -143,6 +144,43 @@ def test_under_overload_the_price_of_others_delay_beats_selfishness_and_holding(
     }
     assert cost["externality_price"] < cost["externality"] < cost["selfish"] < cost["all_local"]
     assert cost["externality_price"] < cost["window"]
+
+
+def test_the_price_rises_while_deadlines_keep_newcomers_out_and_only_then():
+    base, cost, factor = problem(seed=3, users=6, edge_steps=20), {}, {}
+    weights = {**base.weights, "error": 20 * base.weights["error"]}
+    for deadline in (np.inf, 30.0, 0.45):
+        limit = np.full(6, deadline) if np.isfinite(deadline) else None
+        world = Tables.of(replace(base, deadline=limit, weights=weights))
+        kind, arrival = stream(world, 20.0, 300)
+        for make in (ExternalityPrice, Fixed):
+            policy = make(Setting(world, CALLS))
+            outcome = serve(world, CALLS, kind, arrival, policy).outcome
+            cost[deadline, make] = outcome.cost(world).mean()
+            factor[deadline, make] = policy.factor
+    for deadline in (np.inf, 30.0):
+        assert factor[deadline, ExternalityPrice] == 1.0
+        assert cost[deadline, ExternalityPrice] == cost[deadline, Fixed]
+    assert factor[0.45, ExternalityPrice] > 1.2
+    assert cost[0.45, ExternalityPrice] < 0.9 * cost[0.45, Fixed]
+
+
+class Fixed(ExternalityPrice):
+    """Charges no more where newcomers are kept out."""
+
+    def see(self, state):
+        super().see(state)
+        self.factor = 1.0
+
+
+def test_whom_only_deadlines_keep_from_the_edge_is_kept_out():
+    world, backlog = tables(deadline=0.4), Backlog(CALLS)
+    assert not State(world, backlog, 0, 0.0, 0.0).kept_out
+    for index in range(8):
+        backlog.add(index, 8, 0.1, due=0.4)
+    assert State(world, backlog, 0, 0.0, 0.0).kept_out
+    hopeless = replace(world, deadline=np.full(world.kinds, 0.01))
+    assert not State(hopeless, backlog, 0, 0.0, 0.0).kept_out, "an empty edge would not do either"
 
 
 def test_ones_own_policy_is_called_and_its_answers_are_checked(tmp_path, monkeypatch):

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from calibration.costs.batch import BatchCost, CallCost, call_seconds
 from calibration.serving.quotes import Quotes
 from solver.inputs import InputError
-from solver.online.backlog import Backlog, Calls, Done
+from solver.online.backlog import Backlog, Done
+from solver.online.calls import Calls
 from solver.online.certificate import Outcome
 from solver.online.state import Policy, State
 from solver.online.tables import Tables

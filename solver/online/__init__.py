@@ -5,8 +5,9 @@ time in which it does nothing is lost. A *stored* budget (:mod:`solver.online.st
 joules for an hour, of which the unused stay.
 """
 
-from solver.online.backlog import Backlog, Calls
+from solver.online.backlog import Backlog
 from solver.online.bound import Bound, lower_bound
+from solver.online.calls import Calls
 from solver.online.certificate import Outcome, Regret, certify
 from solver.online.policies import AT_EDGE, DEFAULT, POLICIES, charge, find_policy
 from solver.online.state import Policy, Setting, Snapshot, State

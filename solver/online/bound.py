@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from solver.columnar import FloatArray, IntArray
 from solver.inputs import InputError
-from solver.online.backlog import Calls
+from solver.online.calls import Calls
 from solver.online.prices import edge_costs
 from solver.online.tables import Tables
 

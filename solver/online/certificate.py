@@ -9,8 +9,8 @@ import numpy as np
 
 from solver.columnar import BoolArray, FloatArray, IntArray
 from solver.inputs import InputError
-from solver.online.backlog import Calls
 from solver.online.bound import Bound, evaluate
+from solver.online.calls import Calls
 from solver.online.tables import Tables
 
 #: From how many moments on work is counted, at most.

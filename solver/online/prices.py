@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from solver.columnar import FloatArray
-from solver.online.backlog import Calls
+from solver.online.calls import Calls
 from solver.online.tables import Tables
 
 

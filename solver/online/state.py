@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from solver.columnar import BoolArray, FloatArray
-from solver.online.backlog import Backlog, Calls, Options
+from solver.online.backlog import Backlog, Options
+from solver.online.calls import Calls
 from solver.online.tables import Tables
 
 

@@ -1,0 +1,62 @@
+"""Seconds of the calls of an engine, by how many requests share them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from solver.columnar import FloatArray
+from solver.inputs import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Calls:
+    """Seconds of one call of b = 0, 1, ..., cap requests, each of shape (1 + cap,), 0 for none.
+
+    ``tick``: an iteration; ``text``: an encoding; ``decode``: a decoding.
+    """
+
+    tick: FloatArray
+    text: FloatArray
+    decode: FloatArray
+
+    @classmethod
+    def of(cls, tick: ArrayLike, text: ArrayLike, decode: ArrayLike) -> "Calls":
+        """Of the seconds of 1, 2, ..., cap requests.
+
+        Raises InputError for unequal lengths, for seconds that are negative or fall with the
+        number of requests, and for iterations that take no time.
+        """
+        given = {"tick": tick, "text": text, "decode": decode}
+        columns = {name: np.asarray(values, float) for name, values in given.items()}
+        for name, values in columns.items():
+            if values.shape != columns["tick"].shape or values.ndim != 1 or not len(values):
+                raise InputError(f"calls: {name}: found shape {values.shape}; allowed: (cap,)")
+            if not (np.isfinite(values).all() and (np.diff(values, prepend=0.0) >= 0).all()):
+                raise InputError(
+                    f"calls: {name}: found {values.tolist()}; allowed: seconds that do not fall"
+                )
+        if columns["tick"][0] <= 0:
+            raise InputError("calls: tick: found 0 s; allowed: above 0")
+        return cls(**{name: np.append(0.0, values) for name, values in columns.items()})
+
+    @property
+    def cap(self) -> int:
+        """The largest batch."""
+        return len(self.tick) - 1
+
+    def scaled(self, factor: float) -> "Calls":
+        """The calls of a machine that takes ``factor`` times as long."""
+        return Calls(self.tick * factor, self.text * factor, self.decode * factor)
+
+    def alone(self, steps: ArrayLike) -> FloatArray:
+        """The fewest seconds in which requests of so many steps can be served, shape of steps."""
+        return np.asarray(steps) * self.tick[1] + self.text[1] + self.decode[1]
+
+    def least_share(self, steps: ArrayLike) -> FloatArray:
+        """The fewest seconds of the edge that such requests can take up, shape of steps."""
+        sizes = np.arange(1, self.cap + 1)
+        tick, text, decode = (
+            (call[1:] / sizes).min() for call in (self.tick, self.text, self.decode)
+        )
+        return np.asarray(steps) * tick + text + decode

@@ -22,12 +22,11 @@ from pathlib import Path
 import numpy as np
 
 import solver
-from benchmarks.solver import oracles
+from benchmarks.solver import machine, oracles
 from solver.choices.scan import CHUNK
 from solver.inputs import write_json
 from solver.knapsack import cost_table
 from solver.problem import PLACES, Problem
-from testbed.environment import cpu_name
 
 #: What a hard instance may take, on a machine of its own: wall seconds, and bytes of memory.
 GOAL_SECONDS, GOAL_MB = 10.0, 1000.0
@@ -254,7 +253,7 @@ def main():
     parser.add_argument("--note", default="", help="what to say about the machine")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    result = {"machine": f"{cpu_name()}, {os.cpu_count()} cores", "note": args.note}
+    result = {"machine": machine(), "note": args.note}
     result |= {"instances": hard()} if args.hard else at_all_sizes(args.users)
     if args.out:
         write_json(args.out, result)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import solver
-from benchmarks.solver.exact_solver import machine
+from benchmarks.solver import machine
 from solver.inputs import write_json
 from solver.problem import Problem
 

@@ -14,7 +14,7 @@ from benchmarks.online.quotes import quoted
 from benchmarks.online.rate import decision_time, rate_budget
 from benchmarks.online.setting import LOADS, PROCESSES, world
 from benchmarks.online.stored_budget import stored_budget
-from benchmarks.solver.exact_solver import machine
+from benchmarks.solver import machine
 from solver.inputs import InputError, check_keys, read_json, write_json
 from solver.online import DEFAULT, POLICIES
 from testbed.runs.folder import RunFolder

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.online.setting import requests_of
+from benchmarks.online.setting import held_back, requests_of
 from calibration.serving.online import serve
 from calibration.statistics import t_quantile
 from solver.online import DEFAULT, Policy, Setting, Tables, find_policy
@@ -116,8 +116,9 @@ def _measured(
 ) -> Measured:
     shape = (seeds, len(LOADS), len(worlds) * len(makers))
     quality, goodput = np.empty(shape), np.empty(shape)
-    for seed, (row, load) in itertools.product(range(seeds), enumerate(LOADS)):
-        kind, times = requests_of(place, ("poisson", load), requests, seed)
+    streams = enumerate(held_back(seeds))
+    for (seed, stream), (row, load) in itertools.product(streams, enumerate(LOADS)):
+        kind, times = requests_of(place, ("poisson", load), requests, stream)
         for column, (tables, make) in enumerate(itertools.product(worlds, makers)):
             policy = make(Setting(tables, place.calls))
             outcome = serve(tables, place.calls, kind, times, policy).outcome

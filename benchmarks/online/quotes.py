@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.online.setting import PROFILES, Cell, requests_of
+from benchmarks.online.setting import PROFILES, Cell, held_back, requests_of
 from calibration import load_profiles
 from calibration.arrivals import SHARE, turns
 from calibration.serving.online import Noise, serve
@@ -74,7 +74,8 @@ def quoted(
     noise, rows = edge.batch.tick.relative_sd, []
     for cell in cells:
         streams = [
-            _stream(place, cell, requests, seed, noise, watched, futures) for seed in range(seeds)
+            _stream(place, cell, requests, seed, noise, watched, futures)
+            for seed in held_back(seeds)
         ]
         seconds = np.concatenate([each for each, _ in streams])
         told = {name: parts(seconds[:, 0], seconds[:, i]) for i, name in enumerate(WHO, 1)}

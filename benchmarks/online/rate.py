@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.online.setting import EQUAL, Cell, interval, requests_of
+from benchmarks.online.setting import EQUAL, Cell, held_back, interval, requests_of
 from calibration.serving.online import serve
 from solver.online import (
     DEFAULT,
@@ -38,7 +38,7 @@ def _row(place: World, cell: Cell, requests: int, seeds: int) -> dict[str, Any]:
     tables = Tables.of(place.problem)
     gains: dict[str, list[float]] = {name: [] for name in POLICIES}
     tails: dict[str, list[float]] = {name: [] for name in POLICIES}
-    for seed in range(seeds):
+    for seed in held_back(seeds):
         kind, times = requests_of(place, cell, requests, seed)
         bound = lower_bound(tables, place.calls, kind, times)
         price = float(np.average(bound.prices, weights=np.diff(bound.edges)))

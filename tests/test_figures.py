@@ -244,7 +244,8 @@ def splits(of):
     yield (
         "results.md",
         f"Of {len(dominated['local'])} splits that begin on the device none is dominated by "
-        f"another choice, of {len(dominated['edge'])} that begin at the edge {sum(dominated['edge'])} are",
+        f"another choice, of {len(dominated['edge'])} that begin at the edge "
+        f"{sum(dominated['edge'])} are",
     )
 
 

@@ -6,6 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.serving_figures import (
+    link,
+    online,
+    serving,
+    serving_crowd,
+    serving_overload,
+    serving_predictions,
+)
 from tests.solver_figures import paper_gap, percent, pisinger, several_limits, solver
 
 ROOT = Path(__file__).parent.parent
@@ -16,12 +24,6 @@ def page(name):
     """A page's text, as one line."""
     path = ROOT / name if name == "README.md" else ROOT / "docs" / name
     return re.sub(r"\s+", " ", path.read_text(encoding="utf-8"))
-
-
-def share(value):
-    """As the tables of gains have it: .954, -.215, -2.75."""
-    text = f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
-    return text.replace("0.", ".", 1) if abs(value) < 1 else text
 
 
 def fit(of):
@@ -132,49 +134,6 @@ def bench_sdxl_cpu(of):
     yield "results.md", f"| {alone['step_time']:.1f} s | {alone['decode_time']:.0f} s |"
 
 
-def serving(of):
-    jobs = {name: job["measured"] for name, job in of["jobs"].items()}
-    join, leaving = jobs["join"], jobs["disconnects"]
-    yield "results.md", f"engine's throughput in process | {jobs['throughput']['ratio']:.3f} |"
-    yield (
-        "results.md",
-        f"(an iteration takes {1e3 * join['iteration_s']['p99']:.0f} ms at p99) | "
-        f"{1e3 * join['queue_s']['p99']:.0f} ms",
-    )
-    yield (
-        "results.md",
-        f"{leaving['requests']} requests of which {leaving['left']} disconnect: those that stay "
-        f"are answered with unchanged images | {leaving['answered']} of "
-        f"{leaving['requests'] - leaving['left']}",
-    )
-    yield "results.md", f"left is free after | {1e3 * leaving['one_freed_s']:.1f} ms"
-    yield "results.md", f"{jobs['broken']['bodies']} malformed bodies | one line each"
-
-
-def serving_overload(of):
-    took = of["jobs"]["overload"]["measured"]
-    met = round(took["deadlines_met"] * took["accepted"])
-    yield "results.md", f"refused (429) within, p99 | {1e3 * took['refused_s']['p99']:.0f} ms"
-    yield "results.md", f"{percent(took['memory_grown'], 1)} %; {met} of {took['accepted']}"
-    assert all(of["jobs"]["restart"]["goals"].values())
-
-
-def online(of):
-    cells = {(cell["process"], cell["load"]): cell for cell in of["rate"]["cells"]}
-    for load in (0.25, 0.5, 1, 2, 4):
-        values = []
-        for process in ("poisson", "bursts"):
-            cell = cells[process, load]
-            gain = cell["gain"]
-            values += [gain["externality_price"], gain[cell["best_other"]], gain["window"]]
-        yield "results.md", f"| {load} | {' | '.join(map(share, values))} |"
-    regrets = [row["regret"]["resolve, iid"]["value"] for row in of["stored"]["rows"]]
-    yield "results.md", f"| {percent(regrets[0], 2)} and {percent(regrets[1], 3)} % | met |"
-    ratio = of["goodput"]["ratio"]
-    yield "results.md", f"at equal utility | {ratio['utility']['value']:.2f} times | met |"
-    yield "results.md", f"at equal error | {ratio['error']['value']:.2f} times | **missed** |"
-
-
 def embedded_quality(of):
     for model in ("edge", "light"):
         points = of[model]["points"]
@@ -266,12 +225,15 @@ FIGURES = (
     embedded_quality,
     engine,
     fit,
+    link,
     online,
     paper_gap,
     pisinger,
     predictions,
     serving,
+    serving_crowd,
     serving_overload,
+    serving_predictions,
     several_limits,
     solver,
     splits,

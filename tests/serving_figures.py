@@ -1,0 +1,84 @@
+"""What the pages say of the server, the link and requests that arrive, by their result files."""
+
+from tests.solver_figures import percent
+
+
+def share(value):
+    """As the tables of gains have it: .954, -.215, -2.75."""
+    text = f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 else text
+
+
+def serving(of):
+    jobs = {name: job["measured"] for name, job in of["jobs"].items()}
+    join = jobs["join"]
+    yield "results.md", f"engine's throughput in process | {jobs['throughput']['ratio']:.3f} |"
+    yield (
+        "results.md",
+        f"(an iteration takes {1e3 * join['iteration_s']['p99']:.0f} ms at p99) | "
+        f"{1e3 * join['queue_s']['p99']:.0f} ms",
+    )
+    yield "results.md", f"{jobs['broken']['bodies']} malformed bodies | one line each"
+
+
+def serving_crowd(of):
+    leaving = of["jobs"]["disconnects"]["measured"]
+    yield (
+        "results.md",
+        f"{leaving['requests']} requests of which {leaving['left']} disconnect: those that stay "
+        f"are answered with unchanged images | {leaving['answered']} of "
+        f"{leaving['requests'] - leaving['left']}",
+    )
+    yield "results.md", f"left is free after | {1e3 * leaving['one_freed_s']:.1f} ms"
+
+
+def serving_predictions(of):
+    kept = of["jobs"]["predictions"]["measured"]
+    yield (
+        "results.md",
+        f"1.5: median error | {percent(kept['median_error'], 1)} % | 10 %, **missed**",
+    )
+    yield "results.md", f"the same: inside its 95 % interval | {percent(kept['inside'], 1)} % | 93"
+
+
+def link(of):
+    sizes, links, plain = (
+        of[name] for name in ("other_sizes", "other_links", "without_slow_start")
+    )
+    for what, told in (
+        ("sizes that were not fitted, worst of four links", sizes),
+        ("links that were not fitted, worst pair", links),
+    ):
+        error, inside = (percent(told[key], 1) for key in ("worst_median_error", "coverage"))
+        yield "results.md", f"| {what}: median error | {error} % | 5 % |"
+        yield "results.md", f"inside their 95 % intervals | {inside} % | 93 to 97 % |"
+    yield "results.md", f"worst link: median error | {percent(plain['worst_median_error'], 1)} %"
+    longer = [
+        1e3 * (check["measured"]["round_trip"] - check["asked"]["round_trip"])
+        for check in of["checks"]
+    ]
+    yield "results.md", f"what was asked | {min(longer):.1f} to {max(longer):.1f} ms |"
+
+
+def serving_overload(of):
+    took = of["jobs"]["overload"]["measured"]
+    met = round(took["deadlines_met"] * took["accepted"])
+    yield "results.md", f"refused (429) within, p99 | {1e3 * took['refused_s']['p99']:.0f} ms"
+    yield "results.md", f"{percent(took['memory_grown'], 1)} %; {met} of {took['accepted']}"
+    assert all(of["jobs"]["restart"]["goals"].values())
+
+
+def online(of):
+    cells = {(cell["process"], cell["load"]): cell for cell in of["rate"]["cells"]}
+    for load in (0.25, 0.5, 1, 2, 4):
+        values = []
+        for process in ("poisson", "bursts"):
+            cell = cells[process, load]
+            gain = cell["gain"]
+            values += [gain["externality_price"], gain[cell["best_other"]], gain["window"]]
+        yield "results.md", f"| {load} | {' | '.join(map(share, values))} |"
+    regrets = [row["regret"]["resolve, iid"]["value"] for row in of["stored"]["rows"]]
+    yield "results.md", f"| {percent(regrets[0], 2)} and {percent(regrets[1], 3)} % | met |"
+    ratio = of["goodput"]["ratio"]
+    yield "results.md", f"at equal utility | {ratio['utility']['value']:.2f} times | met |"
+    yield "results.md", f"at equal error | {ratio['error']['value']:.2f} times | **missed** |"

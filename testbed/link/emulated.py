@@ -39,6 +39,7 @@ class EmulatedLink:
         self._namespaces: list[Namespace] = []
         # also where nobody closes it: when it is no longer used, or the process ends
         self._end = weakref.finalize(self, _end, self._processes, self._namespaces)
+        self._delay = link.round_trip / 2
         self._user: Namespace | None = None
         self._edge: Namespace | None = None
         if self.method == "tun":
@@ -63,10 +64,21 @@ class EmulatedLink:
         user = self._user.open_tun(_USER, _EDGE)
         edge = self._edge.open_tun(_EDGE, _USER)
         link = self.link
-        numbers = (link.round_trip / 2, link.up, link.down)
+        numbers = (self._delay, link.up, link.down)
         self._start("pump", (user, edge), *map(str, (user, edge, *numbers)))
         os.close(user)
         os.close(edge)
+
+    def shorten(self, seconds: float) -> None:
+        """Shorten the round trip by ``seconds`` that the emulation's own processes add to it, down
+        to their own time at most; only method ``tun`` can.
+        """
+        if self.method == "tun":
+            pump = self._processes[0].stdin
+            assert pump is not None
+            self._delay = max(0.0, self._delay - seconds / 2)
+            pump.write(f"{self._delay}\n".encode())
+            pump.flush()
 
     def forward(self, server: Address) -> Address:
         """The address at which clients behind the link reach a ``server`` of this machine's."""

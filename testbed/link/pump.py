@@ -2,7 +2,8 @@
 its rate.
 
 ``python pump.py FD_USER FD_EDGE DELAY UP DOWN``: DELAY in s one way, rates in bit/s of data, the
-headers of a packet are free. It says ``ready``, and ends when its standard input is closed.
+headers of a packet are free. It says ``ready``, and ends when its standard input is closed. A line
+that comes there is another DELAY.
 """
 
 import ctypes
@@ -57,7 +58,9 @@ class Direction:
 
 
 def run(directions: Sequence[Direction], control: int) -> None:
-    """Carry packets until the descriptor ``control`` is closed at its other end."""
+    """Carry packets until the descriptor ``control`` is closed at its other end; each number that
+    comes there is the delay from then on.
+    """
     sources = {direction.source: direction for direction in directions}
     while True:
         now = time.monotonic()
@@ -65,9 +68,12 @@ def run(directions: Sequence[Direction], control: int) -> None:
         wait = max(0.0, min(due) - time.monotonic()) if due else None
         ready, _, _ = select.select([*sources, control], [], [], wait)
         if control in ready:
-            return
+            if not (line := os.read(control, _LARGEST)):
+                return
+            for direction in directions:
+                direction.delay = float(line.split()[-1])
         now = time.monotonic()
-        for source in ready:
+        for source in sources.keys() & ready:
             sources[source].take(now)
 
 

@@ -67,7 +67,7 @@ def test_headers_are_free_and_more_than_the_queue_holds_is_dropped(ends):
     assert count == 3 and QUEUE == 0.25  # at 0, 0.1 and 0.2 s the queue still has room
 
 
-def test_a_link_ends_when_its_control_is_closed(ends):
+def test_a_link_takes_a_delay_from_its_control_and_ends_when_that_is_closed(ends):
     sender, source, sink, receiver = ends
     there, here = os.pipe()
     directions = (Direction(source, sink, 0.05, 1e6),)
@@ -78,6 +78,12 @@ def test_a_link_ends_when_its_control_is_closed(ends):
     receiver.setblocking(True)
     assert receiver.recv(2000) == b"x" * 60
     assert 0.05 <= time.monotonic() - begin < 0.5
+    os.write(here, b"9\n0.3\n")
+    time.sleep(0.05)
+    begin = time.monotonic()
+    sender.send(b"y" * 60)
+    assert receiver.recv(2000) == b"y" * 60
+    assert 0.3 <= time.monotonic() - begin < 5, "the last number is the delay from then on"
     os.close(here)
     thread.join(2)
     os.close(there)

@@ -50,7 +50,7 @@ def link(of):
         ("links that were not fitted, worst pair", links),
     ):
         error, inside = (percent(told[key], 1) for key in ("worst_median_error", "coverage"))
-        yield "results.md", f"| {what}: median error | {error} % | 5 % |"
+        yield "results.md", f"| {what}: median error | {error} % | 5 %"
         yield "results.md", f"inside their 95 % intervals | {inside} % | 93 to 97 % |"
     yield "results.md", f"worst link: median error | {percent(plain['worst_median_error'], 1)} %"
     longer = [

@@ -7,12 +7,16 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 from filelock import FileLock
 
 import testbed
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach a network
+# the same examples each time; `--hypothesis-profile default` looks for others
+hypothesis.settings.register_profile("fixed", derandomize=True)
+hypothesis.settings.load_profile("fixed")
 
 # where it lies; it must be imported before torch, which then reads how long threads wait
 ROOT = Path(testbed.__file__).parent.parent

@@ -97,6 +97,7 @@ from solver.inputs import InputError, check_keys, read_json, read_text
 USERS, MOST_USERS, MOST_WEIGHT = 30, 1_000_000, 1e9
 STEPS_PER_USER = 6  # of the default edge budget
 MAX_STEPS = {"local": 16, "edge": 32}
+_LARGE = 1e280  # a share whose sums may overflow
 RISK_FOR = ("user", "all")
 CLASSES = ("object", "scene", "relation")
 RADIOS = tuple(name for name, link in LINKS.items() if link.radio)
@@ -284,6 +285,8 @@ def _assign(shares: Mapping[str, float], count: int, seed: str) -> Sequence[str]
     The order sorts the names by ``random()`` of a generator seeded with a string, which is the one
     stream that Python keeps stable.
     """
+    if max(shares.values()) > _LARGE:  # so that no sum overflows; a power of two changes no digit
+        shares = {name: math.ldexp(share, -100) for name, share in shares.items()}
     total = sum(shares.values())
     exact = {name: count * share / total for name, share in shares.items()}
     counts = {name: math.floor(value) for name, value in exact.items()}

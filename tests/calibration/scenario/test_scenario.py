@@ -107,3 +107,13 @@ def test_files_that_are_no_scenario_are_named(tmp_path):
         Scenario.load(path)
     write_json(tmp_path / "scenario.json", Scenario.from_dict({"users": 4}).to_dict())
     assert Scenario.load(tmp_path / "scenario.json").users == Scenario.from_dict({"users": 4}).users
+
+
+def test_shares_whose_sum_overflows_are_proportions_too():
+    plain, large = (
+        Scenario.from_dict(
+            {"users": 9, "prompt_classes": {"object": share, "scene": 2 * share}}
+        ).users
+        for share in (0.5, 0.5e308)
+    )
+    assert plain == large

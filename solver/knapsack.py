@@ -17,7 +17,7 @@ from solver.limits import check_memory
 from solver.options import Choice, Menu, Options
 from solver.problem import Problem
 from solver.problem.curves import Rows
-from solver.problem.refusal import refuse_user
+from solver.problem.refusal import check_served
 
 #: Weights of a table with a column for each, at most.
 MAX_WIDTH = 100_000
@@ -256,16 +256,10 @@ def check_feasible(problem: Problem, axis: Axis, fewest: IntArray, served: BoolA
 
     ``fewest`` and ``served`` are those of :func:`fewest_steps`.
     """
-    if not served.all():
-        refuse_user(problem, int(served.argmin()), int((~served).sum()) - 1)
+    check_served(problem, served)
     need, edge_only = int(fewest.sum()), int((fewest > 0).sum())
     if need > axis.budget and axis.options is not None:
-        options = axis.options
-        limit, unit = options.limits[options.stated[0]], options.unit[0]
-        raise InputError(
-            f"{problem.where}: {limit.name}: {limit.capacity} is too small: "
-            f"the {edge_only} users that cannot do without it need at least {need * unit}"
-        )
+        axis.options.refuse(0, need, edge_only, problem.where)
     if need > axis.budget:
         who = (
             "the 1 user that only the edge can serve needs"

@@ -15,7 +15,7 @@ from solver.knapsack import Knapsack, evaluated
 from solver.limits import check_memory
 from solver.options import Menu, Options
 from solver.problem import Problem
-from solver.problem.refusal import refuse_user
+from solver.problem.refusal import check_served
 
 
 def milp(problem: Problem, time_limit: float | None = None) -> Allocation:
@@ -39,9 +39,7 @@ def milp(problem: Problem, time_limit: float | None = None) -> Allocation:
     menu = Menu.of(np.column_stack([options.weight, *(steps for _, steps in spans)]))
     check_memory(problem.where, problem.users * (len(options.place) + 2 * len(menu.weight)))
     cost, option = menu.cheapest(options.cost(problem))
-    served = np.isfinite(cost).any(axis=1)
-    if not served.all():
-        refuse_user(problem, int(served.argmin()), int((~served).sum()) - 1)
+    check_served(problem, np.asarray(np.isfinite(cost).any(axis=1)))
     user, entry = np.nonzero(np.isfinite(cost))
     # HiGHS's tolerances are absolute: costs are taken above each user's least, in a common unit
     base = cost.min(axis=1)

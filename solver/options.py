@@ -7,12 +7,13 @@ within ``capacity`` are a multiple-choice knapsack problem with as many constrai
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from solver.columnar import FloatArray, IntArray
+from solver.inputs import InputError
 from solver.problem import Problem
 from solver.problem.usage import edges_of
 
@@ -99,6 +100,16 @@ class Options:
         for index, unit, each in zip(self.stated, self.unit, price.tolist(), strict=True):
             prices[self.limits[index].name] = each / unit
         return prices
+
+    def refuse(self, index: int, need: int, users: int, where: str) -> NoReturn:
+        """Raise InputError for limit ``index`` of ``capacity``: the ``users`` that cannot do
+        without it need at least ``need`` of its units.
+        """
+        limit = self.limits[self.stated[index]]
+        raise InputError(
+            f"{where}: {limit.name}: {limit.capacity} is too small: the {users} users that cannot "
+            f"do without it need at least {need * self.unit[index]}"
+        )
 
     def from_prices(self, prices: Mapping[str, float]) -> FloatArray:
         """What one more of ``capacity`` is worth, from :meth:`prices`."""

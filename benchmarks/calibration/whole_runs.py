@@ -113,15 +113,14 @@ def execute(seed: int, busy: bool) -> dict[str, Any]:
         seconds = time.monotonic() - start
         folder = RunFolder.read(out)
         validation = folder.need(Validation)
+    judged = verdicts(validation)
     return {
         "seed": seed,
         "busy": busy,
         "seconds": seconds,
         "environment": environment(pick_device()),
-        "headline": headline(verdicts(validation)),
-        "verdicts": Counter(
-            each.verdict for each in verdicts(validation) if each.about == PREDICTION
-        ),
+        "headline": headline(judged),
+        "verdicts": Counter(each.verdict for each in judged if each.about == PREDICTION),
         "totals": [total.to_dict() for total in validation.totals],
     }
 

@@ -26,7 +26,7 @@ from solver.knapsack import evaluated
 from solver.limits import check_memory
 from solver.options import Menu, Options
 from solver.problem import Problem
-from solver.problem.refusal import refuse_user
+from solver.problem.refusal import check_served
 
 EPS = float(np.finfo(np.float64).eps)
 #: Moves that mend a rounded choice, at most.
@@ -137,17 +137,11 @@ class UndecidedError(InputError):
 
 def check_limits(problem: Problem, options: Options, menu: Menu, cost: FloatArray) -> None:
     """Raise InputError for a user without an option, and a limit that no choice keeps alone."""
-    served = np.isfinite(cost).any(axis=1)
-    if not served.all():
-        refuse_user(problem, int(served.argmin()), int((~served).sum()) - 1)
-    for index, (stated, unit) in enumerate(zip(options.stated, options.unit, strict=True)):
+    check_served(problem, np.asarray(np.isfinite(cost).any(axis=1)))
+    for index, capacity in enumerate(options.capacity):
         weight = np.where(np.isfinite(cost), menu.weight[:, index], np.inf).min(axis=1)
-        need, limit = int(weight.sum()), options.limits[stated]
-        if need > options.capacity[index]:
-            raise InputError(
-                f"{problem.where}: {limit.name}: {limit.capacity} is too small: the "
-                f"{(weight > 0).sum()} users that cannot do without it need at least {need * unit}"
-            )
+        if weight.sum() > capacity:
+            options.refuse(index, int(weight.sum()), int((weight > 0).sum()), problem.where)
 
 
 def _named(options: Options) -> str:

@@ -5,12 +5,19 @@ from typing import NoReturn
 
 import numpy as np
 
+from solver.columnar import BoolArray
 from solver.inputs import InputError
 from solver.problem.load import is_met
 from solver.problem.problem import Problem
 
 
-def refuse_user(problem: Problem, index: int, more: int) -> NoReturn:
+def check_served(problem: Problem, served: BoolArray) -> None:
+    """Raise InputError for the first user without any option; ``served``, shape (users,)."""
+    if not served.all():
+        _refuse_user(problem, int(served.argmin()), int((~served).sum()) - 1)
+
+
+def _refuse_user(problem: Problem, index: int, more: int) -> NoReturn:
     """Raise InputError for a user without any option: the limit that fails, and by how much."""
     who = f"user {index}" + (f" (and {more} more)" if more else "")
     user, ranges, times, errors = problem.part([index]), [], [], []

@@ -62,8 +62,9 @@ def check_pipelines(
         if reason := unsupported_reason(pipelines[place]):
             raise InputError(f"sweep.splits: {place}: found a {reason}")
     shared = check_shared({place: Networks(pipelines[place]) for place in PLACES})
+    engine = BatchedEngine(pipelines["edge"])
     for steps in totals:
-        taken = BatchedEngine(pipelines["edge"]).iterations(steps)
+        taken = engine.iterations(steps)
         if taken != steps:
             raise InputError(
                 f"sweep.splits: found {steps} steps, for which the sampler takes {taken} "
@@ -91,8 +92,7 @@ def generate(
     ``threads`` of a CPU. What is handed over stays in this process.
     """
     asked = requests["edge"]
-    before, _ = split.parts(asked[0].steps).values()
-    first, last = split.parts(asked[0].steps)
+    (first, before), (last, _) = split.parts(asked[0].steps).items()
     engines = {place: BatchedEngine(pipelines[place], len(asked)) for place in PLACES}
     meter.start()
     with using(threads[first]):

@@ -42,9 +42,9 @@ class Allocation:
     is (objective - lower_bound) / max(|objective|, |lower_bound|), 0 where that is below 1e-12;
     both are None where a method proves nothing. ``status`` is "optimal" if the gap is at most 1e-9,
     and "feasible" otherwise. ``edge_steps_used`` is the left side of (1). ``edge_price``, delta
-    >= 0, is what one more edge step is worth (:func:`solver.knapsack.relax`), or None. ``time``, in
-    s, and ``energy``, in J, are sums over users; ``error`` and ``utility`` are means. ``seconds``
-    is the wall time that the method took.
+    >= 0, is what one more edge step is worth (:func:`solver.relaxation.relax`), or None. ``time``,
+    in s, and ``energy``, in J, are sums over users; ``error`` and ``utility`` are means.
+    ``seconds`` is the wall time that the method took.
 
     The last four are None for ``allocation/1``. Else a_n is an index of ``places``, the names of
     the problem's places and splits; ``edge_steps`` are those of each user's steps that are made at
@@ -125,11 +125,7 @@ class Allocation:
 
     def bounded(self, lower_bound: float) -> "Allocation":
         """The same with a proven lower bound, and the gap and the status that follow from it."""
-        bound, size = float(lower_bound), max(abs(self.objective), abs(lower_bound))
-        excess = self.objective - bound
-        # a negative gap says that the bound is none
-        gap = 0.0 if 0 <= excess <= ROUNDING * size else excess / size
-        return replace(self, lower_bound=bound, gap=gap, status=STATUSES[not 0 <= gap <= OPTIMAL])
+        return replace(self, **_bounded(self.objective, lower_bound))
 
     def to_dict(self) -> dict[str, Any]:
         """The ``allocation/1`` or ``allocation/2`` object."""
@@ -181,9 +177,10 @@ def evaluate(
 
     try:
         pieces = in_pieces(piece, problem.users, PIECE)
-    except InputError:  # of a user of the piece; name that of the problem
-        pieces = [piece(slice(None))]
-    cost, time, energy, error, utility = np.concatenate(pieces, axis=1)
+    except InputError:  # of a user of the piece; name that of the problem, and its place
+        pieces = [_quantities(problem, places, number, together=False)]
+    values = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=1)
+    cost = values[0]
     if not np.isfinite(cost).all():
         user = int(np.argmin(np.isfinite(cost)))
         raise InputError(
@@ -191,53 +188,75 @@ def evaluate(
             f"place; allowed: what min_steps, max_steps, deadline and max_error of {problem.where} "
             f"leave to user {user}"
         )
-    used = {} if problem.is_plain else used_of(problem, places, on_edge, where)
-    if problem.is_plain and on_edge.sum() > problem.edge_budget:
+    plain, made = problem.is_plain, int(on_edge.sum())
+    used = {} if plain else used_of(problem, places, on_edge, where)
+    if plain and made > problem.edge_budget:
         raise InputError(
-            f"{where}: steps: found {on_edge.sum()} steps on the edge; "
+            f"{where}: steps: found {made} steps on the edge; "
             f"allowed: edge_budget of {problem.where}, {problem.edge_budget}"
         )
     objective, rounding = _total(cost)
-    allocation = Allocation(
-        solver=solver,
-        status="feasible",
-        offload=places.tolist(),
-        steps=counts.tolist(),
-        objective=objective,
-        lower_bound=None,
-        gap=None,
-        edge_steps_used=int(on_edge.sum()),
-        edge_price=None if edge_price is None else float(edge_price),
-        time=float(time.sum()),
-        error=float(error.mean()),
-        energy=float(energy.sum()),
-        utility=float(utility.mean()),
-        seconds=float(seconds),
-    )
-    if not problem.is_plain:
-        allocation = replace(
-            allocation,
-            places=list(problem.names),
-            edge_steps=on_edge.tolist(),
-            used=used,
-            prices=None if prices is None else checked_prices(prices, used, where),
-        )
     if excess is not None:
         below = excess + rounding
         lower_bound = math.nextafter(objective - below, -math.inf) if below else objective
-    return allocation if lower_bound is None else allocation.bounded(lower_bound)
+    _, time, energy, error, utility = np.add.reduce(values, axis=1).tolist()
+    return Allocation(
+        solver=solver,
+        offload=places.tolist(),
+        steps=counts.tolist(),
+        objective=objective,
+        **_bounded(objective, lower_bound),
+        edge_steps_used=made,
+        edge_price=None if edge_price is None else float(edge_price),
+        time=time,
+        error=error / problem.users,
+        energy=energy,
+        utility=utility / problem.users,
+        seconds=float(seconds),
+        places=None if plain else list(problem.names),
+        edge_steps=None if plain else on_edge.tolist(),
+        used=None if plain else used,
+        prices=None if plain or prices is None else checked_prices(prices, used, where),
+    )
 
 
-def _quantities(problem: Problem, places: IntArray, number: IntArray) -> FloatArray:
-    """Of the chosen options, shape (5, users), in the order of :data:`QUANTITIES`; inf: none."""
+def _bounded(objective: float, lower_bound: float | None) -> dict[str, Any]:
+    """A lower bound with the gap and the status that follow from it."""
+    if lower_bound is None:
+        return {"lower_bound": None, "gap": None, "status": STATUSES[1]}
+    bound, size = float(lower_bound), max(abs(objective), abs(lower_bound))
+    excess = objective - bound
+    # a negative gap says that the bound is none
+    gap = 0.0 if 0 <= excess <= ROUNDING * size else excess / size
+    return {"lower_bound": bound, "gap": gap, "status": STATUSES[not 0 <= gap <= OPTIMAL]}
+
+
+def _quantities(
+    problem: Problem, places: IntArray, number: IntArray, together: bool = True
+) -> FloatArray:
+    """Of the chosen options, shape (5, users), in the order of :data:`QUANTITIES`; inf: none.
+
+    ``together``: places whose curves are of the same families are one, each user's own.
+    """
     values = np.full((len(QUANTITIES), problem.users), np.inf)
-    for a, place in enumerate(problem.names):
-        most = len(problem.steps(place))
-        here = (places == a) & (number <= most)
-        if most and here.any():
-            at = np.clip(number, 1, most)[:, None]
-            for value, quantity in zip(values, problem.quantities(place, at), strict=True):
-                np.copyto(value, quantity[:, 0], where=here)
+    alike: dict[object, list[int]] = {}
+    for a, name in enumerate(problem.names):
+        place = problem.places.get(name)
+        families = (place.error.family, place.utility.family) if place else ("table",)
+        alike.setdefault(families if together and "table" not in families else a, []).append(a)
+    for first, *others in alike.values():
+        name, here, part = problem.names[first], places == first, problem
+        for a in others:
+            mine = places == a
+            chosen = part.places[name].beside(problem.places[problem.names[a]], mine)
+            here, part = here | mine, replace(problem, places={name: chosen}, splits={})
+        most = len(part.steps(name))
+        here &= number <= most
+        if here.any():
+            at = np.minimum(number, most)[:, None]
+            where = here if not here.all() else True  # many times as fast
+            for value, quantity in zip(values, part.quantities(name, at), strict=True):
+                np.copyto(value, quantity[:, 0], where=where)
     return values
 
 

@@ -1,12 +1,10 @@
 """Read and write the files between the stages, and name in one line what is wrong with a file."""
 
 import codecs
-import difflib
 import io
 import json
 import math
 import os
-import secrets
 import select
 import stat
 from collections.abc import Iterable, Iterator
@@ -42,6 +40,8 @@ def check_keys(where: str, keys: Iterable[object], allowed: Iterable[object]) ->
             name = (
                 text if len(text) <= 60 and text.isprintable() else ascii(text[:60])[1:-1] + "..."
             )
+            import difflib  # slow to import: only when asked for
+
             close = difflib.get_close_matches(name, [str(name) for name in allowed], n=1)
             hint = f"; perhaps you meant '{close[0]}'" if close else ""
             raise InputError(
@@ -192,7 +192,7 @@ def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> None:
         path.write_bytes(raw)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    part = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         with open(part, "xb") as file:  # with the mode that the umask says
             file.write(raw)

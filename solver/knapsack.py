@@ -5,7 +5,6 @@ In a plain problem the best local option weighs 0, and the edge option of s step
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +17,7 @@ from solver.options import Choice, Menu, Options
 from solver.problem import Problem
 from solver.problem.curves import Rows
 from solver.problem.refusal import check_served
+from solver.relaxation import fewest_steps, relax
 
 #: Weights of a table with a column for each, at most.
 MAX_WIDTH = 100_000
@@ -169,86 +169,6 @@ def cost_table(problem: Problem, rows: Rows = slice(None)) -> tuple[FloatArray, 
     axis = Axis.of(problem)
     assert axis is not None, "several limits"
     return axis.table(problem, rows)
-
-
-def cheapest(cost: FloatArray, price: float) -> IntArray:
-    """The edge steps, shape (users,), that each user chooses for itself at ``price``.
-
-    Of equally good options it takes the one with the fewest steps; ``price`` may be infinite.
-    """
-    if price == np.inf:
-        fewest, edge_only = np.zeros(len(cost), np.int64), np.flatnonzero(np.isinf(cost[:, 0]))
-        fewest[edge_only] = np.isfinite(cost[edge_only]).argmax(axis=1)
-        return fewest
-    return (cost + price * np.arange(cost.shape[1]) if price else cost).argmin(axis=1)
-
-
-def fewest_steps(cost: FloatArray) -> tuple[IntArray, BoolArray]:
-    """The fewest edge steps that serve each user, and whether any option does; shape (users,)."""
-    fewest = cheapest(cost, np.inf)
-    return fewest, np.isfinite(cost[np.arange(len(cost)), fewest])
-
-
-class Split(NamedTuple):
-    """The relaxed optimum: at ``price`` two choices, ``few`` <= ``many``, are optimal.
-
-    With ``many`` for ``moved`` users of each row and ``few`` for the others the budget holds, and
-    one more would break it. Arrays have shape (rows,).
-    """
-
-    price: float
-    few: IntArray
-    many: IntArray
-    moved: IntArray
-
-
-def relax(
-    cost: FloatArray,
-    budget: float,
-    few: IntArray | None = None,
-    many: IntArray | None = None,
-    count: int | IntArray = 1,
-) -> Split:
-    """The price delta of an edge step, the dual of (1), and the relaxed optimum at that price.
-
-    delta >= 0 is the slope, to the right of S_e^max and with its sign turned, of the lower convex
-    envelope of the optimal objective as a function of S_e^max: what a further edge step saves,
-    averaged over the next stretch of the envelope; 0 where the budget is slack. That envelope is
-    the value of the relaxation, so delta needs no integer solution: it is where the steps that
-    all users choose for themselves at price delta cross the budget. ``count``, one number or shape
-    (rows,), is how many users each row stands for. ``few`` and ``many`` may be given as the choices
-    at two prices that enclose delta.
-    """
-    few = cheapest(cost, np.inf) if few is None else few.copy()
-    many = cheapest(cost, 0.0) if many is None else many.copy()
-    count = np.full(len(cost), count) if np.ndim(count) == 0 else np.asarray(count)
-    left = budget - int(count @ few)
-    if count @ (many - few) <= left:
-        return Split(0.0, few, many, count.copy())
-    rows = np.flatnonzero(few < many)  # for the others the choice is made
-    cost = cost[rows]
-    # few and many cost the same at the secant's price; at the right delta nothing lies below both
-    while True:
-        at, number, least, most = np.arange(len(rows)), count[rows], few[rows], many[rows]
-        gain, steps = number @ (cost[at, least] - cost[at, most]), int(number @ (most - least))
-        price = float(gain / steps)
-        between = cheapest(cost, price)
-        taken = int(number @ (between - least))
-        if not 0 < taken < steps:
-            break
-        if taken <= left:
-            few[rows], left = between, left - taken
-        else:
-            many[rows] = between
-        still = np.flatnonzero(few[rows] < many[rows])
-        rows, cost = rows[still], cost[still]
-    # at delta both choices are optimal for each user: move users from few to many while they fit
-    step = np.maximum(many - few, 0)
-    before = np.cumsum(count * step) - count * step
-    moved = np.clip((left - before) // np.maximum(step, 1), 0, count)
-    if len(over := np.flatnonzero((moved < count) & (step > 0))):
-        moved[over[0] + 1 :] = 0
-    return Split(price, few, many, np.where(step > 0, moved, 0))
 
 
 def check_feasible(problem: Problem, axis: Axis, fewest: IntArray, served: BoolArray) -> None:

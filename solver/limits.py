@@ -14,8 +14,8 @@ SEARCH_BYTES = 500_000_000
 SEARCH_STATES = 100_000
 #: Additions of the certificate's dynamic program: a few seconds.
 PROOF_ADDITIONS = 1_000_000_000
-#: Users whose numbers are looked at together: a few dozen for each fit the cache of a core.
-PIECE = 8192
+#: Users whose numbers are looked at together: a few dozen for each fit a cache, and calls are few.
+PIECE = 16_384
 
 Result = TypeVar("Result")
 

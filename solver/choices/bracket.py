@@ -1,37 +1,54 @@
 """Two prices that enclose that of an edge step, and what every user chooses at both."""
 
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
-from solver.choices.scan import Choices, Local, choices
+from solver.choices.convex import is_convex, price_near
+from solver.choices.scan import KEPT, Choices, Local, best_local, choices
 from solver.columnar import FloatArray, IntArray
 from solver.knapsack import Axis
+from solver.limits import check_memory
 from solver.problem import Problem
 
 
 @dataclass(frozen=True, eq=False)
 class Bracket:
-    """``few`` edge steps at the price ``high``, and ``many`` at ``low``, with their costs.
+    """What all users choose at the price ``high``, and at ``low``: the two rows of ``ends``.
 
-    Arrays of shape (users,). A user with ``few`` = ``many`` has that one choice at every price
-    between; the others are *open*.
+    A user with ``few`` = ``many`` has that one choice at every price between; the others are
+    *open*.
     """
 
     low: float
     high: float
-    few: IntArray
-    few_cost: FloatArray
-    many: IntArray
-    many_cost: FloatArray
-    local: Local
+    ends: Choices
 
     @classmethod
-    def of(cls, low: float, high: float, own: Choices) -> "Bracket":
+    def of(cls, low: float, high: float, own: Choices) -> Self:
         """Of choices at ``high`` and last at ``low``."""
-        few, many = own.weight[-2:]
-        few_cost, many_cost = own.cost[-2:]
-        return cls(low, high, few, few_cost, many, many_cost, own.local)
+        return cls(low, high, own.at(slice(-2, None)))
+
+    @property
+    def few(self) -> IntArray:
+        """The edge steps at ``high``, shape (users,)."""
+        return self.ends.weight[0]
+
+    @property
+    def many(self) -> IntArray:
+        """The edge steps at ``low``, shape (users,)."""
+        return self.ends.weight[1]
+
+    @property
+    def few_cost(self) -> FloatArray:
+        """What ``few`` cost."""
+        return self.ends.cost[0]
+
+    @property
+    def local(self) -> Local:
+        """The best local options."""
+        return self.ends.local
 
     @property
     def rows(self) -> IntArray:
@@ -43,13 +60,13 @@ class Bracket:
         return (not self.low or self.low <= price - room) and price + room <= self.high
 
     def around(self, problem: Problem, axis: Axis, price: float, room: float) -> "Bracket":
-        """The prices ``price`` - ``room`` and ``price`` + ``room``, where they lie inside."""
-        here, rows = self._copy(), self.rows
-        high, low = min(self.high, price + room), max(self.low, price - room)
-        own = choices(problem.part(rows), axis, [high, low], self.local.part(rows))
-        here.few[rows], here.many[rows] = own.weight
-        here.few_cost[rows], here.many_cost[rows] = own.cost
-        return replace(here, low=low, high=high)
+        """The prices ``price`` - ``room`` and ``price`` + ``room``."""
+        low, high = max(0.0, price - room), price + room
+        if not self.holds(price, room):
+            return Bracket(low, high, choices(problem, axis, [high, low], self.local))
+        ends, rows = self.ends.copy(), self.rows
+        ends.put(rows, choices(problem.part(rows), axis, [high, low], self.local.part(rows)))
+        return Bracket(low, high, ends)
 
     def narrowed(
         self, problem: Problem, axis: Axis, budget: float, count: IntArray, spread: float
@@ -61,45 +78,64 @@ class Bracket:
         """
         left, steps = budget - int(count @ self.few), int(count @ (self.many - self.few))
         if not self.low and steps <= left:
-            return replace(self, few=self.many, few_cost=self.many_cost)
-        here, rows, even, width = self._copy(), self.rows, True, np.inf
+            return replace(self, ends=self.ends.at(np.array([1, 1])))
+        if self.high < np.inf and self.high - self.low <= 2 * spread * self.high:
+            return self
+        ends, low, high = self.ends.copy(), self.low, self.high
+        rows, even, width = self.rows, True, np.inf
         while width > spread or not even:
-            steps = int(count[rows] @ (here.many[rows] - here.few[rows]))
-            if even and here.low and here.high < np.inf:
+            few, many = ends.weight[:, rows]
+            steps = int(count[rows] @ (many - few))
+            if even and low and high < np.inf:
                 # the steps of many users fall evenly in the logarithm of the price
-                price = here.high * (here.low / here.high) ** (left / steps)
+                price = high * (low / high) ** (left / steps)
             else:  # the secant: few and many cost the same
-                gain = count[rows] @ (here.few_cost[rows] - here.many_cost[rows])
+                gain = count[rows] @ (ends.cost[0, rows] - ends.cost[1, rows])
                 price = float(gain / steps)
-            if not here.low < price < here.high:
+            if not low < price < high:
                 break
             width = spread
-            if here.high < np.inf:
-                width = max(spread, (here.high - here.low) / (16 * price))
-            tried = [min(here.high, price * (1 + width)), max(here.low, price * (1 - width))]
+            if high < np.inf:
+                width = max(spread, (high - low) / (16 * price))
+            tried = [min(high, price * (1 + width)), max(low, price * (1 - width))]
             own = choices(problem.part(rows), axis, tried, self.local.part(rows))
-            more = (own.weight - here.few[rows]) @ count[rows]
+            more = (own.weight - few) @ count[rows]
             first, second = (more <= left).tolist()  # the first does, if the second does
             even = first and not second
             if first:
                 at = int(second)
-                here.few[rows], here.few_cost[rows] = own.weight[at], own.cost[at]
-                here, left = replace(here, high=tried[at]), left - int(more[at])
+                ends.put(rows, own.at(at), 0)
+                high, left = tried[at], left - int(more[at])
             if not second:
                 at = int(first)
-                here.many[rows], here.many_cost[rows] = own.weight[at], own.cost[at]
-                here = replace(here, low=tried[at])
-            rows = rows[here.few[rows] < here.many[rows]]
-        return here
+                ends.put(rows, own.at(at), 1)
+                low = tried[at]
+            rows = rows[ends.weight[0, rows] < ends.weight[1, rows]]
+        return Bracket(low, high, ends)
 
-    def _copy(self) -> "Bracket":
-        return replace(
-            self,
-            few=self.few.copy(),
-            few_cost=self.few_cost.copy(),
-            many=self.many.copy(),
-            many_cost=self.many_cost.copy(),
+    def options(self, problem: Problem, axis: Axis) -> tuple[FloatArray, IntArray | None]:
+        """What the options of the open users cost, and how many edge steps each is.
+
+        Shape (open users, options), inf: not allowed. None: 0, 1, 2, ... Of convex users these are
+        the best local option, in the first column, and the edge's from the best at ``high`` to that
+        at ``low``: any other loses more than the price is from both.
+        """
+        rows = self.rows
+        if not is_convex(problem):
+            if len(rows) * (1 + axis.width) > KEPT:
+                check_memory(problem.where, len(rows) * (1 + axis.width))
+            return axis.table(problem, rows)[0], None
+        (first, last), part = self.ends.edge[:, rows], problem.part(rows)
+        steps = first[:, None] + np.arange(1 + int((last - first).max(initial=0)))
+        local, edge = part.names
+        cost = np.column_stack(
+            [
+                part.cost(local, self.local.steps[rows, None]),
+                part.cost(edge, np.minimum(steps, last[:, None])),
+            ]
         )
+        cost[:, 1:][steps > last[:, None]] = np.inf
+        return cost, np.column_stack([np.zeros_like(first), steps])
 
 
 def sample_of(count: IntArray) -> slice | None:
@@ -109,16 +145,35 @@ def sample_of(count: IntArray) -> slice | None:
     return slice(None, None, len(count) // size) if len(count) >= 4 * size else None
 
 
-def sampled_prices(problem: Problem, axis: Axis, count: IntArray) -> tuple[float, float]:
-    """Two prices that very likely enclose that of an edge step, from a sample of the users.
+def sampled_prices(
+    problem: Problem,
+    axis: Axis,
+    count: IntArray,
+    local: Local | None = None,
+    spread: float = 0.0,
+) -> tuple[float, float]:
+    """Two prices that very likely enclose that of an edge step: 0 and infinity if none are near.
 
-    ``count``, shape (users,), is how many users each is.
+    From a sample of the users; from all of few, if they are convex, with their best ``local``
+    options, ``spread`` around that of a step, relative. ``count``, shape (users,), is how many
+    users each is.
     """
-    rows = sample_of(count)
+    rows, share = sample_of(count), float(axis.budget)
+    if rows is not None:
+        share *= len(count[rows]) / len(count)
+        problem, count, local = problem.part(rows), count[rows], None
+        spread = 0.003
+    if is_convex(problem) and (local, rows) != (None, None):
+        local = local or best_local(problem, axis)
+        assert local.edge is not None
+        price, taken, slope = price_near(local.edge, local.cost, share, count, spread)
+        if not price:
+            return 0.0, np.inf
+        if rows is not None:  # what these users take varies by chance from sample to sample
+            spread += float(3 * np.std(taken) * np.sqrt(len(count))) / -slope
+        return max(price * (1 - spread), 0.0), price * (1 + spread)
     if rows is None:
         return 0.0, np.inf
-    share, problem = axis.budget * len(count[rows]) / len(count), problem.part(rows)
-    count = count[rows]
     own = choices(problem, axis, [np.inf, 0.0])
     bracket = Bracket.of(0.0, np.inf, own)
     if not (np.isfinite(own.cost).all() and count @ bracket.few < share < count @ bracket.many):

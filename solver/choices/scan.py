@@ -7,10 +7,11 @@ import numpy as np
 
 from solver.choices.convex import ROUNDING, ConvexPlace, is_convex
 from solver.columnar import BoolArray, FloatArray, IntArray
-from solver.knapsack import Axis, cheapest
+from solver.knapsack import Axis
 from solver.limits import PIECE, in_pieces
 from solver.problem import Problem
 from solver.problem.curves import Rows
+from solver.relaxation import cheapest
 
 #: Options of a table that are looked at together: about what the cache of a processor core holds.
 CHUNK = 100_000
@@ -21,27 +22,32 @@ KEPT, SMALL = 4_000_000, 32_768
 class Local(NamedTuple):
     """The best local options, shape (users,): ``steps``, and ``cost``, inf where there is none.
 
-    ``rounding`` is what a cost may be off from that of a table.
+    ``rounding`` is what a cost may be off from that of a table. Of convex users ``edge`` is the
+    edge place, where it is at hand.
     """
 
     steps: IntArray
     cost: FloatArray
     rounding: FloatArray
+    edge: ConvexPlace | None = None
 
     def part(self, rows: Rows) -> "Local":
         """Those of the users ``rows``."""
-        return Local(self.steps[rows], self.cost[rows], self.rounding[rows])
+        edge = None if self.edge is None else self.edge.part(rows)
+        return Local(self.steps[rows], self.cost[rows], self.rounding[rows], edge)
 
 
 class Choices(NamedTuple):
     """The cheapest options at falling prices, shape (prices, users), and what they cost unpriced.
 
-    Of equally good options that of the fewest steps; inf where a user has none. ``local`` are the
-    best that weigh nothing; in a problem that is not plain their steps are of no use.
+    Of equally good options that of the fewest steps; inf where a user has none. Of convex users
+    ``edge`` are the cheapest steps on the edge. ``local`` are the best options that weigh nothing;
+    in a problem that is not plain their steps are of no use.
     """
 
     weight: IntArray
     cost: FloatArray
+    edge: IntArray
     local: Local
 
     @classmethod
@@ -50,7 +56,24 @@ class Choices(NamedTuple):
         weight = np.array([cheapest(cost, price) for price in prices])
         steps = options if options.ndim == 1 else np.ones(len(cost), dtype=np.int64)
         local = Local(steps, cost[:, 0], np.zeros(len(cost)))
-        return cls(weight, cost[np.arange(len(cost)), weight], local)
+        return cls(weight, cost[np.arange(len(cost)), weight], weight, local)
+
+    def at(self, prices: slice | int | IntArray) -> "Choices":
+        """Those at some of the prices."""
+        return self._replace(
+            weight=self.weight[prices], cost=self.cost[prices], edge=self.edge[prices]
+        )
+
+    def copy(self) -> "Choices":
+        """The same, to be changed."""
+        return self._replace(
+            weight=self.weight.copy(), cost=self.cost.copy(), edge=self.edge.copy()
+        )
+
+    def put(self, rows: IntArray, own: "Choices", price: int | slice = slice(None)) -> None:
+        """Set those of the users ``rows``, at all prices or one of them."""
+        for column, values in zip(self[:3], own[:3], strict=True):
+            column[price, rows] = values
 
 
 def choices(
@@ -67,18 +90,17 @@ def choices(
     def piece(rows: slice) -> Choices:
         part = problem.part(rows)
         if convex:
-            return _convex(part, axis, prices, None if local is None else local.part(rows))
+            return _convex(part, axis, prices, local and local.part(rows))
         return Choices.of_table(*axis.table(part), prices)
 
     pieces = in_pieces(piece, problem.users, size)
     if len(pieces) == 1:
         return pieces[0]
-    weight, cost, best_local = zip(*pieces)
-    return Choices(
-        np.concatenate(weight, axis=1),
-        np.concatenate(cost, axis=1),
-        Local(*map(np.concatenate, zip(*best_local))),
-    )
+    *chosen, best = zip(*pieces, strict=True)
+    weight, cost, edge = (np.concatenate(parts, axis=1) for parts in chosen)
+    columns = zip(*(own[:3] for own in best), strict=True)
+    steps, least, rounding = (np.concatenate(parts) for parts in columns)
+    return Choices(weight, cost, edge, Local(steps, least, rounding))
 
 
 def whole_table(problem: Problem, axis: Axis) -> tuple[FloatArray, IntArray]:
@@ -96,45 +118,53 @@ def options_of(problem: Problem) -> int:
 
 def _convex(part: Problem, axis: Axis, prices: Sequence[float], local: Local | None) -> Choices:
     """By Newton's method, and by the table where that is not sure."""
-    name = part.names[1]
-    local = _best_local(part, axis) if local is None else local
-    edge = ConvexPlace.of(part, name)
-    weight = np.zeros((len(prices), part.users), dtype=np.int64)
-    cost = np.tile(local.cost, (len(prices), 1))
-    sure = np.ones(part.users, dtype=bool)
-    at, at_cost = np.zeros(part.users, dtype=np.int64), np.full(part.users, np.inf)
-    for index, (price, (steps, certain)) in enumerate(zip(prices, edge.cheapest(prices))):
-        sure &= certain
-        moved = steps != at
-        if price == np.inf:
-            moved &= np.isinf(local.cost)  # for the others it is local
-        if moved.any():
-            rows: Rows = slice(None) if moved.all() else np.flatnonzero(moved)
-            at[rows] = steps[rows]
-            at_cost[rows] = part.part(rows).cost(name, at[rows, None])[:, 0]
-        if price == np.inf:
-            better = np.isfinite(at_cost) & moved
-        else:
-            with np.errstate(invalid="ignore"):  # inf - inf: neither place serves
-                more = at_cost + price * steps - local.cost
-            better = more < 0
-            sure &= np.abs(more) > local.rounding + ROUNDING * (edge.size + price * edge.most)
-        np.copyto(weight[index], steps, where=better)
-        np.copyto(cost[index], at_cost, where=better)
+    local = local or best_local(part, axis)
+    edge = local.edge or ConvexPlace.of(part, part.names[1])
+    local = local._replace(edge=edge)
+    weight, steps = np.zeros((2, len(prices), part.users), dtype=np.int64)
+    cost = np.empty(weight.shape)
+    cost[:] = local.cost
+    served, sure = edge.least <= edge.most, edge.sure
+    states = edge.cheapest(price for price in prices if price < np.inf)
+    for index, price in enumerate(prices):
+        with np.errstate(all="ignore"):  # what is not finite is not sure, or not served
+            if price == np.inf:
+                better, steps[index] = np.isinf(local.cost), edge.least
+                if not better.any():
+                    continue
+                state = edge.state(edge.least)
+                own_cost = edge.cost(state)
+            else:
+                state, certain = next(states)
+                own_cost = edge.cost(state)
+                more = own_cost + price * state.at - local.cost
+                better = more < 0
+                rounding = local.rounding + ROUNDING * (edge.size + price * edge.most)
+                sure = sure & certain & ((np.abs(more) > rounding) | ~served)
+        steps[index] = state.at
+        better &= served
+        np.copyto(weight[index], steps[index], where=better)
+        np.copyto(cost[index], own_cost, where=better)
+    own = Choices(weight, cost, steps, local)
     for rows in _chunks(part, ~sure):
-        weight[:, rows], cost[:, rows], _ = Choices.of_table(*axis.table(part, rows), prices)
-    return Choices(weight, cost, local)
+        table, options = axis.table(part, rows)
+        own.put(rows, Choices.of_table(table, options, prices))
+        table[:, 0] = np.inf
+        steps[:, rows] = [cheapest(table, price) for price in prices]
+    return own
 
 
-def _best_local(part: Problem, axis: Axis) -> Local:
-    """Of users of convex costs."""
+def best_local(part: Problem, axis: Axis) -> Local:
+    """Of users of convex costs, with their edge place."""
     place = ConvexPlace.of(part, "local")
-    ((steps, sure),) = place.cheapest([0.0])
-    cost = part.cost("local", steps[:, None])[:, 0]
+    ((state, sure),) = place.cheapest([0.0])
+    served = place.least <= place.most
+    steps = np.where(served, state.at, 1).astype(np.int64)
+    cost = np.where(served, place.cost(state), np.inf)
     for rows in _chunks(part, ~sure):
         table, steps[rows] = axis.table(part, rows)
         cost[rows] = table[:, 0]
-    return Local(steps, cost, ROUNDING * place.size)
+    return Local(steps, cost, ROUNDING * place.size, ConvexPlace.of(part, part.names[1]))
 
 
 def _chunks(part: Problem, chosen: BoolArray) -> Iterator[IntArray]:

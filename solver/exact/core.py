@@ -1,13 +1,15 @@
 """The core of P1: dynamic programming over the users whose choice the relaxation leaves open.
 
-Pisinger's expanding core, for curves of any shape. ``cost``, shape (rows, 1 + steps), is R~ with s
-edge steps in column s; a *group* is a number of users that share a row of it and start with the
-same choice. What an option costs at the price of an edge step beyond the user's start is its
-*loss*: it is lost for good, and an unused step loses the price. So no option that alone loses more
-than some known choice does in all can be part of a better one.
+Pisinger's expanding core, for curves of any shape. A row of ``cost`` is R~ of the options of a
+user; a *group* is a number of users that share a row of it and start with the same choice. What an
+option costs at the price of an edge step beyond the user's start is its *loss*: it is lost for
+good, and an unused step loses the price. So no option that alone loses more than some known choice
+does in all can be part of a better one.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -41,33 +43,64 @@ class Changes(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Groups:
-    """The groups of the core at a price; arrays of shape (groups,) but for ``cost``."""
+    """The groups of the core at a price; arrays of shape (groups,) but for ``cost`` and ``steps``.
+
+    Those have shape (rows, options): ``steps`` are the edge steps of each option, if not 0, 1, ...
+    A group starts with the option ``start`` of its ``row``.
+    """
 
     cost: FloatArray
     price: float
     row: IntArray
     start: IntArray
+    steps: IntArray | None = None
+
+    def part(self, index: IntArray) -> "Groups":
+        """The groups ``index``."""
+        return Groups(self.cost, self.price, self.row[index], self.start[index], self.steps)
+
+    @cached_property
+    def _all(self) -> tuple[IntArray, FloatArray, FloatArray]:
+        return self._options(self.row, self.start)
 
     def options(self, index: IntArray) -> tuple[IntArray, FloatArray, FloatArray]:
         """Move in steps, change of the cost, and loss of every option of the groups ``index``.
 
-        Shape (index, 1 + steps). Differences are taken first, so that a large cost that all
-        options share rounds nothing away.
+        Shape (index, options). Differences are taken first, so that a large cost that all options
+        share rounds nothing away.
         """
-        row, start = self.row[index], self.start[index]
-        move = np.arange(self.cost.shape[1]) - start[:, None]
-        change = self.cost[row] - self.cost[row, start][:, None]
+        if len(self.row) > CHUNK:
+            return self._options(self.row[index], self.start[index])
+        move, change, loss = self._all
+        return move[index], change[index], loss[index]
+
+    def _options(self, row: IntArray, start: IntArray) -> tuple[IntArray, FloatArray, FloatArray]:
+        cost, at = self.cost[row], np.arange(len(row))
+        if self.steps is None:
+            move = np.arange(cost.shape[1]) - start[:, None]
+        else:
+            move = self.steps[row]
+            move = move - move[at, start][:, None]
+        change = cost - cost[at, start][:, None]
         return move, change, change + self.price * move
 
-    def least_losses(self) -> tuple[FloatArray, FloatArray]:
-        """The least loss of fewer and of more steps than at the start; inf where there are none."""
-        down, up = np.full((2, len(self.row)), np.inf)
-        for at in range(0, len(self.row), CHUNK):
-            here = np.arange(at, min(at + CHUNK, len(self.row)))
-            move, _, loss = self.options(here)
-            down[here] = np.where(move < 0, loss, np.inf).min(axis=1)
-            up[here] = np.where(move > 0, loss, np.inf).min(axis=1)
-        return down, up
+    def least_loss(self, index: IntArray, moves: Callable[[IntArray], BoolArray]) -> FloatArray:
+        """The least loss of the ``moves`` of the groups ``index``; inf where there are none."""
+        least = [np.empty(0)]
+        for at in range(0, len(index), CHUNK):
+            move, _, loss = self.options(index[at : at + CHUNK])
+            least.append(np.where(moves(move), loss, np.inf).min(axis=1, initial=np.inf))
+        return np.concatenate(least)
+
+    def alternating(self, index: IntArray) -> IntArray:
+        """The order in which the groups ``index`` join: by least loss, one that goes up, then one
+        that goes down.
+        """
+        turn = np.empty((2, len(index)), dtype=np.int64)
+        for first, moves in enumerate((lambda move: move > 0, lambda move: move < 0)):
+            order = self.least_loss(index, moves).argsort(kind="stable")
+            turn[first, order] = np.arange(first, 2 * len(index), 2)
+        return turn.min(axis=0).argsort()
 
     def open_options(
         self, index: IntArray, within: float
@@ -92,37 +125,34 @@ class Groups:
 
 
 def search(
-    cost: FloatArray,
-    price: float,
-    row: IntArray,
-    start: IntArray,
+    groups: Groups,
     copies: IntArray,
     spare: int,
+    width: int,
     negligible: float,
     additions: int | None = None,
 ) -> Changes:
-    """The best changes to ``start``, which is optimal at ``price`` and leaves ``spare`` edge steps.
+    """The best changes to the start, which is optimal at the price and leaves ``spare`` edge steps.
 
-    ``row``, ``start`` and ``copies`` have shape (groups,). A gap of at most ``negligible`` is not
-    closed, but counts as unproven. Changes of one or two users are tried first. Then dynamic
-    programming over a few users, those that lose least by taking fewer steps and those that lose
-    least by taking more, gives a choice that closes most options. This is repeated with more users,
-    until all that are open fit in, or the programs would take more than
-    :data:`~solver.limits.SEARCH_ADDITIONS`, or fewer ``additions``, or
-    :data:`~solver.limits.SEARCH_BYTES`; then ``proven`` is what the relaxation proves.
+    ``copies``, shape (groups,), are the users of each, ``width`` how many options a user has at
+    most, if not all are here. A gap of at most ``negligible`` is not closed, but counts as
+    unproven. Changes of one or two users are tried first. Then dynamic programming over a few
+    users, those that lose least by taking fewer steps and those that lose least by taking more,
+    gives a choice that closes most options. This is repeated with more users, until all that are
+    open fit in, or the programs would take more than :data:`~solver.limits.SEARCH_ADDITIONS`, or
+    fewer ``additions``, or :data:`~solver.limits.SEARCH_BYTES`; then ``proven`` is what the
+    relaxation proves.
     """
-    members = np.flatnonzero(copies > 0)
-    groups, copies = Groups(cost, price, row[members], start[members]), copies[members]
-    down, up = groups.least_losses()
-    nearest = np.minimum(down, up)
+    members, price = np.flatnonzero(copies > 0), groups.price
+    groups, copies = groups.part(members), copies[members]
+    nearest = groups.least_loss(np.arange(len(copies)), lambda move: move != 0)
     # what the start loses itself, as it is optimal only up to rounding
     deficit = float((copies * np.maximum(-nearest, 0)).sum())
     none = np.empty(0, dtype=np.int64)
     best = Changes(none, none, price * spare + deficit, 0.0)
-    width = cost.shape[1]
     margin = 16 * EPS * price * width  # rounding of a loss
     most_groups = limits.SEARCH_BYTES // (40 * width)  # five tables of their options
-    rounding = 1e-12 * (np.abs(cost[groups.row, groups.start]) + price * width)
+    rounding = 1e-12 * (np.abs(groups.cost[groups.row, groups.start]) + price * width)
     size = min(32, most_groups)
     additions = min(limits.SEARCH_ADDITIONS, additions or limits.SEARCH_ADDITIONS)
     if len(nearest) and best.gap > max(margin, negligible):
@@ -145,7 +175,7 @@ def search(
         if len(core) <= size:  # all fit in: by least loss alone
             order = (nearest[core] - rounding[core]).argsort(kind="stable")
         else:
-            order = _alternating(down[core], up[core])
+            order = groups.alternating(core)
         pool = core[order[: min(2 * size, most_groups)]]
         moves, changes, losses, open_options = groups.open_options(pool, best.gap + margin)
         # Of the optima take one that differs from the start in the fewest users. No set of its
@@ -159,21 +189,19 @@ def search(
         number = np.where(open_options.any(axis=1), np.minimum(copies[pool], most), 0)
         tolerance = margin + float(rounding[pool].max())
         in_order, cut = np.sort(nearest[pool]), number
-        if (in_order[most:] - in_order[:-most] <= 4 * tolerance).any():
+        if most < len(pool) and (in_order[most:] - in_order[:-most] <= 4 * tolerance).any():
             # equal users lose equally: only now can more than `most` be alike
             cut = _at_most_alike(moves, changes, open_options, number, most, tolerance)
         alike = 2 * tolerance * most if (cut < number).any() else 0.0
         member = np.repeat(np.arange(len(pool)), cut)
         whole = len(pool) == len(core) and len(member) <= size
-        core_member = member[:size]
-        used = slice(0, 1 + int(core_member[-1]) if len(core_member) else 0)
-        classes = ItemClasses.of(moves[used], changes[used], open_options[used])
+        taking = member[:size]
+        classes = ItemClasses.of(moves[taking], changes[taking], open_options[taking])
         reach = (most * far + spare) // 2 + 1
         allowance = Allowance(additions, limits.SEARCH_BYTES)
         taken = best_changes(
             classes,
-            core_member,
-            Rest.of(moves[used], losses[used], open_options[used], core_member),
+            partial(Rest.of, moves[taking], losses[taking], open_options[taking]),
             spare,
             price,
             limit=best.gap - deficit,
@@ -195,7 +223,7 @@ def search(
         if allowance.spent:
             return best._replace(proven=best.gap - floor + 2 * noise, stopped=True)
         if whole and best.gap > enough:
-            error = EPS * (len(core_member) + 2) * (best.gap + 2 * price * min(reach, far * size))
+            error = EPS * (len(taking) + 2) * (best.gap + 2 * price * min(reach, far * size))
             error += alike + margin * (1 + len(best.shift))
             return best._replace(proven=min(error, best.gap + noise))
         if size == most_groups:
@@ -209,29 +237,23 @@ def _of_two(groups: Groups, index: IntArray, spare: int, within: float) -> Chang
     Dynamic programming then has little left to try.
     """
     move, _, loss = groups.options(index)
-    left = spare - move
-    alone = (loss + groups.price * left)[(left >= 0) & (move != 0)]
-    kept = (loss <= min(within, alone.min(initial=np.inf))) & (move != 0)
-    group, moves, losses = index[np.nonzero(kept)[0]], move[kept], loss[kept]
+    left, moved = spare - move, move != 0
+    alone = np.where((left >= 0) & moved, loss + groups.price * left, np.inf)
+    at, option = np.nonzero((loss <= min(within, alone.min(initial=np.inf))) & moved)
+    moves, losses = move[at, option], loss[at, option]
     order = np.lexsort((losses, moves))
-    first = order[np.diff(moves[order], prepend=moves[order][:1] - 1) > 0]  # of each move
+    ranked = moves[order]
+    first = order[np.concatenate([ranked[:1] == ranked[:1], ranked[1:] > ranked[:-1]])]  # of each
     first = first[losses[first].argsort()[:MOST_PAIRED]]
     # and no change
-    group = np.append(group[first], -1)
-    moves, losses = np.append(moves[first], 0), np.append(losses[first], 0.0)
+    group = np.concatenate([index[at[first]], [-1]])
+    moves, losses = np.concatenate([moves[first], [0]]), np.concatenate([losses[first], [0.0]])
     total = moves[:, None] + moves
     gap = losses[:, None] + losses + groups.price * (spare - total)
     gap[(total > spare) | (group[:, None] == group)] = np.inf
     pair = np.array(np.unravel_index(gap.argmin(), gap.shape))
     pair = pair[group[pair] >= 0]
     return Changes(group[pair], moves[pair], float(gap.min()), 0.0) if len(pair) else None
-
-
-def _alternating(down: FloatArray, up: FloatArray) -> IntArray:
-    """The order in which groups join: by least loss, one that goes up, then one that goes down."""
-    pairs = np.column_stack([up.argsort(kind="stable"), down.argsort(kind="stable")]).ravel()
-    first = np.sort(np.unique(pairs, return_index=True)[1])
-    return pairs[first]
 
 
 def _at_most_alike(
@@ -245,7 +267,7 @@ def _at_most_alike(
     """``copies``, cut so that those with the same open options, up to rounding, are ``most``."""
     unit = np.exp2(np.ceil(np.log2(max(tolerance, 1e-300))))
     table = np.where(kept, np.rint(changes / unit) * unit, np.inf)
-    alike = hashes([(moves == 0).argmax(axis=1), table])
+    alike = hashes([np.where(kept, moves, 0), table])
     order = np.argsort(alike, kind="stable")
     before = np.cumsum(copies[order]) - copies[order]
     first = np.flatnonzero(np.diff(alike[order], prepend=alike[order][:1] + 1))

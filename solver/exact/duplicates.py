@@ -34,8 +34,11 @@ class DistinctUsers:
             return cls(problem.part(slice(0, 1)), np.array([problem.users]), alone.order)
         sample = slice(None, None, -(-problem.users // 1024))
         size = len(alone.order[sample])
-        if any(2 * len(np.unique(column[sample])) > size for column in columns if column.ndim == 1):
-            return alone  # the quick case: they differ in one number
+        for column in columns:
+            if column.ndim == 1:
+                ordered = np.sort(column[sample])
+                if 2 * np.count_nonzero(ordered[1:] != ordered[:-1]) >= size - 1:
+                    return alone  # the quick case: they differ in one number
         distinct = np.unique(hashes([column[sample] for column in columns]))
         if 2 * len(distinct) > size:
             return alone

@@ -1,19 +1,19 @@
 """Dynamic programming over the item classes of the core, with the states that no bound excludes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from solver.columnar import BoolArray, FloatArray, IntArray
 
-#: States x options that are looked at in one piece.
-SMALL = 20_000
+#: States, of all classes together, of which none is dropped.
+FEW_STATES = 100_000
+#: States after one class of which none is dropped.
+FEW = 200
 #: Options that are looked at each by itself.
-FEW_OPTIONS = 3
-#: States of which none is dropped.
-FEW_STATES = 200
+FEW_OPTIONS = 4
 
 
 class ItemClasses(NamedTuple):
@@ -70,22 +70,19 @@ class Rest:
     nearest: list[float]
 
     @classmethod
-    def of(cls, moves: IntArray, losses: FloatArray, kept: BoolArray, member: IntArray) -> "Rest":
-        """``moves``, ``losses`` and ``kept`` options of users, shape (users, options).
-
-        ``member``, shape (classes,), is the user of each class.
-        """
+    def of(cls, moves: IntArray, losses: FloatArray, kept: BoolArray) -> "Rest":
+        """Of the ``kept`` options of classes, shape (classes, options)."""
         losses, moves = np.where(kept, losses, np.inf), np.where(kept, moves, 0)
         rates = losses / np.maximum(np.abs(moves), 1)
-        fall, rise = -moves.min(axis=1, initial=0)[member], moves.max(axis=1, initial=0)[member]
+        fall, rise = -moves.min(axis=1, initial=0), moves.max(axis=1, initial=0)
         return cls(
             fall.tolist(),
             rise.tolist(),
             (fall.sum() - np.cumsum(fall)).tolist(),
             (rise.sum() - np.cumsum(rise)).tolist(),
-            _least_after(np.where(moves < 0, rates, np.inf).min(axis=1)[member]),
-            _least_after(np.where(moves > 0, rates, np.inf).min(axis=1)[member]),
-            _least_after(losses.min(axis=1)[member]),
+            _least_after(np.where(moves < 0, rates, np.inf).min(axis=1)),
+            _least_after(np.where(moves > 0, rates, np.inf).min(axis=1)),
+            _least_after(losses.min(axis=1)),
         )
 
 
@@ -93,50 +90,9 @@ def _least_after(values: FloatArray) -> list[float]:
     return [*np.minimum.accumulate(values[:0:-1])[::-1].tolist(), np.inf]
 
 
-def _with_class(
-    value: FloatArray,
-    low: int,
-    moves: IntArray,
-    changes: FloatArray,
-    span: tuple[int, int],
-    new_span: tuple[int, int],
-) -> tuple[FloatArray, NDArray[np.unsignedinteger]]:
-    """The least change for each of ``new_span`` steps more, and the option that gives it.
-
-    ``value`` holds that from ``low`` on, without the class, whose ``moves`` have the ``span``; of
-    equally good options the first.
-    """
-    new_low, new_high = new_span
-    width, kind = new_high - new_low + 1, np.min_scalar_type(len(moves) - 1)
-    if len(moves) > FEW_OPTIONS and width * len(moves) <= SMALL:
-        # all options at once, as a call takes longer than the sums
-        before = max(0, low + span[1] - new_low)
-        after = max(0, new_high - span[0] - (low + len(value) - 1))
-        padded = np.full(before + len(value) + after, np.inf)
-        padded[before : before + len(value)] = value
-        source = np.arange(new_low - low + before, new_high - low + before + 1)
-        total = padded[source - moves[:, None]]
-        total += changes[:, None]
-        return total.min(axis=0), total.argmin(axis=0).astype(kind)
-    new, pick = np.full(width, np.inf), np.zeros(width, dtype=kind)
-    for option, (move, change) in enumerate(zip(moves.tolist(), changes.tolist())):
-        first, last = max(low + move, new_low), min(low + len(value) - 1 + move, new_high)
-        if first <= last:
-            total = value[first - move - low : last - move - low + 1] + change
-            target = slice(first - new_low, last - new_low + 1)
-            if not option:  # the first
-                new[target] = total
-                continue
-            better = total < new[target]
-            np.copyto(new[target], total, where=better)
-            np.copyto(pick[target], option, where=better)
-    return new, pick
-
-
 def best_changes(
     classes: ItemClasses,
-    member: IntArray,
-    rest: Rest,
+    rest: Callable[[], Rest],
     spare: int,
     price: float,
     limit: float,
@@ -147,17 +103,84 @@ def best_changes(
 ) -> IntArray | None:
     """The option of each class that loses least in all, with at most ``spare`` steps more.
 
-    There is a class for each of the users ``member``. A choice loses the losses of its options,
-    and ``price`` for each of the ``spare`` steps that it leaves unused. Only choices that lose less
-    than ``limit`` matter, and only sums of moves from -``reach`` to ``reach``. A state is dropped
-    if, with the least that the classes after it must lose, it exceeds the best choice so far by
-    more than ``slack``, the rounding; and a choice that loses ``enough`` or less is not improved.
-    Returns the index in ``classes`` of the option of each class, of those after none, or None if no
-    choice loses less than ``limit``. When ``allowance`` is spent the answer is the best so far.
+    A choice loses the losses of its options, and ``price`` for each of the ``spare`` steps that it
+    leaves unused. Only choices that lose less than ``limit`` matter, and only sums of moves from
+    -``reach`` to ``reach``. Of many states one is dropped if, with the least that the classes after
+    it must lose, which ``rest`` says, it exceeds the best choice so far by more than ``slack``, the
+    rounding; and a choice that loses ``enough`` or less is then not improved. Returns the index in
+    ``classes`` of the option of each class, of those after none, or None if no choice loses less
+    than ``limit``. When ``allowance`` is spent the answer is the best so far.
     """
+    if len(classes.first) == 1:
+        return None
+    # what each class and those before it can give back and take, so that those after it can fit
+    fall = np.minimum.reduceat(classes.moves, classes.first[:-1]).cumsum()
+    rise = np.maximum.reduceat(classes.moves, classes.first[:-1]).cumsum()
+    low = np.maximum(fall, -reach)
+    high = np.minimum(np.minimum(rise, reach), spare + fall - fall[-1])
+    width = int(high.max() - low[-1]) + 1
+    states, additions = len(classes.first) * width, width * len(classes.moves)
+    if states <= FEW_STATES and additions <= allowance.additions and 8 * states <= allowance.bytes:
+        allowance.additions -= additions
+        return _of_all_states(classes, low, high, limit - price * spare)
+    return _of_few_states(classes, rest(), spare, price, limit, enough, slack, reach, allowance)
+
+
+def _of_all_states(
+    classes: ItemClasses, low: IntArray, high: IntArray, limit: float
+) -> IntArray | None:
+    """The options that change the cost least in all, and by less than ``limit``.
+
+    After class k the sums of moves are ``low[k]`` to ``high[k]``.
+    """
+    moves, costs, firsts = (column.tolist() for column in classes)
+    shift, change = classes.moves[:, None], classes.changes[:, None]
+    count, zero = len(low), int(-low[-1] + max(-classes.moves.min(), classes.moves.max()))
+    # value[k, zero + t]: the least change of the cost with t steps more by k classes
+    value = np.full((count + 1, 2 * zero + int(high.max()) + 1), np.inf)
+    value[0, zero] = 0.0
+    spans = zip((zero + low).tolist(), (zero + high + 1).tolist(), strict=True)
+    for old, new, first, last, (start, end) in zip(value, value[1:], firsts, firsts[1:], spans):
+        if start >= end:
+            return None
+        new = new[start:end]
+        if last - first > FEW_OPTIONS:  # at once, as a call takes longer than the sums
+            total = old[np.arange(start, end) - shift[first:last]]
+            total += change[first:last]
+            np.minimum.reduce(total, axis=0, out=new)
+            continue
+        new[:] = old[start:end]  # the first option is none
+        for move, cost in zip(moves[first + 1 : last], costs[first + 1 : last], strict=True):
+            np.minimum(new, old[start - move : end - move] + cost, out=new)
+    at = int(value[count].argmin())
+    if not value[count, at] < limit:
+        return None
+    taken = []
+    for k in range(count - 1, -1, -1):
+        option = firsts[k]
+        while value[k, at - moves[option]] + costs[option] != value[k + 1, at]:
+            option += 1
+        taken.append(option)
+        at -= moves[option]
+    return np.array(taken[::-1])
+
+
+def _of_few_states(
+    classes: ItemClasses,
+    rest: Rest,
+    spare: int,
+    price: float,
+    limit: float,
+    enough: float,
+    slack: float,
+    reach: int,
+    allowance: Allowance,
+) -> IntArray | None:
+    """:func:`best_changes` of many states, most of which are dropped."""
     # value[t - low]: the least change of the cost with t steps more
     best, low, value = limit, 0, np.zeros(1)
-    firsts, lasts = classes.first[member].tolist(), classes.first[member + 1].tolist()
+    firsts, lasts = classes.first[:-1].tolist(), classes.first[1:].tolist()
+    moves, changes = classes.moves.tolist(), classes.changes.tolist()
     lows, picks, answer = [], [], None
     for k, (first, last) in enumerate(zip(firsts, lasts)):
         number, high = last - first, low + len(value) - 1
@@ -169,21 +192,25 @@ def best_changes(
             break
         width = new_high - new_low + 1
         allowance.additions -= width * (number + 3)
-        allowance.bytes -= width * np.min_scalar_type(number - 1).itemsize
+        kind = np.min_scalar_type(number - 1)
+        allowance.bytes -= width * kind.itemsize
         if allowance.spent:
             break
-        value, pick = _with_class(
-            value,
-            low,
-            classes.moves[first:last],
-            classes.changes[first:last],
-            (-rest.fall[k], rest.rise[k]),
-            (new_low, new_high),
-        )
+        new, pick = np.full(width, np.inf), np.zeros(width, dtype=kind)
+        for option in range(number):
+            move = moves[first + option]
+            start, end = max(low + move, new_low), min(high + move, new_high) + 1
+            if start < end:
+                total = value[start - move - low : end - move - low] + changes[first + option]
+                target = slice(start - new_low, end - new_low)
+                better = total < new[target]
+                np.copyto(new[target], total, where=better)
+                np.copyto(pick[target], option, where=better)
+        value = new
         low = new_low
         lows.append(low)
         picks.append(pick)
-        if width < FEW_STATES and k < len(firsts) - 1:
+        if width < FEW and k < len(firsts) - 1:
             continue  # looking for states to drop takes longer than keeping them
         over = np.arange(low - spare, low + width - spare, dtype=np.float64)
         bound = value + price * over + price * spare  # the losses so far

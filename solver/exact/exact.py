@@ -6,7 +6,7 @@ programming. Curves may have any shape, and identical users are solved once
 limits in :mod:`solver.exact.several`, makespans in :mod:`solver.exact.batches`.
 """
 
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,25 +14,34 @@ import numpy as np
 from solver import limits
 from solver.allocation import Allocation
 from solver.baselines.simple import greedy
-from solver.choices.bracket import Bracket, sampled_prices
+from solver.choices.bracket import Bracket, sample_of, sampled_prices
 from solver.choices.convex import is_convex
-from solver.choices.scan import KEPT, SMALL, Choices, choices, options_of, whole_table
+from solver.choices.scan import (
+    KEPT,
+    SMALL,
+    Choices,
+    Local,
+    best_local,
+    choices,
+    options_of,
+    whole_table,
+)
 from solver.columnar import FloatArray, IntArray
 from solver.exact.batches import least_batches
-from solver.exact.core import EPS, Changes, search
+from solver.exact.core import EPS, Changes, Groups, search
 from solver.exact.duplicates import DistinctUsers
 from solver.exact.dynamic_program import Allowance
 from solver.exact.several import several_limits
 from solver.inputs import InputError
-from solver.knapsack import Axis, check_feasible, evaluated, has_makespan, relax
-from solver.limits import check_memory
+from solver.knapsack import Axis, check_feasible, evaluated, has_makespan
 from solver.options import Choice, Options
 from solver.problem import Problem
 from solver.problem.servers import Servers
+from solver.relaxation import relax, steps_of
 
 #: How far from the price of an edge step, over it and times the users, users are first left open.
 #: Their number is then about twice that, which mostly does.
-SPREAD = 64
+SPREAD = 96
 #: Additions of the search among these: what needs more has too few of them.
 FIRST_ADDITIONS = 1_000_000
 
@@ -87,14 +96,14 @@ def _linear(problem: Problem, allowance: Allowance) -> Allocation:
     if axis is None:
         assert options is not None
         return several_limits(problem, options, allowance)
-    # glibc gives freed memory back above a threshold, and clearing it again takes as long as the
-    # arithmetic here; freeing one large block, never touched, raises that threshold for good
-    np.empty(2_000_000)
+    _keep_freed_memory()
     distinct = DistinctUsers.of(problem)
+    users, local = distinct.problem, None
     try:
-        allocation = _solve(
-            problem, axis, distinct, *sampled_prices(distinct.problem, axis, distinct.count)
-        )
+        if is_convex(users) and not _is_small(users) and sample_of(distinct.count) is None:
+            local = best_local(users, axis)
+        prices = sampled_prices(users, axis, distinct.count, local, SPREAD / users.users)
+        allocation = _solve(problem, axis, distinct, *prices, local)
         if allocation is None:  # the sample misled
             allocation = _solve(problem, axis, distinct, 0.0, np.inf)
     except InputError:
@@ -106,20 +115,38 @@ def _linear(problem: Problem, allowance: Allowance) -> Allocation:
     return allocation
 
 
+@cache
+def _keep_freed_memory() -> None:
+    """glibc gives freed memory back above a threshold, and clearing it again takes as long as the
+    arithmetic here; freeing one large block, never touched, raises that threshold for good.
+    """
+    np.empty(2_000_000)
+
+
+def _is_small(users: Problem) -> bool:
+    """Whether a table of all options is made and kept."""
+    return users.users * options_of(users) <= (SMALL if is_convex(users) else KEPT)
+
+
 def _solve(
-    problem: Problem, axis: Axis, distinct: DistinctUsers, low: float, high: float
+    problem: Problem,
+    axis: Axis,
+    distinct: DistinctUsers,
+    low: float,
+    high: float,
+    local: Local | None = None,
 ) -> Allocation | None:
     """The allocation if the price of an edge step lies between ``low`` and ``high``, with room.
 
-    None otherwise.
+    None otherwise. ``local`` are the best local options, if at hand.
     """
     users, table = distinct.problem, None
     prices = [np.inf, low] if high == np.inf else [np.inf, high, low]
-    if users.users * options_of(users) <= (SMALL if is_convex(users) else KEPT):
+    if _is_small(users):
         table, local_steps = whole_table(users, axis)
         own = Choices.of_table(table, local_steps, prices)
     else:
-        own = choices(users, axis, prices)
+        own = choices(users, axis, prices, local)
     served = np.isfinite(own.cost[0])
     check_feasible(problem, axis, distinct.repeated(own.weight[0]), distinct.repeated(served))
     wide = Bracket.of(low, high, own)
@@ -176,25 +203,28 @@ class _Core(NamedTuple):
         """
         rows, count, width = bracket.rows, distinct.count, 1 + axis.width
         number, few, many = count[rows], bracket.few[rows], bracket.many[rows]
+        left, steps = axis.budget - int(count @ bracket.few - number @ few), None
         if not len(rows):
             cost = np.empty((0, width))
         elif table is not None:
             cost = table[rows]
         else:
-            if len(rows) * width > KEPT:
-                check_memory(problem.where, len(rows) * width)
-            cost = axis.table(distinct.problem, rows)[0]
-        left = axis.budget - int(count @ bracket.few - number @ few)
-        price, few, many, moved = relax(cost, left, few, many, number)
+            cost, steps = bracket.options(distinct.problem, axis)
+            if steps is not None:  # as columns
+                few = np.where(few > 0, few - steps[:, 1] + 1, 0)
+                many = many - steps[:, 1] + 1
+        price, few, many, moved = relax(cost, left, few, many, number, steps)
         # identical users that start alike are one group: those that keep `few`, then the others
         row, start, copies = (
             np.concatenate(pair)
             for pair in ([np.arange(len(rows))] * 2, (few, many), (number - moved, moved))
         )
+        few, many = steps_of(few, steps), steps_of(many, steps)
         fixed = np.where(bracket.few < bracket.many, 0.0, bracket.few_cost)
         objective = float(count @ fixed + copies @ cost[row, start])
-        spare, negligible = left - int(copies @ start), 1e-15 * abs(objective)
-        changes = search(cost, price, row, start, copies, spare, negligible, additions)
+        spare = left - int((number - moved) @ few + moved @ many)
+        core = Groups(cost, price, row, start, steps)
+        changes = search(core, copies, spare, width, 1e-15 * abs(objective), additions)
         # of a user that chooses alike at both prices, what it does not choose may be part of a
         # better choice, unless it loses more than the gap; costs compare only up to rounding
         rounding = 8 * EPS * (float(np.abs(bracket.few_cost).max()) + price * width)

@@ -55,8 +55,17 @@ class Calls:
 
     def least_share(self, steps: ArrayLike) -> FloatArray:
         """The fewest seconds of the edge that such requests can take up, shape of steps."""
+        (step,), (once,) = self.prices(np.zeros(1), np.ones(1))
+        return np.asarray(steps) * step + once
+
+    def prices(self, time_weight: FloatArray, price: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The least cost of a step, and of encoding and decoding, with each one's best batch.
+
+        ``price`` of a busy second, energy included, shape (n,) as ``time_weight`` and the results.
+        """
         sizes = np.arange(1, self.cap + 1)
+        each = time_weight[:, None] + price[:, None] / sizes
         tick, text, decode = (
-            (call[1:] / sizes).min() for call in (self.tick, self.text, self.decode)
+            (call[1:] * each).min(axis=1) for call in (self.tick, self.text, self.decode)
         )
-        return np.asarray(steps) * tick + text + decode
+        return tick, text + decode

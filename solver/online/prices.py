@@ -15,28 +15,13 @@ from solver.online.calls import Calls
 from solver.online.tables import Tables
 
 
-def call_prices(
-    calls: Calls, time_weight: FloatArray, price: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """The least cost of a step, and of encoding and decoding, with each one's best batch.
-
-    ``price`` of a busy second, energy included, shape (n,) as ``time_weight`` and the results.
-    """
-    sizes = np.arange(1, calls.cap + 1)
-    each = time_weight[:, None] + price[:, None] / sizes
-    tick, text, decode = (
-        (call[1:] * each).min(axis=1) for call in (calls.tick, calls.text, calls.decode)
-    )
-    return tick, text + decode
-
-
 def edge_costs(tables: Tables, calls: Calls, kind: ArrayLike, price: ArrayLike) -> FloatArray:
     """The least that each step count costs at the edge, shape (n, 1 + steps), for requests of
     ``kind`` at ``price`` a busy second, both of shape (n,). No request can be served for less.
     """
     kinds = np.asarray(kind)
     weight = tables.time_weight[kinds]
-    step, rest = call_prices(calls, weight, np.asarray(price) + tables.energy_weight[kinds])
+    step, rest = calls.prices(weight, np.asarray(price) + tables.energy_weight[kinds])
     steps = np.arange(1 + tables.most_steps)
     once = rest + weight * tables.transfer[kinds]
     return tables.fixed[kinds] + step[:, None] * steps + once[:, None]

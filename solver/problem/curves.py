@@ -38,6 +38,7 @@ ERROR_FAMILIES = {
 }
 #: eq. (7)
 UTILITY_FAMILIES = {"saturating": Family(("rate",), lambda s, rate: -np.expm1(-rate * s))}
+FAMILIES = ERROR_FAMILIES | UTILITY_FAMILIES
 POSITIVE = {"decay", "exponent", "rate"}  # C1, C2 > 0; the other parameters may be 0
 
 
@@ -109,6 +110,6 @@ class Curve:
                 return values[..., : len(steps)]
             rows = np.broadcast_to(values, (len(steps), values.shape[-1]))
             return np.take_along_axis(rows, steps - 1, axis=1)
-        form = (ERROR_FAMILIES | UTILITY_FAMILIES)[self.family].form
+        form = FAMILIES[self.family].form
         arguments = {name: value[..., None] for name, value in self.parameters.items()}
         return form(steps.astype(float), **arguments)

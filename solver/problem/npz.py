@@ -2,8 +2,6 @@
 
 import io
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +23,9 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises InputError that names the file, for what is no archive of plain arrays or has a name
     twice.
     """
+    import zipfile  # slow to import: only when asked for
+    import zlib
+
     check_kind(path)
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:

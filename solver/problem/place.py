@@ -1,12 +1,13 @@
 """One place where a user can compute: its limits, and what it costs in seconds and joules."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
 
-from solver.columnar import FloatArray, IntArray, column, fields
+from solver.columnar import BoolArray, FloatArray, IntArray, column, fields
 from solver.problem.curves import ERROR_FAMILIES, UTILITY_FAMILIES, Curve, Rows
 
 #: What only a place of ``problem/2`` may have: seconds and joules of an offloaded image's transfer.
@@ -87,15 +88,38 @@ class Place:
             ),
         )
 
-    @property
+    @cached_property
     def columns(self) -> int:
         """The largest step count of any user."""
         return int(self.max_steps.max())
 
+    @cached_property
+    def open_to_all(self) -> tuple[int, int]:
+        """The fewest and the most steps that (2) allows every user; none if these are fewer."""
+        return int(self.min_steps.max()), int(self.max_steps.min())
+
     def part(self, rows: Rows) -> "Place":
         """The place for the users ``rows``."""
         own = {name: part(getattr(self, name), rows) for name in COLUMNS}
-        return replace(self, **own, error=self.error.part(rows), utility=self.utility.part(rows))
+        return Place(**own, error=self.error.part(rows), utility=self.utility.part(rows))
+
+    def beside(self, other: "Place", where: BoolArray) -> "Place":
+        """The ``other`` place for the users ``where``, shape (users,), and this for the rest.
+
+        Both have curves of the same parametric families.
+        """
+        own = {name: _chosen(where, getattr(other, name), getattr(self, name)) for name in COLUMNS}
+        error, utility = (
+            Curve(
+                mine.family,
+                {
+                    name: _chosen(where, theirs.parameters[name], value)
+                    for name, value in mine.parameters.items()
+                },
+            )
+            for mine, theirs in ((self.error, other.error), (self.utility, other.utility))
+        )
+        return Place(**own, error=error, utility=utility)
 
     def per_user(self) -> list[Column]:
         """Every array that has a row for each user."""
@@ -121,6 +145,11 @@ def read_min_steps(where: str, value: object, users: int) -> FloatArray:
 def part(values: np.ndarray, rows: Rows) -> np.ndarray:
     """A column for the users ``rows``."""
     return values[rows] if values.ndim else values
+
+
+def _chosen(where: BoolArray, yes: np.ndarray, no: np.ndarray) -> np.ndarray:
+    """``np.where``, but one number for all users stays one number."""
+    return no if not yes.ndim and not no.ndim and yes == no else np.where(where, yes, no)
 
 
 def _power(where: str, value: object, users: int) -> FloatArray:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
@@ -124,15 +124,16 @@ class Problem:
         """
         if isinstance(rows, slice) and rows == slice(None):
             return self
-        return replace(
-            self,
+        return Problem(
             users=_count(rows, self.users),
+            budgets=self.budgets,
+            loads=self.loads,
             weights={name: part(value, rows) for name, value in self.weights.items()},
             places={name: place.part(rows) for name, place in self.places.items()},
             splits={name: split.part(rows) for name, split in self.splits.items()},
             deadline=None if self.deadline is None else part(self.deadline, rows),
             max_error=None if self.max_error is None else part(self.max_error, rows),
-            labels=None,
+            where=self.where,
         )
 
     def per_user(self) -> list[Column]:
@@ -217,17 +218,16 @@ class Problem:
                 time, energy = self.time(place, steps), self.energy(place, steps)
                 cost[:] = w1[..., None] * (c1[..., None] * time + c3[..., None] * energy)
             else:
-                second = w1 * (c1 + c3 * here.power)  # what a second costs
-                image = second * here.overhead
-                image = image + w1 * (c1 * here.transfer_time + c3 * here.transfer_energy)
-                np.multiply(steps.astype(float), (second * here.step_time)[..., None], out=cost)
+                step, image = self.time_costs(place)
+                np.multiply(steps.astype(float), step[..., None], out=cost)
                 cost += image[..., None]
             term = (w1 * c2)[..., None] * error
             cost += term
             cost -= np.multiply(w2[..., None], utility, out=term)
         allowed = self._allowed(place, steps, error)
         most = 1e300 / self.users
-        if not (-most <= cost.min() and cost.max() <= most):
+        flat = cost.ravel()
+        if not (-most <= np.minimum.reduce(flat) and np.maximum.reduce(flat) <= most):
             wrong = ~(np.abs(cost) <= most) & (True if allowed is None else allowed)
             if wrong.any():
                 user, index = np.argwhere(wrong)[0]
@@ -238,6 +238,17 @@ class Problem:
                 )
         return cost if allowed is None else np.where(allowed, cost, np.inf)
 
+    def time_costs(self, place: str) -> tuple[FloatArray, FloatArray]:
+        """What the seconds and joules of a step at a place cost, and of an image beside its steps.
+
+        Each has shape () or (users,). Overflow is the caller's to notice.
+        """
+        here, (w1, _, c1, _, c3) = self.places[place], (self.weights[name] for name in WEIGHTS)
+        second = w1 * (c1 + c3 * here.power)
+        image = second * here.overhead
+        image = image + w1 * (c1 * here.transfer_time + c3 * here.transfer_energy)
+        return second * here.step_time, image
+
     def _allowed(self, place: str, steps: IntArray, error: FloatArray) -> BoolArray | None:
         """Which options (2), ``deadline`` and ``max_error`` allow; None if all of them."""
         here, masks = self._at(place), []
@@ -245,7 +256,7 @@ class Problem:
             made = here.edge_steps[steps - 1], here.steps[steps - 1] - here.edge_steps[steps - 1]
             for name, part_made in zip((here.edge, "local"), made, strict=True):
                 masks.append(part_made <= self.places[name].max_steps[..., None])
-        elif steps.min() < here.min_steps.max() or steps.max() > here.max_steps.min():
+        elif steps.min() < here.open_to_all[0] or steps.max() > here.open_to_all[1]:
             masks += [steps >= here.min_steps[..., None], steps <= here.max_steps[..., None]]
         if self.deadline is not None:
             masks.append(is_met(self.time(place, steps), self.deadline[..., None]))

@@ -35,6 +35,8 @@ class Servers:
     @classmethod
     def of(cls, problem: Problem) -> Self | None:
         """The servers of a problem; None where no two edges are alike."""
+        if len(problem.loads) < 2:
+            return None
         groups: dict[str, list[str]] = {}
         for name in problem.loads:
             if not _stands_alone(problem, name):

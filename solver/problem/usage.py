@@ -83,7 +83,8 @@ def integers(
 ) -> IntArray:
     """A list of one whole number for each user, shape (users,); raises InputError."""
     if isinstance(value, np.ndarray) and value.dtype == np.int64 and value.shape == (users,):
-        if least <= value.min() and (most is None or value.max() <= most):
+        low, high = np.minimum.reduce(value), np.maximum.reduce(value)
+        if least <= low and (most is None or high <= most):
             return value  # the quick case
     array = column(where, value, users, integer=True, least=least, most=most)
     return np.broadcast_to(array, users).astype(np.int64)

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from solver import Allocation, InputError, Problem, certify, evaluate, solve
-from tests.solver.problems import (
-    example,
-)
+from solver.allocation import _quantities
+from tests.solver.problems import crowd, example
 
 
 def test_evaluate_by_hand():
@@ -130,3 +129,14 @@ def test_what_is_looked_at_in_pieces_is_as_in_one():
     with pytest.raises(InputError, match=r"steps\[12345\]: found 60 at the edge place"):
         offload[12_345], steps[12_345] = 1, 60
         evaluate(problem, offload, steps)
+
+
+def test_places_with_the_same_curves_are_looked_at_together():
+    """As each by itself, to the last bit; also with steps that only the other place allows."""
+    rng = np.random.default_rng(1)
+    problem = Problem.from_dict(crowd(50, 1, edge__max_steps=rng.integers(0, 60, 50)))
+    places, steps = rng.integers(0, 2, 50), rng.integers(1, 61, 50)
+    together, alone = (_quantities(problem, places, steps, kind) for kind in (True, False))
+    allowed = np.isfinite(alone[0])
+    assert 10 < allowed.sum() < 40 and (np.isfinite(together[0]) == allowed).all()
+    assert (together[:, allowed] == alone[:, allowed]).all()

@@ -36,10 +36,12 @@ class Comparison(Schema):
         half: float | None,
         paper: float | None = None,
         positive: bool = False,
+        most: float | None = None,
         **about: Any,
     ) -> Self:
         """A comparison with an interval of half-width ``half``; of a ``positive`` quantity
-        :func:`positive_interval` has the formula. ``about``: the other fields.
+        :func:`positive_interval` has the formula, as of the distance to the ``most`` that a
+        quantity can be. ``about``: the other fields.
         """
 
         low, high = None, None
@@ -47,6 +49,9 @@ class Comparison(Schema):
             low, high = float(predicted - half), float(predicted + half)
             if positive:
                 low, high = positive_interval(float(predicted), float(half))
+            elif most is not None:
+                nearest, farthest = positive_interval(float(most - predicted), float(half))
+                low, high = most - farthest, most - nearest
         row = cls(
             predicted=float(predicted),
             low=low,
@@ -88,8 +93,9 @@ def positive_interval(mean: float, half: float) -> tuple[float, float]:
     """The 95 % interval of a positive quantity with mean ``mean`` and standard error
     ``half`` / 1.96: that of the log-normal distribution with these moments.
 
-    Times and errors are skewed to the right. A symmetric interval of a mean of them would reach
-    below 0, and would be missed above much more often than below.
+    Times and errors are skewed to the right, and so is what a score lacks of the largest. A
+    symmetric interval of a mean of them would reach below 0, and would be missed above much more
+    often than below.
     """
     if not mean > 0:
         return max(0.0, mean - half), max(0.0, mean + half)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import statistics
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,19 @@ def whole_runs(of):
     yield "results.md", f"in {swapped} % of those whose edge model was swapped"
     yield "results.md", f"in {slower} % of those on a machine that has become 20 % slower"
     yield "results.md", f"and in {slow} % at 40 % slower"
+    alone, busy = (of["summary"][kind] for kind in ("undisturbed", "busy"))
+    yield "results.md", f"in {alone['without_fail']} of {alone['runs']} runs on an undisturbed"
+    yield "results.md", f"in {busy['without_fail']} of {busy['runs']} beside a process"
+    batches = {
+        "makespan in batches, with drift removed": "edge in batches: makespan, drift removed"
+    }
+    for shown, name in (names | batches).items():
+        inside = " | ".join(kind["inside"][name] for kind in (alone, busy))
+        yield "results.md", f"| {shown} | {inside} |"
+    minutes = [run["seconds"] / 60 for run in of["executed"] if not run["busy"]]
+    took = f"{min(minutes):.1f} to {max(minutes):.1f} minutes, {statistics.median(minutes):.1f}"
+    yield "results.md", f"They took {took} in the median"
+    yield "results.md", f"busy core {of['summary']['times_as_long']:.2f} times as long"
 
 
 def splits(of):

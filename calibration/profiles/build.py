@@ -77,7 +77,7 @@ def build(
     return Profiles(
         environment=environment,
         metrics=metrics,
-        places=tuple(places),
+        places=_one_speed(places),
         splits=fit_splits(made, scales, shared) if shared else None,
     )
 
@@ -123,6 +123,19 @@ def _place(
         class_differences=differences(grouped, {name: scales[place, name] for name in by_class}),
         transfer=fit_transfers(carried) if carried else None,
     )
+
+
+def _one_speed(places: Sequence[Place]) -> tuple[Place, ...]:
+    """The places, those on one device with one spread of its speed.
+
+    A sweep has few parts, so that each place alone knows the spread to a factor of two.
+    """
+    known: dict[str, list[float]] = defaultdict(list)
+    for place in places:
+        if place.speed_sd > 0:  # 0: there were too few images to tell
+            known[place.device].append(place.speed_sd)
+    spread = {device: float(np.sqrt(np.mean(np.square(sds)))) for device, sds in known.items()}
+    return tuple(replace(place, speed_sd=spread.get(place.device, 0.0)) for place in places)
 
 
 def _only(place: str, name: str, records: Sequence[Record]) -> str:

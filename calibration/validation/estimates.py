@@ -15,6 +15,9 @@ from calibration.validation.assignments import Assignment, assignments, parts_of
 from solver.allocation import Allocation
 from solver.problem import Problem
 
+#: A CLIP score is a hundred times a cosine.
+MOST_CLIP_SCORE = 100.0
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -24,7 +27,8 @@ class Estimate:
     The predicted mean's variance is ``own`` (of these few images and this prompt) plus ``scale``²
     times the variance of the fitted curve at the user's steps. ``dof``: degrees of freedom with
     which ``own`` was estimated. ``paper``: what the paper's own forms predict. ``fixed``: how much
-    of the prediction the machine's speed does not change.
+    of the prediction the machine's speed does not change. ``most``: the largest possible value, if
+    there is one.
     """
 
     predicted: float
@@ -35,6 +39,7 @@ class Estimate:
     paper: float
     basis: str | None = None
     fixed: float = 0.0
+    most: float | None = None
 
 
 @dataclass(frozen=True)
@@ -215,6 +220,7 @@ def _quality(
         scale=1.0,
         dof=dof,
         paper=assignment.utility if split else _at(curve, steps, curve.paper),
+        most=scale.of(MOST_CLIP_SCORE),
     )
     fitted = split.utility.value if split and split.utility else _at(curve, steps)
     clip_score = Estimate(
@@ -224,6 +230,7 @@ def _quality(
         scale=scale.unit,
         dof=dof,
         paper=scale.zero + scale.unit * utility.paper,
+        most=MOST_CLIP_SCORE,
     )
     return error, utility, clip_score
 

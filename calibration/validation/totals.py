@@ -57,6 +57,7 @@ class _Sum:
     measured: float | None
     half: float
     paper: float
+    most: float | None
 
 
 def compare_user(user: UserEstimates, name: str, estimate: Estimate) -> Comparison:
@@ -69,6 +70,7 @@ def compare_user(user: UserEstimates, name: str, estimate: Estimate) -> Comparis
         half,
         estimate.paper,
         _positive(name),
+        estimate.most,
         basis=estimate.basis,
     )
 
@@ -99,6 +101,7 @@ def totals(users: Sequence[UserEstimates]) -> list[Total]:
                 total.half / count,
                 total.paper / count,
                 _positive(name),
+                None if total.most is None else total.most / count,
                 quantity=f"{name} ({form})",
                 unit=unit,
                 basis=_basis(terms),
@@ -220,7 +223,7 @@ def _words(*bases: str | None) -> str:
 
 
 def _positive(name: str) -> bool:
-    """Times, energies and distances are; a utility or a CLIP score is bounded above as well."""
+    """Times, energies and distances are; a utility or a CLIP score is bounded above."""
     return name in ("time", "energy", "error")
 
 
@@ -286,6 +289,7 @@ def _sum(name: str, terms: Sequence[_Term], drifting: bool = True) -> _Sum:
         )
         for term in terms
     )
+    mosts = [term.factor * term.estimate.most for term in terms if term.estimate.most is not None]
     return _Sum(
         predicted=sum(term.factor * term.estimate.predicted for term in terms),
         measured=sum(term.factor * (term.estimate.measured or 0.0) for term in terms)
@@ -293,4 +297,5 @@ def _sum(name: str, terms: Sequence[_Term], drifting: bool = True) -> _Sum:
         else None,
         half=float(np.sqrt(own + sum(half**2 for half in shared.values()) + speed**2)),
         paper=sum(term.factor * term.estimate.paper for term in terms),
+        most=sum(mosts) if mosts and len(mosts) == len(terms) else None,
     )

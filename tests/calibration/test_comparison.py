@@ -57,6 +57,18 @@ def test_a_precise_positive_interval_is_the_symmetric_one():
     assert positive_interval(0.0, 1.0) == (0.0, 1.0)
 
 
+@given(lacks=st.floats(0.1, 90.0), half=st.floats(0.1, 60.0))
+def test_what_has_a_largest_value_is_as_far_below_it_as_a_positive_quantity_is_above_0(lacks, half):
+    row, lacking = (
+        Comparison.of(100.0 - lacks, None, half, most=100.0),
+        Comparison.of(lacks, None, half, positive=True),
+    )
+    assert (row.low, row.high) == pytest.approx((100.0 - lacking.high, 100.0 - lacking.low))
+    assert row.high < 100.0
+    far = Comparison.of(30.0, None, 0.5, most=1e6)
+    assert (far.low, far.high) == pytest.approx((29.5, 30.5), rel=1e-4)
+
+
 def test_means_of_skewed_values_are_missed_on_both_sides_alike():
     """Means of 30 values with a coefficient of variation of 2, as rare layouts give them."""
     rng = np.random.default_rng(0)

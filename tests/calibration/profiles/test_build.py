@@ -1,7 +1,7 @@
 """Profiles from records."""
 
-import dataclasses
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,8 +67,8 @@ def test_points_keep_prompts_apart_from_images():
 
 def test_repeated_foreign_and_converged_records_change_nothing(records, made):
     # an image for a user with the same task otherwise
-    task = dataclasses.replace(records[5].task, user=0, purpose="user")
-    user = dataclasses.replace(records[5], id="0" * 16, task=task)
+    task = replace(records[5].task, user=0, purpose="user")
+    user = replace(records[5], id="0" * 16, task=task)
     assert profiles([user, *records, *records[:50]]) == made
     # converged images are longer than the grid: neither their times nor their zero distances are
     # points
@@ -81,8 +81,8 @@ def test_of_repeated_ids_the_last_record_counts():
     records = World().calibrate(["object"], prompts=3, steps=[1, 2, 4])
     made = profiles(records, ["object"])
     index = next(i for i, record in enumerate(records) if record.task.purpose == "sweep")
-    measured = dataclasses.replace(records[index].measured, clip_score=0.0)
-    other = dataclasses.replace(records[index], measured=measured)
+    measured = replace(records[index].measured, clip_score=0.0)
+    other = replace(records[index], measured=measured)
     assert profiles([other, *records], ["object"]) == made
     assert profiles([*records, other], ["object"]) != made
 
@@ -129,6 +129,51 @@ def test_what_belongs_to_a_place_goes_where_it_belongs(records, made):
     )
 
 
+def wandering(records):
+    """The records of a machine whose speed changes in the course of the sweep of each place."""
+    factors = {
+        "local": np.geomspace(1, 1.1, len(records)),
+        "edge": np.geomspace(1, 2, len(records)),
+    }
+    return [
+        replace(
+            record,
+            measured=replace(
+                record.measured, time=float(record.measured.time * factors[record.task.place][at])
+            ),
+        )
+        for at, record in enumerate(records)
+    ]
+
+
+def speeds(records):
+    names = sorted({record.task.prompt_class for record in records})
+    return [place.speed_sd for place in profiles(records, names).places]
+
+
+def test_places_on_one_device_have_one_spread_of_speed(records):
+    made = wandering(records)
+    alone = [
+        speeds([record for record in made if record.task.place == place])[0]
+        for place in ("local", "edge")
+    ]
+    assert alone[1] > 2 * alone[0] > 0
+    assert speeds(made) == pytest.approx([np.sqrt(np.mean(np.square(alone)))] * 2)
+    elsewhere = [replace(record, task=replace(record.task, device="other")) for record in made]
+    apart = [new if new.task.place == "edge" else old for old, new in zip(made, elsewhere)]
+    assert speeds(apart) == alone
+
+
+def test_a_place_with_few_images_has_the_spread_of_the_other_on_its_device(records):
+    objects = [record for record in wandering(records) if record.task.prompt_class == "object"]
+    edge = [record for record in objects if record.task.place == "edge"]
+    few = [record for record in objects if record.task.prompt in ("object 0", "object 1")]
+    assert speeds(few) == [0.0, 0.0]
+    assert speeds(edge + [record for record in few if record.task.place == "local"]) == (
+        speeds(edge) * 2
+    )
+
+
 def test_profiles_tell_their_classes_and_times(made):
     assert made.classes() == {"object", "scene", "relation"}
     assert made.times()["edge", "scene"] is made.find("edge", "scene").time
@@ -139,17 +184,12 @@ def test_profiles_tell_their_classes_and_times(made):
 
 def of_another_model(records):
     local = [record for record in records if record.task.place == "local"]
-    task = dataclasses.replace(local[5].task, model="other")
-    return [
-        dataclasses.replace(record, task=task) if record is local[5] else record for record in local
-    ]
+    task = replace(local[5].task, model="other")
+    return [replace(record, task=task) if record is local[5] else record for record in local]
 
 
 def without_distances(records):
-    return [
-        dataclasses.replace(record, measured=dataclasses.replace(record.measured, distance=None))
-        for record in records
-    ]
+    return [replace(record, measured=replace(record.measured, distance=None)) for record in records]
 
 
 @pytest.mark.parametrize(

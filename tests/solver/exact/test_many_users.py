@@ -122,9 +122,9 @@ def test_kinds_are_the_different_users():
 def test_a_part_of_many_users_counts_no_rows():
     """Each chunk counted all users: solving 10^7 of them took quadratic time."""
     problem = Problem.from_dict(example(users=5_000_000, local__max_steps=5, edge__max_steps=5))
-    start = time.perf_counter()
+    start = time.process_time()
     sizes = {problem.part(slice(at, at + 7)).users for at in range(0, 3500, 7)}
-    assert sizes == {7} and time.perf_counter() - start < 1.0
+    assert sizes == {7} and time.process_time() - start < 1.0
     assert problem.part(slice(4_999_999, None)).users == 1
     small = Problem.from_dict(example(users=5))
     assert [small.part(rows).users for rows in ([1, 3], np.array([2]), np.arange(5) > 1)] == [

@@ -77,7 +77,7 @@ def test_a_link_takes_a_delay_from_its_control_and_ends_when_that_is_closed(ends
     sender.send(b"x" * 60)
     receiver.setblocking(True)
     assert receiver.recv(2000) == b"x" * 60
-    assert 0.05 <= time.monotonic() - begin < 0.5
+    assert 0.05 <= time.monotonic() - begin < 5
     os.write(here, b"9\n0.3\n")
     time.sleep(0.05)
     begin = time.monotonic()

@@ -80,9 +80,8 @@ def judged(told: LinkCheck) -> dict[str, Any]:
 def transfers(url: str, link: EmulatedLink, sizes: Sequence[int]) -> list[Transfer]:
     """A request for an answer of each size; the server takes no time that it would tell."""
     behind = Server(url, link.connect, link.forward(Server(url).address))
-    way = f"{link.link.name} by {link.method}"
     return [
-        behind.exchange("POST", "/", {"bytes": int(size)}).transfer(0.0, "emulated", way)
+        behind.exchange("POST", "/", {"bytes": int(size)}).transfer(0.0, "emulated", link.title)
         for size in sizes
     ]
 

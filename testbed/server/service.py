@@ -14,17 +14,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from solver.inputs import InputError
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import check_call
 from testbed.engines.request import Failed, Finished, Request
 from testbed.engines.stock import to_uint8
+from testbed.runs.lines import append
 from testbed.server import protocol
 from testbed.server.admission import Admission, Admitted, Queue, Wish
 from testbed.server.answers import Answer, ImageMetrics
 from testbed.server.engine_thread import EngineThread, Job
 from testbed.server.metrics import Metrics
 from testbed.server.opening import Opened
-from testbed.server.protocol import Generation, Refused
+from testbed.server.protocol import Generation, Refused, begins_a_record
 
 RECENT = 100  # requests that are remembered
 #: What a record says of an image's request, beside its metrics.
@@ -61,7 +63,7 @@ class Service:
         )
         self.recent: deque[ImageMetrics] = deque(maxlen=RECENT)
         self._arrivals: deque[float] = deque(maxlen=50)
-        self._encoder = ThreadPoolExecutor(1, "encode")
+        self._files = ThreadPoolExecutor(1, "files")
         self.size = "{}x{}".format(*opened.size)
 
     def now(self) -> float:
@@ -147,14 +149,14 @@ class Service:
     async def encode(self, pixels: NDArray[np.float32], body: Generation) -> bytes:
         """The file of an image, made in a thread of its own."""
         return await asyncio.get_running_loop().run_in_executor(
-            self._encoder,
+            self._files,
             lambda: protocol.encode(to_uint8(pixels), body.output_format, body.output_compression),
         )
 
     def close(self) -> None:
         """End the threads."""
         self.engine.close()
-        self._encoder.shutdown()
+        self._files.shutdown()
 
     async def _image(self, order: Order, image: int, job: Job) -> Answer:
         outcome = await job.done
@@ -169,22 +171,30 @@ class Service:
         metrics = ImageMetrics.of(
             f"{order.key}-{image}", promise, outcome, encode, worth.watts, worth.basis
         )
-        self._note(order, job, metrics, outcome, promise)
+        self._note(metrics, outcome, promise)
+        if self._records:
+            await self._record(self._records, order, job, metrics)
         return Answer(data, job.request.seed, metrics)
 
-    def _note(
-        self, order: Order, job: Job, metrics: ImageMetrics, outcome: Finished, promise: Admitted
-    ) -> None:
+    def _note(self, metrics: ImageMetrics, outcome: Finished, promise: Admitted) -> None:
         self.metrics.served(metrics)
         self.recent.appendleft(metrics)
         ratio = outcome.end_to_end_time / promise.raw
         self.admission.quotes.finished(ratio, promise.met, metrics.inside)
-        if self._records:
-            asked = {name: getattr(job.request, name) for name in ASKED}
-            asked |= {"user": order.body.user, "prompt_class": order.body.prompt_class}
-            line = {"time": time.time(), **asked, "metrics": metrics.to_dict()}
-            with self._records.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+
+    async def _record(self, path: Path, order: Order, job: Job, metrics: ImageMetrics) -> None:
+        """Write down a served image before it is answered; the loop does not wait for the disk.
+
+        Raises :class:`Refused` where that fails.
+        """
+        asked = {name: getattr(job.request, name) for name in ASKED}
+        asked |= {"user": order.body.user, "prompt_class": order.body.prompt_class}
+        line = json.dumps({"time": time.time(), **asked, "metrics": metrics.to_dict()})
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._files, append, path, line, begins_a_record)
+        except (OSError, InputError) as error:
+            raise Refused(500, "not_recorded", f"the image was made, but: {error}") from None
 
     def _check(self, body: Generation) -> None:
         """Raise :class:`Refused` for a model or a size that is not served."""

@@ -21,7 +21,7 @@ from testbed.engines.request import Failed, Log, Made, Request
 from testbed.link.emulated import EmulatedLink
 from testbed.models.tokenizers import PROMPTS
 
-ROUTE = "/v1/images/generations"
+ROUTE, QUOTE = "/v1/images/generations", "/v1/quote"
 #: Answers that say to come again, and how often and how long one does.
 _AGAIN = (429, 503)
 _RETRIES = 8
@@ -249,7 +249,7 @@ def _size(image: NDArray[np.uint8]) -> tuple[int, int]:
 def _cap(server: Server) -> int | None:
     """What this project's server says of its batches."""
     try:
-        exchange = server.exchange("GET", "/v1/quote", timeout=_QUICK)
+        exchange = server.exchange("GET", QUOTE, timeout=_QUICK)
         cap: Any = json.loads(exchange.body)["cap"] if exchange.status == 200 else None
     except (ServerFault, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -194,7 +194,7 @@ def _absent(settings: Config) -> list[str]:
             try:
                 served_model(model, Server(model.url), PATIENCE)
             except ServerFault as fault:
-                lines.append(f"url: {fault}: a run would stop there")
+                lines.append(f"url: {fault}; a run would stop there")
             except InputError as error:
-                lines.append(f"{error}: a run would stop there")
+                lines.append(f"{error}; a run would stop there")
     return list(dict.fromkeys(lines))

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from solver.inputs import InputError, check_keys
 from testbed import config
+from testbed.client.exchange import KEY
 from testbed.commands.parsing import add_verb, integer
 
 if TYPE_CHECKING:
     from testbed.commands.parsing import Verbs
 
-KEY = "TESTBED_API_KEY"
 MOST = 65535  # the largest port
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

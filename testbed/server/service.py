@@ -6,7 +6,6 @@ import random
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,8 @@ from testbed.engines.stock import to_uint8
 from testbed.runs.lines import append
 from testbed.server import protocol
 from testbed.server.admission import Admission, Admitted, Queue, Wish
-from testbed.server.answers import Answer, ImageMetrics
-from testbed.server.engine_thread import EngineThread, Job
+from testbed.server.answers import ImageMetrics, ServedImage
+from testbed.server.engine_thread import EngineThread, Job, OnPartial
 from testbed.server.metrics import Metrics
 from testbed.server.opening import Opened
 from testbed.server.protocol import Generation, Refused, begins_a_record
@@ -31,8 +30,6 @@ from testbed.server.protocol import Generation, Refused, begins_a_record
 RECENT = 100  # requests that are remembered
 #: What a record says of an image's request, beside its metrics.
 ASKED = ("prompt", "negative_prompt", "seed", "guidance")
-#: A picture on the way: after so many iterations, its pixels in [0, 1].
-Partial = Callable[[int, NDArray[np.float32]], None]
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class Service:
     def __init__(self, opened: Opened, policy: str, queue: int, records: Path | None) -> None:
         self.opened, self.draining, self._records = opened, False, records
         self.engine = EngineThread(
-            BatchedEngine(opened.pipeline, opened.cap),
+            BatchedEngine(opened.pipeline, opened.quoter.cap),
             opened.quoter,
             opened.threads,
             lambda log: self.metrics.calls(log),
@@ -73,7 +70,7 @@ class Service:
     def queue(self) -> Queue:
         """The queue now."""
         ahead, _ = self.engine.ahead()
-        count, cap, now = len(self.engine.jobs), self.opened.cap, self.now()
+        count, cap, now = len(self.engine.jobs), self.opened.quoter.cap, self.now()
         recent = [at for at in self._arrivals if now - at < 60]
         return Queue(
             running=min(count, cap),
@@ -94,7 +91,7 @@ class Service:
         health = self.engine.health()
         return "draining" if health == "ok" and self.draining else health
 
-    def order(self, body: Generation, arrived: float, on_partial: Partial) -> Order:
+    def order(self, body: Generation, arrived: float, on_partial: OnPartial) -> Order:
         """Let a request in that ``arrived`` at this time of the engine's clock.
 
         Raises :class:`Refused`, and :class:`InputError` for a negative prompt that the model does
@@ -129,7 +126,7 @@ class Service:
         jobs = self.engine.submit(requests, made, on_partial, first.weight, due)
         return Order(uuid.uuid4().hex, body, seed, jobs, admitted)
 
-    async def serve(self, order: Order) -> list[Answer]:
+    async def serve(self, order: Order) -> list[ServedImage]:
         """The images of an ``order``; raises :class:`Refused` where one fails. Whoever is not
         waited for any more is cancelled.
         """
@@ -158,7 +155,7 @@ class Service:
         self.engine.close()
         self._files.shutdown()
 
-    async def _image(self, order: Order, image: int, job: Job) -> Answer:
+    async def _image(self, order: Order, image: int, job: Job) -> ServedImage:
         outcome = await job.done
         if isinstance(outcome, Failed):
             self.metrics.ended("error")
@@ -174,7 +171,7 @@ class Service:
         self._note(metrics, outcome, promise)
         if self._records:
             await self._record(self._records, order, job, metrics)
-        return Answer(data, job.request.seed, metrics)
+        return ServedImage(data, job.request.seed, metrics)
 
     def _note(self, metrics: ImageMetrics, outcome: Finished, promise: Admitted) -> None:
         self.metrics.served(metrics)

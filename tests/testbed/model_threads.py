@@ -1,5 +1,5 @@
-"""Which threads use models. A tokenizer keeps the padding of its last call, so that two threads in one
-would pad each other's text.
+"""Which threads use models: a tokenizer keeps the padding of its last call, so that two threads in
+one would pad each other's text.
 """
 
 import threading

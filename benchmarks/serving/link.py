@@ -29,7 +29,7 @@ from solver.inputs import write_json
 from testbed.client.exchange import Server
 from testbed.environment import environment
 from testbed.link.emulated import EmulatedLink
-from testbed.link.probe import LinkCheck, Measured, check
+from testbed.link.probe import LinkCheck, LinkFigures, check
 from testbed.models.pipelines import pick_device
 
 #: Rates beyond it are told, not judged.
@@ -80,9 +80,8 @@ def judged(told: LinkCheck) -> dict[str, Any]:
 def transfers(url: str, link: EmulatedLink, sizes: Sequence[int]) -> list[Transfer]:
     """A request for an answer of each size; the server takes no time that it would tell."""
     behind = Server(url, link.connect, link.forward(Server(url).address))
-    way = f"{link.link.name} by {link.method}"
     return [
-        behind.exchange("POST", "/", {"bytes": int(size)}).transfer(0.0, "emulated", way)
+        behind.exchange("POST", "/", {"bytes": int(size)}).transfer(0.0, "emulated", link.title)
         for size in sizes
     ]
 
@@ -111,7 +110,9 @@ def pooled(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def by_growth(made: dict[str, list[Transfer]], measured: dict[str, Measured]) -> dict[str, float]:
+def by_growth(
+    made: dict[str, list[Transfer]], measured: dict[str, LinkFigures]
+) -> dict[str, float]:
     """The median error of all transfers where windows grow otherwise, on the measured links."""
     errors = {}
     for growth in (1.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2.0):

@@ -19,7 +19,8 @@ from solver.inputs import InputError
 Connect = Callable[[tuple[str, int], float], socket]
 #: Seconds without a byte after which a server counts as gone: an image of many steps takes minutes.
 TIMEOUT = 600.0
-_KEY = "TESTBED_API_KEY"
+#: Of the environment: the key that a server of this project's asks for, and that clients send.
+KEY = "TESTBED_API_KEY"
 _LARGEST = 1 << 28  # bytes of an answer
 
 
@@ -101,7 +102,7 @@ class Server:
         headers = {"Accept": "application/json", "Connection": "close"}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        if key := os.environ.get(_KEY):
+        if key := os.environ.get(KEY):
             headers["Authorization"] = f"Bearer {key}"
         connection = _Connection(self.host, self.port, timeout=timeout)
         begin = time.perf_counter()

@@ -7,6 +7,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from calibration.checks import is_whole, shortened
 from calibration.records.record import Measured
 from calibration.records.task import ModelSpec
@@ -16,8 +19,9 @@ from testbed.client.exchange import Exchange, Server, ServerFault
 from testbed.config import SERVED, ModelConfig
 from testbed.engines.request import Failed, Log, Made, Request
 from testbed.link.emulated import EmulatedLink
+from testbed.models.tokenizers import PROMPTS
 
-ROUTE = "/v1/images/generations"
+ROUTE, QUOTE = "/v1/images/generations", "/v1/quote"
 #: Answers that say to come again, and how often and how long one does.
 _AGAIN = (429, 503)
 _RETRIES = 8
@@ -27,12 +31,15 @@ _QUICK = 20.0  # seconds for an answer that needs no image
 
 
 class RemotePlace:
-    """The ``server`` of a place, and the ``spec`` of what it serves; images of ``size`` pixels,
-    (width, height).
+    """The ``server`` of a place, and the ``spec`` of what it serves.
 
-    ``link``: the emulated link on the way, None where there is none. ``cap``: requests that the
-    server makes at once, None where it does not say. ``tells_queue``: whether its own seconds are
-    known to hold what a request waits for there. ``notes``: what is not as asked, in sentences.
+    ``link``: the emulated link on the way, None where there is none. ``trial``: a request for an
+    image of few ``steps``, which is made at once: ``first``, (height, width, 3). All others have
+    its ``size``, pixels (width, height). ``cap``: requests that the server makes at once, None
+    where it does not say. ``tells_queue``: whether its own seconds are known to hold what a request
+    waits for there. ``notes``: what is not as asked, in sentences.
+
+    Raises :class:`ServerFault` where it makes none.
     """
 
     def __init__(
@@ -40,18 +47,23 @@ class RemotePlace:
         config: ModelConfig,
         server: Server,
         spec: ModelSpec,
-        size: tuple[int, int],
         link: EmulatedLink | None,
+        steps: int,
     ) -> None:
-        self.config, self.server, self.spec, self.size = config, server, spec, size
-        self._link = None if link is None else f"{link.link.name} by {link.method}"
-        self.cap: int | None = None
-        self.tells_queue = False
+        self.config, self.server, self.spec = config, server, spec
+        self._link = None if link is None else link.title
         self.notes: list[str] = []
+        self.trial = Request(
+            PROMPTS[0], 0, steps, config.guidance, negative_prompt=config.negative_prompt
+        )
+        made = self._make(self.trial, 0)
+        self.first, self.tells_queue = made.image, made.about.queue_time is not None
+        self.size = _size(made.image)
+        self.cap = _cap(server)
 
     @classmethod
     def open(cls, config: ModelConfig, link: EmulatedLink | None = None, steps: int = 1) -> Self:
-        """Ask the server what it serves, and for an image of ``steps``, whose size all will have.
+        """Ask the server what it serves, and for an image of ``steps``.
 
         Raises :class:`InputError` for a server that is not there, or serves something else.
         """
@@ -61,19 +73,14 @@ class RemotePlace:
             address = link.forward(server.address)
             server = Server(config.url, link.connect, address)
         try:
-            spec = _spec(config, server)
-            place = cls(config, server, spec, (0, 0), link)
-            first = place.make(Request("a first image", 0, steps, config.guidance))
+            place = cls(config, server, served_model(config, server), link, steps)
         except ServerFault as fault:
             raise InputError(f"url: {fault}") from None
-        height, width, _ = first.image.shape
         asked = config.resolution
-        if asked is not None and (width, height) != (asked, asked):
+        if asked is not None and place.size != (asked, asked):
             raise InputError(
-                f"resolution: found {asked}; allowed: {width}, which {config.url} makes"
+                f"resolution: found {asked}; allowed: {place.size[0]}, which {config.url} makes"
             )
-        place.size, place.cap = (width, height), _cap(server)
-        place.tells_queue = first.about.queue_time is not None
         return place
 
     def setup(self) -> dict[str, Any]:
@@ -90,15 +97,18 @@ class RemotePlace:
 
     def make(self, request: Request, index: int = 0) -> Made:
         """Have an image made. Raises :class:`ServerFault`."""
-        exchange, retries = self._ask(request)
-        answer = read(exchange, self.server.url)
-        height, width, _ = answer.image.shape
-        if self.size != (0, 0) and (width, height) != self.size:
+        made = self._make(request, index)
+        if (size := _size(made.image)) != self.size:
             raise ServerFault(
-                f"{self.server.url}: found an image of {width}x{height}; allowed: {{}}x{{}}".format(
-                    *self.size
+                "{}: found an image of {}x{}; allowed: {}x{}".format(
+                    self.server.url, *size, *self.size
                 )
             )
+        return made
+
+    def _make(self, request: Request, index: int) -> Made:
+        exchange, retries = self._ask(request)
+        answer = read(exchange, self.server.url)
         return Made(index, answer.image, self._measured(request, exchange, answer, retries))
 
     def _ask(self, request: Request) -> tuple[Exchange, int]:
@@ -194,15 +204,19 @@ class Concurrent:
         return replace(made, about=about)
 
 
-def _spec(config: ModelConfig, server: Server) -> ModelSpec:
-    """What is served, as tasks and records name it; a server need not say."""
-    exchange = server.exchange("GET", "/v1/models", timeout=_QUICK)
+def served_model(config: ModelConfig, server: Server, patience: float = _QUICK) -> ModelSpec:
+    """What is served, as tasks and records name it; a server need not say.
+
+    Raises :class:`ServerFault` where it is not there within ``patience`` s, and
+    :class:`InputError` for another model.
+    """
+    exchange = server.exchange("GET", "/v1/models", timeout=patience)
     names = _models(exchange)
-    served = shortened(", ".join(names), 2 * _LONGEST_NAME)
+    listed = shortened(", ".join(names), 2 * _LONGEST_NAME)
     if config.model == SERVED and len(names) > 1:
-        raise InputError(f"model: {server.url} serves {served}; allowed: the name of one of them")
+        raise InputError(f"model: {server.url} serves {listed}; allowed: the name of one of them")
     if config.model != SERVED and names and config.model not in names:
-        raise InputError(f"model: found {config.model!r}; {server.url} serves: {served}")
+        raise InputError(f"model: found {config.model!r}; {server.url} serves: {listed}")
     return ModelSpec(
         model=names[0] if config.model == SERVED and names else config.model,
         device=server.url,
@@ -227,10 +241,15 @@ def _is_name(name: object) -> bool:
     return isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME and name.isprintable()
 
 
+def _size(image: NDArray[np.uint8]) -> tuple[int, int]:
+    """Width and height of an image, shape (height, width, 3)."""
+    return image.shape[1], image.shape[0]
+
+
 def _cap(server: Server) -> int | None:
     """What this project's server says of its batches."""
     try:
-        exchange = server.exchange("GET", "/v1/quote", timeout=_QUICK)
+        exchange = server.exchange("GET", QUOTE, timeout=_QUICK)
         cap: Any = json.loads(exchange.body)["cap"] if exchange.status == 200 else None
     except (ServerFault, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -20,6 +20,8 @@ from calibration.sweep import grid
 from solver.inputs import InputError, check_keys, read_text
 from solver.problem import PLACES
 from testbed import config
+from testbed.client.exchange import Server, ServerFault
+from testbed.client.remote import served_model
 from testbed.config import NONE, Config
 from testbed.config.defaults import notices, settle
 from testbed.data.prompts import open_prompts
@@ -32,6 +34,8 @@ from testbed.stages.tasks import ANCHOR_EVERY, run_scenario
 
 #: Published: Stable Diffusion 1.5, 512x512, half precision, eager.
 GPU, GPU_ARCHITECTURE, GPU_STEPS_PER_SECOND = "RTX 4090", "sd15", 24.9
+#: Seconds in which a server must say that it is there.
+PATIENCE = 5.0
 #: Stored in float32.
 CLIP_PARAMETERS = {
     "openai/clip-vit-large-patch14": 427_616_513,
@@ -160,7 +164,7 @@ def say(name: str | Path | None, local: str | None = None, edge: str | None = No
             "if they are not in the cache"
         )
         room += "; too little to fetch all" if disk < cost.gigabytes else ""
-    return [*lines, *_fetching(settings), room, *notices(settings)]
+    return [*lines, *_fetching(settings), *_absent(settings), room, *notices(settings)]
 
 
 def _fetching(settings: Config) -> list[str]:
@@ -180,3 +184,17 @@ def _fetching(settings: Config) -> list[str]:
     reason = hub_files.unreachable()
     cannot = f"; {reason}: a run would stop there" if reason else ""
     return [f"to fetch: {', '.join(dict.fromkeys(missing))}{cannot}"]
+
+
+def _absent(settings: Config) -> list[str]:
+    """What a run would hear of a server that is not there, or serves another model."""
+    lines = []
+    for model in (settings.local, settings.edge):
+        if model.url is not None:
+            try:
+                served_model(model, Server(model.url), PATIENCE)
+            except ServerFault as fault:
+                lines.append(f"url: {fault}; a run would stop there")
+            except InputError as error:
+                lines.append(f"{error}; a run would stop there")
+    return list(dict.fromkeys(lines))

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from solver.inputs import InputError, check_keys
 from testbed import config
+from testbed.client.exchange import KEY
 from testbed.commands.parsing import add_verb, integer
 
 if TYPE_CHECKING:
     from testbed.commands.parsing import Verbs
 
-KEY = "TESTBED_API_KEY"
 MOST = 65535  # the largest port
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -91,11 +91,7 @@ def _serve(args: argparse.Namespace) -> int:
         store.load(args.profiles)
     settings = _settings(args)
     if args.records:
-        try:
-            args.records.open("a").close()
-        except OSError as error:
-            text = f"--records: found {args.records}: {error.strerror}; allowed: a writable file"
-            raise InputError(text) from None
+        _check_records(args.records)
     try:
         import prometheus_client  # noqa: F401
         import starlette  # noqa: F401
@@ -118,6 +114,21 @@ def _serve(args: argparse.Namespace) -> int:
             return Service(opened, policy, args.queue, args.records)
 
         return listen(make, listening, args.api_key, args.host in LOOPBACK)
+
+
+def _check_records(path: Path) -> None:
+    """Raise :class:`InputError` for a file to which no record can be appended."""
+    from testbed.runs.lines import opened
+    from testbed.server.protocol import begins_a_record
+
+    try:
+        with opened(path, begins_a_record):
+            pass
+    except OSError as error:
+        text = f"found {path}: {error.strerror}; allowed: a writable file"
+        raise InputError(f"--records: {text}") from None
+    except InputError as error:
+        raise InputError(f"--records: {error}") from None
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -42,10 +42,16 @@ class EmulatedLink:
         self._delay = link.round_trip / 2
         self._user: Namespace | None = None
         self._edge: Namespace | None = None
+        self._pump: subprocess.Popen[bytes] | None = None  # carries the packets of method tun
         if self.method == "tun":
             if method and (reason := unusable_reason()):
                 raise InputError(f"method: found 'tun', but {reason}; allowed here: relay")
             self._open_namespaces()
+
+    @property
+    def title(self) -> str:
+        """The link and its method, as records name them."""
+        return f"{self.link.name} by {self.method}"
 
     def __enter__(self) -> Self:
         return self
@@ -65,7 +71,7 @@ class EmulatedLink:
         edge = self._edge.open_tun(_EDGE, _USER)
         link = self.link
         numbers = (self._delay, link.up, link.down)
-        self._start("pump", (user, edge), *map(str, (user, edge, *numbers)))
+        self._pump = self._start("pump", (user, edge), *map(str, (user, edge, *numbers)))
         os.close(user)
         os.close(edge)
 
@@ -73,12 +79,11 @@ class EmulatedLink:
         """Shorten the round trip by ``seconds`` that the emulation's own processes add to it, down
         to their own time at most; only method ``tun`` can.
         """
-        if self.method == "tun":
-            pump = self._processes[0].stdin
-            assert pump is not None
+        if self._pump is not None:
+            assert self._pump.stdin is not None
             self._delay = max(0.0, self._delay - seconds / 2)
-            pump.write(f"{self._delay}\n".encode())
-            pump.flush()
+            self._pump.stdin.write(f"{self._delay}\n".encode())
+            self._pump.stdin.flush()
 
     def forward(self, server: Address) -> Address:
         """The address at which clients behind the link reach a ``server`` of this machine's."""
@@ -125,10 +130,12 @@ class EmulatedLink:
         """End the link; a second time does nothing."""
         self._end()
 
-    def _start(self, module: str, descriptors: Sequence[int], *arguments: str) -> None:
+    def _start(
+        self, module: str, descriptors: Sequence[int], *arguments: str
+    ) -> subprocess.Popen[bytes]:
         """Start a process that ends when this one does: its standard input is then closed.
 
-        It says in a line that it is ready.
+        It has said in a line that it is ready.
         """
         process = subprocess.Popen(
             [sys.executable, "-I", Path(__file__).with_name(f"{module}.py"), *arguments],
@@ -141,6 +148,7 @@ class EmulatedLink:
         with process.stdout as said:
             if not said.readline():
                 raise RuntimeError(f"{module}.py ended with {process.wait()}")
+        return process
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]], namespaces: Sequence[Namespace]) -> None:

@@ -23,7 +23,7 @@ _COMMAND = struct.Struct("!BI")
 
 
 @frozen
-class Measured(Schema):
+class LinkFigures(Schema):
     """A ``round_trip`` in s, the rates ``up`` and ``down`` in bit/s of data."""
 
     round_trip: float
@@ -44,8 +44,8 @@ class LinkCheck(Schema):
     method: str
     note: str | None
     tcp: str | None
-    asked: Measured
-    measured: Measured
+    asked: LinkFigures
+    measured: LinkFigures
     failures: tuple[str, ...]
 
     def sentence(self) -> str:
@@ -69,7 +69,7 @@ def check(emulated: EmulatedLink) -> LinkCheck:
     Its round trip is first shortened by what the emulation's own processes add to it.
     """
     link = emulated.link
-    asked = Measured(link.round_trip, link.up, link.down)
+    asked = LinkFigures(link.round_trip, link.up, link.down)
     with _far_end() as far:
         address = emulated.forward(far)
         with emulated.connect(address, _TIMEOUT) as connection:
@@ -79,7 +79,7 @@ def check(emulated: EmulatedLink) -> LinkCheck:
             round_trip = _round_trip(connection)
             down = _rate(connection, _DOWN, link.down)
             up = _rate(connection, _UP, link.up)
-    measured = Measured(round_trip, up, down)
+    measured = LinkFigures(round_trip, up, down)
     return LinkCheck(
         link.name,
         link.source,
@@ -92,7 +92,7 @@ def check(emulated: EmulatedLink) -> LinkCheck:
     )
 
 
-def failures(asked: Measured, measured: Measured) -> tuple[str, ...]:
+def failures(asked: LinkFigures, measured: LinkFigures) -> tuple[str, ...]:
     """What of a link is further off than it may be."""
     said = []
     allowed = ROUND_TRIP + ROUND_TRIP_SHARE * asked.round_trip

@@ -4,7 +4,6 @@ A record stays what it always was, a finished task. The same command tries again
 """
 
 import json
-import os
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +11,8 @@ from pathlib import Path
 from calibration.records.task import Task
 from calibration.schema import Schema, frozen, limits
 from solver.inputs import read_lines
-from testbed.runs.lock import flock
-from testbed.runs.store import ForeignFile
+from testbed.runs.lines import ForeignFile, append
+from testbed.runs.store import begins_a_record
 
 NAME = "failures.jsonl"
 _LONGEST = 500  # characters of a reason
@@ -39,11 +38,7 @@ class FailureLog:
         said = " ".join(str(error).split())[:_LONGEST]
         failure = Failure(task_id, task, f"{type(error).__name__}: {said}")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "a", encoding="utf-8") as file:
-            flock(file, self.path.parent)
-            file.write(json.dumps(failure.to_dict()) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append(self.path, json.dumps(failure.to_dict()), begins_a_record)
         return failure
 
     @contextmanager

@@ -7,12 +7,10 @@ which the next run writes again with the same content. Several processes may wri
 
 import io
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +18,13 @@ from PIL import Image
 
 from calibration.records.record import Record
 from solver.inputs import InputError, check_kind, to_json, write_atomic
+from testbed.runs.lines import append, cut
 from testbed.runs.lock import flock
 
 Pixels = NDArray[np.uint8]
 
 #: How each line begins; what follows the id.
 _HEAD, _NEXT = b'{"id": "', b'", "asked": {"place": "'
-
-
-class ForeignFile(InputError):
-    """A file in the place of records is someone else's; no record can be added."""
 
 
 class RecordStore:
@@ -59,7 +54,7 @@ class RecordStore:
                 self._records = _parse(file.read(), self.path)
             except InputError as error:
                 raise InputError(f"{error}; remove the line to measure it again") from None
-            _cut(file, self.path)
+            cut(file, self.path, begins_a_record)
 
     def __contains__(self, task_id: object) -> bool:
         return task_id in self._records
@@ -92,13 +87,8 @@ class RecordStore:
 
         It replaces an earlier line of the same id, which stays in the file.
         """
-        line = to_json(record.to_dict(), f"{self.path}: {record.id}") + "\n"
-        with open(self.path, "ab+") as file:
-            flock(file, self.folder)
-            _cut(file, self.path)
-            file.write(line.encode())
-            file.flush()
-            os.fsync(file.fileno())
+        line = to_json(record.to_dict(), f"{self.path}: {record.id}")
+        append(self.path, line, begins_a_record)
         self._records[record.id] = record
 
 
@@ -147,25 +137,8 @@ def _parse(content: bytes, path: Path) -> dict[str, Record]:
     return records
 
 
-def _cut(file: BinaryIO, path: Path) -> None:
-    """Cut an unfinished last line off ``file``; raises :class:`InputError` if it is not ours."""
-    end = file.seek(0, os.SEEK_END)
-    if end == 0 or (file.seek(end - 1), file.read(1))[1] == b"\n":
-        return
-    file.seek(0)
-    content = file.read()
-    whole = content.rfind(b"\n") + 1
-    if not _begins_a_record(content[whole:]):
-        raise ForeignFile(
-            f"{path}: its last line is not the beginning of a record, so the file is left alone; "
-            "allowed: a folder without it"
-        )
-    file.truncate(whole)
-    file.seek(0, os.SEEK_END)
-
-
-def _begins_a_record(line: bytes) -> bool:
-    """Whether ``line`` is that of a record, cut off anywhere."""
+def begins_a_record(line: bytes) -> bool:
+    """Whether ``line`` is that of a record, or of a failure, cut off anywhere."""
     named = re.fullmatch(rb'\{"id": "(?:[^"\\]|\\.)*(?:\\|(".*))?', line, re.DOTALL)
     if named is None:
         return _HEAD.startswith(line)

@@ -74,7 +74,7 @@ class ImageMetrics(Schema):
 
 
 @dataclass(frozen=True)
-class Answer:
+class ServedImage:
     """A served image: its file's ``data``, its ``seed``, its ``metrics``."""
 
     data: bytes
@@ -92,11 +92,11 @@ def to_json(value: object) -> bytes:
     return json.dumps(value, allow_nan=False).encode("ascii")
 
 
-def body(answers: list[Answer], model: str, output_format: str, size: str) -> bytes:
+def body(images: list[ServedImage], model: str, output_format: str, size: str) -> bytes:
     """The JSON of an answer."""
     data = [
-        {"b64_json": b64(answer.data), "seed": answer.seed, "metrics": answer.metrics.to_dict()}
-        for answer in answers
+        {"b64_json": b64(image.data), "seed": image.seed, "metrics": image.metrics.to_dict()}
+        for image in images
     ]
     return to_json(
         {
@@ -105,16 +105,16 @@ def body(answers: list[Answer], model: str, output_format: str, size: str) -> by
             "output_format": output_format,
             "size": size,
             "data": data,
-            "metrics": last(answers).to_dict(),
+            "metrics": last(images).to_dict(),
         }
     )
 
 
-def headers(answers: list[Answer], total: float) -> dict[str, str]:
+def headers(images: list[ServedImage], total: float) -> dict[str, str]:
     """The header ``Server-Timing``; ``total``: seconds since the request was read."""
-    image = last(answers)
+    slowest = last(images)
     stages = {
-        name: getattr(image, name) for name in ("queue", "text", "denoise", "decode", "encode")
+        name: getattr(slowest, name) for name in ("queue", "text", "denoise", "decode", "encode")
     }
     timing = ", ".join(
         f"{name};dur={1e3 * s:.3f}" for name, s in (stages | {"total": total}).items()
@@ -122,19 +122,19 @@ def headers(answers: list[Answer], total: float) -> dict[str, str]:
     return {"Server-Timing": timing}
 
 
-def file_headers(answer: Answer) -> dict[str, str]:
+def file_headers(image: ServedImage) -> dict[str, str]:
     """What goes beside an image that is sent as a file."""
     return {
-        "X-Request-Id": answer.metrics.id,
-        "X-Seed": str(answer.seed),
-        "X-Steps": str(answer.metrics.steps),
-        "X-Metrics": to_json(answer.metrics.to_dict()).decode("ascii"),
+        "X-Request-Id": image.metrics.id,
+        "X-Seed": str(image.seed),
+        "X-Steps": str(image.metrics.steps),
+        "X-Metrics": to_json(image.metrics.to_dict()).decode("ascii"),
     }
 
 
-def last(answers: list[Answer]) -> ImageMetrics:
+def last(images: list[ServedImage]) -> ImageMetrics:
     """Of the image that was finished last."""
-    return max((answer.metrics for answer in answers), key=lambda image: image.completion)
+    return max((image.metrics for image in images), key=lambda metrics: metrics.completion)
 
 
 def event(kind: str, values: dict[str, Any]) -> bytes:

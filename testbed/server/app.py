@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -17,7 +18,6 @@ from solver.inputs import InputError
 from testbed.server import answers
 from testbed.server.advice import advise
 from testbed.server.generations import generations
-from testbed.server.metrics import CONTENT_TYPE
 from testbed.server.protocol import STEPS, Refused, invalid
 from testbed.server.service import Service
 
@@ -159,7 +159,7 @@ async def health(request: Request) -> Response:
 
 async def metrics(request: Request) -> Response:
     """``GET /metrics``."""
-    return Response(request.app.state.service.metrics.text(), media_type=CONTENT_TYPE)
+    return Response(request.app.state.service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 async def show_page(request: Request) -> Response:

@@ -17,6 +17,8 @@ from testbed.engines.request import Log, Outcome, Request
 from testbed.engines.threads import using
 from testbed.server.protocol import Refused
 
+#: What takes a picture on the way: after so many iterations, its pixels in [0, 1].
+OnPartial = Callable[[int, NDArray[np.float32]], None]
 #: A call is overdue after this many times its predicted seconds, and a second.
 OVERDUE, GRACE = 10.0, 1.0
 
@@ -34,10 +36,10 @@ class Job:
     request: Request
     remaining: int
     done: asyncio.Future[Outcome]
-    partials: frozenset[int] = frozenset()
-    on_partial: Callable[[int, NDArray[np.float32]], None] = lambda made, pixels: None
-    weight: float = 0.0
-    due: float = np.inf
+    partials: frozenset[int]
+    on_partial: OnPartial
+    weight: float
+    due: float
     encoded: bool = False
     iterations: int = field(init=False)
 
@@ -64,7 +66,7 @@ class EngineThread:
         engine: BatchedEngine,
         quoter: Quoter,
         threads: int,
-        on_calls: Callable[[Log], None] = lambda log: None,
+        on_calls: Callable[[Log], None],
     ) -> None:
         self.engine, self.quoter, self.jobs = engine, quoter, dict[int, Job]()
         self._threads, self._on_calls = threads, on_calls
@@ -79,10 +81,10 @@ class EngineThread:
     def submit(
         self,
         requests: Sequence[Request],
-        partials: frozenset[int] = frozenset(),
-        on_partial: Callable[[int, NDArray[np.float32]], None] = lambda made, pixels: None,
-        weight: float = 0.0,
-        due: float = np.inf,
+        partials: frozenset[int],
+        on_partial: OnPartial,
+        weight: float,
+        due: float,
     ) -> list[Job]:
         """Hand ``requests`` over, with what a :class:`Job` has of each.
 

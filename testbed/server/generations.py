@@ -103,11 +103,11 @@ async def _events(
             }
             yield answers.event("image_generation.partial_image", common | values)
             sent += 1
-        (answer,) = await work
+        (image,) = await work
         values = {
-            "b64_json": answers.b64(answer.data),
-            "seed": answer.seed,
-            "metrics": answer.metrics.to_dict(),
+            "b64_json": answers.b64(image.data),
+            "seed": image.seed,
+            "metrics": image.metrics.to_dict(),
         }
         yield answers.event("image_generation.completed", common | values)
     except Refused as refused:

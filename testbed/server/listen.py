@@ -22,7 +22,7 @@ CURL = (
 )
 
 
-class Server(uvicorn.Server):
+class DrainingServer(uvicorn.Server):
     """Says where it listens. At a first signal it drains, at a second one it ends."""
 
     def __init__(self, settings: uvicorn.Config, app: Starlette) -> None:
@@ -69,6 +69,6 @@ def listen(
     if local:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
     settings = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
-    server = Server(settings, app)
+    server = DrainingServer(settings, app)
     server.run(sockets=[listening])
     return 0 if server.started else 1

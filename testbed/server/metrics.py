@@ -3,13 +3,12 @@
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import generate_latest
 
 from testbed.engines.request import Log
 from testbed.server.answers import ImageMetrics
 
 PREFIX = "testbed:"
-CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 

@@ -23,6 +23,7 @@ from testbed.engines.networks import unsupported_reason
 from testbed.engines.request import Request, all_made
 from testbed.engines.threads import Threads, using
 from testbed.engines.timing import time_batches
+from testbed.models.tokenizers import PROMPTS
 from testbed.runs.folder import RunFolder
 from testbed.stages.rig import open_device, open_model
 
@@ -30,27 +31,28 @@ SIZES, ROUNDS = (1, 2, 4, 8, 16), 4  # of the timing on start
 #: Half of the relative 95 % interval of the speed after a timing on start, which is too short to
 #: tell: machines of the log drifted by 1 to 8 %.
 DRIFT = 0.1
-_PROMPT = "a big red ball in the middle"
 
 
 @dataclass(frozen=True)
 class Opened:
-    """The served model's ``name``, ``pipeline``, configuration, and the ``size`` of its images
-    (width, height in pixels); batches of at most ``cap`` that cost what ``quoter`` says; torch's
-    ``threads``; the ``scenario``, the ``profiles`` where there are any, and what steps are
-    ``worth`` by them.
+    """The served model's ``pipeline``, configuration, and the ``size`` of its images (width,
+    height in pixels); what batches cost, and the largest, by ``quoter``; torch's ``threads``; the
+    ``scenario``, the ``profiles`` where there are any, and what steps are ``worth`` by them.
     """
 
-    name: str
     pipeline: DiffusionPipeline
     config: ModelConfig
     size: tuple[int, int]
-    cap: int
     quoter: Quoter
     threads: int
     scenario: Scenario
     profiles: Profiles | None
     worth: Worth
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.config.model
 
     @property
     def compares(self) -> bool:
@@ -90,27 +92,23 @@ def open_edge(
     if cost is None:
         cost, drift = time_live(pipeline, config.edge.guidance, own.batched, batch), DRIFT
     timed = min(call.sizes[-1] for call in (cost.tick, cost.text, cost.decode))
-    cap = min(batch or cost.cap, timed)
     if batch and batch > timed:
         raise InputError(f"--batch: found {batch}; allowed: at most {timed}, the largest timed")
-    quoter, worth = Quoter(cost, cap, drift), Worth.of(scenario, profiles)
     return Opened(
-        config.edge.model,
         pipeline,
         config.edge,
         image_size(pipeline),
-        cap,
-        quoter,
+        Quoter(cost, batch or min(cost.cap, timed), drift),
         own.batched,
         scenario,
         profiles,
-        worth,
+        Worth.of(scenario, profiles),
     )
 
 
 def image_size(pipeline: DiffusionPipeline) -> tuple[int, int]:
     """Width and height of the images, in pixels: of one that is made."""
-    (made,) = all_made(BatchedEngine(pipeline, 1).run([Request(_PROMPT, 0, 1, 1.0)]))
+    (made,) = all_made(BatchedEngine(pipeline, 1).run([Request(PROMPTS[0], 0, 1, 1.0)]))
     height, width, _ = made.pixels.shape
     return width, height
 
@@ -126,11 +124,11 @@ def time_live(
     pipeline: DiffusionPipeline, guidance: float, threads: int, largest: int | None
 ) -> BatchCost:
     """What batches cost now: a few sizes, a few times."""
-    sizes = sorted({size for size in SIZES if size < (largest or 17)} | {largest or 16})
-    sizes = sizes if len(sizes) > 1 else [1, 2]
+    most = max(2, largest or SIZES[-1])  # of one size nothing could be fitted
+    sizes = [*(size for size in SIZES if size < most), most]
     print(f"serve: timing batches of {', '.join(map(str, sizes))}", flush=True)
     with using(threads), torch.no_grad():
-        timings = time_batches(pipeline, [_PROMPT], guidance, sizes, ROUNDS)
+        timings = time_batches(pipeline, PROMPTS[:1], guidance, sizes, ROUNDS)
     if len(set(timings.tick[0])) < 2:
         raise InputError("edge.model: found memory for one image at a time; allowed: at least two")
     return fit_batching(timings.tick, timings.text, timings.decode, timings.memory)

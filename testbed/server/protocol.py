@@ -18,6 +18,8 @@ FORMATS = ("png", "jpeg", "webp")
 #: OpenAI's fields that change nothing here.
 WITHOUT_EFFECT = ("quality", "style", "background", "moderation", "safety_identifier")
 
+_RECORD = b'{"time": '  # how a line of --records begins
+
 
 class Refused(Exception):
     """A request is answered with an error: HTTP ``status``, OpenAI's ``type`` and ``code``, the
@@ -147,6 +149,11 @@ def invalid(error: InputError) -> Refused:
     first = line.split(":", 1)[0].split(" ", 1)[0].strip("'").split(".")[0]
     known = first in Generation.__dataclass_fields__
     return Refused(400, "invalid_value", line, first if known else None)
+
+
+def begins_a_record(line: bytes) -> bool:
+    """Whether ``line`` is that of a served image in ``--records``, cut off anywhere."""
+    return line.startswith(_RECORD) or _RECORD.startswith(line)
 
 
 def encode(image: NDArray[np.uint8], output_format: str, compression: int) -> bytes:

@@ -6,7 +6,6 @@ import random
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,23 +13,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from solver.inputs import InputError
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import check_call
 from testbed.engines.request import Failed, Finished, Request
 from testbed.engines.stock import to_uint8
+from testbed.runs.lines import append
 from testbed.server import protocol
 from testbed.server.admission import Admission, Admitted, Queue, Wish
-from testbed.server.answers import Answer, ImageMetrics
-from testbed.server.engine_thread import EngineThread, Job
+from testbed.server.answers import ImageMetrics, ServedImage
+from testbed.server.engine_thread import EngineThread, Job, OnPartial
 from testbed.server.metrics import Metrics
 from testbed.server.opening import Opened
-from testbed.server.protocol import Generation, Refused
+from testbed.server.protocol import Generation, Refused, begins_a_record
 
 RECENT = 100  # requests that are remembered
 #: What a record says of an image's request, beside its metrics.
 ASKED = ("prompt", "negative_prompt", "seed", "guidance")
-#: A picture on the way: after so many iterations, its pixels in [0, 1].
-Partial = Callable[[int, NDArray[np.float32]], None]
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Service:
     def __init__(self, opened: Opened, policy: str, queue: int, records: Path | None) -> None:
         self.opened, self.draining, self._records = opened, False, records
         self.engine = EngineThread(
-            BatchedEngine(opened.pipeline, opened.cap),
+            BatchedEngine(opened.pipeline, opened.quoter.cap),
             opened.quoter,
             opened.threads,
             lambda log: self.metrics.calls(log),
@@ -61,7 +60,7 @@ class Service:
         )
         self.recent: deque[ImageMetrics] = deque(maxlen=RECENT)
         self._arrivals: deque[float] = deque(maxlen=50)
-        self._encoder = ThreadPoolExecutor(1, "encode")
+        self._files = ThreadPoolExecutor(1, "files")
         self.size = "{}x{}".format(*opened.size)
 
     def now(self) -> float:
@@ -71,7 +70,7 @@ class Service:
     def queue(self) -> Queue:
         """The queue now."""
         ahead, _ = self.engine.ahead()
-        count, cap, now = len(self.engine.jobs), self.opened.cap, self.now()
+        count, cap, now = len(self.engine.jobs), self.opened.quoter.cap, self.now()
         recent = [at for at in self._arrivals if now - at < 60]
         return Queue(
             running=min(count, cap),
@@ -92,7 +91,7 @@ class Service:
         health = self.engine.health()
         return "draining" if health == "ok" and self.draining else health
 
-    def order(self, body: Generation, arrived: float, on_partial: Partial) -> Order:
+    def order(self, body: Generation, arrived: float, on_partial: OnPartial) -> Order:
         """Let a request in that ``arrived`` at this time of the engine's clock.
 
         Raises :class:`Refused`, and :class:`InputError` for a negative prompt that the model does
@@ -127,7 +126,7 @@ class Service:
         jobs = self.engine.submit(requests, made, on_partial, first.weight, due)
         return Order(uuid.uuid4().hex, body, seed, jobs, admitted)
 
-    async def serve(self, order: Order) -> list[Answer]:
+    async def serve(self, order: Order) -> list[ServedImage]:
         """The images of an ``order``; raises :class:`Refused` where one fails. Whoever is not
         waited for any more is cancelled.
         """
@@ -147,16 +146,16 @@ class Service:
     async def encode(self, pixels: NDArray[np.float32], body: Generation) -> bytes:
         """The file of an image, made in a thread of its own."""
         return await asyncio.get_running_loop().run_in_executor(
-            self._encoder,
+            self._files,
             lambda: protocol.encode(to_uint8(pixels), body.output_format, body.output_compression),
         )
 
     def close(self) -> None:
         """End the threads."""
         self.engine.close()
-        self._encoder.shutdown()
+        self._files.shutdown()
 
-    async def _image(self, order: Order, image: int, job: Job) -> Answer:
+    async def _image(self, order: Order, image: int, job: Job) -> ServedImage:
         outcome = await job.done
         if isinstance(outcome, Failed):
             self.metrics.ended("error")
@@ -169,22 +168,30 @@ class Service:
         metrics = ImageMetrics.of(
             f"{order.key}-{image}", promise, outcome, encode, worth.watts, worth.basis
         )
-        self._note(order, job, metrics, outcome, promise)
-        return Answer(data, job.request.seed, metrics)
+        self._note(metrics, outcome, promise)
+        if self._records:
+            await self._record(self._records, order, job, metrics)
+        return ServedImage(data, job.request.seed, metrics)
 
-    def _note(
-        self, order: Order, job: Job, metrics: ImageMetrics, outcome: Finished, promise: Admitted
-    ) -> None:
+    def _note(self, metrics: ImageMetrics, outcome: Finished, promise: Admitted) -> None:
         self.metrics.served(metrics)
         self.recent.appendleft(metrics)
         ratio = outcome.end_to_end_time / promise.raw
         self.admission.quotes.finished(ratio, promise.met, metrics.inside)
-        if self._records:
-            asked = {name: getattr(job.request, name) for name in ASKED}
-            asked |= {"user": order.body.user, "prompt_class": order.body.prompt_class}
-            line = {"time": time.time(), **asked, "metrics": metrics.to_dict()}
-            with self._records.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+
+    async def _record(self, path: Path, order: Order, job: Job, metrics: ImageMetrics) -> None:
+        """Write down a served image before it is answered; the loop does not wait for the disk.
+
+        Raises :class:`Refused` where that fails.
+        """
+        asked = {name: getattr(job.request, name) for name in ASKED}
+        asked |= {"user": order.body.user, "prompt_class": order.body.prompt_class}
+        line = json.dumps({"time": time.time(), **asked, "metrics": metrics.to_dict()})
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._files, append, path, line, begins_a_record)
+        except (OSError, InputError) as error:
+            raise Refused(500, "not_recorded", f"the image was made, but: {error}") from None
 
     def _check(self, body: Generation) -> None:
         """Raise :class:`Refused` for a model or a size that is not served."""

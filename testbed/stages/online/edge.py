@@ -31,7 +31,9 @@ class Edge:
         self._state, self._closed = threading.Condition(), False
         self._coming: dict[int, Request] = {}
         self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._serve, args=(threads,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._serve, args=(threads,), name="edge", daemon=True
+        )
 
     def start(self) -> None:
         """Start the clock and the engine."""

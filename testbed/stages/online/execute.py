@@ -157,11 +157,13 @@ class Stage:
 
         sent = np.empty(len(stream.kind))
         edge.start()
-        for at, indices in events(stream.arrival, desk.window):
-            time.sleep(max(0.0, at - edge.now()))
-            # whoever was held was sent on time, for all that the generator knows
-            sent[indices] = stream.arrival[indices] + (edge.decide(indices, request) - at)
-        edge.close()
+        try:
+            for at, indices in events(stream.arrival, desk.window):
+                time.sleep(max(0.0, at - edge.now()))
+                # whoever was held was sent on time, for all that the generator knows
+                sent[indices] = stream.arrival[indices] + (edge.decide(indices, request) - at)
+        finally:  # also where a policy fails: a model is for one thread at a time
+            edge.close()
         store = RecordStore(_next(self.folder.path / "online"), images="")
         told = self.rig.environment()
         for index, (image, measured) in sorted(edge.images.items()):

@@ -21,14 +21,13 @@ from solver.online import Calls, Snapshot, Tables
 from solver.online.backlog import Done, Options
 from testbed.client.answer import check, read
 from testbed.client.exchange import Exchange, Server, ServerFault
-from testbed.client.remote import ROUTE
+from testbed.client.remote import QUOTE, ROUTE
 from testbed.engines.request import Request
 from testbed.runs.store import Pixels
 from testbed.stages.online.edge import Requests
 
 #: Requests under way at once, at most, and seconds until a server that is silent counts as gone.
 UNDERWAY, PATIENCE = 256, 120.0
-QUOTE = "/v1/quote"
 
 
 @dataclass(frozen=True, eq=False)

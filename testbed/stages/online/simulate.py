@@ -51,7 +51,9 @@ class World:
 
     @classmethod
     def of(cls, profiles: Profiles, scenario: Scenario) -> "World":
-        """Of what was measured; raises InputError where the edge's batches were not."""
+        """Of what was measured; raises InputError where the edge's batches were not, and for an
+        edge behind a network.
+        """
         edge = profiles.get("edge")
         if edge is None or edge.batch is None:
             note = "nothing" if edge is None else edge.batch_note or "no batches"
@@ -64,6 +66,12 @@ class World:
             np.array(labels), axis=0, return_index=True, return_counts=True
         )
         offered = to_problem(profiles, scenario)  # one request, one place: no splits
+        places = offered.places.values()
+        if any(place.transfer_time.any() or place.transfer_energy.any() for place in places):
+            raise InputError(
+                "edge: found a network on the way to it (a url, or links of the scenario); allowed "
+                "for requests that arrive: an edge without, as their policies know no transfers yet"
+            )
         problem = replace(offered, splits={}).part(rows.tolist())
         shares = counts / counts.sum()
         pairs = tuple((str(prompt), str(device)) for prompt, device in kinds)

@@ -28,17 +28,24 @@ class Made(Shop):
         return 200, {}, openai_body(self.draw(body["prompt"], body["seed"], steps))
 
 
-def look_at(shop):
+def look_at(shop, steps=STEPS):
     with serving(shop) as (url, _):
         place = RemotePlace.open(ModelConfig("served", url=url), steps=2)
-        look(place, STEPS)
+        look(place, steps)
         return place
 
 
-def test_a_server_that_does_as_asked_passes_and_is_asked_for_what_the_run_will():
+def asked(shop):
+    """Step counts of the images that a server was asked for."""
+    return [body["num_inference_steps"] for body in shop.bodies]
+
+
+def test_a_server_that_does_as_asked_passes_and_is_asked_for_what_the_run_will_and_no_more():
     shop = Made(least=2)  # as a sampler that takes no single step
     assert look_at(shop).notes == []
-    assert {body["num_inference_steps"] for body in shop.bodies} == {2, 8}
+    assert sorted(asked(shop)) == [2, 2, 2, 8]
+    shop = Made()
+    assert look_at(shop, {"sweep.steps": (2,)}).notes == [] and asked(shop) == [2, 2, 2]
 
 
 def test_a_step_count_that_it_refuses_is_named_by_its_setting():
@@ -49,8 +56,10 @@ def test_a_step_count_that_it_refuses_is_named_by_its_setting():
 
 def test_an_image_of_one_colour():
     red = np.full((SIZE, SIZE, 3), (200, 10, 10), np.uint8)
+    shop = Made(lambda *_: red)
     with pytest.raises(InputError, match="an image of one colour"):
-        look_at(Made(lambda *_: red))
+        look_at(shop)
+    assert asked(shop) == [2], "the others would tell no more"
 
 
 def test_prompts_that_do_not_matter():

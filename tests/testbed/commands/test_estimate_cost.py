@@ -4,6 +4,7 @@ come to.
 
 import json
 import re
+import socket
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from testbed.data.prompts import open_prompts
 from testbed.models.published import catalogue
 from testbed.models.published.operations import operations
 from testbed.stages.tasks import sweep_tasks
+from tests.testbed.client.world import serving
 
 PRESETS = sorted(path.stem for path in config.PRESETS.glob("*.toml"))
 REAL = [name for name in PRESETS if name != "embedded"]
@@ -96,6 +98,54 @@ def test_a_plan_is_said_and_nothing_is_made(tmp_path, capsys, monkeypatch):
     assert main(["run", "sdxl", "--plan", "--edge", "some/other"]) == 0
     assert "modelled" not in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
+
+
+SERVED = """
+[local]
+model = "embedded:light"
+[edge]
+url = "{url}"
+[quality]
+clip = "embedded:clip"
+reference = "scenes"
+reference_size = 20
+[sweep]
+steps = [1, 2, 4]
+prompts_per_class = 3
+timed = 2
+converged_steps = 8
+batches = [1, 2]
+[scenario]
+users = 4
+edge_budget = 8
+local = {{ max_steps = 2 }}
+edge = {{ max_steps = 2 }}
+"""
+
+
+def plan_of(tmp_path, url, capsys):
+    """The plan's lines of a run whose edge is at ``url``."""
+    (tmp_path / "served.toml").write_text(SERVED.format(url=url))
+    assert main(["run", str(tmp_path / "served.toml"), "--plan"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("calibration: ") and any("GB of disk" in line for line in lines)
+    return [line for line in lines if "a run would stop there" in line]
+
+
+def test_a_plan_says_whether_the_server_of_a_place_is_there(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with serving() as (url, shop):
+        assert plan_of(tmp_path, url, capsys) == [] and shop.bodies == []
+        shop.models = ["first", "second"]
+        (line,) = plan_of(tmp_path, url, capsys)
+        assert line.startswith(f"model: {url} serves first, second; allowed: ")
+    (line,) = plan_of(tmp_path, url, capsys)
+    assert line.startswith(f"url: {url}: Connection refused; ")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr(cost, "PATIENCE", 0.2)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        (line,) = plan_of(tmp_path, url, capsys)
+        assert line.startswith(f"url: {url}: timed out; ")
 
 
 def test_a_cost_table_that_is_not_whole(tmp_path):

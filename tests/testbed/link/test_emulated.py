@@ -16,7 +16,7 @@ from testbed.cli import main
 from testbed.client.exchange import Server
 from testbed.link.emulated import EmulatedLink
 from testbed.link.namespaces import unusable_reason
-from testbed.link.probe import LinkCheck, Measured, check, failures
+from testbed.link.probe import LinkCheck, LinkFigures, check, failures
 from tests.conftest import ROOT
 from tests.testbed.client.world import Shop, serving
 
@@ -67,10 +67,10 @@ def test_requests_go_over_the_link(method):
 
 
 def test_what_is_off_is_said():
-    asked = Measured(0.02, 10e6, 50e6)
-    assert failures(asked, Measured(0.0213, 10.7e6, 47e6)) == ()
-    assert len(failures(asked, Measured(0.0215, 10.9e6, 45e6))) == 3
-    assert "round trip" in failures(asked, Measured(0.018, 10e6, 50e6))[0]
+    asked = LinkFigures(0.02, 10e6, 50e6)
+    assert failures(asked, LinkFigures(0.0213, 10.7e6, 47e6)) == ()
+    assert len(failures(asked, LinkFigures(0.0215, 10.9e6, 45e6))) == 3
+    assert "round trip" in failures(asked, LinkFigures(0.018, 10e6, 50e6))[0]
 
 
 @pytest.mark.skipif(bool(REASON), reason=str(REASON))

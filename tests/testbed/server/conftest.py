@@ -49,14 +49,11 @@ def opened():
     profiles = store.load(ROOT / "docs" / "profiles.json")
     scenario = open_scenario(config, profiles)
     worth, light = Worth.of(scenario, profiles), replace(config.edge, model="embedded:light")
-    quoter = Quoter(cost, CAP, 0.2)
     return Opened(
-        "embedded:light",
         pipeline,
         light,
         image_size(pipeline),
-        CAP,
-        quoter,
+        Quoter(cost, CAP, 0.2),
         1,
         scenario,
         profiles,

@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.request import Request
 from testbed.server.answers import ImageMetrics
+from tests.testbed.model_threads import users_beside
 from tests.testbed.server.conftest import serving
 
 
@@ -167,13 +170,46 @@ def test_the_bodies_of_other_engines_benchmarks_are_served(server, engine):
     assert server.client.get("/v1/model_info").json() == {"model_path": "embedded:light"}
 
 
-def test_served_images_are_recorded(opened, tmp_path):
-    with serving(opened, records=tmp_path / "served.jsonl") as server:
-        keys = [
-            server.post(num_inference_steps=2, user=f"u{i}").json()["metrics"] for i in range(3)
+def test_the_engines_thread_alone_uses_the_model(server, opened):
+    with users_beside("engine") as names, ThreadPoolExecutor(6) as pool:
+        asked = [
+            pool.submit(
+                server.post,
+                seed=i,
+                num_inference_steps="auto" if i % 2 else 9 + i,
+                negative_prompt=f"dark {i}",
+                stream=i % 3 == 0,
+                partial_images=2 if i % 3 == 0 else 0,
+            )
+            for i in range(6)
         ]
+        seen = [server.client.get(f"/v1/{route}") for route in ("quote", "models", "requests")]
+        answers = [each.result() for each in asked] + seen
+        assert {answer.status_code for answer in answers} == {200}
+        assert names == {"engine"}
+        alone(opened, 0, 1)
+        assert names == {"engine", threading.current_thread().name}, "what it would tell of"
+
+
+def test_served_images_are_recorded_and_on_the_disk_before_the_answer(
+    opened, tmp_path, monkeypatch
+):
+    path, flushed, fsync = tmp_path / "served.jsonl", [], os.fsync
+    path.write_text('{"time": 1.5, "pro')  # what a killed server left
+
+    def noted(descriptor):
+        fsync(descriptor)
+        flushed.append(os.fstat(descriptor).st_size)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    with serving(opened, records=path) as server:
+        keys = []
+        for i in range(3):
+            answer = server.post(num_inference_steps=2, user=f"u{i}")
+            assert flushed[i:] == [path.stat().st_size]
+            keys.append(answer.json()["metrics"])
         recent = server.client.get("/v1/requests").json()
-    lines = [json.loads(line) for line in (tmp_path / "served.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["metrics"] for line in lines] == keys == recent["data"][::-1]
     assert [line["user"] for line in lines] == ["u0", "u1", "u2"]
     assert recent["running"] == recent["waiting"] == 0

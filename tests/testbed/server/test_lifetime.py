@@ -212,12 +212,31 @@ def test_wrong_arguments_are_one_line(arguments, said, capsys, monkeypatch, tmp_
     assert line.count("\n") == 1 and said in line
 
 
-@pytest.mark.parametrize("more", [["--records", "nowhere/served.jsonl"], ["--port", "70000"]])
-def test_what_would_fail_later_is_refused_before_the_model_is_opened(more, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    "more",
+    [["--records", "nowhere/served.jsonl"], ["--records", "notes.txt"], ["--port", "70000"]],
+)
+def test_what_would_fail_later_is_refused_before_the_model_is_opened(
+    more, capsys, monkeypatch, tmp_path
+):
     monkeypatch.setattr("testbed.server.opening.open_edge", lambda *rest: 1 / 0)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine, and no record")
     assert main(["serve", *more]) == 2
     line = capsys.readouterr().err
     assert line.count("\n") == 1 and more[0] in line and more[1] in line
+    assert (tmp_path / "notes.txt").read_text() == "mine, and no record"
+
+
+def test_an_image_that_cannot_be_recorded_is_refused_in_one_line(opened, tmp_path):
+    path = tmp_path / "served.jsonl"
+    with serving(opened, records=path) as server:
+        path.mkdir()  # it cannot be written, as on a full disk
+        said = error(server.post(num_inference_steps=2), 500, "not_recorded")
+        assert said.startswith("the image was made, but: ")
+        path.rmdir()
+        assert server.post(num_inference_steps=2).status_code == 200
+    assert len(path.read_text().splitlines()) == 1
 
 
 def test_a_port_that_is_taken_is_refused_before_the_model_is_opened(capsys, monkeypatch):

@@ -52,7 +52,7 @@ def test_an_image_forms_and_its_time_is_held_against_the_prediction(tab):
     assert tab.text_content("#last tr td:nth-child(2)") == "12"
     assert "snapdragon-7-gen-4" in tab.text_content("#why")
     assert tab.locator("#chart polyline").count() == 2
-    assert tab.locator("#places i").count() == tab.server.service.opened.cap
+    assert tab.locator("#places i").count() == tab.server.service.opened.quoter.cap
 
 
 @pytest.mark.parametrize("width", [380, 1400])

@@ -15,7 +15,8 @@ from testbed.engines import batched
 from testbed.engines.batched import BatchedEngine
 from testbed.models.pipelines import open_pipeline
 from testbed.runs.failures import FailureLog
-from testbed.runs.store import ForeignFile, RecordStore, read_records
+from testbed.runs.lines import ForeignFile
+from testbed.runs.store import RecordStore, read_records
 from testbed.stages import executor as executor_module
 from testbed.stages import requests as requests_module
 from testbed.stages.executor import Executor

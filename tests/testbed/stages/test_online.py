@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import threading
 
 import numpy as np
 import pytest
 
 from solver.problem import npz
 from testbed.cli import main
+from tests.testbed.model_threads import users_beside
 
 
 @pytest.fixture
@@ -64,11 +66,10 @@ def test_a_stream_is_executed_scored_and_held_against_its_simulation(folder, cap
     trace = folder / "trace.txt"
     lines = [f"Request(timestamp={i * 0.1}, slo_ms=60000)" for i in range(12)]
     trace.write_text("\n".join(lines))
-    assert not online(
-        folder,
-        "--execute",
-        *("--requests", 12, "--load", 0.7, "--arrivals", trace, "--policy", "all_edge,all_local"),
-    )
+    settings = ("--requests", 12, "--load", 0.7, "--arrivals", trace)
+    with users_beside("edge") as names:
+        assert not online(folder, "--execute", *settings, "--policy", "all_edge,all_local")
+    assert names == {"edge"}, "decisions and scores use no model meanwhile"
     runs = json.loads((folder / "online.json").read_text())["runs"]
     edge, home = runs
     assert edge["offloaded"] == 1 and home["offloaded"] == 0
@@ -87,6 +88,27 @@ def test_a_stream_is_executed_scored_and_held_against_its_simulation(folder, cap
     last = [json.loads(line)["measured"] for line in records[-12:]]
     assert all(each["clip_score"] > 0 and each["engine"] == "batched" for each in last)
     assert not online(folder, "--check")
+
+
+class Rash:
+    """Sends the first request to the edge, and fails at the second one."""
+
+    def __init__(self, setting):
+        self.asked = 0
+
+    def __call__(self, state):
+        self.asked += 1
+        if self.asked > 1:
+            raise ValueError("no more")
+        return int(np.flatnonzero(state.allowed)[-1])
+
+
+@pytest.mark.slow
+def test_a_policy_that_fails_leaves_no_thread_on_the_model(folder, capsys):
+    settings = ("--requests", 5, "--load", 0.5, "--policy", f"{__name__}:Rash")
+    assert online(folder, "--execute", *settings) == 2
+    assert "no more" in capsys.readouterr().err
+    assert all(thread.name != "edge" for thread in threading.enumerate())
 
 
 def test_a_stored_budget_is_shared_and_its_regret_is_printed(folder, capsys):
@@ -123,6 +145,18 @@ def test_wrong_input_is_one_line(folder, capsys, arguments, reason):
     assert online(folder, *arguments) == 2
     error = capsys.readouterr().err
     assert reason in error and error.count("\n") == 1
+
+
+def test_an_edge_behind_a_network_is_refused_in_one_line(folder, capsys):
+    path = folder / "scenario.json"
+    link = {"transfer_time": 0.05, "transfer_energy": 0.1, "source": "made up"}
+    values = json.loads(path.read_text()) | {"links": {"wifi": link}, "link": "wifi"}
+    path.write_text(json.dumps(values))
+    for how in ([], ["--execute"], ["--url", "http://127.0.0.1:9"]):
+        assert online(folder, *how) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("testbed: edge: found a network on the way to it (a url, or links")
+        assert error.count("\n") == 1
 
 
 def test_a_folder_without_batches_is_refused(folder, capsys):

@@ -4,6 +4,7 @@ Writes ``online.json``, and ``online/records.npz`` with what the certificate nee
 and the prices that prove the bound. :func:`check` proves it again from these files alone.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -63,8 +64,9 @@ class World:
         kinds, rows, counts = np.unique(
             np.array(labels), axis=0, return_index=True, return_counts=True
         )
-        offered = to_problem(profiles, scenario)  # one request, one place: no splits
-        problem = replace(offered, splits={}).part(rows.tolist())
+        if profiles.splits:
+            warnings.warn("splits: left out: each request is served at one place", stacklevel=2)
+        problem = to_problem(replace(profiles, splits=None), scenario).part(rows.tolist())
         shares = counts / counts.sum()
         pairs = tuple((str(prompt), str(device)) for prompt, device in kinds)
         return cls(problem, pairs, shares, calls_of(edge.batch))

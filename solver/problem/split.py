@@ -1,7 +1,7 @@
 """Splits: some steps of an image on the device, the others at an edge place, as tables."""
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -99,7 +99,8 @@ class Split:
 
     def part(self, rows: Rows) -> "Split":
         """The split for the users ``rows``."""
-        return replace(self, **{name: curve.part(rows) for name, curve in self.tables.items()})
+        parts: dict[str, Any] = {name: curve.part(rows) for name, curve in self.tables.items()}
+        return replace(self, **parts)
 
     def per_user(self) -> list[Column]:
         """Every array that has a row for each user."""

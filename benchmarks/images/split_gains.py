@@ -13,6 +13,7 @@ from calibration.statistics import t_critical, t_quantile
 from solver.problem import PLACES
 
 _LEVEL = 0.05  # of all comparisons together
+_HALVINGS = 200
 
 
 @frozen
@@ -105,19 +106,43 @@ def gains(scores: Scores, texts: Sequence[str], kinds: Sequence[str]) -> list[Ga
     """The gain of each split in each class; ``texts`` and ``kinds``: of the captions, which take
     turns at predicting and executing, a repeated one always for the same.
     """
-    rows = []
+    return [
+        _gain(option, kind, means)
+        for kind, means in _means(scores, texts, kinds).items()
+        for option in means
+        if option.before < option.total
+    ]
+
+
+def coverage(scores: Scores, texts: Sequence[str], kinds: Sequence[str]) -> dict[str, float]:
+    """By class, the share of intervals that hold the executed gain over random halves of the
+    captions: in one pair of halves all splits have the same luck.
+    """
+    rng, shares = np.random.default_rng(0), {}
+    for kind, means in _means(scores, texts, kinds).items():
+        splits, held = [option for option in means if option.before < option.total], []
+        for _ in range(_HALVINGS):
+            order = rng.permutation(len(means[splits[0]]))
+            mixed = {option: values[order] for option, values in means.items()}
+            held += [_gain(option, kind, mixed).held for option in splits]
+        shares[kind] = float(np.mean(held))
+    return shares
+
+
+def _means(
+    scores: Scores, texts: Sequence[str], kinds: Sequence[str]
+) -> dict[str, dict[Option, NDArray[np.float64]]]:
+    """By class, the mean of each caption, in the order in which they first come."""
+    by_class = {}
     for kind in dict.fromkeys(kinds):
         own = np.flatnonzero(np.array(kinds) == kind)
         _, first, number = np.unique(np.array(texts)[own], return_index=True, return_inverse=True)
-        number = np.argsort(np.argsort(first))[number]  # distinct captions as they come
-        means = {
+        number = np.argsort(np.argsort(first))[number]
+        by_class[kind] = {
             option: np.bincount(number, values[own]) / np.bincount(number)
             for option, values in scores.items()
         }
-        for option in scores:
-            if option.before < option.total:
-                rows.append(_gain(option, kind, means))
-    return rows
+    return by_class
 
 
 def _gain(option: Option, kind: str, means: Scores) -> Gain:
@@ -128,5 +153,5 @@ def _gain(option: Option, kind: str, means: Scores) -> Gain:
     sd = known.std(ddof=1) * (1 / len(known) + 1 / len(new)) ** 0.5
     half = float(t_quantile(len(known) - 1) * sd)
     predicted, executed = float(known.mean()), float(new.mean())
-    held = abs(executed - predicted) <= half
+    held = bool(abs(executed - predicted) <= half)
     return Gain(option, over.name, kind, (predicted, half), executed, held)

@@ -25,7 +25,15 @@ import numpy as np
 from diffusers import DiffusionPipeline
 
 from benchmarks.images.embedded_quality import GUIDANCE, apart, interval, sample_captions
-from benchmarks.images.split_gains import Option, Point, Scores, dominance, gains, options
+from benchmarks.images.split_gains import (
+    Option,
+    Point,
+    Scores,
+    coverage,
+    dominance,
+    gains,
+    options,
+)
 from calibration.schema import Schema, frozen
 from solver.inputs import write_json
 from solver.problem import PLACES
@@ -222,7 +230,8 @@ def main() -> None:
     scores, errors = joined(batches, args.totals)
     kinds = [CLASSES[i % len(CLASSES)] for i in range(len(chosen))]
     measured = points(scores, errors, kinds)
-    gained = gains(scores, [caption.text for caption in chosen], kinds)
+    texts = [caption.text for caption in chosen]
+    gained = gains(scores, texts, kinds)
     for point in measured:
         if point.dominated_by:
             print(f"dominated: {point.option.name}: by {', '.join(point.dominated_by)}")
@@ -238,6 +247,7 @@ def main() -> None:
         },
         "points": [point.to_dict() for point in measured],
         "gains": [gain.to_dict() for gain in gained],
+        "held_over_random_halves": coverage(scores, texts, kinds),
         "environment": environment(device),
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.images import splits
 from benchmarks.images.embedded_quality import sample_captions
-from benchmarks.images.split_gains import Option, dominance, gains, options
+from benchmarks.images.split_gains import Option, coverage, dominance, gains, options
 from benchmarks.images.splits import generate
 from calibration.records.split import split_options
 from solver.problem import PLACES
@@ -112,6 +112,9 @@ def test_a_gain_is_over_the_better_part_and_its_interval_holds_as_often_as_it_sa
         assert gain.over == "local 3"
         held.append(gain.held)
     assert 0.92 < np.mean(held) < 0.98
+    share = coverage(world(rng, 30), texts, ["object"] * 30)["object"]
+    shifted = coverage(world(rng, 30, shift=5.0), texts, ["object"] * 30)["object"]
+    assert 0.85 < share and 0.85 < shifted, "random halves do not know of the shift"
     (other,) = gains(world(rng, 30, shift=5.0), texts, ["object"] * 30)
     assert not other.held and other.executed > other.predicted[0]
 
@@ -137,6 +140,7 @@ def test_the_command_writes_its_curves_and_goes_on_where_it_was(tmp_path, monkey
     assert len(by_name) == len(told["points"]) == 6
     assert all(0 <= score <= 100 for score in by_name.values())
     assert len(told["gains"]) == 2 * 3
+    assert all(0 <= share <= 1 for share in told["held_over_random_halves"].values())
     assert told["seconds_per_step"]["edge"] > 0 and told["seconds_per_step"]["local"] > 0
     kept = sorted(work.iterdir())
     assert len(kept) == 2

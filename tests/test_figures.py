@@ -203,23 +203,33 @@ def whole_runs(of):
 
 
 def splits(of):
-    scores, dominated = {}, {"local": [], "edge": []}
+    scores, begun = {}, {"local": [], "edge": []}
     for point in of["points"]:
-        option, (mean, half) = point["option"], point["score"]
-        first, before, total = option["first"], option["before"], option["total"]
-        scores[first, before, total] = f"{mean:.1f} ± {half:.1f}"
+        first, before, total = point["option"].values()
+        scores[first, before, total] = "{:.1f} ± {:.1f}".format(*point["score"])
         if before < total:
-            dominated[first].append(bool(point["dominated_by"]))
-    for edge, device in ((3, 1), (4, 4), (6, 2), (8, 8)):
+            begun[first].append((f"{before} + {total - before}", bool(point["dominated_by"])))
+    for edge, device in ((1, 3), (2, 4), (3, 1), (4, 4), (6, 2), (9, 3)):
         alone, split = scores["edge", edge, edge], scores["local", device, device + edge]
         yield "results.md", f"| {edge} | {alone} | {split} ({device} there) |"
-    assert not any(dominated["local"])
+    for first, where in (("local", "on the device"), ("edge", "at the edge")):
+        names = [name for name, dominated in begun[first] if dominated]
+        told = f"{len(names)} are dominated: {', '.join(names)}" if names else "none is dominated"
+        yield "results.md", f"f {len(begun[first])} splits that begin {where} {told}"
+    gains = of["gains"]
+    yield "results.md", f"{sum(gain['held'] for gain in gains)} of {len(gains)} intervals hold"
+    for kind, share in of["held_over_random_halves"].items():
+        own = [gain["held"] for gain in gains if gain["prompt_class"] == kind]
+        yield "results.md", f"| {kind} | {sum(own)} of {len(own)} | {percent(share)} % |"
     yield (
-        "results.md",
-        f"Of {len(dominated['local'])} splits that begin on the device none is dominated by "
-        f"another choice, of {len(dominated['edge'])} that begin at the edge "
-        f"{sum(dominated['edge'])} are",
+        "calibrate.md",
+        f"Three steps on the device and one at the edge score {scores['local', 3, 4]}, three at "
+        f"the edge alone {scores['edge', 3, 3]}; four on the device alone "
+        f"{scores['local', 4, 4]}, one at the edge alone {scores['edge', 1, 1]}",
     )
+    command = f"benchmarks.images.splits --prompts {of['prompts_per_class']} --totals 4 6 8 12"
+    yield "results.md", command
+    yield "numbers.md", command
 
 
 def profiles(of):

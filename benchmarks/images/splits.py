@@ -1,206 +1,195 @@
 """Split generation: one model makes an image's first steps and the other the rest, in one schedule.
 
-    python -m benchmarks.images.splits --prompts 100 --totals 4 8 16 32 --out splits.json
+    python -m benchmarks.images.splits --prompts 100 --totals 4 8 12 16 --out splits.json
 
 Both orders, beside each model alone with as many steps as each part has: where stopping after the
 first part is better than going on with the other model, the split is dominated. The models must
 share their latents and their schedule, as fingerprints of VAE and scheduler tell. Each option has
-the same captions and seeds, so that differences are paired. ``local`` and ``edge`` are the embedded
-models unless others are named; nothing is sent over a network here.
+the same captions and seeds, so that differences are paired. What a split gains is predicted from
+half of the captions and executed for the others. ``local`` and ``edge`` are the embedded models
+unless others are named; nothing is sent over a network here.
+
+The first steps are made once for all splits that share them. Finished batches are kept in
+``--work``: the same command goes on from there, and so does one for more prompts.
 """
 
 import argparse
-import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from diffusers import DiffusionPipeline
-from numpy.typing import NDArray
 
-from benchmarks.images.embedded_quality import (
-    CONVERGED,
-    GUIDANCE,
-    Mean,
-    apart,
-    interval,
-    sample_captions,
+from benchmarks.images.embedded_quality import GUIDANCE, apart, interval, sample_captions
+from benchmarks.images.split_gains import (
+    Option,
+    Point,
+    Scores,
+    coverage,
+    dominance,
+    gains,
+    options,
 )
-from calibration.records.split import SHARES, Split
 from calibration.schema import Schema, frozen
-from calibration.statistics import t_critical
 from solver.inputs import write_json
 from solver.problem import PLACES
 from testbed.config import ModelConfig
 from testbed.embedded.scenes import CLASSES, Caption
 from testbed.engines.batched import BatchedEngine
-from testbed.engines.request import Request
+from testbed.engines.request import Finished, Log, Request, all_made
+from testbed.engines.running import Running
 from testbed.engines.split import check_pipelines
-from testbed.engines.split import generate as split_images
 from testbed.environment import environment
-from testbed.metering.meters import NoMeter
 from testbed.metrics.clip import Clip
 from testbed.models.pipelines import open_pipeline, pick_device
+from testbed.runs.folder import RunFolder
 from testbed.runs.store import Pixels
 
-BATCH = 32
-_LEVEL = 0.05  # of all comparisons together
+PROMPTS = 10  # of each class in a batch
+_CONVERGED = 2  # times the most steps: those of the image that errors are distances to
 
 
 @frozen
-class Option(Schema):
-    """``first`` makes ``before`` steps of ``total``, the other place the rest."""
+class Batch(Schema):
+    """What a batch of captions came to, as ``asked``; values by option, one a caption.
 
-    first: str
-    before: int
-    total: int
+    ``scores``: CLIP score, 0 to 100; ``distances`` to the edge's converged image; ``apart``: those
+    of converged images of different captions of a class. ``seconds``: by place, the mean of an
+    image's step.
+    """
 
-    def steps(self, place: str) -> int:
-        """Steps that a place makes."""
-        return self.before if place == self.first else self.total - self.before
-
-    @property
-    def second(self) -> str:
-        """Who goes on."""
-        return PLACES[PLACES[0] == self.first]
-
-    @property
-    def name(self) -> str:
-        """E.g. ``edge 8, local 8``; of one model alone ``edge 16``."""
-        parts = [(self.first, self.before), (self.second, self.total - self.before)]
-        return ", ".join(f"{place} {steps}" for place, steps in parts if steps)
+    asked: dict[str, Any]
+    scores: dict[str, tuple[float, ...]]
+    distances: dict[str, tuple[float, ...]]
+    apart: tuple[float, ...]
+    seconds: dict[str, float]
 
 
-@frozen
-class Point(Schema):
-    """An option's images: means, each with half its 95 % interval.
-
-    ``score``: CLIP score, 0 to 100, of all and of each prompt class; ``error``: distance to the
-    edge's converged image, in units of that between converged images of different captions.
-    ``dominated_by``: options that take no more steps at either place, with a better score beyond
-    chance; ``gain``: how much better the first of them is.
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images of an ``option``, and the calls of the denoiser at the ``place`` that made the last
+    steps, or all of them: size and seconds.
     """
 
     option: Option
-    score: Mean
-    classes: dict[str, Mean]
-    error: Mean
-    dominated_by: tuple[str, ...]
-    gain: float | None
-
-
-def options(totals: Sequence[int]) -> list[Option]:
-    """Each total split both ways, and each model alone with every count of steps that occurs."""
-    counts = sorted(
-        {max(1, min(t - 1, round(t * part))) for t in totals for part in SHARES if t > 1}
-    )
-    splits = [
-        Option(first, before, total)
-        for total in totals
-        for before in sorted({max(1, min(total - 1, round(total * part))) for part in SHARES})
-        for first in PLACES
-        if total > 1
-    ]
-    alone = [Option(place, n, n) for place in PLACES for n in sorted({*counts, *totals})]
-    return alone + splits
+    pixels: Pixels
+    place: str
+    calls: Sequence[tuple[int, float]]
 
 
 def generate(
-    models: dict[str, DiffusionPipeline],
-    option: Option,
-    chosen: Sequence[Caption],
-    guidance: float,
-) -> Iterator[tuple[Pixels, dict[str, float]]]:
-    """The images of each batch of ``chosen``, and the seconds of each place's iterations. The seed
-    of image i is i.
+    models: Mapping[str, DiffusionPipeline],
+    requests: Sequence[Request],
+    befores: Collection[int] = (),
+    places: Sequence[str] = PLACES,
+) -> Iterator[Images]:
+    """Images of ``requests``, which all have as many steps, by each of the ``places`` alone; and,
+    begun there, with the other place's model after each number ``befores`` of steps.
     """
-    threads = dict.fromkeys(PLACES, torch.get_num_threads())
-    for start in range(0, len(chosen), BATCH):
-        requests = [
-            Request(caption.text, seed, option.total, guidance)
-            for seed, caption in enumerate(chosen[start : start + BATCH], start)
-        ]
-        if option.before == option.total:
-            engine = BatchedEngine(models[option.first], len(requests))
-            done = sorted(engine.run(requests), key=lambda finished: finished.index)
-            images, times = np.stack([finished.image for finished in done]), done[0].tick_times
-        else:
-            split = Split(option.first, option.steps("edge"))
-            asked = dict.fromkeys(PLACES, requests)
-            made, _ = split_images(models, split, asked, threads, NoMeter())
-            images, times = made.images, made.step_times
-        seconds = dict.fromkeys(PLACES, 0.0)
-        for tick, spent in enumerate(times):
-            seconds[option.first if tick < option.before else option.second] += spent
-        yield images, seconds
+    total = requests[0].steps
+    for first in places:
+        (second,) = set(PLACES) - {first}
+        engine = BatchedEngine(models[first], len(requests))
+        for index, request in enumerate(requests):
+            engine.add(index, request)
+        handed_over: dict[int, list[Running]] = {}
+        finished: list[Finished] = []
+        while engine.present:
+            if (made := total - engine.present[0].remaining) in befores:
+                handed_over[made] = [
+                    replace(running, state=running.state.copy(), log=Log())
+                    for running in engine.present
+                ]
+            finished += all_made(engine.advance())
+        yield _images(Option(first, total, total), finished, first, engine)
+        for made, begun in handed_over.items():
+            other, finished = BatchedEngine(models[second], len(requests)), []
+            other.take_over(begun, requests)
+            while other.present:
+                finished += all_made(other.advance())
+            yield _images(Option(first, made, total), finished, second, other)
 
 
-def dominance(
-    option: Option, scores: dict[Option, NDArray[np.float64]]
-) -> list[tuple[float, Option]]:
-    """The (gain, option) of those that need no more steps at either place and score better, the
-    best first. Pairs are of the same captions; the level holds for all comparisons together.
-    """
-    cheaper = [
-        other
-        for other in scores
-        if other != option and all(other.steps(p) <= option.steps(p) for p in PLACES)
-    ]
-    better = []
-    for other in cheaper:
-        gain = scores[other] - scores[option]
-        limit = t_critical(len(gain) - 1, 1 - _LEVEL / max(1, len(cheaper) * len(scores)))
-        if gain.mean() > limit * gain.std(ddof=1) / len(gain) ** 0.5:
-            better.append((float(gain.mean()), other))
-    return sorted(better, key=lambda pair: -pair[0])
+def _images(
+    option: Option, finished: Sequence[Finished], place: str, engine: BatchedEngine
+) -> Images:
+    pixels = [image.image for image in sorted(finished, key=lambda image: image.index)]
+    return Images(option, np.stack(pixels), place, engine.log.tick)
 
 
 def measure(
-    models: dict[str, DiffusionPipeline],
+    models: Mapping[str, DiffusionPipeline],
     clip: Clip,
     chosen: Sequence[Caption],
+    start: int,
     totals: Sequence[int],
-) -> tuple[list[Point], dict[str, float]]:
-    """All options' points, and the mean seconds of an image's step at each place, in a batch."""
-    kinds = np.array([CLASSES[i % len(CLASSES)] for i in range(len(chosen))])
+    asked: dict[str, Any],
+) -> Batch:
+    """All options' scores and distances of the captions ``chosen``, whose seeds begin at ``start``;
+    the classes come in turn.
+    """
+
+    def requests(steps: int) -> list[Request]:
+        return [Request(each.text, start + i, steps, GUIDANCE) for i, each in enumerate(chosen)]
+
+    (target,) = generate(models, requests(_CONVERGED * max(totals)), places=["edge"])
+    converged = target.pixels / 255.0
     texts = _unit(clip.texts([caption.text for caption in chosen]))
-    reference = Option("edge", max(CONVERGED, *totals), max(CONVERGED, *totals))
-    scores: dict[Option, NDArray[np.float64]] = {}
-    errors: dict[Option, NDArray[np.float64]] = {}
-    spent, made = dict.fromkeys(PLACES, 0.0), dict.fromkeys(PLACES, 0)
-    for option in [reference, *options(totals)]:
-        batches = list(generate(models, option, chosen, GUIDANCE))
-        images = np.concatenate([pixels for pixels, _ in batches])
-        if option == reference:
-            converged = images / 255.0
-            unit = apart(converged, np.roll(converged, len(CLASSES), axis=0)).mean()
-        for place, (_, seconds) in itertools.product(PLACES, batches):
-            spent[place] += seconds[place]
-        for place in PLACES:
-            made[place] += len(chosen) * option.steps(place)
-        cosine = (_unit(clip.images(images)) * texts).sum(1)
-        scores[option] = np.maximum(0.0, 100.0 * cosine)
-        errors[option] = apart(images / 255.0, converged) / unit
-        print(f"{option.name:20} score {scores[option].mean():.2f}", flush=True)
-    points = []
-    for option in scores:
+    scores, distances = {}, {}
+    calls: dict[str, list[tuple[int, float]]] = {place: [] for place in PLACES}
+    wanted = options(totals)
+    for steps in sorted({option.total for option in wanted}):
+        befores = {option.before for option in wanted if option.before < option.total == steps}
+        for made in generate(models, requests(steps), befores):
+            calls[made.place] += made.calls
+            cosine = (_unit(clip.images(made.pixels)) * texts).sum(1)
+            scores[made.option.name] = tuple(np.maximum(0.0, 100.0 * cosine).tolist())
+            far = apart(made.pixels / 255.0, converged)
+            distances[made.option.name] = tuple(far.tolist())
+    others = apart(converged, np.roll(converged, len(CLASSES), axis=0))
+    others = others[others > 0]  # the only one of its class in a batch is not another one
+    seconds = {
+        place: sum(spent for _, spent in of) / sum(size for size, _ in of)
+        for place, of in calls.items()
+    }
+    return Batch(asked, scores, distances, tuple(others.tolist()), seconds)
+
+
+def joined(batches: Sequence[Batch], totals: Sequence[int]) -> tuple[Scores, Scores]:
+    """By option: the scores of all captions, and their errors: distances in units of those between
+    converged images of different captions.
+    """
+    unit = np.mean([each for batch in batches for each in batch.apart])
+    wanted = options(totals)
+    scores = {o: np.concatenate([batch.scores[o.name] for batch in batches]) for o in wanted}
+    far = {o: np.concatenate([batch.distances[o.name] for batch in batches]) for o in wanted}
+    return scores, {option: values / unit for option, values in far.items()}
+
+
+def points(scores: Scores, errors: Scores, kinds: Sequence[str]) -> list[Point]:
+    """Each option's means; ``kinds``: the captions' classes."""
+    of_class = {name: np.array(kinds) == name for name in CLASSES}
+    summed = []
+    for option, values in scores.items():
         better = dominance(option, scores)
-        points.append(
+        summed.append(
             Point(
                 option,
-                interval(scores[option]),
-                {name: interval(scores[option][kinds == name]) for name in CLASSES},
+                interval(values),
+                {name: interval(values[own]) for name, own in of_class.items()},
                 interval(errors[option]),
                 tuple(other.name for _, other in better),
                 better[0][0] if better else None,
             )
         )
-    return points, {place: spent[place] / max(1, made[place]) for place in PLACES}
+    return summed
 
 
-def _unit(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
@@ -211,29 +200,54 @@ def main() -> None:
     parser.add_argument("--local", default="embedded:light")
     parser.add_argument("--edge", default="embedded:edge")
     parser.add_argument("--prompts", type=int, default=100, help="of each prompt class")
-    parser.add_argument("--totals", type=int, nargs="+", default=[4, 8, 16, 32])
+    parser.add_argument("--totals", type=int, nargs="+", default=[4, 8, 12, 16])
     parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/splits"), help="folder of finished batches"
+    )
     parser.add_argument("--out", type=Path, help="JSON result")
     args = parser.parse_args()
-    if args.prompts < 2 or min(args.totals) < 1:
-        parser.error("allowed: --prompts of at least 2, --totals of at least 1")
+    if args.prompts < 4 or min(args.totals) < 2:
+        parser.error("allowed: --prompts of at least 4, --totals of at least 2")
     device = pick_device(args.device)
-    models = {
-        place: open_pipeline(ModelConfig(getattr(args, place)), device)[0] for place in PLACES
-    }
+    opened = {place: open_pipeline(ModelConfig(getattr(args, place)), device) for place in PLACES}
+    models = {place: pipeline for place, (pipeline, _) in opened.items()}
     shared = check_pipelines(models, args.totals)
-    chosen = sample_captions(args.prompts * len(CLASSES))
-    points, seconds = measure(models, Clip("embedded:clip", device), chosen, args.totals)
-    for point in points:
+    clip, chosen = Clip("embedded:clip", device), sample_captions(args.prompts * len(CLASSES))
+    args.work.mkdir(parents=True, exist_ok=True)
+    folder, batches = RunFolder(args.work), []
+    for start in range(0, len(chosen), PROMPTS * len(CLASSES)):
+        part = chosen[start : start + PROMPTS * len(CLASSES)]
+        asked = {
+            "models": {place: revision for place, (_, revision) in opened.items()},
+            "totals": args.totals,
+            "captions": [caption.text for caption in part],
+            "guidance": GUIDANCE,
+        }
+        make = partial(measure, models, clip, part, start, args.totals, asked)
+        batches.append(folder.once(f"{start}.json", Batch, asked, make))
+        print(f"{start + len(part)} of {len(chosen)} captions", flush=True)
+    scores, errors = joined(batches, args.totals)
+    kinds = [CLASSES[i % len(CLASSES)] for i in range(len(chosen))]
+    measured = points(scores, errors, kinds)
+    texts = [caption.text for caption in chosen]
+    gained = gains(scores, texts, kinds)
+    for point in measured:
         if point.dominated_by:
             print(f"dominated: {point.option.name}: by {', '.join(point.dominated_by)}")
+    print(f"{sum(gain.held for gain in gained)} of {len(gained)} intervals hold the executed gain")
     result = {
         "models": {place: getattr(args, place) for place in PLACES},
         "shared": shared.to_dict(),
         "prompts_per_class": args.prompts,
         "guidance": GUIDANCE,
-        "seconds_per_step": {"basis": f"measured, in batches of {BATCH}", **seconds},
-        "points": [point.to_dict() for point in points],
+        "seconds_per_step": {
+            "basis": f"measured, in batches of {PROMPTS * len(CLASSES)}",
+            **{place: float(np.mean([b.seconds[place] for b in batches])) for place in PLACES},
+        },
+        "points": [point.to_dict() for point in measured],
+        "gains": [gain.to_dict() for gain in gained],
+        "held_over_random_halves": coverage(scores, texts, kinds),
         "environment": environment(device),
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

@@ -59,10 +59,9 @@ def to_problem(profiles: Profiles, scenario: Scenario) -> Problem:
     and a warning says so. With a ``risk`` each user's step limits leave only steps that keep its
     deadline and error limit with that probability (:mod:`calibration.scenario.risk`); the costs
     stay the expected ones. Splits that were measured, and are not dominated, are options too
-    (:mod:`calibration.scenario.splits`), but not with a risk, which they have no limits for. Raises
+    (:mod:`calibration.scenario.splits`), with a risk those that keep the user's limits. Raises
     :class:`InputError` for a prompt class without profile, for steps beyond the measured ones,
-    where the curves would be extrapolated, and for a user whose limits no step count keeps at the
-    risk.
+    where the curves would be extrapolated, and for a user whose limits nothing keeps at the risk.
     """
     served = sites(profiles, scenario)
     kinds, kind = kinds_of(served)
@@ -77,8 +76,10 @@ def to_problem(profiles: Profiles, scenario: Scenario) -> Problem:
         name: _place(name, [site.services[name] for site in kinds], kind, count)
         for name, count in most.items()
     }
+    splits = problem_splits(profiles, served, limits, most)
     if scenario.risk is not None:
-        _keep_with_risk(places, kinds, kind, limits, scenario)
+        shared = [split["allowed"] for split in splits.values()]
+        _keep_with_risk(places, shared, kinds, kind, limits, scenario)
     problem: dict[str, Any] = {
         "schema": "problem/2",
         "users": len(served),
@@ -95,7 +96,7 @@ def to_problem(profiles: Profiles, scenario: Scenario) -> Problem:
             "device_class": [user.device_class for user in scenario.users],
         },
     }
-    if scenario.risk is None and (splits := problem_splits(profiles, served)):
+    if splits:
         problem["splits"] = splits
     for name in ("deadline", "max_error"):
         values = [getattr(limit, name) for limit in limits]
@@ -134,12 +135,15 @@ def _load(edge: EdgeSite) -> dict[str, Any]:
 
 def _keep_with_risk(
     places: Mapping[str, dict[str, Any]],
+    shared: Sequence[Sequence[Sequence[float]]],
     kinds: Sequence[Site],
     kind: IntArray,
     limits: Sequence[UserLimits],
     scenario: Scenario,
 ) -> None:
-    """Narrow each user's step limits to those that keep its limits at the risk."""
+    """Narrow each user's step limits to those that keep its limits at the risk; ``shared``: what
+    of splits does.
+    """
     alike = list(zip(kind.tolist(), limits, strict=True))
     runs = {}
     for name, place in places.items():
@@ -151,7 +155,8 @@ def _keep_with_risk(
         }
         runs[name] = [own[user] for user in alike]
     for user, limit in enumerate(limits):
-        if all(runs[name][user] is None for name in places):
+        alone = any(runs[name][user] for name in places)
+        if not alone and not any(any(allowed[user]) for allowed in shared):
             raise InputError(
                 f"scenario: risk: found {scenario.risk:g}: no step count at any place keeps the "
                 f"limits of user {user} with probability {1 - (limit.risk or 0) * limit.count:.4g}"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.costs.time import TimeFit
-from calibration.fitting.curve_fit import CurveFit
+from calibration.fitting.curve_fit import CurveFit, CurvePoint
 from calibration.fitting.prediction import degrees_of_freedom, evaluate
 from calibration.scenario.parts import User
 from calibration.scenario.scenario import Scenario
@@ -73,12 +73,19 @@ def time_limit(fit: TimeFit, steps: Array, risk: float) -> Array:
     return value + t_critical(fit.dof, 1 - risk) * np.sqrt(line + (fit.relative_sd * value) ** 2)
 
 
+def latest(service: Service, steps: Array, risk: float) -> Array:
+    """Seconds that a user waits for ``steps``, shape (m,), exceeded with probability ``risk``."""
+    upper = service.ratio * time_limit(service.profile.time, steps, risk) + service.transfer_time
+    if way := service.way:
+        spread = math.sqrt(way.own_variance + way.variance)
+        upper += way.seconds + t_critical(None, 1 - risk) * spread
+    return upper
+
+
 def error_limit(fit: CurveFit, steps: Array, risk: float) -> Array:
     """The error that a new image of a new prompt exceeds with probability ``risk``, shape (m,).
 
-    The variance is that of the curve and of a single image: of its prompt and of its seed. An error
-    is at least 0 and most often skewed to the right, so the higher of two limits counts, that of
-    Student's t and that of a lognormal variable with the same mean and variance.
+    The variance is that of the curve and of a single image: of its prompt and of its seed.
     """
     value, covariance = evaluate(fit, steps)
     grid = [point.steps for point in fit.points]
@@ -87,7 +94,23 @@ def error_limit(fit: CurveFit, steps: Array, risk: float) -> Array:
     variance = np.maximum(np.diag(covariance), 0.0) + np.maximum(image, prompt) ** 2
     known = [point.n - 1 for point in fit.points if point.n is not None]
     dof = degrees_of_freedom(fit)
-    critical = t_critical(min([*known, *([] if dof is None else [dof])], default=None), 1 - risk)
+    least = min([*known, *([] if dof is None else [dof])], default=None)
+    return _error_limit(value, variance, t_critical(least, 1 - risk))
+
+
+def point_limit(point: CurvePoint, risk: float) -> float:
+    """:func:`error_limit` of what has no curve but a measured mean; inf of a single prompt."""
+    if point.se is None or point.prompts is None:
+        return math.inf
+    variance = point.se**2 + max(point.sd or 0.0, point.sd_prompt or 0.0) ** 2
+    critical = t_critical(point.prompts - 1, 1 - risk)
+    return float(_error_limit(np.array(point.value), np.array(variance), critical))
+
+
+def _error_limit(value: Array, variance: Array, critical: float) -> Array:
+    """An error is at least 0 and most often skewed to the right, so the higher of two limits
+    counts, that of Student's t and that of a lognormal variable with the same mean and variance.
+    """
     symmetric = value + critical * np.sqrt(variance)
     mean = np.maximum(value, 1e-12)
     spread = np.log1p(variance / mean**2)
@@ -102,19 +125,28 @@ def allowed_steps(
     First and last; None if none does.
     """
     steps = np.arange(least, most + 1, dtype=float)
-    risk = limits.risk
-    assert risk is not None
+    assert limits.risk is not None
     kept: NDArray[np.bool_] = np.ones(len(steps), dtype=bool)
     if limits.deadline is not None:
-        upper = service.ratio * time_limit(service.profile.time, steps, risk)
-        upper += service.transfer_time
-        if way := service.way:
-            spread = math.sqrt(way.own_variance + way.variance)
-            upper += way.seconds + t_critical(None, 1 - risk) * spread
-        kept &= upper <= limits.deadline
+        kept &= latest(service, steps, limits.risk) <= limits.deadline
     if limits.max_error is not None:
-        kept &= error_limit(service.profile.error, steps, risk) <= limits.max_error
+        kept &= error_limit(service.profile.error, steps, limits.risk) <= limits.max_error
     return _longest_run(kept.tolist(), least)
+
+
+def keeps_limits(
+    parts: Sequence[tuple[Service, int]], error: CurvePoint, limits: UserLimits
+) -> bool:
+    """Whether a split image keeps a user's limits; ``parts``: who makes how many of its steps.
+
+    The limits of both times are added, which holds even where both are late together.
+    """
+    risk = limits.risk
+    assert risk is not None
+    if limits.max_error is not None and point_limit(error, risk) > limits.max_error:
+        return False
+    times = [latest(service, np.array([float(count)]), risk) for service, count in parts]
+    return limits.deadline is None or bool(np.sum(times) <= limits.deadline)
 
 
 def _longest_run(kept: Sequence[bool], first: int) -> tuple[int, int] | None:

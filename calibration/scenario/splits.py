@@ -5,7 +5,7 @@ begins where the other stopped, so the latents travel once: down to the device t
 an edge that ends, whose image then comes back as any other.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,8 @@ from calibration.fitting.curve_fit import CurveFit, CurvePoint
 from calibration.fitting.prediction import evaluate
 from calibration.profiles.profile import Profiles, SplitPoint
 from calibration.records.split import Split
-from calibration.scenario.sites import Service, Site
+from calibration.scenario.risk import UserLimits, keeps_limits
+from calibration.scenario.sites import Service, Site, kinds_of
 from calibration.statistics import Z95
 from solver.problem import PLACES
 
@@ -51,9 +52,17 @@ def undecoded(time: TimeFit) -> TimeFit:
     return replace(time, overhead=max(0.0, time.overhead - decode))
 
 
-def problem_splits(profiles: Profiles, served: Sequence[Site]) -> dict[str, Any]:
+def problem_splits(
+    profiles: Profiles,
+    served: Sequence[Site],
+    limits: Sequence[UserLimits],
+    most: Mapping[str, int],
+) -> dict[str, Any]:
     """The ``splits`` of ``problem/2`` for each edge: those measured of all classes that are asked
     for, and not dominated in every one of them.
+
+    ``limits``: of each user; with a risk only options are allowed that keep them. ``most``: steps
+    of an image by place.
     """
     if profiles.splits is None:
         return {}
@@ -66,7 +75,7 @@ def problem_splits(profiles: Profiles, served: Sequence[Site]) -> dict[str, Any]
     edges = [name for name in served[0].services if name != "local"]
     names = {"edge": "{}-then-local", "local": "local-then-{}"}
     return {
-        names[first].format(edge): _tables(profiles, served, edge, options)
+        names[first].format(edge): _tables(profiles, served, limits, most, edge, options)
         for edge in edges
         for first in PLACES
         if (options := [option for option in offered if option[0].first == first])
@@ -129,34 +138,56 @@ def _is_better(value: _Value, other: _Value, sign: int) -> bool:
 
 
 def _tables(
-    profiles: Profiles, served: Sequence[Site], edge: str, options: Sequence[tuple[Split, int]]
+    profiles: Profiles,
+    served: Sequence[Site],
+    limits: Sequence[UserLimits],
+    most: Mapping[str, int],
+    edge: str,
+    options: Sequence[tuple[Split, int]],
 ) -> dict[str, Any]:
-    splits = profiles.splits
-    assert splits is not None
-    rows = []
-    for site in served:
-        for split, steps in options:
-            point = splits.find(site.user.prompt_class, split, steps)
-            assert point is not None, "it is offered"
-            services = part_services(site, edge, split, splits.bytes)
-            parts = [(services[place], n) for place, n in split.parts(steps).items()]
-            seconds = [service.seconds(n) for service, n in parts]
-            rows.append(
-                (
-                    sum(seconds) + sum(service.sent for service, _ in parts),
-                    sum(s.watts * spent + s.spent for (s, _), spent in zip(parts, seconds)),
-                    max(0.0, point.error.value),
-                    min(1.0, max(0.0, point.utility.value)) if point.utility else 0.0,
-                )
-            )
-    tables = np.array(rows).reshape(len(served), len(options), 4)
+    kinds, kind = kinds_of(served)
+    alike = list(zip(kind.tolist(), limits, strict=True))
+    rows = {
+        (number, limit): [
+            _option(profiles, kinds[number], limit, most, edge, *option) for option in options
+        ]
+        for number, limit in dict.fromkeys(alike)
+    }
+    tables = np.array([rows[user] for user in alike])
+    names = ["time", "energy", "error", "utility"]
+    names += ["allowed"] * any(limit.risk is not None for limit in limits)
     return {
         "edge": edge,
         "first": options[0][0].first,
         "steps": [steps for _, steps in options],
         "edge_steps": [split.edge_steps for split, _ in options],
-        **{
-            name: tables[:, :, index].tolist()
-            for index, name in enumerate(("time", "energy", "error", "utility"))
-        },
+        **{name: tables[:, :, index].tolist() for index, name in enumerate(names)},
     }
+
+
+def _option(
+    profiles: Profiles,
+    site: Site,
+    limits: UserLimits,
+    most: Mapping[str, int],
+    edge: str,
+    split: Split,
+    steps: int,
+) -> tuple[float, float, float, float, bool]:
+    """Expected time (s), energy (J), error and utility, and whether it keeps the limits at the
+    risk, and no place makes more steps than ``most``.
+    """
+    splits = profiles.splits
+    point = splits.find(site.user.prompt_class, split, steps) if splits else None
+    assert splits and point, "it is offered"
+    services, made = part_services(site, edge, split, splits.bytes), split.parts(steps)
+    parts = [(services[place], count) for place, count in made.items()]
+    seconds = [service.seconds(count) for service, count in parts]
+    fits = made["local"] <= most["local"] and made["edge"] <= most[edge]
+    return (
+        sum(seconds) + sum(service.sent for service, _ in parts),
+        sum(s.watts * spent + s.spent for (s, _), spent in zip(parts, seconds)),
+        max(0.0, point.error.value),
+        min(1.0, max(0.0, point.utility.value)) if point.utility else 0.0,
+        fits and (limits.risk is None or keeps_limits(parts, point.error, limits)),
+    )

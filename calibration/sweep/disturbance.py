@@ -1,10 +1,12 @@
 """Whether other processes disturb the measurement of images that are timed alone."""
 
 from collections import defaultdict, deque
+from typing import TypeAlias
 
 import numpy as np
 
 from calibration.records.record import Measured
+from calibration.records.task import Task
 
 #: A time so many times as large as expected is that of a disturbance: images alone vary by a few
 #: hundredths.
@@ -14,57 +16,74 @@ LEAST, RECENT = 5, 30
 #: Step times are scattered where one in ten is above so many medians of its image.
 SCATTERED = 2.0
 _STEPS = (50, 400)  # that tell whether they scatter: at least, at most
-_WITH_SCATTER = 3  # steps of an image whose median says something of the others
+_WITH_SCATTER = 3  # steps of a model whose median says something of the others
+_Kind: TypeAlias = tuple[str, str | None]  # a place, and who began a split image
 
 
 class Disturbances:
-    """What the timed images of each place have taken so far, and which of them stand out."""
+    """What the timed images so far have taken, and which of them stand out.
+
+    An image is compared with those of its own place, a split image with those split in the same
+    order: of each model with its own steps.
+    """
 
     def __init__(self) -> None:
-        self._images: dict[str, deque[tuple[float, float]]] = defaultdict(
-            lambda: deque(maxlen=RECENT)
-        )
-        self._steps: deque[float] = deque(maxlen=_STEPS[1])
+        self._beside: dict[_Kind, deque[float]] = defaultdict(lambda: deque(maxlen=RECENT))
+        self._step: dict[_Kind, deque[float]] = defaultdict(lambda: deque(maxlen=RECENT))
+        self._scatter: deque[float] = deque(maxlen=_STEPS[1])
 
-    def add(self, place: str, measured: Measured) -> None:
+    def add(self, task: Task, measured: Measured) -> None:
         """Take in an image that was timed alone; one without steps' times says nothing."""
-        if not _tells(measured):
-            return
-        step = float(np.median(measured.step_times))
-        self._images[place].append((measured.time - sum(measured.step_times), step))
+        if measured.step_times:
+            self._beside[_kind(task)].append(measured.time - sum(measured.step_times))
+            for kind, times in _parts(task, measured).items():
+                self._step[kind].append(float(np.median(times)))
 
-    def add_steps(self, measured: Measured) -> None:
+    def add_steps(self, task: Task, measured: Measured) -> None:
         """Take in how the steps of an image scatter, of every attempt to time it."""
-        if _tells(measured) and len(measured.step_times) >= _WITH_SCATTER:
-            self._steps.extend(np.array(measured.step_times) / np.median(measured.step_times))
+        for times in _parts(task, measured).values():
+            if len(times) >= _WITH_SCATTER:
+                self._scatter.extend(np.array(times) / np.median(times))
 
-    def excess(self, place: str, measured: Measured) -> float:
+    def excess(self, task: Task, measured: Measured) -> float:
         """How many times longer than expected an image took, which is not among those so far.
 
-        Expected is what its own median step says, and what other images of the ``place`` do.
-        Without steps' times of a single model nothing is expected.
+        Expected is what the median step of each model says, and what other images do. Without
+        steps' times nothing is expected.
         """
-        if not _tells(measured):
+        if not measured.step_times:
             return 1.0
-        steps, times = len(measured.step_times), sum(measured.step_times)
+        parts = _parts(task, measured)
         ratios = [1.0]
-        if steps >= _WITH_SCATTER:
-            ratios.append(times / (steps * float(np.median(measured.step_times))))
-        if len(others := self._images[place]) >= LEAST:
-            overhead, step = np.median(np.array(others), axis=0)
-            ratios.append(measured.time / float(overhead + steps * step))
+        ratios += [
+            sum(times) / (len(times) * float(np.median(times)))
+            for times in parts.values()
+            if len(times) >= _WITH_SCATTER
+        ]
+        if len(others := self._beside[_kind(task)]) >= LEAST:
+            steps = sum(len(of) * float(np.median(self._step[kind])) for kind, of in parts.items())
+            ratios.append(measured.time / (float(np.median(others)) + steps))
         return max(ratios)
 
     def scatter(self) -> float | None:
         """The 0.9 quantile of recent steps over the medians of their images; None where they are
         few.
         """
-        return float(np.quantile(self._steps, 0.9)) if len(self._steps) >= _STEPS[0] else None
+        enough = len(self._scatter) >= _STEPS[0]
+        return float(np.quantile(self._scatter, 0.9)) if enough else None
 
 
-def _tells(measured: Measured) -> bool:
-    """Whether an image's steps can be compared: there are some, all of the same model."""
-    return bool(measured.step_times) and measured.handover is None
+def _kind(task: Task) -> _Kind:
+    return task.place, task.split.first if task.split else None
+
+
+def _parts(task: Task, measured: Measured) -> dict[_Kind, tuple[float, ...]]:
+    """An image's steps by the model that made them."""
+    times = measured.step_times
+    if task.split is None:
+        return {_kind(task): times}
+    (first, before), (last, _) = task.split.parts(task.steps).items()
+    return {(first, first): times[:before], (last, first): times[before:]}
 
 
 def contention(

@@ -30,10 +30,16 @@ MOST_BOXES = 2000
 def boxes_of(problem: Problem) -> Box:
     """The least and the largest longest of every place whose makespan depends on it."""
     return {
-        name: (0, problem.places[name].columns)
+        name: (0, _most(problem, name))
         for name, load in problem.loads.items()
         if load.makespan and load.makespan.per_longest_step
     }
+
+
+def _most(problem: Problem, name: str) -> int:
+    """The most steps of one user at a place; those of splits may be more than its own."""
+    shared = [split.edge_steps.max() for split in problem.splits.values() if split.edge == name]
+    return int(max([problem.places[name].columns, *shared]))
 
 
 def boxed(problem: Problem, box: Box) -> Problem:
@@ -41,14 +47,17 @@ def boxed(problem: Problem, box: Box) -> Problem:
 
     The makespan leaves room for the lower number; it counts steps there.
     """
-    places, loads = dict(problem.places), dict(problem.loads)
+    places, loads, splits = dict(problem.places), dict(problem.loads), dict(problem.splits)
     for name, (low, high) in box.items():
         place, load = places[name], loads[name]
         assert load.makespan is not None
-        steps = load.makespan.capacity(low, problem.users * place.columns)
+        steps = load.makespan.capacity(low, problem.users * _most(problem, name))
         loads[name] = replace(load, makespan=Makespan(1.0, 0.0, float(steps)))
         places[name] = replace(place, max_steps=np.minimum(place.max_steps, high))
-    return replace(problem, places=places, loads=loads)
+        for key, split in splits.items():
+            if split.edge == name:
+                splits[key] = split.at_most(high)
+    return replace(problem, places=places, loads=loads, splits=splits)
 
 
 def longest_of(problem: Problem, allocation: Allocation) -> dict[str, int]:

@@ -190,9 +190,9 @@ class Problem:
 
         Shapes as of :meth:`time`. +inf marks an option that is not allowed: outside
         min_steps..max_steps (2), past the deadline, or above max_error
-        (:func:`~solver.problem.load.is_met`); of a split, with more steps at a place than the
-        place's max_steps. Raises
-        InputError if an allowed option costs so much that the sum over users may overflow.
+        (:func:`~solver.problem.load.is_met`); of a split, not ``allowed``, or if it does not say,
+        with more steps at a place than the place's max_steps. Raises InputError if an allowed
+        option costs so much that the sum over users may overflow.
         """
         steps = self.steps(place) if steps is None else steps
         if not steps.size:
@@ -252,7 +252,9 @@ class Problem:
     def _allowed(self, place: str, steps: IntArray, error: FloatArray) -> BoolArray | None:
         """Which options (2), ``deadline`` and ``max_error`` allow; None if all of them."""
         here, masks = self._at(place), []
-        if isinstance(here, Split):
+        if isinstance(here, Split) and here.allowed is not None:
+            masks.append(here.allowed.at(steps) > 0)
+        elif isinstance(here, Split):
             made = here.edge_steps[steps - 1], here.steps[steps - 1] - here.edge_steps[steps - 1]
             for name, part_made in zip((here.edge, "local"), made, strict=True):
                 masks.append(part_made <= self.places[name].max_steps[..., None])

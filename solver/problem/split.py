@@ -1,7 +1,7 @@
 """Splits: some steps of an image on the device, the others at an edge place, as tables."""
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -19,7 +19,8 @@ class Split:
 
     Option number j has ``steps[j - 1]`` in all, of which ``edge_steps[j - 1]`` are made at the edge
     and weigh there; ``first`` names who begins. ``time`` in s, ``energy`` in J, ``error`` and
-    ``utility`` are tables over the options, for all users or for each.
+    ``utility`` are tables over the options, for all users or for each, and so is ``allowed``: above
+    0 where a user may take the option; None: where both places' ``max_steps`` hold for its parts.
     """
 
     edge: str
@@ -30,11 +31,12 @@ class Split:
     energy: Curve
     error: Curve
     utility: Curve
+    allowed: Curve | None = None
 
     @classmethod
     def from_dict(cls, data: object, users: int, edges: list[str], where: str) -> Self:
         """Read a split of ``problem/2``; raises InputError."""
-        data = fields(where, data, ["edge", "first", "steps", "edge_steps", *TABLES])
+        data = fields(where, data, ["edge", "first", "steps", "edge_steps", *TABLES], ["allowed"])
         size = len(data["steps"]) if isinstance(data["steps"], (list, np.ndarray)) else 0
         if not size:
             raise fault(f"{where}.steps", data["steps"], "a list of whole numbers, one an option")
@@ -51,28 +53,30 @@ class Split:
             raise fault(f"{where}.edge_steps[{at}]", int(on_edge[at]), f"less than {steps[at]}")
         if len(set(zip(steps.tolist(), on_edge.tolist()))) < size:
             raise fault(f"{where}.steps", data["steps"], "each pair with edge_steps once")
-        tables = (
-            Curve(
+        cover = np.asarray(size)
+        tables = {
+            name: Curve(
                 "table",
                 {
                     "values": table(
                         f"{where}.{name}",
                         data[name],
                         users,
-                        np.asarray(size),
+                        cover,
                         None if name == "utility" else 0,
                         each="options",
                     )
                 },
             )
-            for name in TABLES
-        )
+            for name in (*TABLES, "allowed")
+            if name in data
+        }
         return cls(
             word(f"{where}.edge", data["edge"], edges),
             word(f"{where}.first", data["first"], FIRST),
             steps,
             on_edge,
-            *tables,
+            **tables,
         )
 
     @property
@@ -80,18 +84,31 @@ class Split:
         """How many options there are."""
         return len(self.steps)
 
+    @property
+    def tables(self) -> dict[str, Curve]:
+        """What has a value an option, by name."""
+        tables = {name: getattr(self, name) for name in (*TABLES, "allowed")}
+        return {name: curve for name, curve in tables.items() if curve is not None}
+
+    def at_most(self, edge_steps: int) -> "Split":
+        """With no more steps at the edge; where nothing is ``allowed``, its max_steps say so."""
+        if self.allowed is None:
+            return self
+        values = self.allowed.parameters["values"] * (self.edge_steps <= edge_steps)
+        return replace(self, allowed=Curve("table", {"values": values}))
+
     def part(self, rows: Rows) -> "Split":
         """The split for the users ``rows``."""
-        return replace(self, **{name: getattr(self, name).part(rows) for name in TABLES})
+        parts: dict[str, Any] = {name: curve.part(rows) for name, curve in self.tables.items()}
+        return replace(self, **parts)
 
     def per_user(self) -> list[Column]:
         """Every array that has a row for each user."""
-        curves: list[Curve] = [getattr(self, name) for name in TABLES]
-        return [values for curve in curves for values in curve.per_user().values()]
+        return [row for curve in self.tables.values() for row in curve.per_user().values()]
 
     def tree(self) -> dict[str, object]:
         """The split of ``problem/2``, with arrays as they are."""
         own: dict[str, object] = {
             name: getattr(self, name) for name in ("edge", "first", "steps", "edge_steps")
         }
-        return own | {name: getattr(self, name).parameters["values"] for name in TABLES}
+        return own | {name: curve.parameters["values"] for name, curve in self.tables.items()}

@@ -52,6 +52,12 @@ class RequestState:
         self._options, self.condition, self.latents = options, condition, latents
         self.tick = 0
 
+    def copy(self) -> "RequestState":
+        """The same again, which goes its own way from here."""
+        other = copy.copy(self)
+        other._scheduler = _copy(self._scheduler)
+        return other
+
     @property
     def bytes(self) -> int:
         """Of all that another machine needs to go on: the latents, and what a multistep scheduler

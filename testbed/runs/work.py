@@ -59,7 +59,7 @@ class Work:
         self.disturbances = Disturbances()
         for task in tasks:
             if task.purpose not in UNTIMED and task.id in store:
-                self.disturbances.add(task.place, store[task.id].measured)
+                self.disturbances.add(task, store[task.id].measured)
 
     def distance(self, task: Task, image: Pixels) -> float | None:
         """The distance of an image to its converged one; None where there is none."""

@@ -240,20 +240,20 @@ class Executor:
         Each time a line is written; the last one holds the least disturbed measurement.
         """
         measured, images = self._generate([task])
-        work.disturbances.add_steps(measured)
+        work.disturbances.add_steps(task, measured)
         (made,) = all_made(images)
         record = self._finish(task, made.image, measured, work)
         for attempt in range(2, ATTEMPTS + 1):
-            if work.disturbances.excess(task.place, record.measured) <= DISTURBED:
+            if work.disturbances.excess(task, record.measured) <= DISTURBED:
                 break
             again, _ = self._generate([task])
-            work.disturbances.add_steps(again)
+            work.disturbances.add_steps(task, again)
             before = record.measured
             scored = replace(again, clip_score=before.clip_score, distance=before.distance)
             best = min(before, scored, key=lambda measured: measured.time)
             record = replace(record, measured=replace(best, attempts=attempt))
             work.store.write(record)
-        work.disturbances.add(task.place, record.measured)
+        work.disturbances.add(task, record.measured)
         self._name_contention(work.disturbances)
 
     def _finish(self, task: Task, image: Pixels, measured: Measured, work: Work) -> Record:

@@ -11,8 +11,9 @@ FIELDS = ("time", "energy", "error", "utility")
 def random_places(seed, users=4, edges=2, whole=False, **features):
     """A ``problem/2`` object whose costs are drawn, small enough to enumerate.
 
-    ``features``: ``tier``, ``slots``, ``makespan``, ``split``, ``transfer`` and ``limits``; drawn
-    where not given. ``whole``: errors are small whole numbers, so that many choices tie.
+    ``features``: ``tier``, ``slots``, ``makespan``, ``split`` and what is ``allowed`` of it,
+    ``transfer`` and ``limits``; drawn where not given. ``whole``: errors are small whole numbers,
+    so that many choices tie.
     """
     rng = np.random.default_rng(seed)
     has = {
@@ -72,6 +73,10 @@ def random_places(seed, users=4, edges=2, whole=False, **features):
                 **{name: table(len(pairs))["values"] for name in FIELDS},
             }
         }
+        other = np.random.default_rng([seed, 1])
+        if features.get("allowed", bool(other.integers(2))):
+            allowed = other.integers(0, 2, (users, len(pairs)))
+            data["splits"]["shared"]["allowed"] = allowed.tolist()
     if has["transfer"]:
         for edge in data["edges"].values():
             edge["transfer_time"] = rng.uniform(0, 0.5, users).round(3).tolist()
@@ -109,9 +114,9 @@ def options_of(data, user):
             add(name, edge, steps, steps if edge else 0, time, energy, error, utility)
     for name, split in data.get("splits", {}).items():
         for index, (steps, on_edge) in enumerate(zip(split["steps"], split["edge_steps"])):
-            if on_edge <= own(data["edges"][split["edge"]]["max_steps"]) and steps - on_edge <= own(
-                data["local"]["max_steps"]
-            ):
+            most = own(data["edges"][split["edge"]]["max_steps"]), own(data["local"]["max_steps"])
+            fits = on_edge <= most[0] and steps - on_edge <= most[1]
+            if split["allowed"][user][index] if "allowed" in split else fits:
                 values = (split[key][user][index] for key in FIELDS)
                 add(name, split["edge"], steps, on_edge, *values)
     return options

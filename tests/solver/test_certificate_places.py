@@ -160,7 +160,8 @@ def test_an_allocation_file_of_several_places(tmp_path):
 
 def test_a_split_with_several_options_of_as_many_steps():
     """They are told apart by their edge steps."""
-    data = random_places(1, users=1, edges=1, split=True, limits=False, slots=False, makespan=False)
+    without = dict.fromkeys(("allowed", "limits", "slots", "makespan"), False)
+    data = random_places(1, users=1, edges=1, split=True, **without)
     data["local"]["max_steps"], data["edges"]["edge"]["max_steps"] = [2], [3]
     data["edges"]["edge"]["budget"] = 9
     data["edges"].pop("large", None)

@@ -4,6 +4,7 @@ Writes ``online.json``, and ``online/records.npz`` with what the certificate nee
 and the prices that prove the bound. :func:`check` proves it again from these files alone.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -65,14 +66,16 @@ class World:
         kinds, rows, counts = np.unique(
             np.array(labels), axis=0, return_index=True, return_counts=True
         )
-        offered = to_problem(profiles, scenario)  # one request, one place: no splits
-        places = offered.places.values()
+        if profiles.splits:
+            warnings.warn("splits: left out: each request is served at one place", stacklevel=2)
+        problem = to_problem(replace(profiles, splits=None), scenario)
+        places = problem.places.values()
         if any(place.transfer_time.any() or place.transfer_energy.any() for place in places):
             raise InputError(
                 "edge: found a network on the way to it (a url, or links of the scenario); allowed "
                 "for requests that arrive: an edge without, as their policies know no transfers yet"
             )
-        problem = replace(offered, splits={}).part(rows.tolist())
+        problem = problem.part(rows.tolist())
         shares = counts / counts.sum()
         pairs = tuple((str(prompt), str(device)) for prompt, device in kinds)
         return cls(problem, pairs, shares, calls_of(edge.batch))

@@ -194,12 +194,11 @@ def test_only_options_that_are_not_dominated_in_every_class_are_offered(profiles
     assert offered == expected != set()
 
 
-def test_splits_are_offered_at_every_edge_and_not_with_a_risk(profiles):
+def test_splits_are_offered_at_every_edge(profiles):
     edges = [{"name": "near", "budget": 9}, {"name": "far", "budget": 9}]
     problem = to_problem(profiles, scenario(edges=edges))
     assert {split.edge for split in problem.splits.values()} == {"near", "far"}
     assert len(problem.splits) == 4
-    assert not to_problem(profiles, scenario(risk=0.05, deadline=50.0)).splits
 
 
 def test_without_any_split_image_there_is_nothing_to_fit(records):

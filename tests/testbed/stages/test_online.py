@@ -3,12 +3,17 @@
 import json
 import shutil
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from calibration.fitting.curve_fit import CurvePoint
+from calibration.profiles.profile import SharedLatents, SplitPoint, Splits
+from calibration.records.split import Split
 from solver.problem import npz
 from testbed.cli import main
+from testbed.runs.folder import RunFolder
 from tests.testbed.model_threads import users_beside
 
 
@@ -49,6 +54,31 @@ def test_policies_are_simulated_and_proven_again_from_the_files(folder, capsys):
     assert online(folder, "--check") == 2
     error = capsys.readouterr().err
     assert "all_local at load 2: records[0]: steps" in error and error.count("\n") == 1
+
+
+def cost_and_bound(folder):
+    (run,) = json.loads((folder / "online.json").read_text())["runs"]
+    return run["cost"], run["bound"]
+
+
+def test_splits_are_left_out_and_one_line_says_so(folder, capsys):
+    """Nothing else changes."""
+    settings = ["--requests", 20, "--load", 1, "--policy", "selfish"]
+    assert not online(folder, *settings)
+    assert "splits" not in capsys.readouterr().err
+    before = cost_and_bound(folder)
+    run = RunFolder(folder)
+    profiles = run.profiles()
+    point = SplitPoint(Split("local", 2), CurvePoint(4, 0.0, se=0.01), CurvePoint(4, 1.0))
+    splits = Splits(
+        SharedLatents("0" * 12, "1" * 12, (12, 8, 8)),
+        1024,
+        dict.fromkeys(profiles.classes(), (point,)),
+    )
+    run.save(replace(profiles, splits=splits))
+    assert not online(folder, *settings)
+    assert capsys.readouterr().err.count("splits: left out: each request is served at one") == 1
+    assert cost_and_bound(folder) == before
 
 
 def test_a_bound_that_was_raised_in_the_file_is_refused(folder, capsys):

@@ -1,10 +1,10 @@
 """How fast the exact solver is, and what it proves of instances that are made to be hard.
 
 ``python -m benchmarks.solver.exact_solver --out benchmarks/results/solver.json`` holds it against
-goals: times of HiGHS, of one evaluation of the cost table and of one reading of it, in three
-minutes. ``--users 10000`` is a trial of half a minute.
+goals: times of HiGHS, of one evaluation of the cost table and of one reading of it, in a
+minute. ``--users 10000`` is a trial of a few seconds.
 ``python -m benchmarks.solver.exact_solver --hard --out benchmarks/results/pisinger.json`` solves
-Pisinger's classes of instances, in about three minutes. The last line is JSON.
+Pisinger's classes of instances, in half a minute. The last line is JSON.
 """
 
 import argparse

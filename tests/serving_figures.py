@@ -1,5 +1,7 @@
 """What the pages say of the server, the link and requests that arrive, by their result files."""
 
+import statistics
+
 from tests.solver_figures import percent
 
 
@@ -104,3 +106,27 @@ def online(of):
         )
     inside = [cell["coverage"] for cell in quotes]
     yield "results.md", f"| {percent(min(inside), 1)} to {percent(max(inside), 1)} % | met |"
+    done = of["executed"]
+    for cell in done["cells"]:
+        means = [
+            share(statistics.mean(cell["gain"][policy]))
+            for policy in ("externality_price", "selfish", "threshold", "window")
+        ]
+        where = {"poisson": "Poisson", "bursts": "bursts"}[cell["process"]]
+        yield "results.md", f"| {cell['load']:g}, {where} | {' | '.join(means)} |"
+    assert not any(cell["behind"] for cell in done["cells"])
+    gain, time = (abs(done["simulation"][name]["median"]) for name in ("gain", "time"))
+    yield (
+        "results.md",
+        f"off by {percent(gain, 1)} % in the gain and {percent(time, 1)} % in the mean",
+    )
+    low, high = (row for row in done["quality"] if row["policy"] == "externality_price")
+    off = f"{percent(low['quote_error'], 1)} and {percent(high['quote_error'], 1)} %"
+    held = f"{percent(low['coverage'])} and {percent(high['coverage'])} % held"
+    yield "results.md", f"quotes were off by {off}, and {held}"
+    error, utility = high["error"], high["utility"]
+    yield (
+        "results.md",
+        f"have an error of {error['value']:.2f} and a utility of {utility['value']:.2f} where "
+        f"{error['predicted']:.2f} and {utility['predicted']:.2f} were predicted",
+    )

@@ -266,7 +266,6 @@ def _sum(name: str, terms: Sequence[_Term], drifting: bool = True) -> _Sum:
     """The sum of terms of the quantity ``name``.
 
     ``drifting``: the machine's speed may have changed since the calibration.
-
     The curves of one class at its two places come from the same prompts and may err together, so
     their uncertainties add. The machine's speed is the same for all.
     """

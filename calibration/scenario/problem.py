@@ -76,7 +76,7 @@ def to_problem(profiles: Profiles, scenario: Scenario) -> Problem:
         name: _place(name, [site.services[name] for site in kinds], kind, count)
         for name, count in most.items()
     }
-    splits = problem_splits(profiles, served, limits, most)
+    splits = problem_splits(profiles, kinds, kind, limits, most)
     if scenario.risk is not None:
         shared = [split["allowed"] for split in splits.values()]
         _keep_with_risk(places, shared, kinds, kind, limits, scenario)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.costs.time import TimeFit
 from calibration.fitting.curve_fit import CurveFit, CurvePoint
@@ -17,7 +18,7 @@ from calibration.fitting.prediction import evaluate
 from calibration.profiles.profile import Profiles, SplitPoint
 from calibration.records.split import Split
 from calibration.scenario.risk import UserLimits, keeps_limits
-from calibration.scenario.sites import Service, Site, kinds_of
+from calibration.scenario.sites import Service, Site
 from calibration.statistics import Z95
 from solver.problem import PLACES
 
@@ -54,28 +55,30 @@ def undecoded(time: TimeFit) -> TimeFit:
 
 def problem_splits(
     profiles: Profiles,
-    served: Sequence[Site],
+    kinds: Sequence[Site],
+    kind: NDArray[np.int_],
     limits: Sequence[UserLimits],
     most: Mapping[str, int],
 ) -> dict[str, Any]:
     """The ``splits`` of ``problem/2`` for each edge: those measured of all classes that are asked
     for, and not dominated in every one of them.
 
-    ``limits``: of each user; with a risk only options are allowed that keep them. ``most``: steps
-    of an image by place.
+    ``kind``, shape (users,): which of ``kinds`` each user is. ``limits``: of each user; with a risk
+    only options are allowed that keep them. ``most``: steps of an image by place.
     """
     if profiles.splits is None:
         return {}
-    classes = sorted({site.user.prompt_class for site in served})
+    classes = sorted({site.user.prompt_class for site in kinds})
     offered = [
         (point.split, point.steps)
         for point in profiles.splits.classes.get(classes[0], ())
         if _is_offered(profiles, classes, point.split, point.steps)
     ]
-    edges = [name for name in served[0].services if name != "local"]
+    edges = [name for name in kinds[0].services if name != "local"]
+    alike = list(zip(kind.tolist(), limits, strict=True))
     names = {"edge": "{}-then-local", "local": "local-then-{}"}
     return {
-        names[first].format(edge): _tables(profiles, served, limits, most, edge, options)
+        names[first].format(edge): _tables(profiles, kinds, alike, most, edge, options)
         for edge in edges
         for first in PLACES
         if (options := [option for option in offered if option[0].first == first])
@@ -139,14 +142,12 @@ def _is_better(value: _Value, other: _Value, sign: int) -> bool:
 
 def _tables(
     profiles: Profiles,
-    served: Sequence[Site],
-    limits: Sequence[UserLimits],
+    kinds: Sequence[Site],
+    alike: Sequence[tuple[int, UserLimits]],
     most: Mapping[str, int],
     edge: str,
     options: Sequence[tuple[Split, int]],
 ) -> dict[str, Any]:
-    kinds, kind = kinds_of(served)
-    alike = list(zip(kind.tolist(), limits, strict=True))
     rows = {
         (number, limit): [
             _option(profiles, kinds[number], limit, most, edge, *option) for option in options
@@ -155,7 +156,7 @@ def _tables(
     }
     tables = np.array([rows[user] for user in alike])
     names = ["time", "energy", "error", "utility"]
-    names += ["allowed"] * any(limit.risk is not None for limit in limits)
+    names += ["allowed"] * any(limit.risk is not None for _, limit in alike)
     return {
         "edge": edge,
         "first": options[0][0].first,

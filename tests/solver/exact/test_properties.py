@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solver import Problem, solve
-from solver.knapsack import Knapsack, relax
+from solver.knapsack import Knapsack
+from solver.relaxation import relax
 from tests.solver.problems import (
     edited,
     example,

@@ -8,11 +8,12 @@ import pytest
 
 from testbed.cli import main
 from testbed.runs.folder import RunFolder
-from tests.testbed.client.world import STEP_TIME, Shop, serving
+from tests.testbed.client.world import SMALL_RUN, STEP_TIME, Shop, serving
 
 pytestmark = pytest.mark.slow
 
-CONFIG = """
+CONFIG = (
+    """
 [local]
 url = "{url}"
 [edge]
@@ -20,23 +21,14 @@ url = "{url}"
 [link]
 preset = "wifi"
 method = "relay"
-[quality]
-clip = "embedded:clip"
-reference = "scenes"
-reference_size = 20
-[sweep]
-steps = [1, 2, 4]
-prompts_per_class = 3
-timed = 2
-converged_steps = 8
-batches = [1, 2]
-[scenario]
-users = 4
-edge_budget = 16
+"""
+    + SMALL_RUN
+    + """edge_budget = 16
 local = {{ max_steps = 0 }}
 edge = {{ max_steps = 4 }}
 radio = "lte"
 """
+)
 
 
 @pytest.fixture(scope="module")

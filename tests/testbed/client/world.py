@@ -16,6 +16,20 @@ from PIL import Image
 
 SIZE = 16
 STEP_TIME, TEXT_TIME, DECODE_TIME = 0.004, 0.003, 0.002  # s
+#: Of a configuration: all but its places, the link, and what a scenario allows its few users.
+SMALL_RUN = """[quality]
+clip = "embedded:clip"
+reference = "scenes"
+reference_size = 20
+[sweep]
+steps = [1, 2, 4]
+prompts_per_class = 3
+timed = 2
+converged_steps = 8
+batches = [1, 2]
+[scenario]
+users = 4
+"""
 
 
 def picture(prompt, seed, steps, size=SIZE):

@@ -21,7 +21,7 @@ from testbed.data.prompts import open_prompts
 from testbed.models.published import catalogue
 from testbed.models.published.operations import operations
 from testbed.stages.tasks import sweep_tasks
-from tests.testbed.client.world import serving
+from tests.testbed.client.world import SMALL_RUN, serving
 
 PRESETS = sorted(path.stem for path in config.PRESETS.glob("*.toml"))
 REAL = [name for name in PRESETS if name != "embedded"]
@@ -100,27 +100,19 @@ def test_a_plan_is_said_and_nothing_is_made(tmp_path, capsys, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-SERVED = """
+SERVED = (
+    """
 [local]
 model = "embedded:light"
 [edge]
 url = "{url}"
-[quality]
-clip = "embedded:clip"
-reference = "scenes"
-reference_size = 20
-[sweep]
-steps = [1, 2, 4]
-prompts_per_class = 3
-timed = 2
-converged_steps = 8
-batches = [1, 2]
-[scenario]
-users = 4
-edge_budget = 8
+"""
+    + SMALL_RUN
+    + """edge_budget = 8
 local = {{ max_steps = 2 }}
 edge = {{ max_steps = 2 }}
 """
+)
 
 
 def plan_of(tmp_path, url, capsys):

@@ -95,6 +95,14 @@ class Losses:
         """How far rounding may put one loss off, for options that matter."""
         return 32 * EPS * float(self.price @ self.weight.max(axis=0, initial=0))
 
+    @property
+    def rounding(self) -> float:
+        """How far rounding may put off the bound that the losses are held against, by a factor of
+        two: the certificate adds the same up in another order.
+        """
+        paid = float(self.price @ (self.capacity + self.weight[self.start].sum(axis=0)))
+        return 16 * EPS * (float(self.own.sum()) + paid)
+
 
 def several_limits(problem: Problem, options: Options, allowance: Allowance) -> Allocation:
     """The optimum under several limits, with a proven bound, within an allowance of additions.
@@ -184,7 +192,7 @@ def search(
         is_open = losses.loss <= gap + noise
         members = np.flatnonzero(is_open.sum(axis=1) > 1)
         if best is not None and (gap <= negligible or not len(members)):
-            return Found(best, max(gap, 0.0) + noise, True)
+            return Found(best, max(gap, 0.0) + noise + losses.rounding, True)
         if not len(members):
             return Found(None, 0.0, True)
         others = losses.loss[members]
@@ -205,14 +213,15 @@ def search(
             losses = Losses.of(cost, weight, capacity, dual.price, best)
             gap = float(losses.own.sum() + dual.price @ losses.spare)
         if whole and answer.floor == np.inf:
-            noise *= 1 + len(core)
-            return Found(best, 0.0 if noise < step else noise, True)
+            doubt = noise * (1 + len(core)) + losses.rounding
+            return Found(best, 0.0 if doubt < step else doubt, True)
         if additions <= 0 or (whole and not improved):
             if best is None:
                 return Found(None, 0.0, False)
             # in `whole` every choice that was dropped loses at least the floor
             least = min(gap, answer.floor + rest) if whole else 0.0
-            return Found(best, max(gap - max(least, 0.0), 0.0) + noise * (1 + len(core)), True)
+            doubt = noise * (1 + len(core)) + losses.rounding
+            return Found(best, max(gap - max(least, 0.0), 0.0) + doubt, True)
         size *= 4
 
 

@@ -10,6 +10,8 @@ from solver.columnar import FloatArray, column, fault, fields, whole
 
 #: Relative rounding up to which a limit counts as kept: 3 steps of 0.1 s keep one of 0.3 s.
 TOLERANCE = 1e-12
+#: What a step may weigh: that of all steps together is a whole number of 64 bits.
+MAX_WEIGHT = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ class Load:
         slots, makespan = data.get("slots"), data.get("makespan")
         return cls(
             budget=budget,
-            step_weight=whole(f"{where}.step_weight", data.get("step_weight", 1), least=1),
+            step_weight=whole(
+                f"{where}.step_weight", data.get("step_weight", 1), least=1, most=MAX_WEIGHT
+            ),
             slots=None if slots is None else whole(f"{where}.slots", slots),
             makespan=None
             if makespan is None

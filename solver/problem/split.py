@@ -42,9 +42,10 @@ class Split:
             raise fault(f"{where}.steps", data["steps"], "a list of whole numbers, one an option")
         if size * users > MAX_OPTIONS:
             raise fault(f"{where}.steps", data["steps"], f"{MAX_OPTIONS} options of all users")
+        most = MAX_OPTIONS // users
         steps, on_edge = (
             np.broadcast_to(
-                column(f"{where}.{name}", data[name], size, integer=True, least=1), size
+                column(f"{where}.{name}", data[name], size, integer=True, least=1, most=most), size
             ).astype(np.int64)
             for name in ("steps", "edge_steps")
         )

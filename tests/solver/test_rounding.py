@@ -8,6 +8,7 @@ import pytest
 from benchmarks.solver.oracles import exact_optimum
 from solver import Problem, certify, solve
 from solver.knapsack import Knapsack
+from tests.solver.places import random_places
 from tests.solver.problems import example, random_problem, tabled
 
 
@@ -67,6 +68,18 @@ def test_the_bound_is_never_above_the_optimum(seed):
     allocation = solve(problem)
     assert Fraction(allocation.lower_bound) <= best
     assert allocation.status == "optimal" and allocation.gap == 0.0
+
+
+@pytest.mark.parametrize("huge", [2**31, 2**53, 10**18, 10**30])
+def test_a_price_that_dwarfs_the_objective_gives_no_bound_beyond_proof(huge):
+    """What cannot be had for its weight sets the price, whose rounding is that of the bound."""
+    features = dict.fromkeys(("tier", "slots", "makespan", "split", "transfer", "limits"), True)
+    data = random_places(11, users=3, **features)
+    data["edges"]["large"]["utility"]["values"][0][1] = huge
+    problem = Problem.from_dict(data)
+    allocation = solve(problem)
+    assert allocation.prices["edge"] > 1e6 * abs(allocation.objective)
+    assert certify(problem, allocation) >= 0
 
 
 def test_highs_is_not_believed():

@@ -2,12 +2,14 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
 
 from solver import InputError, Problem
 from solver.problem import MAX_OPTIONS
+from tests.solver.places import random_places
 from tests.solver.problems import (
     example,
 )
@@ -157,6 +159,25 @@ def test_bad_input_has_its_line(changes, line):
         if line.endswith("...")
         else message == line
     )
+
+
+@pytest.mark.parametrize("value", [2**31, 2**63])
+def test_weights_of_all_steps_fit_64_bits(value):
+    """They came round as negative numbers."""
+    data = random_places(11, users=3, split=True, tier=True)
+    (split,) = data["splits"]
+    for field, holder in (
+        ("step_weight", data["edges"]["large"]),
+        ("steps", data["splits"][split]),
+        ("edge_steps", data["splits"][split]),
+    ):
+        before = holder[field]
+        holder[field] = value if field == "step_weight" else [value, *before[1:]]
+        spot = "edges.large.step_weight" if field == "step_weight" else f"{field}[0]"
+        with pytest.raises(InputError, match=re.escape(f"{spot}: found {value}; allowed: ")):
+            Problem.from_dict(data)
+        holder[field] = before
+    Problem.from_dict(data)
 
 
 def test_not_an_object():

@@ -135,13 +135,18 @@ class Menu:
         return cls(distinct, entry.ravel())
 
     def cheapest(self, cost: FloatArray) -> tuple[FloatArray, IntArray]:
-        """The least cost of each entry, and the option that has it; both (users, entries)."""
-        least = np.full((len(cost), len(self.weight)), np.inf)
-        option = np.zeros(least.shape, dtype=np.int64)
-        for index, entry in enumerate(self.entry.tolist()):
-            better = cost[:, index] < least[:, entry]
-            least[better, entry] = cost[better, index]
-            option[better, entry] = index
+        """The least cost of each entry, and the first option that has it; both (users, entries)."""
+        order = np.argsort(self.entry, kind="stable")
+        first = np.searchsorted(self.entry[order], np.arange(len(self.weight)))
+        option = np.broadcast_to(order[first], (len(cost), len(first))).copy()
+        least = cost[:, order[first]]
+        turn = np.arange(len(order)) - first[self.entry[order]]
+        for number in range(1, int(turn.max(initial=0)) + 1):
+            others = order[turn == number]  # of each entry that has so many options, the next
+            entry = self.entry[others]
+            better = cost[:, others] < least[:, entry]
+            least[:, entry] = np.where(better, cost[:, others], least[:, entry])
+            option[:, entry] = np.where(better, others, option[:, entry])
         return least, option
 
 

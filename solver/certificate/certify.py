@@ -64,7 +64,7 @@ def certify(problem: Problem, allocation: Allocation) -> float:
         return math.inf
     proof = prove(problem, again)
     if again.lower_bound is not None:
-        highest = again.objective - (proof.excess if proof.complete else 0.0)
+        highest = again.objective - (proof.excess - proof.rounding if proof.complete else 0.0)
         size = max(abs(again.objective), abs(again.lower_bound))
         if again.lower_bound > highest + OPTIMAL * size:
             raise InputError(

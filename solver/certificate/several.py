@@ -57,11 +57,12 @@ def prove_several(problem: Problem, allocation: Allocation) -> Proof:
         proof = _prove_merged(servers, allocation)
         if proof.excess <= tolerance:
             return proof
-    excess, complete, looked = 0.0, True, 0
+    excess, sure, complete, looked = 0.0, 0.0, True, 0
     boxes: list[Box] = [boxes_of(problem)]
     while boxes:
         box, looked = boxes.pop(), looked + 1
         bound = _Bound(boxed(problem, box), own)
+        bound.consider(bound.options.from_prices(allocation.prices))
         gap = bound.gap()
         wide = [name for name, (low, high) in box.items() if low < high]
         if gap <= max(tolerance, excess):
@@ -74,7 +75,8 @@ def prove_several(problem: Problem, allocation: Allocation) -> Proof:
         else:
             proof = bound.closed() if not wide else Proof(gap, False)
             excess, complete = max(excess, proof.excess), complete and proof.complete
-    return Proof(excess, complete or excess <= tolerance)
+            sure = max(sure, proof.excess - proof.rounding)
+    return Proof(excess, complete or excess <= tolerance, excess - sure)
 
 
 def _prove_merged(servers: Servers, allocation: Allocation) -> Proof:
@@ -128,11 +130,20 @@ class _Bound:
         gap = max(math.fsum(-least) + paid + rounding, 0.0)
         return 0.0 if gap < self.step else gap  # no objective lies less than a step below
 
+    def consider(self, price: FloatArray) -> None:
+        """Take another price if its bound is better: of many that are best, one rounds least."""
+        if self.gap(price) < self.gap():
+            self.price = price
+
     def closed(self) -> Proof:
         """The proof by dynamic programming over all options that lose less than the gap."""
         gap, weight, price = self.gap(), self.menu.weight, self.price
-        priced = self.change + weight @ price
-        loss = priced - priced.min(axis=1, keepdims=True)
+        least = (self.change + weight @ price).argmin(axis=1)
+        # differences first, as above
+        rows = np.arange(len(least))
+        loss = self.change - self.change[rows, least][:, None]
+        loss += weight @ price - (weight[least] @ price)[:, None]
+        loss = np.maximum(loss, 0.0)
         margin = 32 * EPS * float(price @ weight.max(axis=0, initial=0)) + 4 * EPS * gap
         kept = loss <= gap + margin
         base = np.zeros(weight.shape[1], dtype=np.int64)
@@ -145,8 +156,9 @@ class _Bound:
         least = _least_loss(users, self.options.capacity - base, price, gap + margin)
         if least is None:
             return Proof(gap, False)
-        excess = max(gap - least + margin * (1 + len(users)), 0.0)
-        return Proof(0.0 if excess < self.step else excess, True)
+        rounding = margin * (1 + len(users))
+        excess = max(gap - least + rounding, 0.0)
+        return Proof(0.0, True) if excess < self.step else Proof(excess, True, rounding)
 
 
 def _least_loss(

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from solver import InputError, Problem
+from solver import InputError, Problem, solve
 from solver.problem import MAX_OPTIONS
 from tests.solver.places import random_places
 from tests.solver.problems import (
@@ -251,3 +251,13 @@ def test_npz_is_as_strict_as_json(tmp_path):
         match=r"edge.error.values\[1\]: found 49 values; allowed: one for each of the 50 steps",
     ):
         Problem.load(path)
+
+
+def test_a_batch_whose_only_options_have_no_room():
+    """Without steps at the edge no option was left, which no array could hold."""
+    data = random_places(11, users=1, split=False, makespan=True)
+    data["local"]["max_steps"] = 0
+    for edge in data["edges"].values():
+        edge["max_steps"] = 0
+    with pytest.raises(InputError, match="user 0: no step count is allowed"):
+        solve(Problem.from_dict(data))

@@ -81,13 +81,13 @@ def summary(validations: Iterable[Validation]) -> dict[str, Any]:
     }
 
 
-def drawn(pool: Pool, runs: int) -> dict[str, list[Validation]]:
+def drawn(pool: Pool, runs: int, users: int = USERS) -> dict[str, list[Validation]]:
     """The validations of ``runs`` runs with the default preset's numbers of images, by change."""
     sweep = config.load("embedded").sweep
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         rows = [
-            run(pool, seed, sweep.prompts_per_class, sweep.timed, USERS, list(CHANGES.values()))
+            run(pool, seed, sweep.prompts_per_class, sweep.timed, users, list(CHANGES.values()))
             for seed in range(runs)
         ]
     return dict(zip(CHANGES, map(list, zip(*rows, strict=True)), strict=True))
@@ -154,6 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pool", type=Path, help="run folder of benchmarks/data/pool.toml")
     parser.add_argument("--runs", type=int, default=200, help="drawn runs (default: %(default)s)")
+    parser.add_argument("--users", type=int, default=USERS, help="drawn (default: %(default)s)")
     parser.add_argument("--executed", type=int, default=0, help="runs for real")
     parser.add_argument("--busy", type=int, default=0, help="runs for real beside a busy core")
     parser.add_argument("--out", type=Path)
@@ -168,7 +169,9 @@ def main() -> None:
     if args.pool:
         pool = Pool.read(args.pool)
         keep(environment=environment(pick_device()))
-        keep(drawn={name: summary(runs) for name, runs in drawn(pool, args.runs).items()})
+        told = drawn(pool, args.runs, args.users)
+        name = "drawn" if args.users == USERS else f"drawn, {args.users} users"
+        keep(**{name: {change: summary(own) for change, own in told.items()}})
     for busy, count in ((False, args.executed), (True, args.busy)):
         for seed in range(100 * busy, 100 * busy + count):
             runs = result.get("executed", [])

@@ -64,13 +64,18 @@ class Choices(NamedTuple):
             weight=self.weight[prices], cost=self.cost[prices], edge=self.edge[prices]
         )
 
+    def part(self, rows: Rows) -> "Choices":
+        """Those of the users ``rows``."""
+        weight, cost, edge = (column[:, rows] for column in self[:3])
+        return Choices(weight, cost, edge, self.local.part(rows))
+
     def copy(self) -> "Choices":
         """The same, to be changed."""
         return self._replace(
             weight=self.weight.copy(), cost=self.cost.copy(), edge=self.edge.copy()
         )
 
-    def put(self, rows: IntArray, own: "Choices", price: int | slice = slice(None)) -> None:
+    def put(self, rows: Rows, own: "Choices", price: int | slice = slice(None)) -> None:
         """Set those of the users ``rows``, at all prices or one of them."""
         for column, values in zip(self[:3], own[:3], strict=True):
             column[price, rows] = values
@@ -93,14 +98,20 @@ def choices(
             return _convex(part, axis, prices, local and local.part(rows))
         return Choices.of_table(*axis.table(part), prices)
 
-    pieces = in_pieces(piece, problem.users, size)
-    if len(pieces) == 1:
-        return pieces[0]
-    *chosen, best = zip(*pieces, strict=True)
-    weight, cost, edge = (np.concatenate(parts, axis=1) for parts in chosen)
-    columns = zip(*(own[:3] for own in best), strict=True)
-    steps, least, rounding = (np.concatenate(parts) for parts in columns)
-    return Choices(weight, cost, edge, Local(steps, least, rounding))
+    if problem.users <= size:
+        return piece(slice(None))
+    weight, edge = np.empty((2, len(prices), problem.users), dtype=np.int64)
+    best = np.empty((2, problem.users))
+    whole = Choices(weight, np.empty(weight.shape), edge, Local(np.empty_like(weight[0]), *best))
+
+    def keep(rows: slice) -> None:
+        own = piece(rows)
+        whole.put(rows, own)
+        for column, values in zip(whole.local[:3], own.local[:3], strict=True):
+            column[rows] = values
+
+    in_pieces(keep, problem.users, size)
+    return whole
 
 
 def whole_table(problem: Problem, axis: Axis) -> tuple[FloatArray, IntArray]:

@@ -172,7 +172,7 @@ def evaluate(
     counts = integers(f"{where}: steps", steps, problem.users, least=1, most=MAX_OPTIONS)
     number, on_edge = option_numbers(problem, places, counts, edge_steps, where)
 
-    values = np.full((len(QUANTITIES), problem.users), np.inf)
+    values = np.empty((len(QUANTITIES), problem.users))
 
     def piece(rows: slice) -> None:
         _quantities(problem.part(rows), places[rows], number[rows], values[:, rows])
@@ -239,10 +239,11 @@ def _quantities(
     values: FloatArray,
     together: bool = True,
 ) -> None:
-    """Sets ``values``, shape (5, users), those of :data:`QUANTITIES`, where there is such an option.
+    """Sets ``values``, shape (5, users): :data:`QUANTITIES`; inf where there is no such option.
 
     ``together``: places whose curves are of the same families are one, each user's own.
     """
+    values.fill(np.inf)
     alike: dict[object, list[int]] = {}
     for a, name in enumerate(problem.names):
         place = problem.places.get(name)
@@ -267,7 +268,8 @@ def _total(cost: FloatArray) -> tuple[float, float]:
     """The sum of the costs, and how far it may be off: exactly rounded where costs cancel."""
     total = float(cost.sum())
     # numpy sums blocks of 128 in 8 columns, and the blocks pairwise
-    rounding = EPS * (20 + math.log2(len(cost))) * float(np.abs(cost).sum())
+    size = abs(total) if cost.min() >= 0 or cost.max() <= 0 else float(np.abs(cost).sum())
+    rounding = EPS * (20 + math.log2(len(cost))) * size
     if rounding <= ROUNDING * abs(total):
         return total, rounding
     total = math.fsum(cost)

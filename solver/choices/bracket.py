@@ -172,7 +172,10 @@ def sampled_prices(
         return 0.0, np.inf
     own = choices(problem, axis, [np.inf, 0.0])
     bracket = Bracket.of(0.0, np.inf, own)
-    if not (np.isfinite(own.cost).all() and 0 < share - count @ bracket.weight < bracket.more_steps(count)):
+    if not (
+        np.isfinite(own.cost).all()
+        and 0 < share - count @ bracket.weight < bracket.more_steps(count)
+    ):
         return 0.0, np.inf
     bracket = bracket.narrowed(problem, axis, share, count, 0.05)
     # what these users take varies by chance from sample to sample

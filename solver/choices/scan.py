@@ -64,10 +64,14 @@ class Choices(NamedTuple):
             weight=self.weight[prices], cost=self.cost[prices], edge=self.edge[prices]
         )
 
-    def part(self, rows: Rows) -> "Choices":
+    def part(self, rows: IntArray) -> "Choices":
         """Those of the users ``rows``."""
-        weight, cost, edge = (column[:, rows] for column in self[:3])
-        return Choices(weight, cost, edge, self.local.part(rows))
+        return Choices(
+            self.weight.take(rows, axis=1),
+            self.cost.take(rows, axis=1),
+            self.edge.take(rows, axis=1),
+            self.local.part(rows),
+        )
 
     def copy(self) -> "Choices":
         """The same, to be changed."""

@@ -176,8 +176,10 @@ class ConvexPlace:
         for price in prices:
             each = np.fmax(self.step + price, SMALLEST)
             with np.errstate(all="ignore"):  # what is not finite is not sure
-                if state is None:
-                    state = self.state(self.within(np.ceil(self._near(each))))
+                # where prices are close, few users move: these climb
+                if state is None or 4 * np.count_nonzero(state.saving > each) > len(each):
+                    ahead = self._near(each) if state is None else _tangent(state, each)
+                    state = self.state(self.within(np.ceil(ahead)))
                 self._climb(state, each)
                 rounding = ROUNDING * (self.size + price * self.most)
                 last = self.error.saved(state.error, state.at)

@@ -65,12 +65,12 @@ class Choices(NamedTuple):
         )
 
     def part(self, rows: IntArray) -> "Choices":
-        """Those of the users ``rows``."""
+        """Those of the users ``rows``, without their edge place."""
         return Choices(
             self.weight.take(rows, axis=1),
             self.cost.take(rows, axis=1),
             self.edge.take(rows, axis=1),
-            self.local.part(rows),
+            self.local._replace(edge=None).part(rows),
         )
 
     def copy(self) -> "Choices":
@@ -95,27 +95,27 @@ def choices(
     """
     convex = is_convex(problem)
     size = PIECE if convex else max(1, CHUNK // options_of(problem))
+    shape = len(prices), problem.users
+    steps, best = np.empty(problem.users, dtype=np.int64), np.empty((2, problem.users))
+    own_weight, own_edge = np.empty((2, *shape), dtype=np.int64)
+    whole = Choices(own_weight, np.empty(shape), own_edge, Local(steps, *best))
 
-    def piece(rows: slice) -> Choices:
+    def piece(rows: slice) -> Local:
         part = problem.part(rows)
+        weight, cost, edge = whole.weight[:, rows], whole.cost[:, rows], whole.edge[:, rows]
+        own = Choices(weight, cost, edge, whole.local.part(rows))
         if convex:
-            return _convex(part, axis, prices, local and local.part(rows))
-        return Choices.of_table(*axis.table(part), prices)
+            own_local = _convex(part, axis, prices, local and local.part(rows), own)
+        else:
+            table = Choices.of_table(*axis.table(part), prices)
+            own.put(slice(None), table)
+            own_local = table.local
+        for column, values in zip(own.local[:3], own_local[:3], strict=True):
+            column[:] = values
+        return own_local
 
-    if problem.users <= size:
-        return piece(slice(None))
-    weight, edge = np.empty((2, len(prices), problem.users), dtype=np.int64)
-    best = np.empty((2, problem.users))
-    whole = Choices(weight, np.empty(weight.shape), edge, Local(np.empty_like(weight[0]), *best))
-
-    def keep(rows: slice) -> None:
-        own = piece(rows)
-        whole.put(rows, own)
-        for column, values in zip(whole.local[:3], own.local[:3], strict=True):
-            column[rows] = values
-
-    in_pieces(keep, problem.users, size)
-    return whole
+    pieces = in_pieces(piece, problem.users, size)
+    return whole._replace(local=pieces[0]) if len(pieces) == 1 else whole
 
 
 def whole_table(problem: Problem, axis: Axis) -> tuple[FloatArray, IntArray]:
@@ -131,14 +131,15 @@ def options_of(problem: Problem) -> int:
     return max(1, sum(len(problem.steps(name)) for name in problem.names))
 
 
-def _convex(part: Problem, axis: Axis, prices: Sequence[float], local: Local | None) -> Choices:
-    """By Newton's method, and by the table where that is not sure."""
+def _convex(
+    part: Problem, axis: Axis, prices: Sequence[float], local: Local | None, own: Choices
+) -> Local:
+    """Sets ``own`` by Newton's method, and by the table where that is not sure."""
     local = local or best_local(part, axis)
     edge = local.edge or ConvexPlace.of(part, part.names[1])
     local = local._replace(edge=edge)
-    weight, steps = np.zeros((2, len(prices), part.users), dtype=np.int64)
-    cost = np.empty(weight.shape)
-    cost[:] = local.cost
+    weight, cost, steps = own[:3]
+    weight[:], cost[:] = 0, local.cost
     served, sure = edge.least <= edge.most, edge.sure
     states = edge.cheapest(price for price in prices if price < np.inf)
     for index, price in enumerate(prices):
@@ -160,13 +161,12 @@ def _convex(part: Problem, axis: Axis, prices: Sequence[float], local: Local | N
         better &= served
         np.copyto(weight[index], steps[index], where=better)
         np.copyto(cost[index], own_cost, where=better)
-    own = Choices(weight, cost, steps, local)
     for rows in _chunks(part, ~sure):
         table, options = axis.table(part, rows)
         own.put(rows, Choices.of_table(table, options, prices))
         table[:, 0] = np.inf
         steps[:, rows] = [cheapest(table, price) for price in prices]
-    return own
+    return local
 
 
 def best_local(part: Problem, axis: Axis) -> Local:

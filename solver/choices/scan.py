@@ -97,13 +97,13 @@ def choices(
     size = PIECE if convex else max(1, CHUNK // options_of(problem))
     shape = len(prices), problem.users
     steps, best = np.empty(problem.users, dtype=np.int64), np.empty((2, problem.users))
-    own_weight, own_edge = np.empty((2, *shape), dtype=np.int64)
-    whole = Choices(own_weight, np.empty(shape), own_edge, Local(steps, *best))
+    weight = np.empty(shape, dtype=np.int64)
+    edge = np.empty_like(weight) if convex else weight
+    whole = Choices(weight, np.empty(shape), edge, Local(steps, *best))
 
-    def piece(rows: slice) -> Local:
+    def piece(rows: slice) -> Local | None:
         part = problem.part(rows)
-        weight, cost, edge = whole.weight[:, rows], whole.cost[:, rows], whole.edge[:, rows]
-        own = Choices(weight, cost, edge, whole.local.part(rows))
+        own = Choices(weight[:, rows], whole.cost[:, rows], edge[:, rows], whole.local.part(rows))
         if convex:
             own_local = _convex(part, axis, prices, local and local.part(rows), own)
         else:
@@ -112,10 +112,10 @@ def choices(
             own_local = table.local
         for column, values in zip(own.local[:3], own_local[:3], strict=True):
             column[:] = values
-        return own_local
+        return own_local if part is problem else None  # of many the edge places take much memory
 
-    pieces = in_pieces(piece, problem.users, size)
-    return whole._replace(local=pieces[0]) if len(pieces) == 1 else whole
+    local_of_all = in_pieces(piece, problem.users, size)[0]
+    return whole if local_of_all is None else whole._replace(local=local_of_all)
 
 
 def whole_table(problem: Problem, axis: Axis) -> tuple[FloatArray, IntArray]:

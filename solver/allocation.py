@@ -172,14 +172,15 @@ def evaluate(
     counts = integers(f"{where}: steps", steps, problem.users, least=1, most=MAX_OPTIONS)
     number, on_edge = option_numbers(problem, places, counts, edge_steps, where)
 
-    def piece(rows: slice) -> FloatArray:
-        return _quantities(problem.part(rows), places[rows], number[rows])
+    values = np.empty((len(QUANTITIES), problem.users))
+
+    def piece(rows: slice) -> None:
+        _quantities(problem.part(rows), places[rows], number[rows], values[:, rows])
 
     try:
-        pieces = in_pieces(piece, problem.users, PIECE)
+        in_pieces(piece, problem.users, PIECE)
     except InputError:  # of a user of the piece; name that of the problem, and its place
-        pieces = [_quantities(problem, places, number, together=False)]
-    values = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=1)
+        _quantities(problem, places, number, values, together=False)
     cost = values[0]
     if not np.isfinite(cost).all():
         user = int(np.argmin(np.isfinite(cost)))
@@ -232,13 +233,17 @@ def _bounded(objective: float, lower_bound: float | None) -> dict[str, Any]:
 
 
 def _quantities(
-    problem: Problem, places: IntArray, number: IntArray, together: bool = True
-) -> FloatArray:
-    """Of the chosen options, shape (5, users), in the order of :data:`QUANTITIES`; inf: none.
+    problem: Problem,
+    places: IntArray,
+    number: IntArray,
+    values: FloatArray,
+    together: bool = True,
+) -> None:
+    """Sets ``values``, shape (5, users): :data:`QUANTITIES`; inf where there is no such option.
 
     ``together``: places whose curves are of the same families are one, each user's own.
     """
-    values = np.full((len(QUANTITIES), problem.users), np.inf)
+    values.fill(np.inf)
     alike: dict[object, list[int]] = {}
     for a, name in enumerate(problem.names):
         place = problem.places.get(name)
@@ -257,14 +262,14 @@ def _quantities(
             where = here if not here.all() else True  # many times as fast
             for value, quantity in zip(values, part.quantities(name, at), strict=True):
                 np.copyto(value, quantity[:, 0], where=where)
-    return values
 
 
 def _total(cost: FloatArray) -> tuple[float, float]:
     """The sum of the costs, and how far it may be off: exactly rounded where costs cancel."""
     total = float(cost.sum())
     # numpy sums blocks of 128 in 8 columns, and the blocks pairwise
-    rounding = EPS * (20 + math.log2(len(cost))) * float(np.abs(cost).sum())
+    size = abs(total) if cost.min() >= 0 or cost.max() <= 0 else float(np.abs(cost).sum())
+    rounding = EPS * (20 + math.log2(len(cost))) * size
     if rounding <= ROUNDING * abs(total):
         return total, rounding
     total = math.fsum(cost)

@@ -15,45 +15,38 @@ from solver.problem import Problem
 
 @dataclass(frozen=True, eq=False)
 class Bracket:
-    """What all users choose at the price ``high``, and at ``low``: the two rows of ``ends``.
+    """What all users choose at the price ``high``, and at ``low``.
 
-    A user with ``few`` = ``many`` has that one choice at every price between; the others are
-    *open*.
+    Who chooses alike at both does so at every price between; the others, ``rows``, are *open*, and
+    ``ends`` are their choices at the two. ``weight`` and ``cost``, shape (users,), are those at
+    ``high``, until a narrower bracket is made of this: it shares them, and sets those of the open.
+    ``local`` are the best local options.
     """
 
     low: float
     high: float
+    weight: IntArray
+    cost: FloatArray
+    local: Local
+    rows: IntArray
     ends: Choices
 
     @classmethod
     def of(cls, low: float, high: float, own: Choices) -> Self:
         """Of choices at ``high`` and last at ``low``."""
-        return cls(low, high, own.at(slice(-2, None)))
+        ends = own.at(slice(-2, None))
+        rows = _open(ends)
+        return cls(low, high, ends.weight[0], ends.cost[0], own.local, rows, ends.part(rows))
 
-    @property
-    def few(self) -> IntArray:
-        """The edge steps at ``high``, shape (users,)."""
-        return self.ends.weight[0]
+    def _inside(self, low: float, high: float, rows: IntArray, ends: Choices) -> "Bracket":
+        """The bracket of ``ends`` at ``high`` and ``low``, of ``rows`` that are open here."""
+        self.weight[rows], self.cost[rows] = ends.weight[0], ends.cost[0]
+        still = _open(ends)
+        return replace(self, low=low, high=high, rows=rows[still], ends=ends.part(still))
 
-    @property
-    def many(self) -> IntArray:
-        """The edge steps at ``low``, shape (users,)."""
-        return self.ends.weight[1]
-
-    @property
-    def few_cost(self) -> FloatArray:
-        """What ``few`` cost."""
-        return self.ends.cost[0]
-
-    @property
-    def local(self) -> Local:
-        """The best local options."""
-        return self.ends.local
-
-    @property
-    def rows(self) -> IntArray:
-        """The open users."""
-        return np.flatnonzero(self.few < self.many)
+    def more_steps(self, count: IntArray) -> int:
+        """The edge steps that are taken more at ``low``; ``count`` is how many users each is."""
+        return int(count[self.rows] @ (self.ends.weight[1] - self.ends.weight[0]))
 
     def holds(self, price: float, room: float) -> bool:
         """Whether all prices from ``price`` - ``room`` to ``price`` + ``room`` lie inside."""
@@ -63,10 +56,9 @@ class Bracket:
         """The prices ``price`` - ``room`` and ``price`` + ``room``."""
         low, high = max(0.0, price - room), price + room
         if not self.holds(price, room):
-            return Bracket(low, high, choices(problem, axis, [high, low], self.local))
-        ends, rows = self.ends.copy(), self.rows
-        ends.put(rows, choices(problem.part(rows), axis, [high, low], self.local.part(rows)))
-        return Bracket(low, high, ends)
+            return Bracket.of(low, high, choices(problem, axis, [high, low], self.local))
+        ends = choices(problem.part(self.rows), axis, [high, low], self.ends.local)
+        return self._inside(low, high, self.rows, ends)
 
     def narrowed(
         self, problem: Problem, axis: Axis, budget: float, count: IntArray, spread: float
@@ -76,21 +68,21 @@ class Bracket:
         Where this is no narrower, the prices as they are. ``count``, shape (users,), is how many
         users each is. If all can have ``many`` for nothing, they have.
         """
-        left, steps = budget - int(count @ self.few), int(count @ (self.many - self.few))
+        low, high, rows, ends = self.low, self.high, self.rows, self.ends
+        left, steps = budget - int(count @ self.weight), self.more_steps(count)
         if not self.low and steps <= left:
-            return replace(self, ends=self.ends.at(np.array([1, 1])))
+            return self._inside(low, high, rows, ends.at(np.array([1, 1])))
         if self.high < np.inf and self.high - self.low <= 2 * spread * self.high:
             return self
-        ends, low, high = self.ends.copy(), self.low, self.high
-        rows, even, width = self.rows, True, np.inf
+        bracket, even, width = self, True, np.inf
         while width > spread or not even:
-            few, many = ends.weight[:, rows]
-            steps = int(count[rows] @ (many - few))
+            rows, ends = bracket.rows, bracket.ends.copy()
+            steps = bracket.more_steps(count)
             if even and low and high < np.inf:
                 # the steps of many users fall evenly in the logarithm of the price
                 price = high * (low / high) ** (left / steps)
             else:  # the secant: few and many cost the same
-                gain = count[rows] @ (ends.cost[0, rows] - ends.cost[1, rows])
+                gain = count[rows] @ (ends.cost[0] - ends.cost[1])
                 price = float(gain / steps)
             if not low < price < high:
                 break
@@ -98,20 +90,20 @@ class Bracket:
             if high < np.inf:
                 width = max(spread, (high - low) / (16 * price))
             tried = [min(high, price * (1 + width)), max(low, price * (1 - width))]
-            own = choices(problem.part(rows), axis, tried, self.local.part(rows))
-            more = (own.weight - few) @ count[rows]
+            own = choices(problem.part(rows), axis, tried, ends.local)
+            more = (own.weight - ends.weight[0]) @ count[rows]
             first, second = (more <= left).tolist()  # the first does, if the second does
             even = first and not second
             if first:
                 at = int(second)
-                ends.put(rows, own.at(at), 0)
+                ends.put(slice(None), own.at(at), 0)
                 high, left = tried[at], left - int(more[at])
             if not second:
                 at = int(first)
-                ends.put(rows, own.at(at), 1)
+                ends.put(slice(None), own.at(at), 1)
                 low = tried[at]
-            rows = rows[ends.weight[0, rows] < ends.weight[1, rows]]
-        return Bracket(low, high, ends)
+            bracket = bracket._inside(low, high, rows, ends)
+        return bracket
 
     def options(self, problem: Problem, axis: Axis) -> tuple[FloatArray, IntArray | None]:
         """What the options of the open users cost, and how many edge steps each is.
@@ -125,17 +117,21 @@ class Bracket:
             if len(rows) * (1 + axis.width) > KEPT:
                 check_memory(problem.where, len(rows) * (1 + axis.width))
             return axis.table(problem, rows)[0], None
-        (first, last), part = self.ends.edge[:, rows], problem.part(rows)
+        (first, last), part = self.ends.edge, problem.part(rows)
         steps = first[:, None] + np.arange(1 + int((last - first).max(initial=0)))
         local, edge = part.names
         cost = np.column_stack(
             [
-                part.cost(local, self.local.steps[rows, None]),
+                part.cost(local, self.ends.local.steps[:, None]),
                 part.cost(edge, np.minimum(steps, last[:, None])),
             ]
         )
         cost[:, 1:][steps > last[:, None]] = np.inf
         return cost, np.column_stack([np.zeros_like(first), steps])
+
+
+def _open(ends: Choices) -> IntArray:
+    return np.flatnonzero(ends.weight[0] < ends.weight[1])
 
 
 def sample_of(count: IntArray) -> slice | None:
@@ -176,11 +172,14 @@ def sampled_prices(
         return 0.0, np.inf
     own = choices(problem, axis, [np.inf, 0.0])
     bracket = Bracket.of(0.0, np.inf, own)
-    if not (np.isfinite(own.cost).all() and count @ bracket.few < share < count @ bracket.many):
+    if not (
+        np.isfinite(own.cost).all()
+        and 0 < share - count @ bracket.weight < bracket.more_steps(count)
+    ):
         return 0.0, np.inf
     bracket = bracket.narrowed(problem, axis, share, count, 0.05)
     # what these users take varies by chance from sample to sample
-    margin = float(3 * np.std(count * bracket.few) * np.sqrt(len(count)))
+    margin = float(3 * np.std(count * bracket.weight) * np.sqrt(len(count)))
 
     def bound(price: float, sign: int) -> float:
         spread = max(2 * margin / share, 1e-3)

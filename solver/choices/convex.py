@@ -169,14 +169,18 @@ class ConvexPlace:
     def cheapest(self, prices: Iterable[float]) -> Iterator[tuple[State, BoolArray]]:
         """At each of ``prices`` the steps that cost least, and for whom that is sure.
 
-        A step costs the price more. What is not sure may be anything that is allowed.
+        A step costs the price more; prices fall. What is not sure may be anything that is allowed.
+        A state is good until the next is asked for.
         """
         state = None
         for price in prices:
             each = np.fmax(self.step + price, SMALLEST)
             with np.errstate(all="ignore"):  # what is not finite is not sure
-                ahead = self._near(each) if state is None else _tangent(state, each)
-                state = self._climbed(np.ceil(ahead), each)
+                # where prices are close, few users move: these climb
+                if state is None or 4 * np.count_nonzero(state.saving > each) > len(each):
+                    ahead = self._near(each) if state is None else _tangent(state, each)
+                    state = self.state(self.within(np.ceil(ahead)))
+                self._climb(state, each)
                 rounding = ROUNDING * (self.size + price * self.most)
                 last = self.error.saved(state.error, state.at)
                 last += self.utility.saved(state.utility, state.at)
@@ -193,9 +197,8 @@ class ConvexPlace:
             at = _tangent(rough.state(rough.within(at)), each)
         return at - 1e-3
 
-    def _climbed(self, at: FloatArray, each: FloatArray) -> State:
-        """From ``at`` to the first whole step after which one more does not save what it costs."""
-        state = self.state(self.within(at))
+    def _climb(self, state: State, each: FloatArray) -> None:
+        """Up to the first whole step after which one more does not save what it costs."""
         rows = np.flatnonzero((state.saving > each) & (state.at < self.most))
         while len(rows):
             here, cost = self.part(rows), each[rows]
@@ -205,7 +208,6 @@ class ConvexPlace:
             for column, values in zip(state, own, strict=True):
                 column[rows] = values
             rows = rows[(own.saving > cost) & (ahead < here.most)]
-        return state
 
 
 def _tangent(state: State, each: FloatArray) -> FloatArray:

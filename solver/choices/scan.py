@@ -64,13 +64,22 @@ class Choices(NamedTuple):
             weight=self.weight[prices], cost=self.cost[prices], edge=self.edge[prices]
         )
 
+    def part(self, rows: IntArray) -> "Choices":
+        """Those of the users ``rows``, without their edge place."""
+        return Choices(
+            self.weight.take(rows, axis=1),
+            self.cost.take(rows, axis=1),
+            self.edge.take(rows, axis=1),
+            self.local._replace(edge=None).part(rows),
+        )
+
     def copy(self) -> "Choices":
         """The same, to be changed."""
         return self._replace(
             weight=self.weight.copy(), cost=self.cost.copy(), edge=self.edge.copy()
         )
 
-    def put(self, rows: IntArray, own: "Choices", price: int | slice = slice(None)) -> None:
+    def put(self, rows: Rows, own: "Choices", price: int | slice = slice(None)) -> None:
         """Set those of the users ``rows``, at all prices or one of them."""
         for column, values in zip(self[:3], own[:3], strict=True):
             column[price, rows] = values
@@ -86,21 +95,27 @@ def choices(
     """
     convex = is_convex(problem)
     size = PIECE if convex else max(1, CHUNK // options_of(problem))
+    shape = len(prices), problem.users
+    steps, best = np.empty(problem.users, dtype=np.int64), np.empty((2, problem.users))
+    weight = np.empty(shape, dtype=np.int64)
+    edge = np.empty_like(weight) if convex else weight
+    whole = Choices(weight, np.empty(shape), edge, Local(steps, *best))
 
-    def piece(rows: slice) -> Choices:
+    def piece(rows: slice) -> Local | None:
         part = problem.part(rows)
+        own = Choices(weight[:, rows], whole.cost[:, rows], edge[:, rows], whole.local.part(rows))
         if convex:
-            return _convex(part, axis, prices, local and local.part(rows))
-        return Choices.of_table(*axis.table(part), prices)
+            own_local = _convex(part, axis, prices, local and local.part(rows), own)
+        else:
+            table = Choices.of_table(*axis.table(part), prices)
+            own.put(slice(None), table)
+            own_local = table.local
+        for column, values in zip(own.local[:3], own_local[:3], strict=True):
+            column[:] = values
+        return own_local if part is problem else None  # of many the edge places take much memory
 
-    pieces = in_pieces(piece, problem.users, size)
-    if len(pieces) == 1:
-        return pieces[0]
-    *chosen, best = zip(*pieces, strict=True)
-    weight, cost, edge = (np.concatenate(parts, axis=1) for parts in chosen)
-    columns = zip(*(own[:3] for own in best), strict=True)
-    steps, least, rounding = (np.concatenate(parts) for parts in columns)
-    return Choices(weight, cost, edge, Local(steps, least, rounding))
+    local_of_all = in_pieces(piece, problem.users, size)[0]
+    return whole if local_of_all is None else whole._replace(local=local_of_all)
 
 
 def whole_table(problem: Problem, axis: Axis) -> tuple[FloatArray, IntArray]:
@@ -116,14 +131,15 @@ def options_of(problem: Problem) -> int:
     return max(1, sum(len(problem.steps(name)) for name in problem.names))
 
 
-def _convex(part: Problem, axis: Axis, prices: Sequence[float], local: Local | None) -> Choices:
-    """By Newton's method, and by the table where that is not sure."""
+def _convex(
+    part: Problem, axis: Axis, prices: Sequence[float], local: Local | None, own: Choices
+) -> Local:
+    """Sets ``own`` by Newton's method, and by the table where that is not sure."""
     local = local or best_local(part, axis)
     edge = local.edge or ConvexPlace.of(part, part.names[1])
     local = local._replace(edge=edge)
-    weight, steps = np.zeros((2, len(prices), part.users), dtype=np.int64)
-    cost = np.empty(weight.shape)
-    cost[:] = local.cost
+    weight, cost, steps = own[:3]
+    weight[:], cost[:] = 0, local.cost
     served, sure = edge.least <= edge.most, edge.sure
     states = edge.cheapest(price for price in prices if price < np.inf)
     for index, price in enumerate(prices):
@@ -145,13 +161,12 @@ def _convex(part: Problem, axis: Axis, prices: Sequence[float], local: Local | N
         better &= served
         np.copyto(weight[index], steps[index], where=better)
         np.copyto(cost[index], own_cost, where=better)
-    own = Choices(weight, cost, steps, local)
     for rows in _chunks(part, ~sure):
         table, options = axis.table(part, rows)
         own.put(rows, Choices.of_table(table, options, prices))
         table[:, 0] = np.inf
         steps[:, rows] = [cheapest(table, price) for price in prices]
-    return own
+    return local
 
 
 def best_local(part: Problem, axis: Axis) -> Local:

@@ -149,9 +149,11 @@ def _of_all_states(
             total += change[first:last]
             np.minimum.reduce(total, axis=0, out=new)
             continue
-        new[:] = old[start:end]  # the first option is none
+        least = old[start:end]  # the first option is none
         for move, cost in zip(moves[first + 1 : last], costs[first + 1 : last], strict=True):
-            np.minimum(new, old[start - move : end - move] + cost, out=new)
+            least = np.minimum(least, old[start - move : end - move] + cost, out=new)
+        if last - first == 1:
+            new[:] = least
     at = int(value[count].argmin())
     if not value[count, at] < limit:
         return None

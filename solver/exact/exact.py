@@ -150,9 +150,8 @@ def _solve(
     served = np.isfinite(own.cost[0])
     check_feasible(problem, axis, distinct.repeated(own.weight[0]), distinct.repeated(served))
     wide = Bracket.of(low, high, own)
-    if distinct.count @ wide.few > axis.budget:
-        return None
-    if low > 0 and distinct.count @ wide.many <= axis.budget:
+    left = axis.budget - int(distinct.count @ wide.weight)
+    if left < 0 or (low > 0 and wide.more_steps(distinct.count) <= left):
         return None
     if table is None:
         narrow = wide.narrowed(users, axis, axis.budget, distinct.count, SPREAD / users.users)
@@ -202,8 +201,8 @@ class _Core(NamedTuple):
         ``additions`` are those of the search, if fewer than it may take.
         """
         rows, count, width = bracket.rows, distinct.count, 1 + axis.width
-        number, few, many = count[rows], bracket.few[rows], bracket.many[rows]
-        left, steps = axis.budget - int(count @ bracket.few - number @ few), None
+        number, (few, many), steps = count[rows], bracket.ends.weight, None
+        left = axis.budget - int(count @ bracket.weight - number @ bracket.weight[rows])
         if not len(rows):
             cost = np.empty((0, width))
         elif table is not None:
@@ -220,14 +219,15 @@ class _Core(NamedTuple):
             for pair in ([np.arange(len(rows))] * 2, (few, many), (number - moved, moved))
         )
         few, many = steps_of(few, steps), steps_of(many, steps)
-        fixed = np.where(bracket.few < bracket.many, 0.0, bracket.few_cost)
-        objective = float(count @ fixed + copies @ cost[row, start])
+        fixed = count @ bracket.cost - number @ bracket.cost[rows]
+        objective = float(fixed + copies @ cost[row, start])
         spare = left - int((number - moved) @ few + moved @ many)
         core = Groups(cost, price, row, start, steps)
         changes = search(core, copies, spare, width, 1e-15 * abs(objective), additions)
         # of a user that chooses alike at both prices, what it does not choose may be part of a
         # better choice, unless it loses more than the gap; costs compare only up to rounding
-        rounding = 8 * EPS * (float(np.abs(bracket.few_cost).max()) + price * width)
+        largest = max(-float(bracket.cost.min()), float(bracket.cost.max()))
+        rounding = 8 * EPS * (largest + price * width)
         return cls(price, few, many, moved, changes, changes.gap + rounding)
 
     def allocation(
@@ -239,7 +239,7 @@ class _Core(NamedTuple):
         # of each group, in distinct.order
         first = np.concatenate([(last - count)[rows], last[rows] - self.moved])
         copies = np.concatenate([count[rows] - self.moved, self.moved])
-        weight = np.repeat(bracket.few, count)
+        weight = np.repeat(bracket.weight, count)
         weight[_runs(first, copies)] = np.repeat(np.concatenate([self.few, self.many]), copies)
         group, shift, _, proven, _ = self.changes
         changed = _runs(first, np.bincount(group, minlength=len(first)))

@@ -1,9 +1,9 @@
 """Shared fixtures: a small run configuration on the embedded models, and a finished run of it."""
 
+import contextlib
+import io
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +64,8 @@ def small_config(tmp_path):
 def small_run(tmp_path_factory, worker_id):
     """A whole run of the small configuration, finished in one go; tests that write copy it.
 
-    All processes of the tests share it: the first one that needs it makes it.
+    All processes of the tests share it: the first one that needs it makes it, with the torch that
+    is loaded already.
     """
     base = tmp_path_factory.getbasetemp()
     folder = (base if worker_id == "master" else base.parent) / "small"
@@ -75,28 +76,35 @@ def small_run(tmp_path_factory, worker_id):
 
 
 def _run_small(folder):
+    from testbed.cli import main
+
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     config = folder / "small.toml"
     config.write_text(SMALL)
-    done = subprocess.run(
-        [sys.executable, "-m", "testbed.cli", "run", config, "--out", folder / "run"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    (folder / "said").write_text(done.stdout)
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert main(["run", str(config), "--out", str(folder / "run")]) == 0
+    (folder / "said").write_text(said.getvalue())
 
 
 def pytest_collection_modifyitems(items):
     import torch
 
-    # files are dealt to the processes in this order: the long ones of whole runs come first
-    items.sort(key=lambda item: not {"stages", "scripts"} & set(item.path.parts))
+    items.sort(key=_turns(items))
 
     if not torch.cuda.is_available():
         for item in items:
             if "gpu" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
+
+
+def _turns(items):
+    """The key of the order in which files are dealt to the processes (by their number of tests,
+    unless ``--no-loadscope-reorder`` is given): the long ones of whole runs first. The first of
+    them makes the shared run; meanwhile another process has those that need none.
+    """
+    long = [item for item in items if {"stages", "scripts"} & set(item.path.parts)]
+    paths = {item.path for item in long}
+    sharing = [item.path for item in long if "small_run" in item.fixturenames]
+    return lambda item: (item.path not in paths, item.path not in sharing[:1], item.path in sharing)

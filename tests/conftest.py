@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import hypothesis
@@ -83,9 +84,28 @@ def _run_small(folder):
     config = folder / "small.toml"
     config.write_text(SMALL)
     said = io.StringIO()
-    with contextlib.redirect_stdout(said):
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        time_less(patch)
         assert main(["run", str(config), "--out", str(folder / "run")]) == 0
     (folder / "said").write_text(said.getvalue())
+
+
+def time_less(patch):
+    """Batches are timed and served fewer times than in a run whose numbers count."""
+    from testbed.stages import batch, calibrate
+
+    patch.setattr(calibrate, "time_batches", partial(calibrate.time_batches, rounds=4))
+    patch.setattr(batch, "RUNS", 2)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pages without plots, which take most of a report's time."""
+    from testbed.report import agreement, allocation
+    from testbed.report.curves import batching, equal_time, plot
+
+    for module in (agreement, allocation, batching, equal_time, plot):
+        monkeypatch.setattr(module, "svg_uri", lambda *_, **__: "data:image/svg+xml;base64,")
 
 
 def pytest_collection_modifyitems(items):

@@ -252,7 +252,7 @@ def test_a_place_that_a_file_has_not_is_named(made):
         joined(made["ue"], alone)
 
 
-def test_the_command_joins_and_the_report_names_both_machines(made, tmp_path, capsys):
+def test_the_command_joins_and_the_report_names_both_machines(made, tmp_path, capsys, undrawn):
     for name, source in made.items():
         save(tmp_path / f"{name}.json", source)
     (tmp_path / "s.toml").write_text("users = 4\nprompt_classes = {object = 1, scene = 1}\n")

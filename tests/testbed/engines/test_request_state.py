@@ -97,16 +97,16 @@ def test_in_single_precision(opened, model, sampler):
     requests are made in one call.
     """
     pipeline = with_sampler(opened[model], sampler)
-    requests = [Request(request.prompt, request.seed, 6, 3.0) for request in REQUESTS]
+    requests = [Request(request.prompt, request.seed, 4, 3.0) for request in REQUESTS]
     alone = [stock(pipeline, request) for request in requests]
     together = pipeline(
         [request.prompt for request in requests],
-        num_inference_steps=6,
+        num_inference_steps=4,
         guidance_scale=3.0,
         output_type="np",
         generator=[torch.Generator().manual_seed(request.seed) for request in requests],
     ).images
-    others = [Request("a red car", 3, steps, 3.0) for steps in (2, 4, 5)]
+    others = [Request("a red car", 3, steps, 3.0) for steps in (2, 3, 5)]
     ours = batched(pipeline, [*requests, *others], cap=4, order="shortest")
     assert max(np.abs(ours[i] - alone[i]).max() for i in range(4)) <= max(
         1e-5, 3 * np.abs(together - np.stack(alone)).max()

@@ -4,8 +4,7 @@ import shutil
 
 import pytest
 
-from testbed.report import agreement, allocation, write_report
-from testbed.report.curves import batching, equal_time, plot
+from testbed.report import write_report
 from testbed.runs.folder import RunFolder
 from tests.testbed.report.optional_parts import with_optional_parts
 from tests.testbed.report.world import Page, make_run
@@ -41,10 +40,3 @@ def full_run(run, profiles, tmp_path_factory):
 @pytest.fixture(scope="session")
 def full_page(full_run):
     return Page(full_run / "report.html")
-
-
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Pages without plots, which take most of a report's time."""
-    for module in (agreement, allocation, batching, equal_time, plot):
-        monkeypatch.setattr(module, "svg_uri", lambda *_, **__: "data:image/svg+xml;base64,")

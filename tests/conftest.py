@@ -65,22 +65,31 @@ def small_config(tmp_path):
 def small_run(tmp_path_factory, worker_id):
     """A whole run of the small configuration, finished in one go; tests that write copy it.
 
-    All processes of the tests share it: the first one that needs it makes it, with the torch that
-    is loaded already.
+    The first process of the tests that needs it makes it, with the torch that it has loaded.
+    """
+    folder = make_once("small", _run_small, tmp_path_factory, worker_id)
+    return SmallRun(folder / "run", folder / "small.toml", (folder / "said").read_text())
+
+
+def make_once(name, make, tmp_path_factory, worker_id):
+    """A folder ``name`` that all processes of the tests share: the first one that asks for it fills
+    it by ``make(folder)``, the others wait.
     """
     base = tmp_path_factory.getbasetemp()
-    folder = (base if worker_id == "master" else base.parent) / "small"
+    folder = (base if worker_id == "master" else base.parent) / name
+    done = folder.with_suffix(".done")
     with FileLock(folder.with_suffix(".lock")):
-        if not (folder / "said").is_file():
-            _run_small(folder)
-    return SmallRun(folder / "run", folder / "small.toml", (folder / "said").read_text())
+        if not done.is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
 
 
 def _run_small(folder):
     from testbed.cli import main
 
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
     config = folder / "small.toml"
     config.write_text(SMALL)
     said = io.StringIO()

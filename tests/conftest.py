@@ -107,14 +107,19 @@ def time_less(patch):
     patch.setattr(batch, "RUNS", 2)
 
 
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Pages without plots, which take most of a report's time."""
+def draw_nothing(patch):
+    """Pages are made without plots, which take most of a report's time."""
     from testbed.report import agreement, allocation
     from testbed.report.curves import batching, equal_time, plot
 
     for module in (agreement, allocation, batching, equal_time, plot):
-        monkeypatch.setattr(module, "svg_uri", lambda *_, **__: "data:image/svg+xml;base64,")
+        patch.setattr(module, "svg_uri", lambda *_, **__: "data:image/svg+xml;base64,")
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """As :func:`draw_nothing` says."""
+    draw_nothing(monkeypatch)
 
 
 def pytest_collection_modifyitems(items):

@@ -25,6 +25,7 @@ def test_the_number_of_threads_is_chosen_once_for_a_run_folder_and_obeyed_when_i
     small_config, tmp_path, free, monkeypatch
 ):
     """Images depend on it in their last bits: a run that goes on must not choose another."""
+    small_config.write_text(small_config.read_text().replace("embedded:edge", "embedded:light"))
     settings = config.load(small_config)
     folder, rig = RunFolder.open(settings, tmp_path / "run"), Rig(settings, ["edge"])
     asked_for = []

@@ -117,6 +117,7 @@ def test_a_repeated_caption_does_not_predict_itself():
     assert gain.executed == pytest.approx((values[1] + values[3]) / 2)
 
 
+@pytest.mark.slow
 def test_the_command_writes_its_curves_and_goes_on_where_it_was(tmp_path, monkeypatch):
     out, work = tmp_path / "s.json", tmp_path / "work"
     arguments = ["splits", "--totals", "2", "--out", str(out), "--work", str(work), "--prompts"]

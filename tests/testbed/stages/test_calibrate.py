@@ -172,6 +172,7 @@ def test_a_place_alone_makes_no_split_images(tmp_path, small_config, capsys):
     assert said.count("\n") == 1 and not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_prompts_of_ones_own_with_the_edge_models_converged_images_as_reference(
     tmp_path, small_config, capsys
 ):

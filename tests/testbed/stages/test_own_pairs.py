@@ -165,6 +165,7 @@ def of_device(file, local="sd"):
     return configuration("prompts.jsonl", local, "missing/model", extra)
 
 
+@pytest.mark.slow
 def test_a_device_is_calibrated_alone_and_joined_with_the_edge_later(world, edge_alone, undrawn):
     server, file = edge_alone
     device = run(world, "user", of_device("carried.npz"), "calibrate", "--place", "local")

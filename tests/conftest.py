@@ -1,10 +1,11 @@
 """Shared fixtures: a small run configuration on the embedded models, and a finished run of it."""
 
+import contextlib
+import io
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import hypothesis
@@ -64,39 +65,80 @@ def small_config(tmp_path):
 def small_run(tmp_path_factory, worker_id):
     """A whole run of the small configuration, finished in one go; tests that write copy it.
 
-    All processes of the tests share it: the first one that needs it makes it.
+    The first process of the tests that needs it makes it, with the torch that it has loaded.
     """
-    base = tmp_path_factory.getbasetemp()
-    folder = (base if worker_id == "master" else base.parent) / "small"
-    with FileLock(folder.with_suffix(".lock")):
-        if not (folder / "said").is_file():
-            _run_small(folder)
+    folder = make_once("small", _run_small, tmp_path_factory, worker_id)
     return SmallRun(folder / "run", folder / "small.toml", (folder / "said").read_text())
 
 
+def make_once(name, make, tmp_path_factory, worker_id):
+    """A folder ``name`` that all processes of the tests share: the first one that asks for it fills
+    it by ``make(folder)``, the others wait.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / name
+    done = folder.with_suffix(".done")
+    with FileLock(folder.with_suffix(".lock")):
+        if not done.is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
 def _run_small(folder):
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    from testbed.cli import main
+
     config = folder / "small.toml"
     config.write_text(SMALL)
-    done = subprocess.run(
-        [sys.executable, "-m", "testbed.cli", "run", config, "--out", folder / "run"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    (folder / "said").write_text(done.stdout)
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        time_less(patch)
+        assert main(["run", str(config), "--out", str(folder / "run")]) == 0
+    (folder / "said").write_text(said.getvalue())
+
+
+def time_less(patch):
+    """Batches are timed and served fewer times than in a run whose numbers count."""
+    from testbed.stages import batch, calibrate
+
+    patch.setattr(calibrate, "time_batches", partial(calibrate.time_batches, rounds=4))
+    patch.setattr(batch, "RUNS", 2)
+
+
+def draw_nothing(patch):
+    """Pages are made without plots, which take most of a report's time."""
+    from testbed.report import agreement, allocation
+    from testbed.report.curves import batching, equal_time, plot
+
+    for module in (agreement, allocation, batching, equal_time, plot):
+        patch.setattr(module, "svg_uri", lambda *_, **__: "data:image/svg+xml;base64,")
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """As :func:`draw_nothing` says."""
+    draw_nothing(monkeypatch)
 
 
 def pytest_collection_modifyitems(items):
     import torch
 
-    # files are dealt to the processes in this order: the long ones of whole runs come first
-    items.sort(key=lambda item: not {"stages", "scripts"} & set(item.path.parts))
+    items.sort(key=_turns(items))
 
     if not torch.cuda.is_available():
         for item in items:
             if "gpu" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
+
+
+def _turns(items):
+    """The key of the order in which files are dealt to the processes (by their number of tests,
+    unless ``--no-loadscope-reorder`` is given): the long ones of whole runs first. The first of
+    them makes the shared run; meanwhile another process has those that need none.
+    """
+    long = [item for item in items if {"stages", "scripts"} & set(item.path.parts)]
+    paths = {item.path for item in long}
+    sharing = [item.path for item in long if "small_run" in item.fixturenames]
+    return lambda item: (item.path not in paths, item.path not in sharing[:1], item.path in sharing)

@@ -29,7 +29,7 @@ def test_a_family_whose_parameters_cancel_each_other_gets_no_weight(kind):
     (before, in 8 of 400 draws).
     """
     at, left_out = np.arange(1.0, 17.0), 0
-    for seed in (162, 177, 217, 316, 341, 381, 399, *range(20)):
+    for seed in (162, 177, 217, 316, 341, 381, 399, *range(6)):
         fit = fit_curve(
             STEPS[: 3 + seed % 2], flat(seed)[: 3 + seed % 2], [0.03] * (3 + seed % 2), kind
         )
@@ -44,12 +44,15 @@ def test_a_family_whose_parameters_cancel_each_other_gets_no_weight(kind):
 
 
 def test_no_family_without_support_has_a_weight():
-    for seed in range(40):
+    without = 0
+    for seed in range(16):
         fit = fit_curve(STEPS, flat(seed), [0.03] * 4, "utility")
         for estimate in fit.left_out:
             if "not reached" not in estimate.reason:  # its curve predicts all the same
                 weights = [m.weight for m in fit.families if m.family == estimate.family]
                 assert sum(weights) == 0, estimate
+                without += 1
+    assert without
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-300, 1e-200, 1e200])

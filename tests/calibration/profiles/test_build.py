@@ -20,15 +20,17 @@ from tests.calibration.world import (
     true_utility,
 )
 
+KINDS = ("object", "scene")
+
 
 @pytest.fixture(scope="module")
 def records():
-    return World(seed=1).calibrate()
+    return World(seed=1).calibrate(KINDS)
 
 
 @pytest.fixture(scope="module")
 def made(records):
-    return profiles(records)
+    return profiles(records, KINDS)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,7 @@ def test_repeated_foreign_and_converged_records_change_nothing(records, made):
     # an image for a user with the same task otherwise
     task = replace(records[5].task, user=0, purpose="user")
     user = replace(records[5], id="0" * 16, task=task)
-    assert profiles([user, *records, *records[:50]]) == made
+    assert profiles([user, *records, *records[:50]], KINDS) == made
     # converged images are longer than the grid: neither their times nor their zero distances are
     # points
     first = made.places[0].classes[0]
@@ -110,7 +112,11 @@ def test_distances_go_where_they_belong(records):
 def test_what_belongs_to_a_place_goes_where_it_belongs(records, made):
     outcome = SweepOutcome(target=0.1, rounds=(), evaluations=5, uniform_evaluations=50, widths=())
     built = profiles(
-        records, environment={"machine": "a"}, batch_note="not timed", sweeps={"local": outcome}
+        records,
+        KINDS,
+        environment={"machine": "a"},
+        batch_note="not timed",
+        sweeps={"local": outcome},
     )
     local, edge = built.places
     assert (local.place, local.model, edge.place, edge.model) == ("local", "light", "edge", "heavy")
@@ -122,15 +128,16 @@ def test_what_belongs_to_a_place_goes_where_it_belongs(records, made):
         METRICS,
     )
     assert [place.speed_sd for place in built.places] == [place.speed_sd for place in made.places]
-    assert (
-        built.get("edge") is edge
-        and profiles([record for record in records if record.task.place == "local"]).get("edge")
-        is None
-    )
+    objects = [record for record in records if record.task.prompt_class == "object"]
+    alone = profiles([record for record in objects if record.task.place == "local"], ["object"])
+    assert built.get("edge") is edge and alone.get("edge") is None
 
 
 def wandering(records):
-    """The records of a machine whose speed changes in the course of the sweep of each place."""
+    """A class's records of a machine whose speed changes in the course of the sweep of each
+    place.
+    """
+    records = [record for record in records if record.task.prompt_class == "object"]
     factors = {
         "local": np.geomspace(1, 1.1, len(records)),
         "edge": np.geomspace(1, 2, len(records)),
@@ -147,8 +154,7 @@ def wandering(records):
 
 
 def speeds(records):
-    names = sorted({record.task.prompt_class for record in records})
-    return [place.speed_sd for place in profiles(records, names).places]
+    return [place.speed_sd for place in profiles(records, ["object"]).places]
 
 
 def test_places_on_one_device_have_one_spread_of_speed(records):
@@ -165,7 +171,7 @@ def test_places_on_one_device_have_one_spread_of_speed(records):
 
 
 def test_a_place_with_few_images_has_the_spread_of_the_other_on_its_device(records):
-    objects = [record for record in wandering(records) if record.task.prompt_class == "object"]
+    objects = wandering(records)
     edge = [record for record in objects if record.task.place == "edge"]
     few = [record for record in objects if record.task.prompt in ("object 0", "object 1")]
     assert speeds(few) == [0.0, 0.0]
@@ -175,10 +181,10 @@ def test_a_place_with_few_images_has_the_spread_of_the_other_on_its_device(recor
 
 
 def test_profiles_tell_their_classes_and_times(made):
-    assert made.classes() == {"object", "scene", "relation"}
+    assert made.classes() == set(KINDS)
     assert made.times()["edge", "scene"] is made.find("edge", "scene").time
-    assert len(made.times()) == 6
-    with pytest.raises(InputError, match="no edge profile of prompt class 'x'; there: object, rel"):
+    assert len(made.times()) == 4
+    with pytest.raises(InputError, match="no edge profile of prompt class 'x'; there: object, sc"):
         made.find("edge", "x")
 
 
@@ -215,8 +221,8 @@ def test_records_that_do_not_suffice_are_refused(spoil, message):
 
 
 def test_missing_scales_are_refused(records):
-    few = [record for record in records if record.task.prompt_class == "relation"]
-    message = "local/relation: the scales of error and utility are missing"
+    few = [record for record in records if record.task.prompt_class == "scene"]
+    message = "local/scene: the scales of error and utility are missing"
     with pytest.raises(InputError, match=message):
         profiles(few, scales=scales(["object"]))
 

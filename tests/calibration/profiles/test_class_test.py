@@ -62,7 +62,7 @@ def test_what_cannot_be_tested_is_left_out():
 
 
 def test_profiles_say_it():
-    built = profiles(World().calibrate())
+    built = profiles(World().calibrate(prompts=4, steps=[1, 4, 16]))
     assert [len(place.class_differences) for place in built.places] == [3, 3]
     written = built.to_dict()
     assert parse(written) == built

@@ -16,8 +16,10 @@ from calibration.sweep.outcome import SweepOutcome, SweepWidth
 from solver import solve
 from solver.inputs import InputError
 from testbed.cli import main
-from tests.calibration.world import CLASSES, World, profiles, scales
+from tests.calibration.world import World, profiles, scales
 
+CLASSES = ("object", "scene")
+SHARES = {"prompt_classes": dict.fromkeys(CLASSES, 1)}
 PROMPTS = {"prompts": "/data/prompts.jsonl", "prompts_sha256": "aaaa"}
 METRICS = Metrics(
     error=MetricDefinition("relative distance", converged_steps=96, **PROMPTS),
@@ -41,11 +43,12 @@ ENVIRONMENTS = {
 
 
 def measured(seed, environment, **world):
-    """What one machine measured: both places, all classes."""
+    """What one machine measured: both places, both classes."""
     points = tuple(DistancePoint(steps, 9.0 / steps, None, None, 6) for steps in (1, 4, 16))
     return profiles(
-        World(seed=seed, **world).calibrate(prompts=6),
-        distances={key: Distances(points) for key in scales()},
+        World(seed=seed, **world).calibrate(CLASSES, prompts=6),
+        CLASSES,
+        distances={key: Distances(points) for key in scales(CLASSES)},
         metrics=METRICS,
         environment=environment,
     )
@@ -91,7 +94,7 @@ def test_each_place_comes_from_its_machine(made):
 
 
 def test_the_problem_of_joined_profiles_is_of_both_machines(made):
-    scenario = Scenario.from_dict({"device_classes": {"server-core": 1}})
+    scenario = Scenario.from_dict({**SHARES, "device_classes": {"server-core": 1}})
     problem, ue, server = (
         to_problem(source, scenario) for source in (joined(**made), made["ue"], made["server"])
     )
@@ -249,10 +252,10 @@ def test_a_place_that_a_file_has_not_is_named(made):
         joined(made["ue"], alone)
 
 
-def test_the_command_joins_and_the_report_names_both_machines(made, tmp_path, capsys):
+def test_the_command_joins_and_the_report_names_both_machines(made, tmp_path, capsys, undrawn):
     for name, source in made.items():
         save(tmp_path / f"{name}.json", source)
-    (tmp_path / "s.toml").write_text("users = 4\n")
+    (tmp_path / "s.toml").write_text("users = 4\nprompt_classes = {object = 1, scene = 1}\n")
     ue, server, run = tmp_path / "ue.json", tmp_path / "server.json", tmp_path / "run"
     run.mkdir()
     end = [
@@ -274,7 +277,7 @@ def test_the_command_joins_and_the_report_names_both_machines(made, tmp_path, ca
     assert capsys.readouterr().out == f"{run / 'problem.json'}\n"
     both = joined(**made)
     assert load(run / "profiles.json") == both
-    expected = to_problem(both, Scenario.from_dict({"users": 4})).to_dict()
+    expected = to_problem(both, Scenario.from_dict({**SHARES, "users": 4})).to_dict()
     assert json.loads((run / "problem.json").read_text()) == json.loads(json.dumps(expected))
     assert main(["report", str(run)]) == 0
     assert "Jetson (local), H100 (edge)" in (run / "report.html").read_text()

@@ -42,6 +42,12 @@ def partly(records):
     return profiles_of(records, scales=own)
 
 
+@pytest.fixture(scope="module")
+def none(records):
+    """Profiles without any utility."""
+    return profiles_of(records, scales=dict.fromkeys(scales(), WITHOUT))
+
+
 def without(profiles):
     return {
         (place.place, profile.prompt_class)
@@ -133,8 +139,7 @@ def test_validation_judges_what_there_is_and_says_nothing_of_what_is_not(partly)
     assert "utility curve on left-out points: scene, edge" not in judged
 
 
-def test_without_any_utility_no_total_of_it_is_made_up(records):
-    none = profiles_of(records, scales=dict.fromkeys(scales(), WITHOUT))
+def test_without_any_utility_no_total_of_it_is_made_up(none):
     scenario = Scenario.from_dict(SCENARIO)
     with pytest.warns(UserWarning):
         problem = to_problem(none, scenario)
@@ -147,11 +152,10 @@ def test_without_any_utility_no_total_of_it_is_made_up(records):
     assert validation.coverage["utility"] is None
 
 
-def test_places_are_joined_where_one_leaves_utility_out_and_it_counts_for_nobody(whole, records):
+def test_places_are_joined_where_one_leaves_utility_out_and_it_counts_for_nobody(whole, none):
     """A device without a scorer, an edge with one; error and time are weighed as ever."""
     scorer = dataclasses.replace(whole.metrics, utility=MetricDefinition("score", model="clip"))
     edge = dataclasses.replace(whole, metrics=scorer)
-    none = profiles_of(records, scales=dict.fromkeys(scales(), WITHOUT))
     none = dataclasses.replace(
         none, metrics=dataclasses.replace(none.metrics, utility=MetricDefinition())
     )

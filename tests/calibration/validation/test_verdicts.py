@@ -132,6 +132,7 @@ def test_a_machine_whose_speed_wandered_too_much_is_not_tested(setting):
     assert words["error (mean)"].verdict == PASS
 
 
+@pytest.mark.slow
 def test_a_noisy_but_sound_world_fails_or_warns_in_about_one_run_of_a_hundred():
     """Each calibration predicts ten executions, all in the same world, noisier than the others."""
     failed, warned, runs = [], [], 0

@@ -86,7 +86,9 @@ def envelope_slope(best, budget):
     )[0]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))]
+)
 def test_exact_is_plain_dynamic_programming(seed):
     """2000 instances of all shapes: the objective is the optimum, and said to be."""
     rng = np.random.default_rng(seed)

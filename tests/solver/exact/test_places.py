@@ -49,7 +49,7 @@ def test_exact_is_highs(features):
     """Users and steps beyond enumeration, with makespans as HiGHS's own variables."""
     slots, makespan = features
     for seed in range(2):
-        problem = several(25, 12, 2, seed, slots=slots, makespan=makespan)
+        problem = several(16, 10, 2, seed, slots=slots, makespan=makespan)
         allocation, highs = solve(problem), solve(problem, "milp")
         assert allocation.status == "optimal"
         assert highs.objective == pytest.approx(allocation.objective, rel=1e-6)

@@ -83,7 +83,7 @@ def test_what_is_not_proven_says_so_and_the_best_leads(monkeypatch):
     """`compare` took the exact method's objective for the optimum, whatever its status."""
     monkeypatch.setattr(limits, "SEARCH_ADDITIONS", 0)
     monkeypatch.setattr(core, "MOST_PAIRED", 0)
-    cost, budget = same_slope(300)
+    cost, budget = same_slope(100)
     problem = table_problem(cost, budget)
     stopped = solve(problem)
     assert stopped.status == "feasible" and stopped.lower_bound < stopped.objective

@@ -73,7 +73,7 @@ def test_tau_of_the_paper_decides_by_the_first_round():
     With tau grown, users still move.
     """
     moved = 0
-    for seed in range(6):
+    for seed in range(3):
         problem = varied(seed, users=15)
         for start in (0.5, "random"):
             trace = algorithm_3(problem, start, seed)
@@ -84,7 +84,7 @@ def test_tau_of_the_paper_decides_by_the_first_round():
                     (trace[0].a > 0.5) != (algorithm_3(problem, start, seed, tau=None)[-1].a > 0.5)
                 ).tolist()
             )
-    assert moved > 20
+    assert moved > 10
 
 
 def test_continuation_forgets_its_start():

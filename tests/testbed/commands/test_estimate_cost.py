@@ -83,7 +83,7 @@ def test_operations_of_known_networks():
     """Stable Diffusion 1.5's UNet at 512x512 takes 0.8 TFLOP a call (0.4 T multiply-adds)."""
     step = operations("sd15").step
     assert step == pytest.approx(2 * 0.8e12, rel=0.02)
-    assert operations("bk-sdm-small").step < step < operations("sdxl").step
+    assert step < operations("sdxl").step
 
 
 def test_a_plan_is_said_and_nothing_is_made(tmp_path, capsys, monkeypatch):

@@ -15,7 +15,12 @@ from testbed.engines.request_state import make_schedule
 from testbed.models.pipelines import open_pipeline
 from tests.testbed.pipelines_world import stable_diffusion, stable_diffusion_xl, with_sampler
 
+# what a pipeline is told and what a sampler does are computed apart: not every pair is made
 SAMPLERS = ["DDIM", "EulerDiscrete", "DPMSolverMultistep", "PNDM", "LCM", "EulerAncestralDiscrete"]
+PAIRS = [("sd", name) for name in SAMPLERS] + [
+    *(("light", "DDIM"), ("light", "DPMSolverMultistep")),
+    *(("sdxl", "EulerDiscrete"), ("sdxl", "PNDM")),
+]
 REQUESTS = [
     Request("a big red ball in the middle", 11, 2, 3.0),
     Request("a small blue house at the top", 2, 5, 1.0),
@@ -70,14 +75,12 @@ def double(opened):
         pipeline.to(torch.float32)
 
 
-@pytest.mark.parametrize("model", ["light", "sd", "sdxl"])
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("model, sampler", PAIRS)
 def test_alone_the_image_is_the_stock_pipelines_to_the_bit(opened, model, sampler):
     assert apart(with_sampler(opened[model], sampler), REQUESTS[:3], cap=1) == 0
 
 
-@pytest.mark.parametrize("model", ["light", "sd", "sdxl"])
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("model, sampler", PAIRS)
 def test_together_the_images_are_the_stock_pipelines(double, model, sampler):
     assert apart(with_sampler(double[model], sampler), REQUESTS) <= 1e-7
 
@@ -97,16 +100,16 @@ def test_in_single_precision(opened, model, sampler):
     requests are made in one call.
     """
     pipeline = with_sampler(opened[model], sampler)
-    requests = [Request(request.prompt, request.seed, 6, 3.0) for request in REQUESTS]
+    requests = [Request(request.prompt, request.seed, 4, 3.0) for request in REQUESTS]
     alone = [stock(pipeline, request) for request in requests]
     together = pipeline(
         [request.prompt for request in requests],
-        num_inference_steps=6,
+        num_inference_steps=4,
         guidance_scale=3.0,
         output_type="np",
         generator=[torch.Generator().manual_seed(request.seed) for request in requests],
     ).images
-    others = [Request("a red car", 3, steps, 3.0) for steps in (2, 4, 5)]
+    others = [Request("a red car", 3, steps, 3.0) for steps in (2, 3, 5)]
     ours = batched(pipeline, [*requests, *others], cap=4, order="shortest")
     assert max(np.abs(ours[i] - alone[i]).max() for i in range(4)) <= max(
         1e-5, 3 * np.abs(together - np.stack(alone)).max()

@@ -76,22 +76,22 @@ def test_kernel_distances_of_equal_distributions_are_zero_on_average(name):
 
 @pytest.mark.parametrize("name", ["frechet", "kid", "cmmd"])
 @pytest.mark.parametrize(
-    "n", [8, 12, 90]
+    "n, times", [(8, 300), (12, 300), (90, 60), pytest.param(90, 300, marks=pytest.mark.slow)]
 )  # fewer images than features + 1, a sweep's number, and groups of several prompts
-def test_intervals_cover_the_expected_distance(name, n):
-    """What 95 % intervals cover, 300 times, is the mean distance of as many images to the same
+def test_intervals_cover_the_expected_distance(name, n, times):
+    """What 95 % intervals cover, so many times, is the mean distance of as many images to the same
     reference.
     """
     rng = np.random.default_rng(n)
     reference = ReferenceDistances(rng.normal(size=(200, 8)))
     measure = getattr(reference, name)
     value = reference.plain_frechet if name == "frechet" else lambda x: measure(x).value
-    expected = np.mean([value(draw(rng, n)) for _ in range(1500)])
-    estimates = [measure(draw(rng, n)) for _ in range(300)]
+    expected = np.mean([value(draw(rng, n)) for _ in range(5 * times)])
+    estimates = [measure(draw(rng, n)) for _ in range(times)]
     ends = [(estimate.low, estimate.high) for estimate in estimates]
     coverage = np.mean([low <= expected <= high for low, high in ends])
     print(f"{name}, n = {n}: coverage {coverage:.3f}")
-    assert 0.90 <= coverage <= 0.995
+    assert 0.90 <= coverage <= (0.995 if times == 300 else 1.0)
 
 
 def test_a_bootstrap_would_lie_beside_the_expected_distance():

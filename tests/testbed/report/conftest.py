@@ -4,19 +4,21 @@ import shutil
 
 import pytest
 
-from testbed.report import agreement, allocation, write_report
-from testbed.report.curves import batching, equal_time, plot
+from testbed.report import write_report
 from testbed.runs.folder import RunFolder
+from tests.conftest import make_once
 from tests.testbed.report.optional_parts import with_optional_parts
 from tests.testbed.report.world import Page, make_run
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory):
+def run(tmp_path_factory, worker_id):
     """A complete run folder with its report; tests copy what they change."""
-    path = make_run(tmp_path_factory.mktemp("runs") / "demo")
-    write_report(path)
-    return path
+
+    def make(folder):
+        write_report(make_run(folder / "demo"))
+
+    return make_once("reported", make, tmp_path_factory, worker_id) / "demo"
 
 
 @pytest.fixture(scope="session")
@@ -30,21 +32,17 @@ def profiles(run):
 
 
 @pytest.fixture(scope="session")
-def full_run(run, profiles, tmp_path_factory):
+def full_run(run, profiles, tmp_path_factory, worker_id):
     """A complete run with all that a report can show, and its report."""
-    path = shutil.copytree(run, tmp_path_factory.mktemp("full") / "demo")
-    RunFolder(path).save(with_optional_parts(profiles))
-    write_report(path)
-    return path
+
+    def make(folder):
+        path = shutil.copytree(run, folder / "demo")
+        RunFolder(path).save(with_optional_parts(profiles))
+        write_report(path)
+
+    return make_once("full", make, tmp_path_factory, worker_id) / "demo"
 
 
 @pytest.fixture(scope="session")
 def full_page(full_run):
     return Page(full_run / "report.html")
-
-
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Pages without plots, which take most of a report's time."""
-    for module in (agreement, allocation, batching, equal_time, plot):
-        monkeypatch.setattr(module, "svg_uri", lambda *_, **__: "data:image/svg+xml;base64,")

@@ -13,7 +13,8 @@ from testbed.engines.timing import time_batches
 from testbed.metering.meters import NoMeter
 from testbed.models.pipelines import open_pipeline
 from testbed.runs.store import RecordStore
-from testbed.stages.batch import RUNS, serve
+from testbed.stages import batch
+from testbed.stages.batch import serve
 
 PROMPTS = ["a big red ball in the middle", "a small blue star at the top"]
 SPEC = ModelSpec("m", device="cpu", dtype="float32", scheduler="s", guidance=3.0)
@@ -55,7 +56,7 @@ def test_users_get_the_stock_pipelines_images_and_times_that_follow_from_the_bat
     serving = serve(pipeline, cost, 0.1, tasks, asked, store.image)
     assert serving.asked == asked and serving.users == (0, 1, 2, 3, 4, 5)
     assert serving.images.compared == 6 and serving.images.largest_difference <= 1
-    assert len(serving.runs) == RUNS
+    assert len(serving.runs) == batch.RUNS
     assert [row.steps for row in serving.requests] == [2, 3, 4, 2, 3, 4]
     assert [total.quantity for total in serving.totals] == [
         "makespan",

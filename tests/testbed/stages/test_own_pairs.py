@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from testbed.cli import main
 from testbed.models.pipelines import WEIGHTS
 from testbed.runs.folder import RunFolder
+from tests.conftest import draw_nothing
 from tests.testbed.own_pairs import BUILDERS, SETTINGS, configuration, save, write_prompts
 
 SWEEP = "[sweep]\nsteps = [1, 2, 3]\nconverged_steps = 4\nbatches = [1, 2]\n[scenario]\nusers = 2\n"
@@ -46,7 +47,9 @@ def unmatched(world):
     """A whole run whose scorer says that captions and pictures do not match."""
     guided = "guidance = 3.0\n"
     text = configuration("prompts.jsonl", "sd", extra=EMBEDDED + SWEEP, settings=guided)
-    return run(world, "unmatched", text)
+    with pytest.MonkeyPatch.context() as patch:
+        draw_nothing(patch)
+        return run(world, "unmatched", text)
 
 
 def test_captions_that_match_nothing_leave_utility_out_and_the_rest_goes_on(unmatched):
@@ -162,7 +165,8 @@ def of_device(file, local="sd"):
     return configuration("prompts.jsonl", local, "missing/model", extra)
 
 
-def test_a_device_is_calibrated_alone_and_joined_with_the_edge_later(world, edge_alone):
+@pytest.mark.slow
+def test_a_device_is_calibrated_alone_and_joined_with_the_edge_later(world, edge_alone, undrawn):
     server, file = edge_alone
     device = run(world, "user", of_device("carried.npz"), "calibrate", "--place", "local")
     assert device.profiles().metrics.frechet == server.profiles().metrics.frechet

@@ -109,7 +109,7 @@ def _frechet(run):
     ]
 
 
-def test_a_finished_run_does_nothing_again(small_run, tmp_path, capsys):
+def test_a_finished_run_does_nothing_again(small_run, tmp_path, capsys, undrawn):
     run = Path(shutil.copytree(small_run.folder, tmp_path / "run"))
     before = {path: path.read_bytes() for path in run.glob("*/records.jsonl")}
     assert main(["run", str(small_run.config), "--out", str(run)]) == 0

@@ -66,7 +66,7 @@ class Split:
                         cover,
                         None if name == "utility" else 0,
                         each="options",
-                    )
+                    )[..., :size]
                 },
             )
             for name in (*TABLES, "allowed")

@@ -253,6 +253,16 @@ def test_npz_is_as_strict_as_json(tmp_path):
         Problem.load(path)
 
 
+def test_values_beyond_a_splits_options_are_not_read():
+    """As those beyond max_steps are not; a row that was longer met a makespan in a traceback."""
+    data = random_places(1, users=3, split=True, makespan=True, allowed=True)
+    before = solve(Problem.from_dict(data))
+    (split,) = data["splits"].values()
+    for name in ("time", "allowed"):
+        split[name] = [[*row, 1.0] for row in split[name]]
+    assert solve(Problem.from_dict(data)).objective == before.objective
+
+
 def test_a_batch_whose_only_options_have_no_room():
     """Without steps at the edge no option was left, which no array could hold."""
     data = random_places(11, users=1, split=False, makespan=True)

@@ -47,7 +47,7 @@ def test_more_samples_are_added_to_a_finished_sweep_without_losing_any(small_run
 def test_an_adaptive_sweep_goes_on_until_its_intervals_are_narrow_enough(tmp_path, small_config):
     small_config.write_text(
         small_config.read_text().replace(
-            "converged_steps = 12", "converged_steps = 12\nhalf_width = 0.8"
+            "converged_steps = 12", "converged_steps = 8\nhalf_width = 0.8"
         )
     )
     with few_timings():

@@ -35,7 +35,7 @@ def images(folder):
 def test_the_stages_one_by_one_give_what_a_run_in_one_process_gives(small_run, run, capsys):
     """The measurements are kept, as times differ from run to run; an image is made again, then its
     record is put back. No stage runs in the process of the one before it: three that open models,
-    which takes seconds, run in this one, where no run was made, and the others in their own.
+    which takes seconds, run in that of the tests, and the others in their own.
     """
 
     def said_here(*arguments):

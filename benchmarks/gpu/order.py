@@ -17,10 +17,10 @@ JOBS = (
     Job("engine", "variants", 60, "variants:run", MODELS),
     Job("laws", "sd15", 60, "laws:run", MODELS),
     Job("bench", "sd3", 60, "speed:SD3", MODELS),
-    Job("bench", "pixart", 60, "speed:PIXART", MODELS),
-    Job("bench", "sd35-medium", 60, "speed:SD35", MODELS),
-    # no trial of the next: their 1024 pixels take their time on a CPU, and the engine's own tests
-    # have the pipelines
+    # no trial of the next: their 1024 pixels or long texts take their time on a CPU, and the tests
+    # of the bench and of the engine have the pipelines
+    Job("bench", "pixart", 60, "speed:PIXART", MODELS, trial=False),
+    Job("bench", "sd35-medium", 60, "speed:SD35", MODELS, trial=False),
     Job("engine", "sd35-medium", 100, "serving:SD35", MODELS, trial=False),
     Job("bench", "sana", 60, "speed:SANA", MODELS, trial=False),
     Job("engine", "sana", 100, "serving:SANA", MODELS, trial=False),

@@ -17,6 +17,12 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPTextModel, T5Config
 from testbed.models.published.architectures import _tokenizer, assemble
 from tests.testbed.pipelines_world import BETAS, _text, stable_diffusion, stable_diffusion_xl
 
+_BLOCKS = {
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "block_out_channels": (8,) * 4,
+}
+
 
 def _lcm():
     """As the published ones: the guidance scale is embedded, at most 50 steps."""
@@ -50,26 +56,44 @@ def _checked():
     return pipeline
 
 
+def _t5(width):
+    """One layer, as every token of a long padded text goes through it."""
+    return T5EncoderModel(
+        T5Config(vocab_size=142, d_model=width, d_ff=32, d_kv=8, num_layers=1, num_heads=2)
+    )
+
+
+def _sd3():
+    pipeline = assemble("sd3", "cpu", shrink=8)
+    pipeline.register_modules(text_encoder_3=_t5(pipeline.text_encoder_3.config.d_model))
+    return pipeline
+
+
 def _without_t5():
     pipeline = assemble("sd3", "cpu", shrink=8)
     pipeline.register_modules(text_encoder_3=None, tokenizer_3=None)
     return pipeline
 
 
+def _pixart():
+    """Its images are of 256 pixels, so that its decoder is narrow."""
+    pipeline = assemble("pixart", "cpu", shrink=8)
+    pipeline.register_modules(
+        text_encoder=_t5(pipeline.text_encoder.config.d_model),
+        vae=AutoencoderKL(**_BLOCKS, latent_channels=4, norm_num_groups=8),
+    )
+    return pipeline
+
+
 def _flux():
     """As FLUX.1-schnell: no guidance embedding."""
     torch.manual_seed(0)
-    blocks = {
-        "down_block_types": ("DownEncoderBlock2D",) * 4,
-        "up_block_types": ("UpDecoderBlock2D",) * 4,
-        "block_out_channels": (8,) * 4,
-    }
     text = _text(32)
     text.max_position_embeddings = 77
     return FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(),
         vae=AutoencoderKL(
-            **blocks,
+            **_BLOCKS,
             latent_channels=4,
             norm_num_groups=8,
             use_quant_conv=False,
@@ -78,9 +102,7 @@ def _flux():
         ),
         text_encoder=CLIPTextModel(text),
         tokenizer=_tokenizer(),
-        text_encoder_2=T5EncoderModel(
-            T5Config(vocab_size=142, d_model=32, d_ff=32, d_kv=8, num_layers=1, num_heads=2)
-        ),
+        text_encoder_2=_t5(32),
         tokenizer_2=_tokenizer(),
         transformer=FluxTransformer2DModel(
             in_channels=16,
@@ -101,10 +123,10 @@ BUILDERS = {
     "lcm": _lcm,
     "turbo": _turbo,
     "sdxl": stable_diffusion_xl,
-    "sd3": lambda: assemble("sd3", "cpu", shrink=8),
+    "sd3": _sd3,
     "sd3-without-t5": _without_t5,
     "flux": _flux,
-    "pixart": lambda: assemble("pixart", "cpu", shrink=8),
+    "pixart": _pixart,
 }
 #: Settings of a model beside its folder, where its own images are too large for a test.
 SETTINGS = {"flux": "resolution = 64\n"}

@@ -32,6 +32,7 @@ _WIDTHS = (
     "d_model",
     "d_ff",
     "d_kv",
+    "num_heads",  # T5's, whose d_model is not heads of d_kv: all others' widths are
     "caption_channels",
     "joint_attention_dim",
     "caption_projection_dim",

@@ -14,6 +14,7 @@ from testbed.cli import main
 from testbed.data.prompts import ScenePrompts
 from testbed.models.published.architectures import assemble, build
 from testbed.models.published.catalogue import ARCHITECTURES, find
+from tests.testbed.stages.world import few_timings
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -106,6 +107,7 @@ reference = "{folder}"
 steps = [1, 2, 3]
 prompts_per_class = 2
 converged_steps = 4
+batches = [1, 2]
 [scenario]
 users = 2
 edge_budget = 4
@@ -126,7 +128,8 @@ def test_the_whole_chain_on_folders(folders, tmp_path):
     (tmp_path / "captions.json").write_text(json.dumps(listed))
     (tmp_path / "c.toml").write_text(CONFIG.format(folder=tmp_path))
     models = ["--local", str(folders("bk-sdm-small")), "--edge", str(folders("sdxl"))]
-    assert main(["run", str(tmp_path / "c.toml"), "--out", str(tmp_path / "run"), *models]) == 0
+    with few_timings():
+        assert main(["run", str(tmp_path / "c.toml"), "--out", str(tmp_path / "run"), *models]) == 0
     records = [
         json.loads(line)
         for line in (tmp_path / "run" / "calibration" / "records.jsonl").read_text().splitlines()

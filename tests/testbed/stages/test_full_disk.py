@@ -1,26 +1,23 @@
 """A disk that fills while a run measures."""
 
+import json
 import os
 
 import pytest
 
 from testbed.cli import main
 from testbed.runs import store
+from tests.testbed.stages.world import first_attempts, records, unfinished
 
 
 @pytest.mark.slow
-def test_a_full_disk_loses_nothing(tmp_path, small_config, capsys, monkeypatch):
+def test_a_full_disk_loses_nothing(small_run, tmp_path, capsys, monkeypatch):
     """The disk fills after some records: exit code 1, one line; with space again, the same command
     goes on.
     """
-    fewer = (
-        small_config.read_text()
-        .replace("prompts_per_class = 3", "prompts_per_class = 2")
-        .replace("[1, 2, 3, 6]", "[1, 2, 3]")
-    )
-    small_config.write_text(fewer.replace("converged_steps = 12", "converged_steps = 6"))
-    out, written = tmp_path / "run", []
-    real = store.write_atomic
+    out, path, before = unfinished(small_run.folder, tmp_path / "run")
+    command = ["calibrate", str(small_run.config), "--out", str(out)]
+    written, real = [], store.write_atomic
 
     def fills(path, data):
         if len(written) == 12:
@@ -29,15 +26,16 @@ def test_a_full_disk_loses_nothing(tmp_path, small_config, capsys, monkeypatch):
         real(path, data)
 
     monkeypatch.setattr(store, "write_atomic", fills)
-    assert main(["calibrate", str(small_config), "--out", str(out)]) == 1
+    assert main(command) == 1
     err = capsys.readouterr().err
     assert (
         "No space left on device" in err
         and "what was measured is kept" in err
         and "Traceback" not in err
     )
-    kept = (out / "calibration" / "records.jsonl").read_bytes()
-    assert kept.count(b"\n") == 12
+    kept = path.read_bytes()
+    assert kept.startswith(b"".join(before))
+    assert len(first_attempts(records(path))) == len(first_attempts(map(json.loads, before))) + 12
     monkeypatch.setattr(store, "write_atomic", real)
-    assert main(["calibrate", str(small_config), "--out", str(out)]) == 0
-    assert (out / "calibration" / "records.jsonl").read_bytes().startswith(kept)
+    assert main(command) == 0
+    assert path.read_bytes().startswith(kept)

@@ -12,17 +12,25 @@ from testbed.models.pipelines import WEIGHTS
 from testbed.runs.folder import RunFolder
 from tests.conftest import draw_nothing
 from tests.testbed.own_pairs import BUILDERS, SETTINGS, configuration, save, write_prompts
+from tests.testbed.stages.world import few_timings
 
 SWEEP = "[sweep]\nsteps = [1, 2, 3]\nconverged_steps = 4\nbatches = [1, 2]\n[scenario]\nusers = 2\n"
 EMBEDDED = '[quality]\nclip = "embedded:clip"\n'
 NONE = '[quality]\nclip = "none"\n'
 
 
+@pytest.fixture(scope="module", autouse=True)
+def hurried():
+    with few_timings():
+        yield
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """A folder with prompts in two classes, and the small Stable Diffusion."""
+    """A folder with prompts in two classes, and in one; and the small Stable Diffusion."""
     folder = tmp_path_factory.mktemp("own")
     write_prompts(folder / "prompts.jsonl", each=4)
+    write_prompts(folder / "things.jsonl", ["thing"], each=4)
     save("sd", folder / "sd")
     return folder
 
@@ -108,11 +116,16 @@ def test_nothing_but_prompts_and_two_models_ends_in_a_report(world, monkeypatch,
     assert not (folder.path / "calibration" / "features.npz").exists()
 
 
+#: Models that are both places' own, but for one that differs from the edge's in its text alone.
+PAIRS = {name: (name, name) for name in BUILDERS if name not in ("sd", "sd3", "sd3-without-t5")}
+PAIRS["sd3"] = ("sd3-without-t5", "sd3")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in BUILDERS if name != "sd"])
+@pytest.mark.parametrize("name", PAIRS)
 def test_every_kind_of_pair_ends_in_a_report(world, name):
-    folder = save(name, world / name)
-    text = configuration("prompts.jsonl", folder, None, NONE + SWEEP, SETTINGS.get(name, ""))
+    local, edge = (save(model, world / model) for model in PAIRS[name])
+    text = configuration("things.jsonl", local, edge, NONE + SWEEP, SETTINGS.get(name, ""))
     assert run(world, f"pair-{name}", text).missing() == []
 
 

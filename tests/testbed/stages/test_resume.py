@@ -19,17 +19,18 @@ from tests.testbed.stages.world import (
     pixels,
     records,
     start,
+    unfinished,
     wait_for,
 )
 
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_with_the_same_images_and_values(small_run, tmp_path):
-    out = tmp_path / "run"
-    calibration = out / "calibration" / "records.jsonl"
+    """In the middle of a batch of its calibration, then after the first images of its execution."""
+    out, calibration, before = unfinished(small_run.folder, tmp_path / "run")
     execution = out / "execution" / "records.jsonl"
     kept = {}
-    for path, count in ((calibration, 20), (execution, 5)):
+    for path, count in ((calibration, len(before) + 4), (execution, 5)):
         kill_when(start("run", small_run.config, "--out", out), path, count)
         kept[path] = path.read_bytes()[: path.read_bytes().rfind(b"\n") + 1]
     allocation = (out / "allocation.json").read_bytes()
@@ -60,15 +61,15 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_images_and_values(small_run
 def test_two_processes_make_what_one_makes_and_one_that_dies_costs_only_what_it_had_not_finished(
     small_run, tmp_path
 ):
-    run, out = small_run.folder, tmp_path / "run"
-    path = out / "calibration" / "records.jsonl"
+    run = small_run.folder
+    out, path, before = unfinished(run, tmp_path / "run")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     launch += ["--nproc-per-node", "2", "-m", "testbed.cli"]
     command = [*launch, "run", str(small_run.config), "--out", str(out)]
     first = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    wait_for(first, path, 20)
+    wait_for(first, path, len(before) + 4)
     children = psutil.Process(first.pid).children()
     workers = [child for child in children if "testbed.cli" in child.cmdline()]
     assert len(workers) == 2

@@ -11,12 +11,18 @@ from calibration.records.split import Split, split_options
 from solver import Problem, evaluate, solve
 from testbed.cli import main
 from testbed.runs.folder import RunFolder
-from tests.testbed.stages.world import pixels, records
+from tests.testbed.stages.world import few_timings, pixels, records
 
 pytestmark = pytest.mark.slow
 
 TOTAL = 4
 BYTES = 4 * 12 * 8 * 8  # of the embedded models' latents, in float32
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hurried():
+    with few_timings():
+        yield
 
 
 @pytest.fixture(scope="module")

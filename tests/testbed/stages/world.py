@@ -2,15 +2,30 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from testbed.engines.timing import time_batches
+from testbed.stages import batch, calibrate
 from tests.conftest import ROOT
+
+
+@contextmanager
+def few_timings():
+    """What is timed again and again for a median, which no test within looks at, is timed twice."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calibrate, "time_batches", partial(time_batches, rounds=2))
+        patch.setattr(batch, "RUNS", 2)
+        yield
 
 
 def start(*arguments):
@@ -35,6 +50,31 @@ def output_of(*arguments):
 def records(path):
     """The lines of a file of records, as they are."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def unfinished(run, folder, missing=30):
+    """A copy of a finished run as if it had been stopped during its calibration.
+
+    Its last ``missing`` images are to be made, and all that comes after; batches were timed, and
+    the users were served in batches.
+    Returns the copy, its file of records, and the lines that this holds.
+    """
+    shutil.copytree(run, folder)
+    for path in [*folder.glob("*.json"), folder / "calibration" / "features.npz"]:
+        if path.name not in ("config.json", "serving.json"):
+            path.unlink()
+    for name in ("execution", "report"):
+        shutil.rmtree(folder / name)
+    (folder / "report.html").unlink()
+    path = folder / "calibration" / "records.jsonl"
+    lost = {record["id"] for record in first_attempts(records(path))[-missing:]}
+    kept = [
+        line for line in path.read_bytes().splitlines(True) if json.loads(line)["id"] not in lost
+    ]
+    path.write_bytes(b"".join(kept))
+    for name in lost:
+        (folder / "calibration" / "images" / f"{name}.png").unlink()
+    return folder, path, kept
 
 
 def first_attempts(lines):

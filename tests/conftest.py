@@ -11,6 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from filelock import FileLock
+from hypothesis.internal.conjecture import providers
 
 import testbed
 
@@ -18,6 +19,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach a network
 # the same examples each time; `--hypothesis-profile default` looks for others
 hypothesis.settings.register_profile("fixed", derandomize=True)
 hypothesis.settings.load_profile("fixed")
+# constants of whatever modules are loaded by then would make them others
+providers._get_local_constants = lambda: providers._local_constants
 
 # where it lies; it must be imported before torch, which then reads how long threads wait
 ROOT = Path(testbed.__file__).parent.parent

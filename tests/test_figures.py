@@ -187,6 +187,9 @@ def whole_runs(of):
     yield "results.md", f"in {swapped} % of those whose edge model was swapped"
     yield "results.md", f"in {slower} % of those on a machine that has become 20 % slower"
     yield "results.md", f"and in {slow} % at 40 % slower"
+    more = of["drawn, 120 users"]["none"]
+    half = percent(more["totals"]["error (mean)"]["half_width"], 1)
+    yield "results.md", f"it is ±{half} % (`--users 120 --runs {more['runs']}`)"
     alone, busy = (of["summary"][kind] for kind in ("undisturbed", "busy"))
     yield "results.md", f"in {alone['without_fail']} of {alone['runs']} runs on an undisturbed"
     yield "results.md", f"in {busy['without_fail']} of {busy['runs']} beside a process"

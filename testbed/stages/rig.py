@@ -59,7 +59,8 @@ class Rig:
         self.link = open_link(config.link, [_model(config, place) for place in places])
         self.pipelines: dict[str, DiffusionPipeline | RemotePlace] = {}
         self.specs: dict[str, ModelSpec] = {}
-        for place in places:
+        # servers first: one that is not there is told of before a model is fetched
+        for place in sorted(places, key=lambda place: _model(config, place).url is None):
             model, asked = _model(config, place), _steps(config, place, steps)
             if model.url is not None:
                 remote = RemotePlace.open(model, self.link, min(chain(*asked.values())))
@@ -71,6 +72,8 @@ class Rig:
             note_fallback(pipeline)
             for count in (*config.sweep.grid(place), config.sweep.converged(place)):
                 check_call(pipeline, count)
+        self.pipelines = {place: self.pipelines[place] for place in places}
+        self.specs = {place: self.specs[place] for place in places}
         splits = config.sweep.splits if len(places) == len(PLACES) else None
         self.shared = check_pipelines(self.pipelines, splits) if splits else None
         self.threads = {place: Threads.current() for place in places}

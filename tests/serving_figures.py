@@ -112,7 +112,11 @@ def online(of):
 def _executed(of):
     default = "externality_price"
     for cell in of["cells"]:
-        means = {name: statistics.mean(gains) for name, gains in cell["gain"].items()}
+        means = {
+            name: statistics.mean(gains)
+            for name, gains in cell["gain"].items()
+            if len(gains) == cell["streams"]
+        }
         best = max(value for name, value in means.items() if name != default)
         gains = " | ".join(map(share, (means[default], best, means["window"])))
         surely = f"{len(cell['ahead'])} | {len(cell['behind'])}"

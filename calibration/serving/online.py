@@ -148,9 +148,8 @@ class Desk:
         met = np.array([backlog.present + 1, steps, backlog.left + steps], float)
         _, last = backlog.add(index, steps, float(tables.time_weight[kind]), float(due))
         expected = backlog.expected(last, now)
-        factors = self._quotes.factors(met[None])
         self._expected[index] = expected, met
-        quote = expected * (np.array(FIRST) if factors is None else factors[:, 0])
+        quote = expected * self._quotes.factors(met[None], np.array(FIRST)[:, None])[:, 0]
         self.quotes[index] = quote + (now - arrival + transfer)
 
     def refuse(self, index: int, now: float) -> None:

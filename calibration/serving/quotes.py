@@ -6,8 +6,10 @@ import numpy as np
 
 from calibration.statistics import Array
 
-#: Finished requests that a correction is made of, at most and at least.
+#: Finished requests that a fitted correction is made of, at most and at least.
 REMEMBERED, LEAST = 300, 30
+#: Requests as predicted that come before the first, for the correction of before that.
+PRIOR = 3
 #: The coverage aimed at, and how fast the level is adapted to what is reached.
 COVERAGE, RATE = 0.95, 0.02
 #: Keeps the fit's weights finite where all requests met the same.
@@ -21,7 +23,7 @@ class Quotes:
     slower, and the speed that the machine has now. The ratio's logarithm is fitted, by least
     squares, to the logarithms of what each request met; the interval are the quantiles of what is
     left. Their level follows the share of intervals that held (adaptive conformal inference, Gibbs
-    and Candès 2021).
+    and Candès 2021). Of few requests only the mean ratio counts, drawn towards 1.
     """
 
     def __init__(self) -> None:
@@ -30,15 +32,16 @@ class Quotes:
         self._miss = 1 - COVERAGE
         self._fit: tuple[Array, Array] | None = None
 
-    def factors(self, met: Array) -> Array | None:
+    def factors(self, met: Array, first: Array) -> Array:
         """What predictions are to be multiplied by, shape (3, n): for the middle, and for the ends
-        of the 95 % interval. None while too few were finished.
+        of the 95 % interval; ``first``, shape (3, n), before anything was finished.
 
         ``met``: what each request meets, shape (n, k), numbers above 0 to which the ratio is
         related: how many are present, its iterations, those of all present; itself included.
         """
         if self._fit is None:
-            return None
+            mean = sum(self._ratios) / (len(self._ratios) + PRIOR)
+            return np.asarray(first * np.exp(mean))
         weights, left = self._fit
         factors: Array = np.exp(_design(met) @ weights + left[:, None])
         return factors

@@ -130,10 +130,12 @@ class Admission:
         columns[0], columns[steps] = 0, at
         options = Options(*(v[columns] for v in backlog.options(0.0, int(at.max()))))
         previews = wish.partials * float(self.quoter.calls.decode[1])
-        told = [values[at - 1] + previews for values in (quote.seconds, quote.low, quote.high)]
+        told = np.array(
+            [each[at - 1] + previews for each in (quote.seconds, quote.low, quote.high)]
+        )
         left = sum(request.iterations for request in ahead)
-        factors = self.quotes.factors(_met(len(ahead), left, at))
-        seconds, low, high = told if factors is None else told[0] * factors
+        factors = self.quotes.factors(_met(len(ahead), left, at), told / told[0])
+        seconds, low, high = told[0] * factors
         options.seconds[steps] = seconds
         now, kind = self.engine.engine.now(), self.worth.kind(wish.prompt_class)
         tables = self.worth.tables(wish.weights) if wish.weights else self._tables
@@ -217,8 +219,7 @@ class Admission:
             )
             seen = state.backlog
             met = _met(seen.present, seen.left, np.array([self._taken(steps)]))
-            factors = self.quotes.factors(met)
-            raw = seconds if factors is None else seconds / float(factors[0, 0])
+            raw = seconds / float(self.quotes.factors(met, np.ones((3, 1)))[0, 0])
             promises.append(
                 Admitted(steps, by, seconds, low, high, raw, met[0], price, deadline, weight)
             )

@@ -95,16 +95,24 @@ def test_corrections_give_intervals_that_hold_and_know_what_was_met():
     """The more a request meets, and the more it asks for, the longer than predicted it takes."""
     rng, quotes, inside = np.random.default_rng(2), Quotes(), []
     for count, met in enumerate(rng.integers(1, 9, (1500, 2)).astype(float)):
-        factors = quotes.factors(met[None])
-        assert (factors is None) == (count < LEAST)
-        _, low, high = (1.0, 1.0, 1.0) if factors is None else factors[:, 0]
+        _, low, high = quotes.factors(met[None], np.ones((3, 1)))[:, 0]
+        assert (low == high) == (count < LEAST)
         ratio = met[0] ** 0.4 * met[1] ** 0.1 * np.exp(0.1 * rng.normal())
         inside.append(low <= ratio <= high)
         quotes.finished(ratio, met, inside[-1])
-    told = quotes.factors(np.array([[1.0, 1.0], [8.0, 1.0], [8.0, 8.0]]))
+    told = quotes.factors(np.array([[1.0, 1.0], [8.0, 1.0], [8.0, 8.0]]), np.ones((3, 3)))
     assert told[0] == pytest.approx([1.0, 8**0.4, 8**0.5], rel=0.05)
     assert told[2] / told[1] == pytest.approx(np.exp(2 * 1.96 * 0.1), rel=0.15)
     assert 0.93 <= np.mean(inside[100:]) <= 0.97
+
+
+def test_the_first_few_tell_the_speed_of_the_machine():
+    quotes, met, first = Quotes(), np.ones(3), np.array([[1.0], [0.7], [1.5]])
+    assert quotes.factors(met[None], first) == pytest.approx(first)
+    for _ in range(LEAST - 1):
+        quotes.finished(0.8, met, True)
+    told = quotes.factors(met[None], first)
+    assert told == pytest.approx(0.8 * first, rel=0.03) and told[0] > 0.8
 
 
 def test_caps_that_were_not_timed_are_refused():

@@ -6,14 +6,11 @@ sorted list, so that a quarter of a million pairs, and so 10^10 exchanges, take 
 """
 
 import itertools
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from solver.columnar import IntArray
-
-if TYPE_CHECKING:
-    from solver.exact.several import Losses
+from solver.exact.losses import Losses
 
 #: Moves that lose least, of which all pairs are formed.
 MOVES = (250, 1000)
@@ -23,7 +20,7 @@ MOST_UNUSED = 2
 MOST_TRIED = 20
 
 
-def exchanged(losses: "Losses", limit: float) -> IntArray | None:
+def exchanged(losses: Losses, limit: float) -> IntArray | None:
     """A choice that loses less than ``limit``, by exchanges from the start; None if none was found.
 
     What a choice loses are the losses of its entries, and the price of what it leaves unused.
@@ -42,7 +39,7 @@ def exchanged(losses: "Losses", limit: float) -> IntArray | None:
     return best
 
 
-def _exchange(losses: "Losses", limit: float, count: int, unused: IntArray) -> IntArray | None:
+def _exchange(losses: Losses, limit: float, count: int, unused: IntArray) -> IntArray | None:
     """The choice after the best exchange, if it loses less than ``limit``."""
     users, entries = losses.loss.shape
     own = float(losses.own.sum())

@@ -7,7 +7,6 @@ part of no better one. The others are tried by dynamic programming over the sums
 for a few users first, until all that are open are in.
 """
 
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from solver.exact.duplicates import hashes
 from solver.exact.dynamic_program import Allowance
 from solver.exact.exchange import exchanged
 from solver.exact.lattice import quantum
+from solver.exact.losses import EPS, Losses
 from solver.exact.sums import Program, best_sums
 from solver.inputs import InputError
 from solver.knapsack import evaluated
@@ -28,7 +28,6 @@ from solver.options import Menu, Options
 from solver.problem import Problem
 from solver.problem.refusal import check_served
 
-EPS = float(np.finfo(np.float64).eps)
 #: Moves that mend a rounded choice, at most.
 MOST_MOVES = 2000
 #: Limits up to which dynamic programming over their sums proves most problems.
@@ -46,62 +45,6 @@ class Found(NamedTuple):
     choice: IntArray | None
     excess: float
     proven: bool
-
-
-@dataclass(frozen=True, eq=False)
-class Losses:
-    """What every entry loses at a price: ``change`` of the cost from ``start``, and ``loss``.
-
-    Both have shape (users, entries). Differences are taken before the price is added, so that a
-    large cost that all entries of a user share rounds nothing away.
-    """
-
-    weight: IntArray
-    capacity: IntArray
-    price: FloatArray
-    start: IntArray
-    loss: FloatArray
-
-    @classmethod
-    def of(
-        cls,
-        cost: FloatArray,
-        weight: IntArray,
-        capacity: IntArray,
-        price: FloatArray,
-        start: IntArray,
-    ) -> "Losses":
-        """The losses of a table of costs, from ``start``, one allowed entry for each user."""
-        change = cost - cost[np.arange(len(cost)), start][:, None]
-        loss = change + (weight @ price - (weight[start] @ price)[:, None])
-        return cls(weight, capacity, price, start, loss - loss.min(axis=1, keepdims=True))
-
-    def at(self, start: IntArray) -> "Losses":
-        """The losses from another start; they are the same up to rounding."""
-        return replace(self, start=start)
-
-    @property
-    def spare(self) -> IntArray:
-        """What the start leaves of each limit; below 0 where it exceeds one."""
-        return self.capacity - self.weight[self.start].sum(axis=0)
-
-    @property
-    def own(self) -> FloatArray:
-        """What the start loses, by user."""
-        return self.loss[np.arange(len(self.loss)), self.start]
-
-    @property
-    def margin(self) -> float:
-        """How far rounding may put one loss off, for options that matter."""
-        return 32 * EPS * float(self.price @ self.weight.max(axis=0, initial=0))
-
-    @property
-    def rounding(self) -> float:
-        """How far rounding may put off the bound that the losses are held against, by a factor of
-        two: the certificate adds the same up in another order.
-        """
-        paid = float(self.price @ (self.capacity + self.weight[self.start].sum(axis=0)))
-        return 16 * EPS * (float(self.own.sum()) + paid)
 
 
 def several_limits(problem: Problem, options: Options, allowance: Allowance) -> Allocation:

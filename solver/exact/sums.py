@@ -1,15 +1,13 @@
 """Dynamic programming over vectors of sums: the weights of several limits."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from solver import limits
 from solver.columnar import BoolArray, FloatArray, IntArray
-
-if TYPE_CHECKING:
-    from solver.exact.several import Losses
+from solver.exact.losses import Losses
 
 #: What a new state costs, in additions: it is hashed and sorted.
 STATE = 30
@@ -30,7 +28,7 @@ class Program:
     price: FloatArray
 
     @classmethod
-    def of(cls, losses: "Losses", core: IntArray, is_open: BoolArray) -> "Program":
+    def of(cls, losses: Losses, core: IntArray, is_open: BoolArray) -> "Program":
         """The program of the users ``core`` with their open entries."""
         entries = [np.flatnonzero(is_open[user]) for user in core]
         return cls(

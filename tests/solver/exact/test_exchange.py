@@ -8,7 +8,7 @@ import pytest
 from benchmarks.solver.several_limits import several
 from solver import limits, solve
 from solver.exact import exchange
-from solver.exact.several import Losses
+from solver.exact.losses import Losses
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -62,8 +62,7 @@ def prove_several(problem: Problem, allocation: Allocation) -> Proof:
     while boxes:
         box, looked = boxes.pop(), looked + 1
         bound = _Bound(boxed(problem, box), own)
-        bound.consider(bound.options.from_prices(allocation.prices))
-        gap = bound.gap()
+        gap = bound.better(bound.options.from_prices(allocation.prices))
         wide = [name for name, (low, high) in box.items() if low < high]
         if gap <= max(tolerance, excess):
             excess = max(excess, gap)
@@ -130,10 +129,12 @@ class _Bound:
         gap = max(math.fsum(-least) + paid + rounding, 0.0)
         return 0.0 if gap < self.step else gap  # no objective lies less than a step below
 
-    def consider(self, price: FloatArray) -> None:
-        """Take another price if its bound is better: of many that are best, one rounds least."""
-        if self.gap(price) < self.gap():
+    def better(self, price: FloatArray) -> float:
+        """The gap at the better of two prices, which is kept: of many best, one rounds least."""
+        gap, other = self.gap(), self.gap(price)
+        if other < gap:
             self.price = price
+        return min(gap, other)
 
     def closed(self) -> Proof:
         """The proof by dynamic programming over all options that lose less than the gap."""

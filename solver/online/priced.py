@@ -7,18 +7,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from solver.columnar import FloatArray
-from solver.online.prices import Market
+from solver.online.prices import Market, Plan, short_of_time, taken_up
 from solver.online.state import Setting, State, cheapest
 
-#: Seconds between two solutions, and for how many each looks back, in units of a local request.
-RESOLVE, LOOK_BACK = 1.0, 6.0
+#: Seconds between two solutions, in units of a local request; for how many of them prices look
+#: back, for a short or a long time, and ahead.
+RESOLVE, SHORT, LONG, AHEAD = 1.0, 6.0, 12.0, 1.5
 #: Requests that must have been seen before a price is set.
 FEWEST = 6
-#: From which demand on, over what the edge can do, what is to come counts, and where in full.
-SCARCE = (0.8, 1.5)
-#: The share of requests that deadlines may keep from the edge before its price rises, how fast its
-#: logarithm then does in the time of a local request, and by what factor at most.
-KEPT_OUT, RISE, HIGHEST = 0.05, 0.25, 16.0
 
 
 def _shared(state: State) -> FloatArray:
@@ -90,9 +86,9 @@ class WindowPrice(FixedPrice):
     """
 
     def __init__(self, setting: Setting) -> None:
-        self.price, self.scarcity = 0.0, 0.0
+        self.price = 0.0
         self._market = Market.of(setting.tables, setting.calls)
-        self._recent = Recent(setting.tables.kinds, LOOK_BACK * setting.unit)
+        self._recent = Recent(setting.tables.kinds, SHORT * setting.unit)
         self._period, self._next = RESOLVE * setting.unit, -np.inf
 
     def __call__(self, state: State) -> int:
@@ -103,56 +99,68 @@ class WindowPrice(FixedPrice):
         """Count a request, and solve for the price when it is time to."""
         self._recent.add(state.now, state.kind)
         if len(self._recent) < FEWEST:  # so few fit
-            self.price, self.scarcity = 0.0, 0.0
-            return
-        if state.now < self._next:
-            return
-        self._next = state.now + self._period
-        market, counts = self._market, self._recent.counts
-        seconds = self._recent.seconds(state.now)
-        self.price = market.price(counts, seconds)
-        low, high = SCARCE
-        demand = float(counts @ market.busy[:, 0]) / seconds
-        self.scarcity = min(max((demand - low) / (high - low), 0.0), 1.0)
+            self.price = 0.0
+        elif state.now >= self._next:
+            self._next = state.now + self._period
+            seconds = self._recent.seconds(state.now)
+            self.price = self._market.price(self._recent.counts, seconds)
 
 
-class ExternalityPrice(WindowPrice):
+class ExternalityPrice(Priced):
     """What one more step costs the others, those present and those to come.
 
-    Those present: their delay, read off the measured seconds of a batch. While all that is asked
-    for fits the edge, that is all. Where it does not, others take the place of those that leave,
-    and slower iterations mean that more are present: an iteration that is d s longer then delays,
-    in a batch of b that takes g(b), as if by d g(b) / (g(b) - b g'(b)). And what is taken up here
-    is missing there, at the price of :class:`WindowPrice`, of which one half is charged. The mean
-    of the two estimates counts: the first knows this moment, the second which kinds ask.
-
-    Neither knows deadlines: whoever leaves itself no time to spare keeps others out, as nobody may
-    be taken on who makes it late. So all is charged ``factor`` times, which rises from 1 while
-    more than a few are kept out, and falls again.
+    Those present: their delay, read off the measured seconds of a batch. Those to come: its busy
+    seconds at the price of the :class:`Plan` for the time ahead, if as many come as did of late.
+    Of that time is taken what those present have left, beyond what those of a steady state have.
+    The larger of the two is charged: the first is exact if nobody else comes, the second follows
+    who asks. An option that leaves less time before the deadline than a plan does is charged as
+    if it were late: until it is done, nobody may be taken on who delays it.
     """
 
-    factor, _last = 1.0, np.inf
+    def __init__(self, setting: Setting) -> None:
+        tables, unit = setting.tables, setting.unit
+        self._plan, self._recent = Plan.of(tables, setting.calls), Recent(tables.kinds, LONG * unit)
+        self._period, self._ahead, self._next = RESOLVE * unit, AHEAD * unit, -np.inf
+        self._size, self.price = 0, 0.0
+
+    def __call__(self, state: State) -> int:
+        self.see(state)
+        return super().__call__(state)
 
     def see(self, state: State) -> None:
-        """Count a request, and whether it is kept out."""
-        super().see(state)
-        passed = np.clip((state.now - self._last) / self._period, 0.0, 1.0)
-        factor = self.factor * np.exp(RISE * passed * (state.kept_out - KEPT_OUT))
-        self.factor, self._last = float(np.clip(factor, 1.0, HIGHEST)), state.now
+        """Count a request, and set the price."""
+        self._recent.add(state.now, state.kind)
+        if len(self._recent) < FEWEST:
+            self._size, self.price = 0, 0.0
+            return
+        plan = self._plan
+        if state.now >= self._next:
+            self._next = state.now + self._period
+            self._look(self._recent.counts / self._recent.seconds(state.now))
+        beyond = (state.backlog.left - self._usual) * self._iteration
+        self._size, price = plan.solve(self._cost, self._ahead - beyond)
+        self.price = float(plan.prices[price])
+
+    def _look(self, rates: FloatArray) -> None:
+        """See what requests of each kind at these ``rates``, 1/s, come to in the time ahead."""
+        plan = self._plan
+        self._cost = plan.cost @ (rates * self._ahead)
+        size, price = plan.solve(self._cost, self._ahead)
+        steps = plan.steps[size, price]
+        busy, seconds = taken_up(plan.calls, plan.sizes[size], steps)
+        # those present in a steady state have half of their iterations left
+        self._usual = float(rates @ (seconds * steps)) / 2
+        self._iteration = float(rates @ busy) / max(float(rates @ steps), 1e-9)
 
     def charge(self, state: State) -> FloatArray:
-        """The mean of both estimates as far as the edge is scarce, times the factor."""
-        options, backlog = state.options, state.backlog
-        harm = np.append(0.0, options.harm[1:])
-        if not self.scarcity:
-            return self.factor * harm
-        batch = min(backlog.present + 1, backlog.calls.cap)
-        tick = backlog.calls.tick
-        slope = (tick[-1] - tick[1]) / max(backlog.calls.cap - 1, 1)
-        longer = tick[batch] / max(tick[batch] - batch * slope, 1e-3 * tick[batch])
-        replaced = (harm + np.append(0.0, options.added[1:]) * backlog.weight()) / 2
-        to_come = (replaced * longer + self.price * _shared(state) / 2) / 2
-        return self.factor * ((1 - self.scarcity) * harm + self.scarcity * to_come)
+        """The larger of both, and what an option is charged that leaves too little time."""
+        plan, tables, kind = self._plan, state.tables, state.kind
+        steps = np.arange(len(state.options.seconds))
+        busy, seconds = taken_up(plan.calls, plan.sizes[self._size], steps)
+        waited = state.now - state.arrival + tables.transfer[kind]
+        short = short_of_time(tables.deadline[kind], seconds + waited)
+        charged = np.maximum(self.price * busy, state.options.harm) + tables.late * short
+        return np.append(0.0, charged[1:])
 
 
 class Dual(Priced):

@@ -1,5 +1,8 @@
 """The price of a second of the edge's time: the dual of its rate.
 
+:class:`Market` bounds what a price can do, where each request has the batch that is best for it.
+:class:`Plan` is what the edge can really do, where all share one batch.
+
 At price p a step in a batch of b costs a request of time weight w, and energy weight e, g(b) (w +
 (p + e) / b): the larger the batch, the longer its own wait and the smaller its share. The least
 over b, and the best step count with it, is the request's answer to the price, waiting apart.
@@ -10,9 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from solver.columnar import FloatArray
+from solver.columnar import BoolArray, FloatArray, IntArray
 from solver.online.calls import Calls
 from solver.online.tables import Tables
+
+#: The share of the time until its deadline that a request may plan to take; iterations get slower
+#: when others come, and nobody may be taken on who makes it late.
+KEPT = 0.8
 
 
 def edge_costs(tables: Tables, calls: Calls, kind: ArrayLike, price: ArrayLike) -> FloatArray:
@@ -63,3 +70,75 @@ class Market:
         """The least price at which ``counts`` requests of each kind fit ``seconds`` of the edge."""
         fits = counts @ self.busy <= seconds
         return float(self.prices[int(fits.argmax())]) if fits.any() else float(self.prices[-1])
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Steady states of the edge, in each of which all share batches of one size.
+
+    In a batch of b who take n steps each, b / n begin and as many end in an iteration, which takes
+    g(b) and their encodings and decodings. A request takes n / b of it, and stays for n of them and
+    half a one in which it waits. The busy seconds of all are to fit the time that there is; the
+    price of a second is the dual of that. Small batches are quick, large ones cheap.
+
+    ``sizes`` of batches, shape (b,), which need not be whole; ``prices`` (m,); both rise. By size,
+    price and kind, shape (b, m, kinds), the best ``steps``, 0 at home, and what they ``cost`` with
+    what is paid for them.
+    """
+
+    calls: Calls
+    sizes: FloatArray
+    prices: FloatArray
+    steps: IntArray
+    cost: FloatArray
+
+    @classmethod
+    def of(cls, tables: Tables, calls: Calls, sizes: int = 24, prices: int = 120) -> "Plan":
+        """The plan for all kinds, with prices from 0 to one at which nobody who need not comes."""
+        batches, steps = np.geomspace(1, calls.cap, sizes), np.arange(1 + tables.most_steps)
+        taken = [taken_up(calls, batch, steps) for batch in batches]
+        home, possible = tables.best_at_home(), np.isfinite(tables.fixed)
+        most = np.where(possible, tables.fixed, -np.inf).max(axis=1)
+        saved = (np.where(np.isfinite(home), home, most) - tables.fixed.min(axis=1)).max()
+        highest = max(saved / min(busy[1:].min() for busy, _ in taken), 1e-9)
+        charged = np.append(0.0, np.geomspace(1e-4 * highest, highest, prices))
+        shape = sizes, len(charged), tables.kinds
+        best, cost = np.empty(shape, np.int64), np.empty(shape)
+        for size, (busy, seconds) in enumerate(taken):
+            own = tables.fixed + tables.time_weight[:, None] * seconds
+            own += tables.energy_weight[:, None] * busy
+            own += tables.late * short_of_time(tables.deadline[:, None], seconds)
+            for index, price in enumerate(charged):
+                total = own + price * busy
+                total[:, 0] = home
+                best[size, index] = total.argmin(axis=1)
+                cost[size, index] = total.min(axis=1)
+        return cls(calls, batches, charged, best, cost)
+
+    def solve(self, cost: FloatArray, seconds: float) -> tuple[int, int]:
+        """The size, and the price, by their indices, with which those whose ``cost`` is summed,
+        shape (sizes, m), fit so many ``seconds``: of the sizes' duals the least.
+        """
+        dual = cost - self.prices * seconds
+        price = dual.argmax(axis=1)
+        size = int(dual.max(axis=1).argmin())
+        return size, int(price[size])
+
+    def __deepcopy__(self, memo: object) -> "Plan":
+        return self  # large, and never changed
+
+
+def taken_up(calls: Calls, batch: float, steps: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Busy seconds that requests of so many ``steps`` take up where all share batches of one size,
+    and seconds until they are done, each of shape (n,).
+    """
+    sizes, ends = np.arange(1 + calls.cap), batch / np.maximum(steps, 1)
+    iteration = np.interp(batch, sizes, calls.tick) + np.interp(
+        ends, sizes, calls.text + calls.decode
+    )
+    return steps * iteration / batch, (steps + 0.5) * iteration
+
+
+def short_of_time(deadline: ArrayLike, seconds: FloatArray) -> BoolArray:
+    """Whether plans of so many ``seconds`` leave less than they should before a ``deadline``, s."""
+    return seconds > KEPT * np.asarray(deadline)

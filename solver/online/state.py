@@ -73,38 +73,18 @@ class State:
         At least one is: where no option keeps them, its local one, and if it has none, those with
         the fewest steps.
         """
-        possible, steps = self._possible, self.home[0]
-        allowed = possible & self._kept
+        tables, kind, steps = self.tables, self.kind, self.home[0]
+        possible = np.isfinite(tables.fixed[kind])
+        possible[0] = steps > 0
+        late = self.seconds > tables.deadline[kind] * (1 + 1e-9)
+        allowed = possible & self.options.kept & ~late
         if allowed.any():
             return allowed
-        possible = possible.copy()
         if not steps:
             possible[int(possible.argmax()) + 1 :] = False
         else:
             possible[1:] = False
         return possible
-
-    @cached_property
-    def kept_out(self) -> bool:
-        """Whether deadlines close the edge to it, which would be open if nobody were there."""
-        if (self._possible & self._kept)[1:].any():
-            return False
-        tables, kind = self.tables, self.kind
-        least = self.backlog.calls.alone(np.arange(1 + tables.most_steps)) + tables.transfer[kind]
-        in_time = self.now - self.arrival + least <= tables.deadline[kind] * (1 + 1e-9)
-        return bool((self._possible & in_time)[1:].any())
-
-    @cached_property
-    def _possible(self) -> BoolArray:
-        """Which options there are, deadlines apart."""
-        possible = np.isfinite(self.tables.fixed[self.kind])
-        possible[0] = self.home[0] > 0
-        return possible
-
-    @cached_property
-    def _kept(self) -> BoolArray:
-        """With which options no deadline is broken."""
-        return self.options.kept & ~(self.seconds > self.tables.deadline[self.kind] * (1 + 1e-9))
 
     @cached_property
     def own(self) -> FloatArray:

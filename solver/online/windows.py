@@ -8,15 +8,14 @@ import numpy as np
 from solver.columnar import FloatArray
 from solver.inputs import InputError
 from solver.methods import solve
-from solver.online.priced import FEWEST, RESOLVE, Recent
+from solver.online.priced import FEWEST, LONG, RESOLVE, Recent
 from solver.online.state import Setting, State, cheapest
 from solver.online.tables import Tables
 
 #: A monitor's window, in units of a local request.
 WINDOW = 0.6
-#: The share of the edge's rate that a threshold aims at, and the seconds, in the same units, of
-#: requests that it looks back on.
-AIM, LOOK_BACK = 0.9, 12.0
+#: The share of the edge's rate that a threshold aims at.
+AIM = 0.9
 
 
 class Window:
@@ -53,7 +52,7 @@ class Threshold:
 
     def __init__(self, setting: Setting, aim: float = AIM) -> None:
         self._setting, self._aim, self._next = setting, aim, -np.inf
-        self._recent = Recent(setting.tables.kinds, LOOK_BACK * setting.unit)
+        self._recent = Recent(setting.tables.kinds, LONG * setting.unit)
         self._gain = _quality_gain(setting.tables)
         usual = _finite_median(self._gain)
         self.steps = int(np.nanargmax(np.append(0.0, usual[1:])))

@@ -1,18 +1,21 @@
 """What must hold of every policy, and what single ones are for."""
 
 import copy
+import itertools
 import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.optimize import linprog
 
 from calibration.serving.online import serve
 from solver.inputs import InputError
-from solver.online import POLICIES, Backlog, Setting, State, Tables, certify, lower_bound
+from solver.online import POLICIES, Backlog, Setting, State, Tables, certify, lower_bound, prices
 from solver.online.policies import charge, find_policy
 from solver.online.priced import ExternalityPrice
-from solver.online.prices import Market, edge_costs
+from solver.online.prices import Market, Plan, edge_costs, taken_up
+from solver.online.state import Snapshot
 from tests.solver.online.worlds import CALLS, problem, stream, tables
 
 
@@ -146,41 +149,90 @@ def test_under_overload_the_price_of_others_delay_beats_selfishness_and_holding(
     assert cost["externality_price"] < cost["window"]
 
 
-def test_the_price_rises_while_deadlines_keep_newcomers_out_and_only_then():
-    base, cost, factor = problem(seed=3, users=6, edge_steps=20), {}, {}
+def test_a_plan_that_leaves_no_time_to_spare_serves_less(monkeypatch):
+    """The plan's share of a deadline, against plans that take all of it."""
+    base = problem(seed=3, users=6, edge_steps=20)
     weights = {**base.weights, "error": 20 * base.weights["error"]}
-    for deadline in (np.inf, 30.0, 0.45):
+    cost = {}
+    for deadline, kept in itertools.product((np.inf, 30.0, 0.45), (prices.KEPT, 1.0)):
+        monkeypatch.setattr(prices, "KEPT", kept)
         limit = np.full(6, deadline) if np.isfinite(deadline) else None
         world = Tables.of(replace(base, deadline=limit, weights=weights))
         kind, arrival = stream(world, 20.0, 300)
-        for make in (ExternalityPrice, Fixed):
-            policy = make(Setting(world, CALLS))
-            outcome = serve(world, CALLS, kind, arrival, policy).outcome
-            cost[deadline, make] = outcome.cost(world).mean()
-            factor[deadline, make] = policy.factor
+        policy = ExternalityPrice(Setting(world, CALLS))
+        cost[deadline, kept] = serve(world, CALLS, kind, arrival, policy).outcome.cost(world).mean()
     for deadline in (np.inf, 30.0):
-        assert factor[deadline, ExternalityPrice] == 1.0
-        assert cost[deadline, ExternalityPrice] == cost[deadline, Fixed]
-    assert factor[0.45, ExternalityPrice] > 1.2
-    assert cost[0.45, ExternalityPrice] < 0.9 * cost[0.45, Fixed]
+        assert cost[deadline, 1.0] == cost[deadline, 0.8]
+    assert cost[0.45, 0.8] < cost[0.45, 1.0]
 
 
-class Fixed(ExternalityPrice):
-    """Charges no more where newcomers are kept out."""
+def test_the_price_rises_with_what_is_left_of_those_present():
+    world = tables(seed=1)
+    kind, arrival = stream(world, 40.0, 100)
+    policy = ExternalityPrice(Setting(world, CALLS))
+    serve(world, CALLS, kind, arrival, policy)
+    now, charged = float(arrival[-1]), []
+    for present in (0, 4, 16, 64):
+        asked, backlog = copy.deepcopy(policy), Backlog(CALLS, clock=now)
+        for name in range(present):
+            backlog.add(name, 8)
+        state = State(world, backlog, 0, now, now)
+        asked(state)
+        charged.append((asked.price, asked.charge(state)[8]))
+    assert charged == sorted(charged) and charged[0][0] < charged[-1][0]
+    assert copy.deepcopy(policy)._plan is policy._plan, "large, and the same for every asker"
 
-    def see(self, state):
-        super().see(state)
-        self.factor = 1.0
+
+def test_a_plan_is_what_a_linear_program_finds():
+    """By size of the batch: the dual on the grid of prices is below the optimum, and close."""
+    world = tables(seed=2, deadline=0.6)
+    plan, rates, ahead = Plan.of(world, CALLS), np.array([9.0, 6.0, 12.0, 3.0]), 2.0
+    optimum = []
+    for size in plan.sizes:
+        busy, seconds = taken_up(CALLS, size, np.arange(1 + world.most_steps))
+        late = world.late * (seconds > prices.KEPT * world.deadline[:, None])
+        cost = world.fixed + world.time_weight[:, None] * seconds
+        cost += world.energy_weight[:, None] * busy + late
+        cost[:, 0], cost[~np.isfinite(cost)] = world.best_at_home(), 1e6
+        columns = cost.shape[1]
+        told = linprog(
+            cost.ravel(),
+            A_ub=[np.tile(busy, world.kinds)],
+            b_ub=[ahead],
+            A_eq=np.kron(np.eye(world.kinds), np.ones(columns)),
+            b_eq=rates * ahead,
+        )
+        optimum.append(told.fun)
+    dual = (plan.cost @ (rates * ahead) - plan.prices * ahead).max(axis=1)
+    assert (dual <= np.array(optimum) + 1e-9).all()
+    assert dual == pytest.approx(optimum, rel=0.015)
+    size, price = plan.solve(plan.cost @ (rates * ahead), ahead)
+    assert optimum[size] <= min(optimum) * (1 + np.sign(min(optimum)) * 0.015)
+    assert plan.prices[price] > 0
 
 
-def test_whom_only_deadlines_keep_from_the_edge_is_kept_out():
-    world, backlog = tables(deadline=0.4), Backlog(CALLS)
-    assert not State(world, backlog, 0, 0.0, 0.0).kept_out
-    for index in range(8):
-        backlog.add(index, 8, 0.1, due=0.4)
-    assert State(world, backlog, 0, 0.0, 0.0).kept_out
-    hopeless = replace(world, deadline=np.full(world.kinds, 0.01))
-    assert not State(hopeless, backlog, 0, 0.0, 0.0).kept_out, "an empty edge would not do either"
+@pytest.mark.parametrize("rate", [8.0, 14.0, 18.0])
+def test_a_plan_takes_the_time_that_a_stream_takes(rate):
+    """Requests of six steps: at the mean size of a busy batch, what one took up and how long it
+    stayed.
+    """
+    steps, world = 6, tables()
+    kind, arrival = stream(world, rate, 4000)
+    served = serve(world, CALLS, kind, arrival, lambda state: steps)
+    batch = served.outcome.seconds.sum() / served.busy
+    found = served.outcome.shared.mean(), served.outcome.seconds.mean()
+    told = [float(each[0]) for each in taken_up(CALLS, batch, np.array([steps]))]
+    assert found == pytest.approx(told, rel=0.15)
+
+
+def test_options_beyond_the_tables_are_charged_too():
+    """A server is asked what any number of steps would cost."""
+    world = tables()
+    policy, backlog = find_policy("externality_price", Setting(world, CALLS)), Backlog(CALLS)
+    run_steps = 3 * world.most_steps
+    options = backlog.options(0.0, run_steps)
+    seen = Snapshot(CALLS, 0, 0.0, options)
+    assert charge(policy, State(world, seen, 0, 0.0, 0.0)).shape == (1 + run_steps,)
 
 
 def test_ones_own_policy_is_called_and_its_answers_are_checked(tmp_path, monkeypatch):

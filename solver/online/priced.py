@@ -15,6 +15,8 @@ from solver.online.state import Setting, State, cheapest
 RESOLVE, SHORT, LONG, AHEAD = 1.0, 6.0, 12.0, 1.5
 #: Requests that must have been seen before a price is set.
 FEWEST = 6
+#: The size of a plan's batch from which on what is to come counts alone.
+FULL = 4
 
 
 def _shared(state: State) -> FloatArray:
@@ -112,8 +114,8 @@ class ExternalityPrice(Priced):
     Those present: their delay, read off the measured seconds of a batch. Those to come: its busy
     seconds at the price of the :class:`Plan` for the time ahead, if as many come as did of late.
     Of that time is taken what those present have left, beyond what those of a steady state have.
-    The larger of the two is charged: the first is exact if nobody else comes, the second follows
-    who asks. An option that leaves less time before the deadline than a plan does is charged as
+    The larger the plan's batch, the more the second estimate counts: the first is exact if nobody
+    else comes. An option that leaves less time before the deadline than a plan does is charged as
     if it were late: until it is done, nobody may be taken on who delays it.
     """
 
@@ -153,14 +155,16 @@ class ExternalityPrice(Priced):
         self._iteration = float(rates @ busy) / max(float(rates @ steps), 1e-9)
 
     def charge(self, state: State) -> FloatArray:
-        """The larger of both, and what an option is charged that leaves too little time."""
+        """The mean of both estimates, and what is charged for leaving too little time."""
         plan, tables, kind = self._plan, state.tables, state.kind
         steps = np.arange(len(state.options.seconds))
-        busy, seconds = taken_up(plan.calls, plan.sizes[self._size], steps)
+        size = float(plan.sizes[self._size])
+        busy, seconds = taken_up(plan.calls, size, steps)
+        to_come = min(1.0, (size - 1) / (FULL - 1))
         waited = state.now - state.arrival + tables.transfer[kind]
         short = short_of_time(tables.deadline[kind], seconds + waited)
-        charged = np.maximum(self.price * busy, state.options.harm) + tables.late * short
-        return np.append(0.0, charged[1:])
+        charged = (1 - to_come) * state.options.harm + to_come * self.price * busy
+        return np.append(0.0, (charged + tables.late * short)[1:])
 
 
 class Dual(Priced):

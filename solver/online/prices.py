@@ -117,11 +117,12 @@ class Plan:
 
     def solve(self, cost: FloatArray, seconds: float) -> tuple[int, int]:
         """The size, and the price, by their indices, with which those whose ``cost`` is summed,
-        shape (sizes, m), fit so many ``seconds``: of the sizes' duals the least.
+        shape (sizes, m), fit so many ``seconds``: of the sizes' duals the least, and of equal ones,
+        where nobody fits, the largest.
         """
         dual = cost - self.prices * seconds
         price = dual.argmax(axis=1)
-        size = int(dual.max(axis=1).argmin())
+        size = len(dual) - 1 - int(dual.max(axis=1)[::-1].argmin())
         return size, int(price[size])
 
     def __deepcopy__(self, memo: object) -> "Plan":

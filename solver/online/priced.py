@@ -115,15 +115,16 @@ class ExternalityPrice(Priced):
     seconds at the price of the :class:`Plan` for the time ahead, if as many come as did of late.
     Of that time is taken what those present have left, beyond what those of a steady state have.
     The larger the plan's batch, the more the second estimate counts: the first is exact if nobody
-    else comes. An option that leaves less time before the deadline than a plan does is charged as
-    if it were late: until it is done, nobody may be taken on who delays it.
+    else comes. With a deadline it counts alone: then less is lost by a delay than by those whom it
+    keeps out. An option that leaves less time before the deadline than a plan does is charged as if
+    it were late: until it is done, nobody may be taken on who delays it.
     """
 
     def __init__(self, setting: Setting) -> None:
         tables, unit = setting.tables, setting.unit
         self._plan, self._recent = Plan.of(tables, setting.calls), Recent(tables.kinds, LONG * unit)
         self._period, self._ahead, self._next = RESOLVE * unit, AHEAD * unit, -np.inf
-        self._size, self.price = 0, 0.0
+        self._batch, self.price = 1.0, 0.0
 
     def __call__(self, state: State) -> int:
         self.see(state)
@@ -133,36 +134,35 @@ class ExternalityPrice(Priced):
         """Count a request, and set the price."""
         self._recent.add(state.now, state.kind)
         if len(self._recent) < FEWEST:
-            self._size, self.price = 0, 0.0
+            self._batch, self.price = 1.0, 0.0
             return
-        plan = self._plan
         if state.now >= self._next:
             self._next = state.now + self._period
             self._look(self._recent.counts / self._recent.seconds(state.now))
         beyond = (state.backlog.left - self._usual) * self._iteration
-        self._size, price = plan.solve(self._cost, self._ahead - beyond)
-        self.price = float(plan.prices[price])
+        self._batch, self.price = self._plan.solve(self._cost, self._ahead - beyond)
 
     def _look(self, rates: FloatArray) -> None:
         """See what requests of each kind at these ``rates``, 1/s, come to in the time ahead."""
-        plan = self._plan
-        self._cost = plan.cost @ (rates * self._ahead)
-        size, price = plan.solve(self._cost, self._ahead)
-        steps = plan.steps[size, price]
-        busy, seconds = taken_up(plan.calls, plan.sizes[size], steps)
+        plan, asking = self._plan, np.flatnonzero(rates)
+        self._cost = self._ahead * plan.cost(rates)
+        batch, price = plan.solve(self._cost, self._ahead)
+        busy, seconds = taken_up(plan.calls, batch, np.arange(1 + plan.tables.most_steps))
+        steps = (plan.own(asking, batch) + price * busy).argmin(axis=1)
         # those present in a steady state have half of their iterations left
-        self._usual = float(rates @ (seconds * steps)) / 2
-        self._iteration = float(rates @ busy) / max(float(rates @ steps), 1e-9)
+        self._usual = float(rates[asking] @ (seconds[steps] * steps)) / 2
+        self._iteration = float(rates[asking] @ busy[steps])
+        self._iteration /= max(float(rates[asking] @ steps), 1e-9)
 
     def charge(self, state: State) -> FloatArray:
         """The mean of both estimates, and what is charged for leaving too little time."""
         plan, tables, kind = self._plan, state.tables, state.kind
         steps = np.arange(len(state.options.seconds))
-        size = float(plan.sizes[self._size])
-        busy, seconds = taken_up(plan.calls, size, steps)
-        to_come = min(1.0, (size - 1) / (FULL - 1))
+        busy, seconds = taken_up(plan.calls, self._batch, steps)
+        due = tables.deadline[kind]
+        to_come = 1.0 if np.isfinite(due) else min(1.0, (self._batch - 1) / (FULL - 1))
         waited = state.now - state.arrival + tables.transfer[kind]
-        short = short_of_time(tables.deadline[kind], seconds + waited)
+        short = short_of_time(due, seconds + waited)
         charged = (1 - to_come) * state.options.harm + to_come * self.price * busy
         return np.append(0.0, (charged + tables.late * short)[1:])
 

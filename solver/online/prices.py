@@ -8,7 +8,7 @@ At price p a step in a batch of b costs a request of time weight w, and energy w
 over b, and the best step count with it, is the request's answer to the price, waiting apart.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -81,52 +81,69 @@ class Plan:
     half a one in which it waits. The busy seconds of all are to fit the time that there is; the
     price of a second is the dual of that. Small batches are quick, large ones cheap.
 
-    ``sizes`` of batches, shape (b,), which need not be whole; ``prices`` (m,); both rise. By size,
-    price and kind, shape (b, m, kinds), the best ``steps``, 0 at home, and what they ``cost`` with
-    what is paid for them.
+    ``sizes`` of batches, shape (b,), which need not be whole; ``prices`` (m,); both rise.
     """
 
+    tables: Tables
     calls: Calls
     sizes: FloatArray
     prices: FloatArray
-    steps: IntArray
-    cost: FloatArray
+    _known: dict[int, FloatArray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, tables: Tables, calls: Calls, sizes: int = 24, prices: int = 120) -> "Plan":
-        """The plan for all kinds, with prices from 0 to one at which nobody who need not comes."""
-        batches, steps = np.geomspace(1, calls.cap, sizes), np.arange(1 + tables.most_steps)
-        taken = [taken_up(calls, batch, steps) for batch in batches]
+        """Plans with prices from 0 to one at which nobody who need not comes."""
         home, possible = tables.best_at_home(), np.isfinite(tables.fixed)
         most = np.where(possible, tables.fixed, -np.inf).max(axis=1)
         saved = (np.where(np.isfinite(home), home, most) - tables.fixed.min(axis=1)).max()
-        highest = max(saved / min(busy[1:].min() for busy, _ in taken), 1e-9)
+        highest = max(saved / float(calls.least_share(1)), 1e-9)
         charged = np.append(0.0, np.geomspace(1e-4 * highest, highest, prices))
-        shape = sizes, len(charged), tables.kinds
-        best, cost = np.empty(shape, np.int64), np.empty(shape)
-        for size, (busy, seconds) in enumerate(taken):
-            own = tables.fixed + tables.time_weight[:, None] * seconds
-            own += tables.energy_weight[:, None] * busy
-            own += tables.late * short_of_time(tables.deadline[:, None], seconds)
-            for index, price in enumerate(charged):
-                total = own + price * busy
-                total[:, 0] = home
-                best[size, index] = total.argmin(axis=1)
-                cost[size, index] = total.min(axis=1)
-        return cls(calls, batches, charged, best, cost)
+        return cls(tables, calls, np.geomspace(1, calls.cap, sizes), charged)
 
-    def solve(self, cost: FloatArray, seconds: float) -> tuple[int, int]:
-        """The size, and the price, by their indices, with which those whose ``cost`` is summed,
-        shape (sizes, m), fit so many ``seconds``: of the sizes' duals the least, and of equal ones,
-        where nobody fits, the largest.
+    def own(self, kind: ArrayLike, size: float) -> FloatArray:
+        """What each step count costs requests of a ``kind`` in batches of that ``size``, beside
+        the price, shape (n, 1 + steps); at home in column 0.
+        """
+        tables, kinds = self.tables, np.atleast_1d(kind)
+        busy, seconds = taken_up(self.calls, size, np.arange(1 + tables.most_steps))
+        cost = tables.fixed[kinds] + tables.time_weight[kinds, None] * seconds
+        cost += tables.energy_weight[kinds, None] * busy
+        cost += tables.late * short_of_time(tables.deadline[kinds, None], seconds)
+        cost[:, 0] = [tables.at_home(each)[1] for each in kinds]
+        return cost
+
+    def cost(self, rates: FloatArray) -> FloatArray:
+        """What requests that come at these ``rates``, 1/s, shape (kinds,), cost a second at the
+        least, with what is paid, by size and price, shape (b, m).
+        """
+        asking = np.flatnonzero(rates).tolist()
+        known = {kind: self._known[kind] for kind in asking if kind in self._known}
+        for kind in asking:
+            if kind not in known:
+                known[kind] = np.array([self._least(kind, size) for size in self.sizes])
+        self._known.clear()  # there may be a kind for each request
+        self._known.update(known)
+        total = np.zeros((len(self.sizes), len(self.prices)))
+        for kind in asking:
+            total += rates[kind] * known[kind]
+        return total
+
+    def _least(self, kind: int, size: float) -> FloatArray:
+        busy, _ = taken_up(self.calls, size, np.arange(1 + self.tables.most_steps))
+        least: FloatArray = (self.own(kind, size) + self.prices[:, None] * busy).min(axis=1)
+        return least
+
+    def solve(self, cost: FloatArray, seconds: float) -> tuple[float, float]:
+        """The size of a batch and the price with which those who ``cost`` so much, shape (b, m),
+        fit so many ``seconds``: of the sizes' duals the least, and of equal ones, where nobody
+        fits, the largest.
         """
         dual = cost - self.prices * seconds
-        price = dual.argmax(axis=1)
         size = len(dual) - 1 - int(dual.max(axis=1)[::-1].argmin())
-        return size, int(price[size])
+        return float(self.sizes[size]), float(self.prices[dual[size].argmax()])
 
     def __deepcopy__(self, memo: object) -> "Plan":
-        return self  # large, and never changed
+        return self  # nothing that is asked of it changes an answer
 
 
 def taken_up(calls: Calls, batch: float, steps: IntArray) -> tuple[FloatArray, FloatArray]:

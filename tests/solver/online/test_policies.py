@@ -189,26 +189,32 @@ def test_a_plan_is_what_a_linear_program_finds():
     plan, rates, ahead = Plan.of(world, CALLS), np.array([9.0, 6.0, 12.0, 3.0]), 2.0
     optimum = []
     for size in plan.sizes:
-        busy, seconds = taken_up(CALLS, size, np.arange(1 + world.most_steps))
-        late = world.late * (seconds > prices.KEPT * world.deadline[:, None])
-        cost = world.fixed + world.time_weight[:, None] * seconds
-        cost += world.energy_weight[:, None] * busy + late
-        cost[:, 0], cost[~np.isfinite(cost)] = world.best_at_home(), 1e6
-        columns = cost.shape[1]
+        busy, _ = taken_up(CALLS, size, np.arange(1 + world.most_steps))
+        cost = plan.own(np.arange(world.kinds), size)
         told = linprog(
-            cost.ravel(),
+            np.where(np.isfinite(cost), cost, 1e6).ravel(),
             A_ub=[np.tile(busy, world.kinds)],
             b_ub=[ahead],
-            A_eq=np.kron(np.eye(world.kinds), np.ones(columns)),
+            A_eq=np.kron(np.eye(world.kinds), np.ones(cost.shape[1])),
             b_eq=rates * ahead,
         )
         optimum.append(told.fun)
-    dual = (plan.cost @ (rates * ahead) - plan.prices * ahead).max(axis=1)
+    cost = ahead * plan.cost(rates)
+    dual = (cost - plan.prices * ahead).max(axis=1)
     assert (dual <= np.array(optimum) + 1e-9).all()
     assert dual == pytest.approx(optimum, rel=0.015)
-    size, price = plan.solve(plan.cost @ (rates * ahead), ahead)
-    assert optimum[size] <= min(optimum) * (1 + np.sign(min(optimum)) * 0.015)
-    assert plan.prices[price] > 0
+    size, price = plan.solve(cost, ahead)
+    assert optimum[plan.sizes.tolist().index(size)] <= min(optimum) + 0.015 * abs(min(optimum))
+    assert price > 0
+
+
+def test_a_plan_forgets_the_kinds_that_no_longer_ask():
+    world = tables()
+    plan, rates = Plan.of(world, CALLS), np.array([[1.0, 2.0, 0.0, 0.0], [0.0, 1.0, 3.0, 0.0]])
+    first, second = (plan.cost(each) for each in rates)
+    assert set(plan._known) == {1, 2}
+    assert (plan.cost(rates[0]) == first).all() and (plan.cost(rates[1]) == second).all()
+    assert plan.cost(rates.sum(axis=0)) == pytest.approx(first + second)
 
 
 @pytest.mark.parametrize("rate", [8.0, 14.0, 18.0])

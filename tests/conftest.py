@@ -102,11 +102,12 @@ def _run_small(folder):
     (folder / "said").write_text(said.getvalue())
 
 
-def time_less(patch):
+def time_less(patch, rounds=4):
     """Batches are timed and served fewer times than in a run whose numbers count."""
+    from testbed.engines.timing import time_batches
     from testbed.stages import batch, calibrate
 
-    patch.setattr(calibrate, "time_batches", partial(calibrate.time_batches, rounds=4))
+    patch.setattr(calibrate, "time_batches", partial(time_batches, rounds=rounds))
     patch.setattr(batch, "RUNS", 2)
 
 

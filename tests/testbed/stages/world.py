@@ -8,23 +8,19 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from testbed.engines.timing import time_batches
-from testbed.stages import batch, calibrate
-from tests.conftest import ROOT
+from tests.conftest import ROOT, time_less
 
 
 @contextmanager
 def few_timings():
     """What is timed again and again for a median, which no test within looks at, is timed twice."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calibrate, "time_batches", partial(time_batches, rounds=2))
-        patch.setattr(batch, "RUNS", 2)
+        time_less(patch, rounds=2)
         yield
 
 

@@ -6,6 +6,7 @@ policies are compared in pairs, seed by seed.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -82,10 +83,13 @@ def execute(
     place = World.read(folder)
     streams = Streams(folder.path.name, place.capacity)
     if kept is not None:
-        for name in ("run", "capacity"):
-            own, other = getattr(streams, name), getattr(kept, name)
-            if own != other:
-                raise InputError(f"--out: executed: {name}: found {other}; allowed: {own}, --run's")
+        if streams.run != kept.run or not math.isclose(
+            streams.capacity, kept.capacity, rel_tol=1e-3
+        ):
+            raise InputError(
+                f"--out: executed: found run {kept.run!r} of capacity {kept.capacity:g}; allowed: "
+                f"{streams.run!r} of {streams.capacity:g}, --run's"
+            )
         streams = kept
     done, stage = {row.key for row in streams.rows}, None
     wanted: list[Asked] = []

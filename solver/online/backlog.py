@@ -64,7 +64,7 @@ class Backlog:
     noise: Noise | None = None
     clock: float = 0.0
     busy: float = 0.0
-    _at: int = 0  # the next iteration; arrays begin with it after _shift
+    _at: int = 0  # the next iteration; arrays begin with it after _grow
     _top: int = 0  # one past the last iteration that anyone takes
     _free: list[int] = field(default_factory=list)  # by slot: its first free iteration
     _running: dict[int, list[_Running]] = field(default_factory=dict)  # by last iteration
@@ -169,8 +169,12 @@ class Backlog:
 
     @property
     def left(self) -> int:
-        """Iterations that those present still take, waiting included, all together."""
-        return sum(len(these) * (last - self._at + 1) for last, these in self._running.items())
+        """Iterations that those present still take, all together."""
+        return sum(
+            last - max(running.first, self._at) + 1
+            for last, these in self._running.items()
+            for running in these
+        )
 
     def remaining(self) -> IntArray:
         """Iterations until each request present is done, waiting included, ascending."""

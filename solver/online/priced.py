@@ -10,12 +10,12 @@ from solver.columnar import FloatArray
 from solver.online.prices import Market, Plan, short_of_time, taken_up
 from solver.online.state import Setting, State, cheapest
 
-#: Seconds between two solutions, in units of a local request; for how many of them prices look
-#: back, for a short or a long time, and ahead.
+#: In units of a local request: the time between two solutions; how far :class:`WindowPrice` looks
+#: back, and how far others do; how far a plan looks ahead.
 RESOLVE, SHORT, LONG, AHEAD = 1.0, 6.0, 12.0, 1.5
 #: Requests that must have been seen before a price is set.
 FEWEST = 6
-#: The size of a plan's batch from which on what is to come counts alone.
+#: The size of a plan's batch from which on its price is charged in full.
 FULL = 4
 
 
@@ -77,9 +77,12 @@ class Recent:
         while self._seen[0][0] < now - self.span:
             self.counts[self._seen.popleft()[1]] -= 1
 
-    def seconds(self, now: float) -> float:
-        """Seconds in which those were counted."""
-        return max(min(self.span, now - (now if self._begun is None else self._begun)), 1e-9)
+    def rates(self, now: float, least: float) -> FloatArray:
+        """Requests of each kind a second, shape (kinds,), in ``least`` s or more: of those that
+        come together at the beginning nobody can tell how many will follow.
+        """
+        begun = now if self._begun is None else self._begun
+        return self.counts / max(min(self.span, now - begun), least)
 
 
 class WindowPrice(FixedPrice):
@@ -104,8 +107,7 @@ class WindowPrice(FixedPrice):
             self.price = 0.0
         elif state.now >= self._next:
             self._next = state.now + self._period
-            seconds = self._recent.seconds(state.now)
-            self.price = self._market.price(self._recent.counts, seconds)
+            self.price = self._market.price(self._recent.rates(state.now, self._period))
 
 
 class ExternalityPrice(Priced):
@@ -114,10 +116,11 @@ class ExternalityPrice(Priced):
     Those present: their delay, read off the measured seconds of a batch. Those to come: its busy
     seconds at the price of the :class:`Plan` for the time ahead, if as many come as did of late.
     Of that time is taken what those present have left, beyond what those of a steady state have.
-    The larger the plan's batch, the more the second estimate counts: the first is exact if nobody
-    else comes. With a deadline it counts alone: then less is lost by a delay than by those whom it
-    keeps out. An option that leaves less time before the deadline than a plan does is charged as if
-    it were late: until it is done, nobody may be taken on who delays it.
+    The first, exact if nobody else comes, is charged in any case. What the second is beyond it is
+    charged in part where the plan's batch is small, and in full in a larger one, or where there is
+    a deadline: there a delay costs less than those who are kept out. An option that takes more of
+    the time until the deadline than a plan may is charged as if it were late: until it is done,
+    nobody may be taken on who delays it.
     """
 
     def __init__(self, setting: Setting) -> None:
@@ -138,7 +141,7 @@ class ExternalityPrice(Priced):
             return
         if state.now >= self._next:
             self._next = state.now + self._period
-            self._look(self._recent.counts / self._recent.seconds(state.now))
+            self._look(self._recent.rates(state.now, self._ahead))
         beyond = (state.backlog.left - self._usual) * self._iteration
         self._batch, self.price = self._plan.solve(self._cost, self._ahead - beyond)
 
@@ -151,19 +154,20 @@ class ExternalityPrice(Priced):
         steps = (plan.own(asking, batch) + price * busy).argmin(axis=1)
         # those present in a steady state have half of their iterations left
         self._usual = float(rates[asking] @ (seconds[steps] * steps)) / 2
-        self._iteration = float(rates[asking] @ busy[steps])
-        self._iteration /= max(float(rates[asking] @ steps), 1e-9)
+        taken = steps if steps.any() else np.full(len(steps), 1)  # where nobody comes, of a step
+        self._iteration = float(rates[asking] @ busy[taken]) / float(rates[asking] @ taken)
 
     def charge(self, state: State) -> FloatArray:
-        """The mean of both estimates, and what is charged for leaving too little time."""
+        """The larger of both, as far as the second counts, and what too little time costs."""
         plan, tables, kind = self._plan, state.tables, state.kind
         steps = np.arange(len(state.options.seconds))
         busy, seconds = taken_up(plan.calls, self._batch, steps)
-        due = tables.deadline[kind]
-        to_come = 1.0 if np.isfinite(due) else min(1.0, (self._batch - 1) / (FULL - 1))
+        due, full = tables.deadline[kind], min(FULL, plan.calls.cap)
+        to_come = 1.0 if np.isfinite(due) or self._batch >= full else (self._batch - 1) / (full - 1)
         waited = state.now - state.arrival + tables.transfer[kind]
         short = short_of_time(due, seconds + waited)
-        charged = (1 - to_come) * state.options.harm + to_come * self.price * busy
+        harm = state.options.harm
+        charged = harm + to_come * np.maximum(self.price * busy - harm, 0.0)
         return np.append(0.0, (charged + tables.late * short)[1:])
 
 

@@ -3,9 +3,9 @@
 :class:`Market` bounds what a price can do, where each request has the batch that is best for it.
 :class:`Plan` is what the edge can really do, where all share one batch.
 
-At price p a step in a batch of b costs a request of time weight w, and energy weight e, g(b) (w +
-(p + e) / b): the larger the batch, the longer its own wait and the smaller its share. The least
-over b, and the best step count with it, is the request's answer to the price, waiting apart.
+In a market, at price p, a step in a batch of b costs a request of time weight w, and energy weight
+e, g(b) (w + (p + e) / b): the larger the batch, the longer its own wait and the smaller its share.
+The least over b, and the best step count with it, is its answer to the price, waiting apart.
 """
 
 from dataclasses import dataclass, field
@@ -58,17 +58,18 @@ class Market:
         kinds = np.repeat(np.arange(tables.kinds), len(prices))
         at = np.tile(prices, tables.kinds)
         # the slope of the least cost in the price is what the request takes
+        more = at * 1e-6 + highest * 1e-9
         costs = [
             np.minimum(home[kinds], edge_costs(tables, calls, kinds, price).min(axis=1))
-            for price in (at, at * (1 + 1e-6) + 1e-12)
+            for price in (at, at + more)
         ]
-        busy = (costs[1] - costs[0]) / (at * 1e-6 + 1e-12)
+        busy = (costs[1] - costs[0]) / more
         shape = (tables.kinds, len(prices))
         return cls(prices, np.minimum.accumulate(busy.reshape(shape), axis=1))
 
-    def price(self, counts: FloatArray, seconds: float) -> float:
-        """The least price at which ``counts`` requests of each kind fit ``seconds`` of the edge."""
-        fits = counts @ self.busy <= seconds
+    def price(self, rates: FloatArray) -> float:
+        """The least price at which so many requests of each kind a second fit the edge."""
+        fits = rates @ self.busy <= 1
         return float(self.prices[int(fits.argmax())]) if fits.any() else float(self.prices[-1])
 
 
@@ -106,6 +107,7 @@ class Plan:
         """
         tables, kinds = self.tables, np.atleast_1d(kind)
         busy, seconds = taken_up(self.calls, size, np.arange(1 + tables.most_steps))
+        seconds = seconds + tables.transfer[kinds, None]
         cost = tables.fixed[kinds] + tables.time_weight[kinds, None] * seconds
         cost += tables.energy_weight[kinds, None] * busy
         cost += tables.late * short_of_time(tables.deadline[kinds, None], seconds)
@@ -117,20 +119,19 @@ class Plan:
         least, with what is paid, by size and price, shape (b, m).
         """
         asking = np.flatnonzero(rates).tolist()
-        known = {kind: self._known[kind] for kind in asking if kind in self._known}
-        for kind in asking:
-            if kind not in known:
-                known[kind] = np.array([self._least(kind, size) for size in self.sizes])
-        self._known.clear()  # there may be a kind for each request
-        self._known.update(known)
-        total = np.zeros((len(self.sizes), len(self.prices)))
-        for kind in asking:
-            total += rates[kind] * known[kind]
-        return total
+        if new := [kind for kind in asking if kind not in self._known]:
+            self._known.update(zip(new, self._least(new), strict=True))
+        for kind in self._known.keys() - asking:  # there may be a kind for each request
+            del self._known[kind]
+        return np.tensordot(rates[asking], [self._known[kind] for kind in asking], 1)
 
-    def _least(self, kind: int, size: float) -> FloatArray:
-        busy, _ = taken_up(self.calls, size, np.arange(1 + self.tables.most_steps))
-        least: FloatArray = (self.own(kind, size) + self.prices[:, None] * busy).min(axis=1)
+    def _least(self, kinds: list[int]) -> FloatArray:
+        """The least costs by size and price, shape (n, b, m)."""
+        least = np.empty((len(kinds), len(self.sizes), len(self.prices)))
+        for index, size in enumerate(self.sizes):
+            busy, _ = taken_up(self.calls, size, np.arange(1 + self.tables.most_steps))
+            own = self.own(kinds, size)[:, None]
+            least[:, index] = (own + self.prices[:, None] * busy).min(axis=2)
         return least
 
     def solve(self, cost: FloatArray, seconds: float) -> tuple[float, float]:

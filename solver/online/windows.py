@@ -62,21 +62,21 @@ class Threshold:
         self._recent.add(state.now, state.kind)
         if state.now >= self._next and len(self._recent) >= FEWEST:
             self._next = state.now + RESOLVE * self._setting.unit
-            self._choose(self._aim * self._recent.seconds(state.now))
+            self._choose(self._recent.rates(state.now, RESOLVE * self._setting.unit))
         if (self._chosen[state.kind] and state.allowed[self.steps]) or not state.home[0]:
             return self.steps if state.allowed[self.steps] else cheapest(state, state.own)
         return 0 if state.allowed[0] else cheapest(state, state.own)
 
-    def _choose(self, seconds: float) -> None:
-        """The step count and the kinds that together gain most in so many busy seconds."""
-        counts, best = self._recent.counts, -np.inf
+    def _choose(self, rates: FloatArray) -> None:
+        """The step count and the kinds that together gain most, of so many requests a second."""
+        best = -np.inf
         for steps in range(1, self._gain.shape[1]):
             gain = np.where(np.isfinite(self._gain[:, steps]), self._gain[:, steps], -np.inf)
             order = np.argsort(-gain, kind="stable")
             order = order[gain[order] > 0]
             share = float(self._setting.calls.least_share(steps))
-            fits = order[np.cumsum(counts[order]) * share <= seconds]
-            total = float(counts[fits] @ gain[fits]) if len(fits) else 0.0
+            fits = order[np.cumsum(rates[order]) * share <= self._aim]
+            total = float(rates[fits] @ gain[fits]) if len(fits) else 0.0
             if total > best + 1e-12:
                 best, self.steps = total, steps
                 self._chosen = np.zeros(len(gain), bool)

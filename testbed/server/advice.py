@@ -53,6 +53,7 @@ def advise(service: "Service", asked: Mapping[str, str]) -> dict[str, Any]:
         "time": time.time(),
         "running": queue.running,
         "waiting": queue.waiting,
+        "left": sum(queue.remaining),
         "cap": queue.cap,
         "queue_limit": admission.queue,
         "arrival_rate": queue.arrival_rate,

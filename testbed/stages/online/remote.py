@@ -53,7 +53,8 @@ class Quoted(Snapshot):
         table = Options(seconds, shared, shared, harm, np.isfinite(seconds))
         present = int(quote["running"]) + int(quote["waiting"])
         # a second costs those present what it costs everyone in the mean
-        return cls(calls, present, present * float(np.mean(tables.time_weight)), table)
+        waits = present * float(np.mean(tables.time_weight))
+        return cls(calls, present, waits, table, int(quote.get("left", 0)))
 
     def add(self, name: int, steps: int, weight: float, due: float) -> tuple[int, int]:
         """The server keeps its own books."""

@@ -124,8 +124,8 @@ def test_prices_at_which_more_seconds_are_asked_for_are_lower():
     world = tables()
     market = Market.of(world, CALLS)
     assert (np.diff(market.busy, axis=1) <= 1e-12).all() and market.busy[:, 0].min() > 0
-    counts = np.full(world.kinds, 100.0)
-    prices = [market.price(counts, seconds) for seconds in (1.0, 5.0, 20.0, 1e3)]
+    rates = np.full(world.kinds, 100.0)
+    prices = [market.price(rates / seconds) for seconds in (1.0, 5.0, 20.0, 1e3)]
     assert sorted(prices, reverse=True) == prices and prices[-1] == 0.0
     least = edge_costs(world, CALLS, np.arange(4), np.zeros(4))
     alone = (

@@ -123,7 +123,8 @@ def _stream(
     rate = load * place.capacity
     kind, times = requests_of(place, cell, requests, seed)
     rng = np.random.default_rng([seed, 2])
-    chosen = rng.choice(np.arange(min(FIRST, requests // 2), requests), watched, replace=False)
+    later = np.arange(min(FIRST, requests // 2), requests)
+    chosen = rng.choice(later, min(watched, len(later)), replace=False)
     watcher = Watcher(find_policy(DEFAULT, Setting(tables, place.calls)), set(chosen.tolist()))
     served = serve(tables, place.calls, kind, times, watcher, Noise(noise, seed))
     spent, told = served.outcome.seconds, served.quotes
@@ -143,7 +144,7 @@ def _stream(
         rows.append(
             [spent[index], alone.expected(last, moment.now), told[index, 0], np.median(done)]
         )
-    return np.array(rows), float(inside.mean())
+    return np.array(rows).reshape(-1, 1 + len(WHO)), float(inside.mean())
 
 
 def _in_burst(rate: float, seed: int, now: float) -> bool:

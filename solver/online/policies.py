@@ -110,9 +110,13 @@ class _Own:
 
     def charge(self, state: State) -> FloatArray:
         try:
-            return charge(self._function, state) + np.zeros(len(state.options.seconds))
+            charged = charge(self._function, state) + np.zeros(len(state.options.seconds))
         except Exception as error:  # noqa: BLE001
             raise plugin.own_error(self._name, error) from None
+        if not np.isfinite(charged[1:]).all():
+            found = charged[1:][~np.isfinite(charged[1:])][0]
+            raise InputError(f"{self._name}: charge: found {found}; allowed: finite numbers")
+        return charged
 
     def __call__(self, state: State) -> int:
         try:

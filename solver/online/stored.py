@@ -157,6 +157,8 @@ class FillThreshold:
 
     def __call__(self, options: Choices, moment: Moment) -> int:
         used = 1 - moment.left / moment.budget if moment.budget else 1.0
+        if not len(options.saved):  # nothing to pay for
+            return options.chosen(moment.kind, 0.0, moment.left)
         low, high = options.saved.min(), options.saved.max()
         price = (high * np.e / low) ** used * low / np.e
         return options.chosen(moment.kind, float(price), moment.left)

@@ -5,7 +5,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from calibration.scenario.worth import Worth
 from calibration.serving.quote import Ahead, Quoter
 from calibration.serving.quotes import Quotes
 from solver.inputs import InputError
-from solver.online import DEFAULT, Setting, Snapshot, State, charge, find_policy
+from solver.online import DEFAULT, Policy, Setting, Snapshot, State, charge, find_policy
 from solver.online.backlog import Options
 from testbed.server.engine_thread import EngineThread
 from testbed.server.forecast import Forecast
@@ -152,7 +152,7 @@ class Admission:
             utility,
             tables.cost(np.full(len(steps), kind), True, steps, seconds, shared),
             options.harm[steps],
-            _asked(partial(charge, self._policy), state)[steps],
+            self._charge(state)[steps],
         ), state
 
     def feasible(self, wish: Wish, before: Sequence[Ahead] = ()) -> tuple[Forecast, State]:
@@ -187,14 +187,17 @@ class Admission:
 
         Raises :class:`Refused` where a policy of one's own fails.
         """
+        policy = self._copy() if only_asked else self._policy
         fixed, kind = np.full_like(state.tables.fixed, np.inf), state.kind
         fixed[kind, rows.steps] = state.tables.fixed[kind, rows.steps]
-        policy = copy.deepcopy(self._policy) if only_asked else self._policy
         return _asked(policy, replace(state, tables=replace(state.tables, fixed=fixed)))
 
     def admit(self, wish: Wish, images: int, present: Queue) -> list[Admitted]:
         """Steps and predictions of each of ``images``; raises :class:`Refused`."""
         room, count = self.quoter.cap + self.queue, present.running + present.waiting
+        if images > room:
+            text = f"n: found {images}; allowed: at most {room}, as many as batch and queue hold"
+            raise Refused(400, "invalid_value", text, "n")
         if count + images > room:
             raise Refused(
                 429,
@@ -224,6 +227,22 @@ class Admission:
                 Admitted(steps, by, seconds, low, high, raw, met[0], price, deadline, weight)
             )
         return promises
+
+    def _charge(self, state: State) -> NDArray[np.float64]:
+        """What the policy charges for each step count if it is asked now; it remembers nothing."""
+        policy: Any = self._policy
+        if hasattr(policy, "see"):  # its price follows the clock
+            policy = self._copy()
+            policy.see(state)
+        return _asked(partial(charge, policy), state)
+
+    def _copy(self) -> Policy:
+        """The policy, to be asked without remembering it; raises :class:`Refused`."""
+        try:
+            return copy.deepcopy(self._policy)
+        except Exception as error:  # noqa: BLE001 one of one's own may hold what has no copy
+            text = f"{self.policy}: cannot be copied, to be asked for a quote: {error}"
+            raise Refused(500, "policy_failed", text) from None
 
     @cached_property
     def _offered(self) -> list[int]:

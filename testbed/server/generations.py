@@ -34,8 +34,9 @@ async def _read(request: Request) -> bytes:
 async def generations(request: Request) -> Response:
     """``POST /v1/images/generations``."""
     service: Service = request.app.state.service
-    start, arrived = time.perf_counter(), service.now()
     body = Generation.parse(await _read(request))
+    # from here on nothing is awaited until it is submitted: whoever arrives first is first
+    start, arrived = time.perf_counter(), service.now()
     if body.stream:
         return _stream(service, body, arrived)
     order = service.order(body, arrived, lambda made, pixels: None)
@@ -86,13 +87,12 @@ async def _events(
         "background": "opaque",
         "output_format": body.output_format,
     }
-    work = asyncio.ensure_future(service.serve(order))
+    work, picture = asyncio.ensure_future(service.serve(order)), None
     try:
         while not work.done() or not pictures.empty():
             picture = asyncio.ensure_future(pictures.get())
             await asyncio.wait((work, picture), return_when=asyncio.FIRST_COMPLETED)
             if not picture.done():
-                picture.cancel()
                 break
             made, pixels = picture.result()
             values = {
@@ -114,5 +114,7 @@ async def _events(
         service.metrics.rejected(refused.code)
         yield answers.event("error", refused.body)
     finally:
+        if picture is not None:
+            picture.cancel()
         work.cancel()
         service.cancel(order)

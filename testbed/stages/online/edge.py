@@ -47,6 +47,8 @@ class Edge:
     def decide(self, indices: list[int], request: Requests) -> float:
         """Decide on requests, and take on those for the edge; returns when, s."""
         with self._state:
+            if self._error is not None:  # nobody serves any more
+                raise self._error
             now = self.now()
             self._backlog.clock = max(self._backlog.clock, now)
             for index, steps in self._desk.decide(self._backlog, now, indices):

@@ -7,7 +7,9 @@ seconds, joules and what others pay, by steps. The client's own seconds are what
 import json
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,8 +63,9 @@ class Quoted(Snapshot):
         return 0, steps
 
     def expected(self, last: int, now: float) -> float:
-        """The quoted seconds of so many steps."""
-        return float(self.table.seconds[last])
+        """The quoted seconds of so many steps; of those that were not quoted, the least."""
+        seconds = float(self.table.seconds[last])
+        return seconds if np.isfinite(seconds) else float(self.calls.alone(last))
 
 
 class RemoteEdge:
@@ -94,9 +97,10 @@ class RemoteEdge:
     def decide(self, indices: list[int], request: Requests) -> float:
         """Decide on requests by a quote, and send those for the edge; returns when, s."""
         now = self.now()
-        quote = json.loads(self._ask("GET", QUOTE).body)
+        answer = self._ask("GET", QUOTE).body
         with self._books:
-            backlog: Any = Quoted.of(quote, self._calls, self._desk.tables)
+            with self._understood("quote"):
+                backlog: Any = Quoted.of(json.loads(answer), self._calls, self._desk.tables)
             for index, steps in self._desk.decide(backlog, now, indices):
                 if steps:
                     self._desk.join(backlog, now, index, steps)
@@ -106,9 +110,11 @@ class RemoteEdge:
 
     def close(self) -> None:
         """Wait until all are served; raises what went wrong."""
-        for waiting in self._waiting:
-            waiting.result()
-        self._pool.shutdown()
+        try:
+            for waiting in self._waiting:
+                waiting.result()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
 
     def _send(self, index: int, request: Request) -> None:
         body = {
@@ -126,12 +132,24 @@ class RemoteEdge:
                 self._desk.refuse(index, now)
                 return
             image = read(exchange, self._server.url).image
-            told = json.loads(exchange.body)["data"][0]["metrics"]
-            self.images[index] = image, _measured(told, request.arrival, now)
-            self.ratios.append(self._ratio(told))
-            watts = float(np.mean(self._desk.tables.problem.place("edge").power))
-            shared = (told["energy_j"] or 0.0) / watts if watts else 0.0
+            with self._understood("data[0].metrics"):
+                told = json.loads(exchange.body)["data"][0]["metrics"]
+                self.images[index] = image, _measured(told, request.arrival, now)
+                self.ratios.append(self._ratio(told))
+                watts = float(np.mean(self._desk.tables.problem.place("edge").power))
+                shared = (told["energy_j"] or 0.0) / watts if watts else 0.0
             self._desk.finish([Done(index, now, shared)])
+
+    @contextmanager
+    def _understood(self, what: str) -> Iterator[None]:
+        """Raises InputError where an answer lacks a field, or has another in its place."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise InputError(
+                f"{self._server.url}: {what}: found {type(error).__name__}: {error}; allowed: the "
+                "fields that `testbed serve` answers"
+            ) from None
 
     def _ratio(self, told: dict[str, Any]) -> float:
         """Measured over expected seconds of the calls that an image shared."""
@@ -147,7 +165,7 @@ class RemoteEdge:
         """The server's answer; raises InputError for any but 200 and 429."""
         try:
             exchange = self._server.exchange(method, route, body, PATIENCE)
-            if exchange.status != 429:
+            if exchange.status != 429 or method == "GET":
                 check(exchange, self._server.url)
         except ServerFault as fault:
             raise InputError(f"{fault}; allowed: a server like `testbed serve`") from None

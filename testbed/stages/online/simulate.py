@@ -89,7 +89,13 @@ class World:
     def capacity(self) -> float:
         """Requests a second at which the full edge just serves all, each as is best alone."""
         market = Market.of(Tables.of(self.problem), self.calls)
-        return 1 / float(self.shares @ market.busy[:, 0])
+        busy = float(self.shares @ market.busy[:, 0])
+        if not busy > 0:
+            raise InputError(
+                "scenario: found nobody whom the edge serves best, even alone; allowed: a kind of "
+                "request at least, as loads are in units of what the edge can serve"
+            )
+        return 1 / busy
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,17 @@ from scipy.optimize import linprog
 
 from calibration.serving.online import serve
 from solver.inputs import InputError
-from solver.online import POLICIES, Backlog, Setting, State, Tables, certify, lower_bound, prices
+from solver.online import (
+    POLICIES,
+    Backlog,
+    Calls,
+    Setting,
+    State,
+    Tables,
+    certify,
+    lower_bound,
+    prices,
+)
 from solver.online.policies import charge, find_policy
 from solver.online.priced import ExternalityPrice
 from solver.online.prices import Market, Plan, edge_costs, taken_up
@@ -206,6 +216,39 @@ def test_a_plan_is_what_a_linear_program_finds():
     size, price = plan.solve(cost, ahead)
     assert optimum[plan.sizes.tolist().index(size)] <= min(optimum) + 0.015 * abs(min(optimum))
     assert price > 0
+
+
+@pytest.mark.parametrize("name", ["externality_price", "window_price", "threshold"])
+def test_those_who_come_together_at_the_beginning_are_not_sent_home(name):
+    """No time has passed, so that nobody knows a rate."""
+    world, backlog = tables(), Backlog(CALLS)
+    policy, chosen = find_policy(name, Setting(world, CALLS)), []
+    for index in range(10):
+        steps = policy(State(world, backlog, index % 4, 0.0, 0.0))
+        chosen.append(steps)
+        if steps:
+            backlog.add(index, steps, float(world.time_weight[index % 4]))
+    assert sum(steps > 0 for steps in chosen[6:]) >= 2
+
+
+def test_an_edge_of_one_request_at_a_time_has_a_price_too():
+    calls = Calls(CALLS.tick[:2], CALLS.text[:2], CALLS.decode[:2])
+    world, cost = tables(seed=1), {}
+    kind, arrival = stream(world, 40.0, 400)
+    for name in ("externality_price", "externality", "selfish"):
+        policy = find_policy(name, Setting(world, calls))
+        cost[name] = serve(world, calls, kind, arrival, policy).outcome.cost(world).sum()
+    # one after the other, nobody delays those present: only those to come are harmed
+    assert cost["externality_price"] < 0 < cost["externality"] == cost["selfish"]
+
+
+def test_what_is_left_counts_where_the_plan_sends_everybody_home():
+    world = tables(users=1, seed=4)
+    policy, backlog = ExternalityPrice(Setting(world, CALLS)), Backlog(CALLS)
+    for index in range(200):
+        now = 0.004 * index
+        policy.see(State(world, backlog, 0, now, now))
+    assert policy._iteration > 0
 
 
 def test_a_plan_forgets_the_kinds_that_no_longer_ask():

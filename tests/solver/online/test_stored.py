@@ -84,3 +84,19 @@ def test_cheats_and_impossible_kinds_are_refused():
         stored.Choices.of(problem(local_steps=0))
     with pytest.raises(InputError, match="unit: 'hours' is unknown"):
         stored.Choices.of(problem(), "hours")
+
+
+def test_where_the_edge_saves_nothing_every_policy_has_an_answer():
+    edge = {
+        "max_steps": 4,
+        "step_time": 1.0,
+        "overhead": 5.0,
+        "power": 0.0,
+        "error": {"family": "exponential", "scale": 2.0, "decay": 0.1},
+        "utility": {"family": "saturating", "rate": 0.1},
+    }
+    options = stored.Choices.of(problem(edge=edge), "joules")
+    assert not len(options.saved)
+    kind = np.arange(8) % 4
+    outcome = stored.run(options, kind, 20.0, stored.FillThreshold())
+    assert outcome.regret == pytest.approx(0, abs=1e-9)

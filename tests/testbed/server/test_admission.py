@@ -1,6 +1,7 @@
 """Who is let in, with how many steps, and what refused clients are told."""
 
 import json
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -208,6 +209,11 @@ def test_a_policy_of_ones_own_chooses_and_its_fault_is_one_line(opened, tmp_path
         "    def __init__(self, setting):\n        self.asked = 0\n"
         "    def __call__(self, state):\n        self.asked += 1\n        return self.asked\n"
         "    def charge(self, state):\n        return 7.0 * state.options.shared\n"
+        "class Endless(Charging):\n"
+        "    def charge(self, state):\n        return [float('inf')] * len(state.allowed)\n"
+        "class Holding(Charging):\n"
+        "    def __init__(self, setting):\n"
+        "        super().__init__(setting)\n        self.file = open(__file__)\n"
     )
     monkeypatch.chdir(tmp_path)
     with serving(opened, policy="edge_policy:third") as server:
@@ -219,6 +225,12 @@ def test_a_policy_of_ones_own_chooses_and_its_fault_is_one_line(opened, tmp_path
     with serving(opened, policy="edge_policy:Greedy") as server:
         said = error(server.client.get("/v1/quote"), 500, "policy_failed")
         assert said.startswith("edge_policy:Greedy: ValueError")
+    with serving(opened, policy="edge_policy:Endless") as server:
+        said = error(server.post(), 500, "policy_failed")
+        assert said == "edge_policy:Endless: charge: found inf; allowed: finite numbers"
+    with serving(opened, policy="edge_policy:Holding") as server:
+        said = server.client.get("/v1/quote").json()["why"]
+        assert "edge_policy:Holding: cannot be copied, to be asked for a quote" in said
     with serving(opened, policy="edge_policy:patient") as server:
         rows, state = server.service.admission.feasible(Wish())
         least = rows.steps[np.argmin(rows.cost)]
@@ -238,6 +250,56 @@ def test_steps_left_open_keep_the_deadline_of_whoever_is_present(busy_batches):
         spare = calls.text[1] + calls.decode[1] + 3.5 * (calls.tick[2] - calls.tick[1])
         hurried = Ahead(40, encoded=True, due=alone + spare)
         assert admission.choose(*admission.feasible(Wish(), [hurried])) == 3
+
+
+def test_more_images_than_there_is_room_for_are_not_told_to_come_again(opened):
+    with serving(opened, queue=2) as server:
+        said = error(server.post(n=CAP + 3), 400, "invalid_value", "n")
+        assert said.startswith(f"n: found {CAP + 3}; allowed: at most {CAP + 2}")
+        assert server.post(n=CAP + 2, num_inference_steps=1).status_code == 200
+
+
+def test_the_price_that_is_told_is_that_of_now(opened):
+    """Not of the last decision, however long ago that was."""
+    with serving(opened) as server:
+        admission = server.service.admission
+        rows, state = admission.feasible(Wish())
+        now = state.now
+        for index in range(200):
+            admission.choose(rows, replace(state, arrival=now, now=now + 1e-3 * index))
+        assert admission._policy.price > 0
+        late = replace(state, arrival=now + 3600, now=now + 3600)
+        assert not admission._charge(late).any()
+        assert admission._policy.price > 0, "asking changed nothing"
+        assert admission._charge(replace(state, now=now + 0.2)).any()
+
+
+def test_whoever_sends_a_body_late_comes_late(opened):
+    """Its head was sent before the others', and nobody waits for it."""
+    head = b"POST /v1/images/generations HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    body = b'{"prompt": "a red ball", "num_inference_steps": 1}'
+    head += b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with serving(opened) as server:
+        name, port = server.url.removeprefix("http://").split(":")
+        with socket.create_connection((name, int(port))) as slow:
+            slow.sendall(head)
+            time.sleep(0.5)
+            assert server.post(num_inference_steps=1).status_code == 200
+            slow.sendall(body)
+            answer = slow.recv(100)
+            assert b" 200 " in answer
+        (late, _) = server.client.get("/v1/requests").json()["data"]
+        assert late["completion"] < 0.4
+
+
+def test_a_device_is_held_to_the_limits_of_the_scenario_too(opened):
+    device = "/v1/quote?device_class=snapdragon-7-gen-4"
+    with serving(opened) as server:
+        most = max(server.client.get(device).json()["local"]["high"])
+    scenario = replace(opened.scenario, deadline=most / 2)
+    with serving(replace(opened, scenario=scenario)) as server:
+        told = server.client.get(device).json()
+        assert told["local"]["high"] and max(told["local"]["high"]) <= most / 2
 
 
 def test_a_negative_prompt_that_the_model_does_not_take_is_refused(server, opened, monkeypatch):
@@ -266,6 +328,7 @@ def test_a_quote_says_where_and_why(server):
     assert quote["place"] == "edge" and quote["local"] is None and quote["cap"] == CAP
     table = quote["edge"]
     assert quote["auto"] in table["steps"] and str(quote["auto"]) in quote["why"]
+    assert quote["left"] == 0
     assert all(a < b for a, b in zip(table["seconds"], table["seconds"][1:]))
     slow = "/v1/quote?device_class=snapdragon-7-gen-4"
     local = server.client.get(slow).json()["local"]

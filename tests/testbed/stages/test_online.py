@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +12,14 @@ import pytest
 from calibration.fitting.curve_fit import CurvePoint
 from calibration.profiles.profile import SharedLatents, SplitPoint, Splits
 from calibration.records.split import Split
+from solver.inputs import InputError
+from solver.online import Backlog
 from solver.problem import npz
 from testbed.cli import main
 from testbed.runs.folder import RunFolder
+from testbed.stages.online.edge import Edge
+from testbed.stages.online.simulate import World
+from tests.solver.online.worlds import CALLS, problem
 from tests.testbed.model_threads import users_beside
 
 
@@ -139,6 +145,41 @@ def test_a_policy_that_fails_leaves_no_thread_on_the_model(folder, capsys):
     assert online(folder, "--execute", *settings) == 2
     assert "no more" in capsys.readouterr().err
     assert all(thread.name != "edge" for thread in threading.enumerate())
+
+
+def test_an_engine_that_died_ends_the_stream_at_once():
+    class Broken:
+        present = 1
+
+        def add(self, index, request):
+            pass
+
+        def advance(self):
+            raise InputError("broken")
+
+    class Desk:
+        def decide(self, backlog, now, indices):
+            return [(index, 3) for index in indices]
+
+        def join(self, backlog, now, index, steps):
+            backlog.add(index, steps)
+
+    edge = Edge(Broken(), Backlog(CALLS), Desk(), 1)
+    edge.start()
+    with pytest.raises(InputError, match="broken"):
+        for index in range(1000):
+            edge.decide([index], lambda index, steps, now: None)
+            time.sleep(0.01)
+    with pytest.raises(InputError, match="broken"):
+        edge.close()
+
+
+def test_loads_of_an_edge_that_serves_nobody_best_are_refused():
+    slow = {**problem().to_dict()["edge"], "step_time": 100.0}
+    world = World(problem(edge=slow), (("a", "b"),) * 4, np.full(4, 0.25), CALLS)
+    calls = CALLS.scaled(1e4)
+    with pytest.raises(InputError, match="scenario: found nobody whom the edge serves best"):
+        assert replace(world, calls=calls).capacity
 
 
 def test_a_stored_budget_is_shared_and_its_regret_is_printed(folder, capsys):

@@ -10,6 +10,8 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import pytest
 
 from testbed.cli import main
+from testbed.stages.online.remote import Quoted
+from tests.solver.online.worlds import CALLS, tables
 from tests.testbed.stages.world import start
 
 
@@ -83,6 +85,45 @@ def test_whoever_a_full_server_refuses_is_served_at_home(folder):
         server.server_close()
     (run,) = json.loads((folder / "online.json").read_text())["runs"]
     assert run["offloaded"] == 0 and run["met"] == 1
+
+
+QUOTE = {"running": 2, "waiting": 1, "left": 9, "edge": None}
+
+
+def test_a_quote_tells_how_many_iterations_are_left():
+    world = tables()
+    assert Quoted.of(QUOTE, CALLS, world).left == 9
+    older = {name: value for name, value in QUOTE.items() if name != "left"}
+    quoted = Quoted.of(older, CALLS, world)
+    assert (quoted.left, quoted.present) == (0, 3)
+    assert quoted.expected(4, 0.0) == CALLS.alone(4), "what was not quoted takes the least"
+
+
+@pytest.mark.parametrize(
+    "quote, reason",
+    [
+        ({}, "KeyError: 'running'"),
+        ([], "AttributeError"),
+        (QUOTE | {"left": None}, "TypeError"),
+        (QUOTE | {"edge": {"steps": [1]}}, "KeyError: 'seconds'"),
+    ],
+)
+def test_a_server_that_quotes_something_else_is_one_line(folder, capsys, quote, reason):
+    def answer(environ, respond):
+        respond("200 OK", [("Content-Type", "application/json")])
+        return [json.dumps(quote).encode()]
+
+    server = make_server("127.0.0.1", 0, answer, handler_class=_Quiet)
+    Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        command = "--url", url, "--requests", 2, "--load", 1, "--policy", "all_edge"
+        assert online(folder, *command) == 2
+    finally:
+        server.shutdown()
+        server.server_close()
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if url in line)
+    assert f"{url}: quote: found {reason}" in line
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ class Comparison(Schema):
     measured. ``relative_error``: (predicted - measured) / |measured|; ``inside``: does the interval
     hold the measured value? ``paper``: what the paper's own forms predict (None: nothing), with its
     ``paper_relative_error``. ``basis``: measured, emulated, modelled, or several of these.
+    ``fixed``: of a time what does not change with the machine's speed, as a link's seconds.
     """
 
     predicted: float
@@ -27,6 +28,7 @@ class Comparison(Schema):
     paper: float | None = limits(omit_none=True, default=None)
     paper_relative_error: float | None = None
     basis: str | None = limits(omit_none=True, default=None)
+    fixed: float | None = limits(omit_none=True, default=None)
 
     @classmethod
     def of(

@@ -57,7 +57,7 @@ def fit_line(
     chi2 = residual_norm**2
     covariance = _covariance(design / sd[:, None], line > 0, chi2, dof is not None)
     residual_dof = len(counts) - np.count_nonzero(line)
-    if dof is None or residual_dof <= 0:
+    if dof is None or residual_dof <= 0 or not line.any():
         return line, covariance, None
     residuals = values / (design @ line) - 1
     p = float(fisher.sf(chi2 / residual_dof, residual_dof, dof))

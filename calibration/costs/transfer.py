@@ -265,7 +265,7 @@ def _line(
     """
     if not _rises(sizes, medians, sd):
         late = slow_start(sizes, round_trip, 0.0)
-        level = float(np.average(medians - late, weights=1 / sd**2))
+        level = max(0.0, float(np.average(medians - late, weights=1 / sd**2)))
         return np.array([level, 0.0]), np.diag([1 / np.sum(1 / sd**2), 0.0]), None
     slope = max(0.0, float(np.polyfit(sizes, medians, 1)[0]))
     for _ in range(100):

@@ -40,11 +40,12 @@ def evaluate(fit: CurveFit, steps: Numbers, family: str | None = None) -> tuple[
     tabulated = any(member.family == TABLE for member, _ in averaged)
     if family is not None or not fit.discrepancy or tabulated:
         return value, covariance
-    at = np.array([point.steps for point in fit.points], float)
-    measured = np.array([point.value for point in fit.points])
+    points = sorted(fit.points, key=lambda point: point.steps)
+    at = np.array([point.steps for point in points], float)
+    measured = np.array([point.value for point in points])
     at_points = sum((weight * member.evaluate(at)[0] for member, weight in averaged), 0 * at)
     units = default_sd(fit.kind, measured), default_sd(fit.kind, value, measured)
-    shift, variance = correction(fit.points, fit.discrepancy, s, at_points, units)
+    shift, variance = correction(points, fit.discrepancy, s, at_points, units)
     return value + shift, covariance + np.diag(variance)
 
 

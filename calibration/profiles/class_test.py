@@ -64,7 +64,9 @@ def _curves(
     for record in records:
         task = record.task
         value = _value(record, scales[task.prompt_class], quantity)
-        if task.purpose in POINTS and value is not None:
+        # whole batches take the time of images that are not timed alone
+        counted = ("sweep",) if quantity == "time" else POINTS
+        if task.purpose in counted and value is not None:
             values[task.prompt_class, task.prompt][task.steps].append(value)
     # An adaptive sweep takes few step counts of most prompts. Those that over half of the prompts
     # have decide which prompts can be compared.

@@ -10,7 +10,7 @@ from calibration.fitting.prediction import evaluate
 from calibration.profiles.profile import Profiles
 from calibration.scenario.problem import Units, units
 from calibration.scenario.scenario import Scenario, Weights
-from solver.inputs import check_keys
+from solver.inputs import InputError, check_keys
 from solver.online import Tables
 from solver.problem import Problem
 
@@ -47,6 +47,11 @@ class Worth:
             if fit
         ]
         least, most = max(map(min, grids)), min(most, *map(max, grids))
+        if most < least:
+            raise InputError(
+                f"scenario: {place}.max_steps: found {most}; allowed: at least {least}, the least "
+                "step count that was measured of each prompt class"
+            )
         steps = np.arange(least, most + 1)
         errors = {
             profile.prompt_class: np.maximum(evaluate(profile.error, steps)[0], 0.0)

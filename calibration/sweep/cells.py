@@ -86,8 +86,9 @@ class TimeCell(Cell):
         the square root of the number of images.
         """
         prompts = self.steps.count(max(self.steps))
-        extra = ceil(prompts * ((self.half_width() / width) ** 2 - 1))
-        return [min(self.steps), max(self.steps)], min(most, extra)
+        needed = prompts * ((self.half_width() / width) ** 2 - 1)
+        extra = ceil(needed) if needed < most else most
+        return [min(self.steps), max(self.steps)], extra
 
     def uniform_evaluations(self, width: float, target_steps: int) -> int:
         """None: the images that the curves need are many more."""

@@ -34,6 +34,8 @@ def measured_costs(records: Sequence[Record]) -> dict[str, EvaluationCosts]:
     seconds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         measured = record.measured
+        if not measured.step_times:  # of a server that does not tell its stages
+            continue
         spent = sum(measured.step_times) / len(measured.step_times) / measured.batch
         seconds[record.task.place][record.task.purpose].append(spent)
     costs = {}

@@ -245,7 +245,9 @@ def _image_variance(
     image = float(np.interp(steps, grid, [point.sd or 0.0 for point in points])) ** 2
     prompt = float(np.interp(steps, grid, [point.sd_prompt or 0.0 for point in points])) ** 2
     nearest = min(points, key=lambda point: abs(point.steps - steps))
-    dof = None if nearest.n is None else nearest.n - 1
+    # prompts, not images, are independent of each other
+    independent = nearest.n if nearest.prompts is None else nearest.prompts
+    dof = None if independent is None else max(1, independent - 1)
     return prompt / prompts + max(0.0, image - prompt) / images, dof
 
 

@@ -168,7 +168,9 @@ def _without(row: Comparison, drift: Drift | None) -> Comparison:
     if drift is None or row.inside is None or row.low is None or row.high is None:
         return row
     assert row.measured is not None
-    return replace(row, inside=row.low <= row.measured / drift.ratio <= row.high)
+    fixed = row.fixed or 0.0
+    before = fixed + (row.measured - fixed) / drift.ratio
+    return replace(row, inside=row.low <= before <= row.high)
 
 
 def _untold(judged: str, value: str, allowed: str, cause: Cause) -> Verdict:

@@ -72,6 +72,7 @@ def compare_user(user: UserEstimates, name: str, estimate: Estimate) -> Comparis
         _positive(name),
         estimate.most,
         basis=estimate.basis,
+        fixed=(estimate.fixed or None) if name == "time" else None,
     )
 
 
@@ -192,7 +193,7 @@ def _at_speed(term: _Term, ratio: float) -> _Term:
         predicted=ratio * (time.predicted - time.fixed) + time.fixed,
         own=ratio**2 * time.own,
         scale=ratio * time.scale,
-        paper=ratio * time.paper,
+        paper=ratio * (time.paper - time.fixed) + time.fixed,
     )
     return replace(term, estimate=moved)
 

@@ -66,5 +66,8 @@ def _flatten(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
         if isinstance(value, Mapping):
             flat |= _flatten(value, f"{prefix}{key}.")
         else:
+            # numpy would pickle a larger one, which is not read; no total of steps reaches it
+            if isinstance(value, int) and value >= 2**63:
+                value = float(value)
             flat[prefix + key] = value
     return flat

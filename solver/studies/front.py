@@ -34,9 +34,14 @@ def weightings(problem: Problem, parts: int = 6) -> Iterator[tuple[float, ...]]:
 
 
 def optima(problem: Problem, weightings: Iterable[Sequence[float]]) -> Iterator[FrontRow]:
-    """Yield one row, the optimum, for each of ``weightings``, the same for all users."""
+    """Yield one row, the optimum, for each of ``weightings``, the same for all users, but for those
+    whose utility has weight 0: it was left out, and stays so.
+    """
     for values in weightings:
         weights = {name: np.asarray(value) for name, value in zip(WEIGHTS, values, strict=True)}
+        own = problem.weights["utility"]
+        if own.ndim and not own.all():
+            weights["utility"] = np.where(own > 0, weights["utility"], 0.0)
         best = solve(replace(problem, weights=weights))
         assert best.gap is not None
         totals = {name: getattr(best, name) for name in TOTALS}

@@ -1,6 +1,7 @@
 """The Pareto front over the weights: by enumeration."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,3 +93,16 @@ def test_weightings_are_shares_of_what_the_optimum_spends():
         )
     free = Problem.from_dict(example(**SMALL, local__power=0.0, edge__power=0.0))
     assert all(np.isfinite(row).all() for row in studies.weightings(free, parts=2))
+
+
+def test_a_utility_that_was_left_out_of_some_users_decides_nothing_on_the_front():
+    rng = np.random.default_rng(3)
+    local, edge = (np.sort(rng.random((3, most)))[:, ::-1].tolist() for most in (3, 4))
+    values = tabled(local, edge, 6, edge__power=3.0, local__power=1.0)
+    whole = Problem.from_dict(values)
+    some = replace(whole, weights={**whole.weights, "utility": np.array([0.5, 0.0, 0.5])})
+    (row,) = studies.optima(some, [(0.5, 0.5, 0.2, 0.2, 0.2)])
+    shares = {"cost": 0.5, "time": 0.2, "error": 0.2, "energy": 0.2}
+    same = {name: np.asarray(share) for name, share in shares.items()}
+    same["utility"] = some.weights["utility"]
+    assert row.error == pytest.approx(solve(replace(some, weights=same)).error)

@@ -129,3 +129,11 @@ def test_what_counts_as_the_way_depends_on_what_the_server_says():
     # a server cannot have taken longer than it all did
     assert transfer(server=9.0).seconds == 0.0
     assert payload([silent, transfer(bytes_down=11000)]).down == 10000
+
+
+def test_a_transfer_that_is_quicker_than_slow_start_has_no_negative_overhead():
+    """A proxy that begins with a large window, and images of one size."""
+    rng = np.random.default_rng(0)
+    seconds = 0.15 + 0.002 * rng.standard_normal(60)
+    fit = fit_transfer([500_000] * 60, seconds.tolist(), [0.05] * 60)
+    assert TransferFit.from_dict(fit.to_dict(), "here") == fit and fit.overhead >= 0

@@ -66,3 +66,11 @@ def test_points_more_precise_than_any_family_is_true_are_followed_and_imprecise_
     assert between > at  # it may bend again where nothing was measured
     (row,) = predict(precise, [11])
     assert row.low < 0.5 * 11**-0.8 < row.high
+
+
+def test_points_in_any_order_are_the_same_curve():
+    y = 0.5 * STEPS**-0.8 * np.array([1.0, 1.25, 0.8, 1.25, 0.8, 1.0])
+    rising, falling = (fit_curve(s, v, 0.01 * v) for s, v in ((STEPS, y), (STEPS[::-1], y[::-1])))
+    assert falling.discrepancy > 0
+    at = [1, 3, 16, 32]
+    assert evaluate(falling, at)[0] == pytest.approx(evaluate(rising, at)[0], rel=1e-6)

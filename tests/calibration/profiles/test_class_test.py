@@ -2,6 +2,8 @@
 not.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from calibration.profiles.class_test import differences
@@ -69,3 +71,23 @@ def test_profiles_say_it():
     for place in written["places"]:  # files of before have none
         del place["class_differences"]
     assert [place.class_differences for place in parse(written).places] == [(), ()]
+
+
+def test_times_of_images_that_are_made_in_batches_do_not_count():
+    """Of half of the prompts, all of one class among them, only a batch's time is known."""
+    records = World(seed=1).calibrate()
+    shared = {record.task.prompt for record in records[:: len(records) // 6]}
+    mixed = [
+        replace(
+            record,
+            task=replace(record.task, purpose="untimed"),
+            measured=replace(record.measured, time=20 * record.measured.time),
+        )
+        if record.task.prompt in shared
+        else record
+        for record in records
+    ]
+    kept, told = [r for r in records if r.task.prompt not in shared], rows(mixed)
+    for place in MODELS:
+        assert told[place, "time"] == rows(kept)[place, "time"]
+        assert told[place, "error"] == rows(records)[place, "error"]

@@ -3,6 +3,7 @@ again.
 """
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -193,6 +194,8 @@ def test_costs_are_seconds_of_an_evaluation_in_whatever_batch():
     assert measured_costs(records) == {"edge": EvaluationCosts(pytest.approx(0.1), 0.25)}
     assert measured_costs(records)["edge"].of_converged == pytest.approx(2.5)
     assert measured_costs([r for r in records if r.task.purpose != "untimed"]) == {}
+    silent = [replace(r, measured=replace(r.measured, step_times=())) for r in records]
+    assert measured_costs(silent) == {}, "a server that does not tell its stages"
 
 
 def test_a_pilot_too_small_to_vary_is_refused():

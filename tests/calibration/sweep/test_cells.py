@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from calibration.records.prompt_means import prompt_means
 from calibration.records.scale import Scale
-from calibration.sweep.cells import LEAST_STEPS, UNSEEN, CurveCell
+from calibration.sweep.cells import LEAST_STEPS, UNSEEN, CurveCell, TimeCell
 from tests.calibration.world import record
 
 
@@ -101,3 +101,11 @@ def test_where_converged_images_are_cheap_more_prompts_are_taken(seed):
     extra = [count for _, count in choices]
     assert extra == sorted(extra, reverse=True) and extra[0] > extra[-1]
     assert len(choices[0][0]) < len(choices[-1][0])
+
+
+def test_times_that_do_not_rise_with_the_steps_ask_for_all_there_is():
+    """As of a server that ignores the number of steps."""
+    records = [record(steps=steps, prompt=str(i), time=1.0) for steps in (1, 8) for i in range(3)]
+    cell = TimeCell("edge", "all", records)
+    assert cell.half_width() == np.inf
+    assert cell.cheapest(0.1, 96, 50) == ([1, 8], 50)

@@ -134,6 +134,28 @@ def test_coverage_of_time_leaves_out_the_drift_that_all_users_share():
     assert [each.verdict for each in verdicts] == [FAIL, PASS]
 
 
+def test_coverage_of_time_leaves_the_seconds_of_a_link_as_they_are():
+    """A second of work that takes a fifth longer, and five of a link that do not."""
+    given = validation()
+    users = tuple(
+        replace(
+            user,
+            time=replace(
+                user.time, predicted=6.0, low=5.9, high=6.1, measured=6.2, inside=False, fixed=fixed
+            ),
+        )
+        for user, fixed in zip(given.users, [5.0] * len(given.users), strict=True)
+    )
+    drift = {place: Drift(1.2, 0.01, 10) for place in ("local", "edge")}
+
+    def judged(users):
+        shown = of_predictions(replace(given, users=users, drift=drift))
+        return next(each for each in shown if each.judged == "coverage of time").verdict
+
+    bare = tuple(replace(user, time=replace(user.time, fixed=None)) for user in users)
+    assert (judged(users), judged(bare)) == (PASS, FAIL)
+
+
 def test_users_of_one_class_and_place_are_allowed_to_lie_outside_together():
     """The variance of the number inside, by the correlations of all pairs, one by one."""
     cells = ["a"] * 20 + ["b"] * 10 + ["c"]

@@ -140,3 +140,10 @@ def test_labels_survive_both_formats_and_wrong_ones_are_named(tmp_path):
             InputError, match="labels.prompt_class: found .*; allowed: a list of 30 strings"
         ):
             Problem.from_dict(example(labels={"prompt_class": wrong}))
+
+
+def test_a_budget_beyond_64_bits_survives_a_file_of_either_kind(tmp_path):
+    values = example(edge_budget=10**30)
+    for name in ("p.json", "p.npz"):
+        Problem.from_dict(values).save(tmp_path / name)
+        assert Problem.load(tmp_path / name).edge_budget == pytest.approx(10**30, rel=1e-15)

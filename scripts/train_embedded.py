@@ -21,6 +21,9 @@ from embedded_training.settings import Run
 
 from testbed.embedded import models
 
+#: In their order.
+STAGES = ("first_vae", "vae", "clip", "edge", "light", "export")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -29,7 +32,7 @@ def main() -> None:
     parser.add_argument(
         "stages",
         nargs="*",
-        default=["first_vae", "vae", "clip", "edge", "light", "export"],
+        default=list(STAGES),
         help="stages to run (default: all)",
     )
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints")
@@ -42,6 +45,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
     args = parser.parse_args()
+    if wrong := [stage for stage in args.stages if stage not in (*STAGES, "scenes")]:
+        parser.error(f"stages: found {wrong[0]!r}; allowed: scenes, {', '.join(STAGES)}")
     if args.threads:
         torch.set_num_threads(args.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -149,6 +149,9 @@ def generate(
         )
         end = synchronised_clock(device)
         energy_j = meter.stop()
+    except Exception:
+        pipeline.maybe_free_model_hooks()  # with offload what computed would stay on the device
+        raise
     finally:
         hook.remove()
     step_times = [after - before for before, after in zip(marks, marks[1:])]

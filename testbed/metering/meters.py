@@ -248,5 +248,8 @@ def open_meter(device: torch.device) -> AnyMeter:
     except NoCounters as reason:
         warnings.warn(f"no energy meter: {reason}; energy is not measured", stacklevel=2)
         return NoMeter()
-    meter = Meter("+".join(counters), sum(counters.values(), []), find_clock(device))
-    return meter if meter.period else NoMeter()
+    every = [counter for kind in counters.values() for counter in kind]
+    meter = Meter("+".join(counters), every, find_clock(device))
+    # without the GPU's own the joules of the CPU would pass for the work's
+    needed = {counter.name for counter in every if counter.name.startswith("gpu")}
+    return meter if meter.period and needed <= set(meter.counters()) else NoMeter()

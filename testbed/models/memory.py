@@ -41,6 +41,8 @@ def place(
         if device.type == "mps":
             pipeline.enable_attention_slicing()
     if strategy == "offload" and device.type != "cpu":
+        if device.type == "cuda" and device.index is None:  # diffusers would take the first GPU
+            device = torch.device("cuda", torch.cuda.current_device())
         pipeline.enable_model_cpu_offload(device=device)
     else:
         pipeline.to(device)
@@ -94,8 +96,15 @@ def guard_decoder(pipeline: DiffusionPipeline) -> None:
         vae.to(torch.float32)
     decode, to = vae.decode, vae.to
 
+    def decoded_of(latents: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return decode(latents, *args, **kwargs)
+        except torch.OutOfMemoryError as error:  # which Sana's call takes for a warning
+            said = str(error)
+        raise MemoryError(said)  # out here, without the frames that hold the memory
+
     def guarded(latents: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        decoded = decode(latents.to(vae.dtype), *args, **kwargs)
+        decoded = decoded_of(latents.to(vae.dtype), *args, **kwargs)
         if vae.dtype != torch.float32:
             # of what the denoiser spoilt the decoder is innocent
             whole = latents.flatten(1).isfinite().all(1)
@@ -106,7 +115,7 @@ def guard_decoder(pipeline: DiffusionPipeline) -> None:
                     stacklevel=2,
                 )
                 to(torch.float32)
-                decoded = decode(latents.float(), *args, **kwargs)
+                decoded = decoded_of(latents.float(), *args, **kwargs)
         return decoded
 
     def moved(*args: Any, **kwargs: Any) -> torch.nn.Module:

@@ -56,7 +56,9 @@ def pick_device(name: str = "auto") -> torch.device:
             warnings.warn(f"device: auto takes the CPU: {reason}", stacklevel=2)
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError("no clock here waits for it")
+        torch.ones(1, device=device).item()  # computes: a build of torch may lack a card's kernels
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(

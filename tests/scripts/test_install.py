@@ -9,6 +9,7 @@ import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 CPU = "install torch==2.9.0+cpu"
+OF_CUDA_12 = "install torch --index-url https://download.pytorch.org/whl/{}"
 
 
 @pytest.fixture
@@ -25,11 +26,14 @@ def tree(tmp_path):
     return tmp_path
 
 
-def install(tree, driver=None):
-    """The calls of pip, with a driver of that version or none."""
+def install(tree, driver=None, cards=()):
+    """The calls of pip, with a driver of that version or none, and cards of these compute
+    capabilities (none: an nvidia-smi that does not tell them).
+    """
     smi, log = tree / "bin/nvidia-smi", tree / "pip.log"
     said = "exit 9" if driver is None else f'echo "| NVIDIA-SMI  Driver Version: {driver}  CUDA |"'
-    smi.write_text(f"#!/bin/sh\n{said}\n")
+    told = "; ".join(f"echo {card}" for card in cards) or "exit 6"
+    smi.write_text(f'#!/bin/sh\ncase "$*" in *compute_cap*) {told};; *) {said};; esac\n')
     smi.chmod(0o755)
     log.unlink(missing_ok=True)
     path = f"{tree / 'bin'}:{os.environ['PATH']}"
@@ -41,21 +45,25 @@ def install(tree, driver=None):
 
 
 @pytest.mark.parametrize(
-    "driver, first",
+    "driver, cards, first",
     [
-        (None, CPU),
-        ("580.65.06", "install torch"),
-        ("550.54.15", "install torch --index-url https://download.pytorch.org/whl/cu126"),
-        ("470.10", CPU),
+        (None, (), CPU),
+        ("580.65.06", (), "install torch"),
+        ("580.65.06", ("12.0", "9.0"), "install torch"),
+        ("580.65.06", ("7.0",), OF_CUDA_12.format("cu126")),
+        ("550.54.15", (), OF_CUDA_12.format("cu126")),
+        ("570.86", ("9.0",), OF_CUDA_12.format("cu126")),
+        ("570.86", ("8.9", "12.0"), OF_CUDA_12.format("cu128")),
+        ("470.10", (), CPU),
     ],
 )
-def test_the_build_of_torch_fits_the_driver(tree, driver, first):
-    calls, said = install(tree, driver)
+def test_the_build_of_torch_fits_driver_and_cards(tree, driver, cards, first):
+    calls, said = install(tree, driver, cards)
     assert calls[0] == first and calls[-1].startswith("install --editable")
     assert ("too old for any current torch" in said) == (driver == "470.10")
     pinned = "torch==" in (tree / ".venv/constraints.txt").read_text()
     assert pinned == (first == CPU)
-    assert install(tree, driver)[0] == [], "nothing to do"
+    assert install(tree, driver, cards)[0] == [], "nothing to do"
 
 
 def test_a_driver_that_comes_later_brings_another_build(tree):

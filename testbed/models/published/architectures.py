@@ -63,7 +63,9 @@ def build(
         for part, component in find(name).parts.items()
         if parts is None or part in parts
     }
-    with torch.random.fork_rng(), _made_in(dtype), torch.device(device):
+    where = torch.device(device)
+    forked = [where.index or 0] if where.type == "cuda" else []
+    with torch.random.fork_rng(forked), _made_in(dtype), where:
         torch.manual_seed(0)
         return {
             part: _network(kind, _shrunk(kind, config, shrink)).eval()

@@ -142,3 +142,9 @@ def test_stock_pipelines_and_samplers_of_second_order_are_refused(embedded):
     heun = with_sampler(stable_diffusion(), "HeunDiscrete")
     with pytest.raises(InputError, match="found 4 steps, for which the sampler takes 7 iter"):
         check_pipelines({"local": heun, "edge": heun}, [4])
+
+
+def test_two_models_of_two_dtypes_cannot_share_latents(embedded):
+    half = open_pipeline(ModelConfig("embedded:light", dtype="float16"), torch.device("cpu"))[0]
+    with pytest.raises(InputError, match="splits: dtype: found torch.float16 of the local model"):
+        check_pipelines(embedded | {"local": half}, [4])

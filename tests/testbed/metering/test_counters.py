@@ -14,8 +14,10 @@ from testbed.metering.meters import NoMeter, open_meter
 CPU, GPU = torch.device("cpu"), torch.device("cuda:1")
 
 
-def use(monkeypatch, gpus=None, cpus=None, soc=None):
-    """Stand in for Zeus; what is None raises, as Zeus does."""
+def use(monkeypatch, gpus=None, cpus=None, soc=None, still=()):
+    """Stand in for Zeus; what is None raises, as Zeus does. Counters that stand ``still`` are left
+    out.
+    """
 
     def find(what):
         def found():
@@ -35,7 +37,11 @@ def use(monkeypatch, gpus=None, cpus=None, soc=None):
         meters,
         "Meter",
         lambda name, counters, _clock: SimpleNamespace(
-            name=name, period=1.0, joules={c.name: c.read() for c in counters}, all=counters
+            name=name,
+            period=1.0,
+            joules={c.name: c.read() for c in counters},
+            all=counters,
+            counters=lambda: [c.name for c in counters if c.name not in still],
         ),
     )
 
@@ -82,6 +88,13 @@ def test_only_the_gpu_that_computes_counts(monkeypatch, rapl):
     use(monkeypatch, gpus(), rapl)
     meter = open_meter(GPU)
     assert meter.name == "nvml+rapl" and meter.joules == {"gpu1": 14.0, "cpu0": 5.0, "dram0": 2.0}
+
+
+def test_without_the_gpus_own_the_joules_of_the_cpu_are_not_the_works(monkeypatch, rapl):
+    use(monkeypatch, gpus(), rapl, still=["gpu1"])
+    assert isinstance(open_meter(GPU), NoMeter)
+    use(monkeypatch, gpus(), rapl, still=["dram0"])
+    assert open_meter(GPU).name == "nvml+rapl"
 
 
 def test_through_the_daemon(monkeypatch, rapl):

@@ -7,7 +7,12 @@ import shutil
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler
+from diffusers import (
+    AutoencoderKL,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    PixArtAlphaPipeline,
+)
 from safetensors.torch import load_file, save_file
 
 from solver.inputs import InputError
@@ -288,3 +293,11 @@ def test_mps_leaves_the_decoder_in_float32(tmp_path, monkeypatch):
     look(pipeline, STEPS, 3.0)
     assert set(decoded_in) == {torch.float32} and pipeline.vae.dtype == torch.float32
     assert isinstance(pipeline.vae, AutoencoderKL)
+
+
+def test_a_call_that_cannot_take_a_single_step_is_looked_at_with_two(tmp_path):
+    """PixArt-alpha's, with the sampler that it is published with."""
+    parts = assemble("pixart", "cpu", shrink=8).components
+    parts["scheduler"] = DPMSolverMultistepScheduler()
+    PixArtAlphaPipeline(**parts).save_pretrained(tmp_path / "alpha")
+    assert isinstance(look_at(tmp_path / "alpha"), PixArtAlphaPipeline)

@@ -107,3 +107,24 @@ def test_an_offloaded_model_makes_the_same_image(folder):
         for pipeline in (whole, offloaded)
     )
     assert np.abs(a - b).max() <= 1
+
+
+def test_memory_that_runs_out_in_the_decoder_is_told_as_such(folder, monkeypatch):
+    """The calls of Sana take torch's own error for a warning, and go on without an image."""
+    pipeline, _ = open_pipeline(ModelConfig(str(folder)), CPU)
+
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(pipeline.vae.decoder, "forward", full)
+    with pytest.raises(MemoryError, match="CUDA out of memory"):
+        pipeline.vae.decode(torch.zeros(1, pipeline.vae.config.latent_channels, 8, 8))
+
+
+def test_a_call_that_fails_leaves_nothing_on_the_device(folder, monkeypatch):
+    pipeline, freed = open_pipeline(ModelConfig(str(folder)), CPU)[0], []
+    monkeypatch.setattr(pipeline, "maybe_free_model_hooks", lambda: freed.append(1))
+    monkeypatch.setattr(pipeline.vae, "decode", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        generate(pipeline, ["a"], [1], 1, 3.0, NoMeter())
+    assert freed == [1]

@@ -183,6 +183,8 @@ def test_an_unknown_embedded_model_and_device():
         open_pipeline(ModelConfig("embedded:edgy"), CPU)
     with pytest.raises(InputError, match="allowed: auto, cpu"):
         pick_device("gpu")
+    with pytest.raises(InputError, match="'meta' is not usable here .no clock here waits for it"):
+        pick_device("meta")
 
 
 def test_pickled_weights_open_only_where_they_are_allowed(folder):

@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"testbed: {error}", file=errors)
         return 2
     except ServerFault as fault:
-        print(f"testbed: {fault}", file=sys.stderr)
+        print(f"testbed: {fault}", file=errors)
         return 1
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)

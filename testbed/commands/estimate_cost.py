@@ -14,10 +14,11 @@ from pathlib import Path
 
 from huggingface_hub import constants
 
+from calibration import checks
 from calibration.records.task import ModelSpec
 from calibration.schema import Schema, frozen
 from calibration.sweep import grid
-from solver.inputs import InputError, check_keys, read_text
+from solver.inputs import InputError, read_text
 from solver.problem import PLACES
 from testbed import config
 from testbed.client.exchange import Server, ServerFault
@@ -72,7 +73,7 @@ def stated(name: str | Path | None) -> StatedCost | None:
     if not table:
         return None
     fields = list(StatedCost.__annotations__)
-    check_keys(f"{path}: cost", table, fields)
+    checks.table(f"{path}: cost", table, fields)
     if missing := [key for key in fields if key not in table]:
         raise InputError(
             f"{path}: cost: '{missing[0]}' is missing; allowed: all of {', '.join(fields)}, or no "

@@ -3,6 +3,7 @@
 import argparse
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -150,4 +151,9 @@ def _settings(args: argparse.Namespace) -> config.Config:
         from testbed.runs.folder import RunFolder
 
         return RunFolder(args.run).need(config.Config)
-    return config.load(args.config)
+    from testbed.config.defaults import own_guidance
+
+    settings = config.load(args.config)
+    if "edge.guidance" not in settings.defaulted:
+        return settings
+    return replace(settings, edge=replace(settings.edge, guidance=own_guidance(settings.edge)))

@@ -68,6 +68,7 @@ def load(
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a readable TOML file: {error}") from None
     config = from_dict(beside(path.parent, values) if path.parent != PRESETS else values, str(path))
+    config.quality.check_reference(str(path))
     return dataclasses.replace(
         config, local=_other(config.local, local), edge=_other(config.edge, edge)
     )

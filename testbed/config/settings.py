@@ -109,12 +109,16 @@ class QualityConfig(Schema):
 
     def __post_init__(self) -> None:
         check_revision("clip", self.clip, "clip_revision", self.clip_revision)
+
+    def check_reference(self, where: str) -> None:
+        """Raise :class:`InputError` for a reference that is not here; a report needs none."""
         path = Path(self.reference)
         file = path.suffix == ".npz" and path.is_file()
         if self.reference not in ("scenes", "converged") and not path.is_dir() and not file:
             raise InputError(
-                f"reference: found {self.reference!r}; allowed: scenes, converged, a folder of "
-                "images with captions, or the reference.npz of another calibration"
+                f"{where}: quality.reference: found {self.reference!r}; allowed: scenes, "
+                "converged, a folder of images with captions, or the reference.npz of another "
+                "calibration"
             )
 
 

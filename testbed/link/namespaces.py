@@ -34,9 +34,16 @@ def unusable_reason() -> str | None:
     if shutil.which("ip") is None:
         return "the command ip (iproute2) is missing"
     try:
-        Namespace.new().close()
+        trial = Namespace.new()
+        try:
+            os.close(trial.open_tun("10.77.0.1", "10.77.0.2"))
+        finally:
+            trial.close()
     except OSError as error:
         return f"network namespaces cannot be made: {error.strerror}"
+    except subprocess.CalledProcessError as error:
+        said = " ".join(error.stderr.decode("utf-8", "replace").split())
+        return f"ip cannot set up a TUN device: {said[:200]}"
     return None
 
 

@@ -93,6 +93,11 @@ def converged_reference(
             and record.task.place == "edge"
             and record.task.prompt_class == name
         ]
+        if not converged:
+            raise InputError(
+                f"records: edge/{name}: found no converged image, which others are compared with; "
+                "allowed: at least 2 (calibration/failures.jsonl says why they failed)"
+            )
         spec = converged[0].task.spec
         references[name] = ReferenceFeatures.of(
             quality,

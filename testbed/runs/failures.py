@@ -10,8 +10,8 @@ from pathlib import Path
 
 from calibration.records.task import Task
 from calibration.schema import Schema, frozen, limits
-from solver.inputs import read_lines
-from testbed.runs.lines import ForeignFile, append
+from solver.inputs import check_kind
+from testbed.runs.lines import ForeignFile, append, whole
 from testbed.runs.store import begins_a_record
 
 NAME = "failures.jsonl"
@@ -57,10 +57,13 @@ class FailureLog:
                 self.add(task_id, task, error)
 
     def failures(self) -> list[Failure]:
-        """All of them; raises :class:`InputError` naming a line that is none."""
+        """All of them, but for the beginning of a last line; raises :class:`InputError` naming a
+        line that is none.
+        """
         if not self.path.exists():
             return []
-        lines = read_lines(self.path, ["id", "asked", "reason"])
+        check_kind(self.path)
+        lines = whole(self.path, self.path.read_bytes())
         return [Failure.from_dict(values, where) for where, values in lines]
 
     def forget(self) -> None:

@@ -159,10 +159,13 @@ class RunFolder:
             write_json(path, product.to_dict())
 
     def adopt(self, problem: Problem, allocation: Allocation) -> None:
-        """Write an allocation from elsewhere; what was made of another one is removed, but for
+        """Write a problem and its allocation; what was made of another one is removed, but for
         images and their records, which :meth:`of_allocation` tells apart.
         """
-        before, old = self.problem(), self.allocation()
+        try:
+            before, old = self.problem(), self.allocation()
+        except InputError:  # one that cannot be read is another one
+            before, old = None, None
         same = before is not None and before.to_dict() == problem.to_dict()
         if not same:
             (self.path / "baselines.json").unlink(missing_ok=True)

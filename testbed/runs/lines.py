@@ -4,11 +4,12 @@ A line is flushed to the disk before its writer goes on. A process that is kille
 leaves at most the beginning of a last line, which the next one that writes cuts off.
 """
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from solver.inputs import InputError, check_kind
 from testbed.runs.lock import flock
@@ -34,6 +35,21 @@ def opened(path: Path, begins: Begins) -> Iterator[BinaryIO]:
         flock(file, path.parent)
         cut(file, path, begins)
         yield file
+
+
+def whole(path: Path, content: bytes) -> Iterator[tuple[str, Any]]:
+    """What the whole lines of a file's ``content`` hold, each with ``FILE: line N``; an unfinished
+    last line is none.
+
+    Raises :class:`InputError` naming the first line that is not JSON.
+    """
+    *lines, _ = content.split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        where = f"{path}: line {number}"
+        try:
+            yield where, json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{where}: not valid JSON: {error}") from None
 
 
 def append(path: Path, line: str, begins: Begins) -> None:

@@ -6,7 +6,6 @@ which the next run writes again with the same content. Several processes may wri
 """
 
 import io
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +17,7 @@ from PIL import Image
 
 from calibration.records.record import Record
 from solver.inputs import InputError, check_kind, to_json, write_atomic
-from testbed.runs.lines import append, cut
+from testbed.runs.lines import append, cut, whole
 from testbed.runs.lock import flock
 
 Pixels = NDArray[np.uint8]
@@ -124,14 +123,8 @@ def png(image: Pixels) -> bytes:
 
 def _parse(content: bytes, path: Path) -> dict[str, Record]:
     """The records of the whole lines in ``content``, by id."""
-    *lines, _ = content.split(b"\n")
     records = {}
-    for number, line in enumerate(lines, start=1):
-        where = f"{path}: line {number}"
-        try:
-            values = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}: not valid JSON: {error}") from None
+    for where, values in whole(path, content):
         record = Record.from_dict(values, where)
         records[record.id] = record
     return records

@@ -27,8 +27,7 @@ def allocate(
     problem = to_problem(folder.need(Profiles), scenario) if given is None else given
     allocation = solver.solve(problem, method)
     folder.save(scenario)
-    folder.save(problem)
-    folder.save(allocation)
+    folder.adopt(problem, allocation)
     methods = [allocation]
     for name in solver.METHODS:
         # milp is the exact solver's oracle in the tests; many identical users make it slow

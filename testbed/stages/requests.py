@@ -78,7 +78,9 @@ def serve_requests(
     wanted = [
         item
         for item in (_wanted(spec, request) for request in requests)
-        if item.name not in store or store[item.name].task != item.task
+        if item.name not in store
+        or store[item.name].task != item.task
+        or not (out / f"{item.name}.png").exists()
     ]
     for item in wanted:
         check_call(pipeline, item.task.steps, item.task.negative_prompt)
@@ -101,7 +103,11 @@ def serve_requests(
         with failures.attempt(item.name, item.task):
             (made,) = all_made([outcome])
             measured = replace(made.measured(), engine_note=note)
-            store.add(Record(item.name, item.task, measured, info), made.image)
+            record = Record(item.name, item.task, measured, info)
+            if item.name in store:  # of another request: its line must not keep the new image
+                (out / f"{item.name}.png").unlink(missing_ok=True)
+                store.write(replace(record, image=f"{item.name}.png"))
+            store.add(record, made.image)
 
     if engine == "stock" or reason is not None:
         for outcome in _one_by_one(pipeline, coming, where):

@@ -34,7 +34,7 @@ from testbed.models.pipelines import open_pipeline, pick_device
 from testbed.processes import on_first_process, processes
 from testbed.runs.folder import RunFolder
 from testbed.stages.executor import Executor
-from testbed.stages.tasks import run_scenario
+from testbed.stages.tasks import model_place, run_scenario
 
 
 class Rig:
@@ -189,8 +189,8 @@ def allocated_steps(allocation: Allocation) -> dict[str, Steps]:
     """The step counts that an allocation asks for, by place."""
     pairs = list(zip(allocation.offload, allocation.steps, strict=True))
     return {
-        place: {"allocation: steps": [int(count) for offload, count in pairs if offload == edge]}
-        for edge, place in enumerate(PLACES)
+        place: {"allocation: steps": [int(n) for at, n in pairs if model_place(at) == place]}
+        for place in PLACES
     }
 
 

@@ -67,15 +67,19 @@ def check_scenario(config: Config) -> None:
     """
     prompts = open_prompts(config.prompts)
     scenario = run_scenario(config, prompts)
-    own = [site.max_steps for site in scenario.edges]
-    edges = [scenario.edge.max_steps if most is None else most for most in own or [None]]
-    if max(scenario.local.max_steps, *edges) == 0:
+    own = ("edge", "edge", scenario.edge.max_steps)
+    limits = [("local", "local", scenario.local.max_steps)]
+    limits += [
+        own if site.max_steps is None else (site.name, "edge", site.max_steps)
+        for site in scenario.edges
+    ] or [own]
+    if max(most for _, _, most in limits) == 0:
         raise InputError("scenario: max_steps: found 0 at every place; allowed: more at one")
-    for place, limit in (("local", scenario.local), ("edge", scenario.edge)):
+    for name, place, most in limits:
         measured = max(config.sweep.grid(place))
-        if limit.max_steps > measured:
+        if most > measured:
             raise InputError(
-                f"scenario: {place}.max_steps: found {limit.max_steps}; "
+                f"scenario: {name}.max_steps: found {most}; "
                 f"allowed: at most {measured}, the largest that is measured there"
             )
     _prompts_of_users(prompts, [user.prompt_class for user in scenario.users])

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from calibration.comparison import Total
 from calibration.profiles.profile import Profiles
 from calibration.records.record import Record
+from calibration.records.task import ModelSpec
 from calibration.scenario.scenario import Scenario
 from calibration.validation.validate import validate as compare
 from solver.allocation import Allocation
@@ -58,7 +59,14 @@ def _frechet(
     calibrated = {record.task.place for record in folder.records("calibration")}
     if quality.extractor is None or not {each.task.place for each in images} <= calibrated:
         return []
-    features = folder.features() or _extract_again(config, quality, folder, executed)
+    features, specs = folder.features(), _specs(executed)
+    sweep = {record.id for record in sweep_records(folder.records("calibration"), specs)}
+    if (
+        features is None
+        or features.extractor != quality.extractor.fingerprint
+        or not sweep <= set(features.ids)  # places that were calibrated one after the other
+    ):
+        features = _extract_again(config, quality, folder, executed)
     by_id = dict(zip(features.ids, features.images))
     total = frechet_total(
         images,
@@ -72,17 +80,21 @@ def _frechet(
     return [total]
 
 
+def _specs(executed: Sequence[Record]) -> dict[str, ModelSpec]:
+    return {record.task.place: record.task.spec for record in executed}
+
+
 def _extract_again(
     config: Config, quality: QualityModels, folder: RunFolder, executed: Sequence[Record]
 ) -> SweepFeatures:
-    """The sweep's features, where the calibration did not keep them."""
-    specs = {record.task.place: record.task.spec for record in executed}
-    records = {record.id: record for record in sweep_records(folder.records("calibration"), specs)}
+    """The sweep's features, where the calibration did not keep them all."""
+    sweep = sweep_records(folder.records("calibration"), _specs(executed))
+    records = {record.id: record for record in sweep}
 
     def image(key: str) -> Pixels:
         return folder.image("calibration", records[key])
 
-    sweep, prompts = list(records.values()), open_prompts(config.prompts)
+    prompts = open_prompts(config.prompts)
     references = given_reference(config.quality, prompts, quality)
     if references is None:
         references = converged_reference(sweep, prompts.classes, image, quality)

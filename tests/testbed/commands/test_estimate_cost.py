@@ -150,3 +150,6 @@ def test_a_cost_table_that_is_not_whole(tmp_path):
     path.write_text(path.read_text().replace("local =", "lokal ="))
     with pytest.raises(InputError, match="cost: 'lokal' is unknown; perhaps you meant 'local'"):
         cost.stated(path)
+    path.write_text('cost = 5\n[local]\nmodel = "a/b"\n[edge]\nmodel = "c/d"\n')
+    with pytest.raises(InputError, match="cost: found 5; allowed: a table"):
+        cost.stated(path)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from testbed.cli import main
+from testbed.runs.store import RecordStore, read_records
 from tests.testbed.commands.world import refused
 
 
@@ -33,6 +34,32 @@ def test_generate_makes_each_request_once(tmp_path, capsys):
     )
     before = log.read_bytes()
     assert main(command) == 0 and log.read_bytes() == before
+    image = (tmp_path / "out" / "r1.png").read_bytes()
+    (tmp_path / "out" / "r1.png").unlink()
+    assert main(command) == 0, "an image that is not there is made again"
+    assert (tmp_path / "out" / "r1.png").read_bytes() == image
+
+
+def test_another_request_of_the_same_id_never_keeps_the_image_of_the_first(tmp_path, monkeypatch):
+    """Killed between the new line and its image, or before: no line has another's image."""
+    requests, out = tmp_path / "r.jsonl", tmp_path / "out"
+    command = ["generate", "--model", "embedded:light", str(requests), "-o", str(out)]
+
+    def ask(prompt):
+        line = {"id": "a", "prompt": prompt, "seed": 1, "steps": 1}
+        requests.write_text(json.dumps(line) + "\n")
+
+    ask("a red ball")
+    assert main(command) == 0
+    first = (out / "a.png").read_bytes()
+    ask("a blue house")
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordStore, "add", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert main(command) == 1
+    (last,) = read_records(out / "records.jsonl")
+    assert last.task.prompt == "a blue house" and not (out / "a.png").exists()
+    ask("a red ball")
+    assert main(command) == 0 and (out / "a.png").read_bytes() == first
 
 
 @pytest.mark.parametrize(

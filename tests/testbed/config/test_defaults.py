@@ -2,12 +2,14 @@
 
 import inspect
 import json
+from argparse import Namespace
 from dataclasses import replace
 
 import pytest
 
 from solver.inputs import InputError
 from testbed import config
+from testbed.commands.serve import _settings
 from testbed.config import defaults
 from testbed.data.prompts import open_prompts
 from testbed.engines.networks import ADAPTERS
@@ -199,3 +201,11 @@ def test_what_was_by_default_is_told_as_it_would_be_written(settled):
     told = defaults.told(settled("sd", extra="[sweep]\nsteps = [1, 2, 3]\n"))
     assert "sweep.converged_steps = 96" in told and 'quality.reference = "converged"' in told
     assert not any(each.startswith(("sweep.steps", "prompts")) for each in told)
+
+
+def test_a_server_takes_the_guidance_that_a_run_takes(settled, tmp_path):
+    for edge in ("turbo", "sd", "lcm"):
+        run = settled("sd", edge)
+        served = _settings(Namespace(run=None, config=tmp_path / "my.toml"))
+        assert served.edge.guidance == run.edge.guidance, edge
+    assert settled("sd", "turbo").edge.guidance == 0

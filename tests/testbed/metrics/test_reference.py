@@ -5,11 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from solver.inputs import InputError
 from testbed.cli import main
 from testbed.config import QualityConfig
 from testbed.data.prompts import open_prompts
 from testbed.metrics.quality import QualityModels
-from testbed.metrics.reference import all_features, given_reference
+from testbed.metrics.reference import all_features, converged_reference, given_reference
 from testbed.runs.folder import RunFolder
 from tests.testbed.data.world import folder
 from tests.testbed.stages.world import few_timings
@@ -79,3 +80,8 @@ def test_a_calibration_against_a_folder_of_photographs(tmp_path, small_config, c
                 assert not point.carried and point.note.startswith(
                     "3 images and 3 reference images cannot carry"
                 )
+
+
+def test_a_class_without_a_converged_image_is_one_line():
+    with pytest.raises(InputError, match="edge/scene: found no converged image"):
+        converged_reference([], ["scene"], lambda key: None, None)

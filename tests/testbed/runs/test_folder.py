@@ -1,13 +1,18 @@
 """A run folder: what it takes for its own, and what it holds."""
 
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from solver.allocation import Allocation
 from solver.inputs import InputError
+from solver.problem import Problem
 from testbed import config
+from testbed.runs.failures import FailureLog
 from testbed.runs.folder import RunFolder
 from tests.conftest import ROOT
 from tests.testbed.runs.world import IMAGE, filled, record
@@ -201,3 +206,32 @@ def test_baselines_are_a_list(tmp_path, settings):
     (folder.path / "baselines.json").write_text("{}")
     with pytest.raises(InputError, match="baselines.json: found dict; allowed: a list"):
         folder.baselines()
+
+
+def test_the_beginning_of_a_last_failure_is_none(tmp_path):
+    log = FailureLog(tmp_path)
+    failure = log.add("a", record("a").task, ValueError("one"))
+    with open(log.path, "a") as file:
+        file.write('{"id": "b", "asked": {"pl')
+    assert log.failures() == [failure]
+    log.add("c", record("c").task, ValueError("two"))
+    assert [each.id for each in log.failures()] == ["a", "c"]
+
+
+def test_a_folder_is_read_where_its_reference_is_not(tmp_path, settings):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    quality = replace(settings.quality, reference=str(photos))
+    folder = RunFolder.open(replace(settings, quality=quality), tmp_path / "run")
+    photos.rmdir()
+    assert folder.need(config.Config).quality.reference == str(photos)
+
+
+def test_another_allocation_leaves_no_validation_of_the_one_before(small_run, tmp_path):
+    folder = RunFolder(shutil.copytree(small_run.folder, tmp_path / "run"))
+    problem, allocation = folder.need(Problem), folder.need(Allocation)
+    folder.adopt(problem, allocation)
+    assert folder.validation() is not None
+    (folder.path / "allocation.json").write_text("{")
+    folder.adopt(problem, allocation)
+    assert folder.validation() is None and folder.need(Allocation) == allocation

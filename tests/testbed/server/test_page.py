@@ -29,7 +29,7 @@ def tab(opened, browser):
 
 
 def test_an_image_forms_and_its_time_is_held_against_the_prediction(tab):
-    assert tab.text_content("#model") == "embedded:light"
+    tab.wait_for_selector("#model:text-is('embedded:light')")
     tab.select_option("#device", "snapdragon-7-gen-4")
     tab.fill("#steps", "12")
     tab.fill("#seed", "3")

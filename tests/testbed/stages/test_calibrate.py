@@ -129,7 +129,9 @@ def edge_alone(small_run, tmp_path):
     return folder, calibrate
 
 
-def test_a_place_calibrated_alone_before_stays_with_all_that_its_sweep_came_to(edge_alone):
+def test_a_place_calibrated_alone_before_stays_with_all_that_its_sweep_came_to(
+    edge_alone, small_run
+):
     """The second place once dropped the first one's sweep, so a width that was not reached
     vanished.
     """
@@ -140,6 +142,10 @@ def test_a_place_calibrated_alone_before_stays_with_all_that_its_sweep_came_to(e
     assert [place.place for place in both.places] == ["local", "edge"]
     assert replace(both.get("edge"), environment=None) == replace(before, environment=None)
     assert not both.get("edge").sweep.widths[0].reached
+    # the features that this calibration kept are those of its own place
+    assert main(["validate", str(folder.path)]) == 0
+    kept = RunFolder.read(small_run.folder).features()
+    assert set(folder.features().ids) == set(kept.ids)
 
 
 def test_a_place_of_another_metric_is_not_joined_with_one_calibrated_before(edge_alone, capsys):

@@ -11,9 +11,11 @@ from solver.inputs import InputError
 from testbed import config
 from testbed.data.prompts import open_prompts
 from testbed.runs.folder import RunFolder
+from testbed.stages.rig import allocated_steps
 from testbed.stages.tasks import (
     EXECUTION_SEED,
     check_execution,
+    check_scenario,
     offloaded,
     sweep_records,
     user_tasks,
@@ -101,3 +103,17 @@ def _problem(users):
     values = {"schema": "problem/1", "users": users, "edge_budget": 8, "weights": weights}
     edge = {**place, "step_time": 0.1}
     return Problem.from_dict({**values, "local": place, "edge": edge}, "p.json")
+
+
+def test_the_largest_steps_of_every_edge_are_those_that_are_measured(small_config):
+    text = small_config.read_text().replace("edge_budget = 20\n", "")
+    edges = '[[scenario.edges]]\nname = "cell"\nbudget = 9\nmax_steps = 64\n'
+    small_config.write_text(text + edges)
+    with pytest.raises(InputError, match="scenario: cell.max_steps: found 64; allowed: at most 6"):
+        check_scenario(config.load(small_config))
+
+
+def test_steps_at_a_second_edge_are_those_of_the_edges_model():
+    allocation = replace(solve(_problem(users=3)), offload=[0, 1, 2], steps=[1, 2, 60])
+    told = allocated_steps(allocation)
+    assert [each["allocation: steps"] for each in told.values()] == [[1], [2, 60]]

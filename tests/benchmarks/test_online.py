@@ -117,5 +117,5 @@ def test_streams_are_executed_kept_and_not_made_again(small_run, tmp_path):
     assert told["simulation"]["time"]["streams"] == 4
     assert all(row["error"]["low"] <= row["error"]["value"] for row in told["quality"])
     assert set(executed.goals(told).values()) == {False}
-    with pytest.raises(InputError, match="capacity: found 1.0; allowed"):
+    with pytest.raises(InputError, match="found run .* of capacity 1; allowed"):
         more(replace(first, capacity=1.0), ["all_edge"])

@@ -283,13 +283,13 @@ def test_whoever_sends_a_body_late_comes_late(opened):
         name, port = server.url.removeprefix("http://").split(":")
         with socket.create_connection((name, int(port))) as slow:
             slow.sendall(head)
-            time.sleep(0.5)
+            time.sleep(2)
             assert server.post(num_inference_steps=1).status_code == 200
             slow.sendall(body)
             answer = slow.recv(100)
             assert b" 200 " in answer
         (late, _) = server.client.get("/v1/requests").json()["data"]
-        assert late["completion"] < 0.4
+        assert late["completion"] < 1.9
 
 
 def test_a_device_is_held_to_the_limits_of_the_scenario_too(opened):

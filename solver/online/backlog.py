@@ -163,10 +163,6 @@ class Backlog:
         at = self._at - self._base
         return self.clock - now + float(self._seconds[at : last - self._base + 1].sum())
 
-    def weight(self) -> float:
-        """What a second of delay costs all present together."""
-        return float(self._weight[self._at - self._base : self._top - self._base].sum())
-
     @property
     def left(self) -> int:
         """Iterations that those present still take, all together."""

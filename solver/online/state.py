@@ -15,23 +15,17 @@ from solver.online.tables import Tables
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """What a backlog told of a moment, in its place: its ``calls``, how many were ``present``, what
-    a second of delay costs them together (``waits``), and what one more comes to (``table``);
-    ``left``: the iterations of those present.
+    one more comes to (``table``), and the iterations ``left`` of those present.
     """
 
     calls: Calls
     present: int
-    waits: float
     table: Options
     left: int = 0
 
     def options(self, now: float, most_steps: int) -> Options:
         """What one more request comes to, by its steps."""
         return self.table
-
-    def weight(self) -> float:
-        """What a second of delay costs all present together."""
-        return self.waits
 
 
 @dataclass(eq=False)

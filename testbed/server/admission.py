@@ -139,7 +139,7 @@ class Admission:
         options.seconds[steps] = seconds
         now, kind = self.engine.engine.now(), self.worth.kind(wish.prompt_class)
         tables = self.worth.tables(wish.weights) if wish.weights else self._tables
-        seen = Snapshot(self.quoter.calls, len(ahead), backlog.weight(), options, left)
+        seen = Snapshot(self.quoter.calls, len(ahead), options, left)
         state = State(tables, seen, kind, now, now)
         shared = options.shared[steps] + previews
         return Forecast(

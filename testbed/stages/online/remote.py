@@ -54,9 +54,7 @@ class Quoted(Snapshot):
         harm = column("harm" if "harm" in edge else "price", 0.0)
         table = Options(seconds, shared, shared, harm, np.isfinite(seconds))
         present = int(quote["running"]) + int(quote["waiting"])
-        # a second costs those present what it costs everyone in the mean
-        waits = present * float(np.mean(tables.time_weight))
-        return cls(calls, present, waits, table, int(quote.get("left", 0)))
+        return cls(calls, present, table, int(quote.get("left", 0)))
 
     def add(self, name: int, steps: int, weight: float, due: float) -> tuple[int, int]:
         """The server keeps its own books."""

@@ -280,7 +280,7 @@ def test_options_beyond_the_tables_are_charged_too():
     policy, backlog = find_policy("externality_price", Setting(world, CALLS)), Backlog(CALLS)
     run_steps = 3 * world.most_steps
     options = backlog.options(0.0, run_steps)
-    seen = Snapshot(CALLS, 0, 0.0, options)
+    seen = Snapshot(CALLS, 0, options)
     assert charge(policy, State(world, seen, 0, 0.0, 0.0)).shape == (1 + run_steps,)
 
 

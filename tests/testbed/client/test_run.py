@@ -114,5 +114,5 @@ def test_an_image_that_a_server_refuses_is_one_failed_task(tmp_path, capsys):
     assert code == 1 and "Traceback" not in said.err
     failures = (tmp_path / "run" / "calibration" / "failures.jsonl").read_text()
     assert "500: out of memory" in failures
-    records = (tmp_path / "run" / "calibration" / "records.jsonl").read_text().splitlines()
+    records = RunFolder(tmp_path / "run").records("calibration")
     assert len(records) == 3 * 3 * 4 - 2  # the others were made

@@ -6,7 +6,7 @@ who serve themselves do so on a device of their own, at once.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,7 +82,7 @@ def serve(
     kind: NDArray[np.int_],
     arrival: Array,
     policy: Policy,
-    noise: Noise | None = None,
+    noise: Callable[[], float] | None = None,
 ) -> Served:
     """Serve requests of ``kind`` that come at ``arrival`` s, rising, both of shape (n,).
 

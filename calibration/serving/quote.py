@@ -16,7 +16,7 @@ from calibration.costs.batch import BatchCost, CallCost, call_seconds
 from calibration.serving.online import calls_of
 from calibration.statistics import Z95, t_quantile
 from solver.inputs import InputError
-from solver.online import Backlog
+from solver.online import Backlog, Pace
 
 Array = NDArray[np.float64]
 
@@ -47,7 +47,8 @@ class Quote:
 
 
 class Quoter:
-    """Quotes for batches of at most ``cap`` that cost what ``cost`` says.
+    """Quotes for batches of at most ``cap`` that cost what ``cost`` says, times the ``pace`` of the
+    time.
 
     ``drift``: half of the relative 95 % interval of the machine's speed over that of the timings
     (:func:`calibration.costs.drift.drift_expected`). Raises :class:`InputError` for a cap above the
@@ -63,14 +64,16 @@ class Quoter:
             for name in ("text", "tick", "decode")
         ]
 
-    def backlog(self, ahead: Sequence[Ahead], underway: float = 0.0) -> Backlog:
+    def backlog(self, ahead: Sequence[Ahead], underway: float = 0.0, pace: float = 1.0) -> Backlog:
         """Those ``ahead`` as policies see them, at 0 s; see :meth:`quote`."""
-        backlog = Backlog(self.calls, clock=underway)
+        backlog = Backlog(self.calls, clock=underway, speed=Pace(pace))
         for name, each in enumerate(ahead):
             backlog.add(name, each.iterations, each.weight, each.due, new=not each.encoded)
         return backlog
 
-    def quote(self, ahead: Sequence[Ahead], most: int, underway: float = 0.0) -> Quote:
+    def quote(
+        self, ahead: Sequence[Ahead], most: int, underway: float = 0.0, pace: float = 1.0
+    ) -> Quote:
         """A request with up to ``most`` iterations behind those ``ahead``, in their order.
 
         ``underway``: seconds until the engine's present call ends. ``ahead`` is as it will be then.
@@ -104,12 +107,14 @@ class Quoter:
             if ends:
                 decodings[made:, ends] += 1
             batch = [left - count for left in batch if left > count]
-        variance, noise, seconds = np.zeros(most), np.zeros(most), np.full(most, underway)
+        variance, noise, seconds = np.zeros((3, most))
         for call, counts in zip(self._calls, calls, strict=True):
             seconds += counts @ call.seconds
             variance += np.einsum("ij,jk,ik->i", counts, call.covariance, counts)
             noise += counts @ call.noise
-        half = np.sqrt(variance + Z95**2 * noise + (self._drift * seconds) ** 2) / seconds
+        seconds = underway + pace * seconds
+        own = pace**2 * (variance + Z95**2 * noise)
+        half = np.sqrt(own + (self._drift * seconds) ** 2) / seconds
         return Quote(seconds, seconds * np.exp(-half), seconds * np.exp(half))
 
 

@@ -7,7 +7,7 @@ joules for an hour, of which the unused stay.
 
 from solver.online.backlog import Backlog
 from solver.online.bound import Bound, lower_bound
-from solver.online.calls import Calls
+from solver.online.calls import Calls, Pace
 from solver.online.certificate import Outcome, Regret, certify
 from solver.online.policies import AT_EDGE, DEFAULT, POLICIES, charge, find_policy
 from solver.online.state import Policy, Setting, Snapshot, State
@@ -21,6 +21,7 @@ __all__ = [
     "Bound",
     "Calls",
     "Outcome",
+    "Pace",
     "Policy",
     "Regret",
     "Setting",

@@ -6,19 +6,14 @@ of them away, it only makes them longer. Seconds follow from how many share each
 """
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
 from solver.columnar import FloatArray, IntArray
-from solver.online.calls import Calls
-
-
-class Noise(Protocol):
-    """How much longer a call takes than expected: a factor, drawn anew for each call."""
-
-    def __call__(self) -> float: ...
+from solver.online.calls import Calls, Pace
 
 
 class Options(NamedTuple):
@@ -57,18 +52,20 @@ class Backlog:
     """The requests present at an engine with the costs ``calls``; see the module's head.
 
     ``clock`` is when the next iteration begins, s. A ``noise`` makes each call longer or shorter
-    than expected; what :meth:`options` tells is what is expected.
+    than expected; what :meth:`options` tells is what is expected at the ``speed`` of late.
     """
 
     calls: Calls
-    noise: Noise | None = None
+    noise: Callable[[], float] | None = None  # the factor of the next call
     clock: float = 0.0
     busy: float = 0.0
+    speed: Pace = field(default_factory=Pace)
     _at: int = 0  # the next iteration; arrays begin with it after _grow
     _top: int = 0  # one past the last iteration that anyone takes
     _free: list[int] = field(default_factory=list)  # by slot: its first free iteration
     _running: dict[int, list[_Running]] = field(default_factory=dict)  # by last iteration
     _begun: tuple[int, ...] = (0, 0, 0)  # batch, starts and ends of the last that began
+    _asked: float = 0.0  # its expected seconds, at pace 1
     _paid: list[float] = field(default_factory=lambda: [0.0])  # running sum of tick / batch
     _encoded: list[float] = field(default_factory=list)  # of each iteration: text / starts
 
@@ -82,6 +79,11 @@ class Backlog:
         self._seconds, self._weight = np.zeros((2, size))
         self._due = np.full(size, np.inf)
         self._base = self._at
+
+    @property
+    def pace(self) -> float:
+        """How many times as long as ``calls`` say iterations take."""
+        return self.speed.value
 
     @property
     def present(self) -> int:
@@ -133,20 +135,20 @@ class Backlog:
 
         Nobody else is expected to come. ``now`` is not before the last :meth:`advance`.
         """
-        calls, first = self.calls, max(self._free[0], self._at)
+        calls, pace, first = self.calls, self.pace, max(self._free[0], self._at)
         self._grow(max(first + most_steps, self._top))
         at, a, top = self._at - self._base, first - self._base, self._top - self._base
         span = slice(a, a + most_steps)
         batch, starts, ends = self._batch[span], self._starts[a], self._ends[span]
-        longer = calls.tick[batch + 1] - calls.tick[batch]
-        text = calls.text[starts + 1] - calls.text[starts]
-        decode = calls.decode[ends + 1] - calls.decode[ends]
-        wait = self.clock - now + self._seconds[at:a].sum() + text
+        longer = pace * (calls.tick[batch + 1] - calls.tick[batch])
+        text = pace * (calls.text[starts + 1] - calls.text[starts])
+        decode = pace * (calls.decode[ends + 1] - calls.decode[ends])
+        wait = self.clock - now + pace * self._seconds[at:a].sum() + text
         more = np.cumsum(longer)
         added = text + more + decode
         behind = self._weight[a:top].sum() - np.cumsum(self._weight[span]) + self._weight[span]
-        seconds = wait + np.cumsum(self._seconds[span]) + more + decode
-        shared = (
+        seconds = wait + pace * np.cumsum(self._seconds[span]) + more + decode
+        shared = pace * (
             np.cumsum(calls.tick[batch + 1] / (batch + 1))
             + calls.text[starts + 1] / (starts + 1)
             + calls.decode[ends + 1] / (ends + 1)
@@ -161,7 +163,8 @@ class Backlog:
     def expected(self, last: int, now: float) -> float:
         """Seconds from ``now`` until the iteration ``last`` ends, if nobody else comes."""
         at = self._at - self._base
-        return self.clock - now + float(self._seconds[at : last - self._base + 1].sum())
+        seconds = float(self._seconds[at : last - self._base + 1].sum())
+        return self.clock - now + self.pace * seconds
 
     @property
     def left(self) -> int:
@@ -185,7 +188,7 @@ class Backlog:
         due = self._due[at:top]
         if not np.isfinite(due).any():
             return np.ones(most_steps, bool)
-        ends = self.clock + np.cumsum(self._seconds[at:top])
+        ends = self.clock + self.pace * np.cumsum(self._seconds[at:top])
         spare = due - ends
         # those that were late anyway are not kept from it: others of their iteration may be
         for index in np.flatnonzero(spare < -1e-12):
@@ -205,7 +208,8 @@ class Backlog:
         """
         at = self._at - self._base
         self._begun = tuple(int(kind[at]) for kind in (self._batch, self._starts, self._ends))
-        self.clock = now + float(self._seconds[at])
+        self._asked = float(self._seconds[at])
+        self.clock = now + self.pace * self._asked
         self._at += 1
 
     def end(self, clock: float, text: float, tick: float, decode: float) -> list[Done]:
@@ -214,6 +218,7 @@ class Backlog:
         """
         batch, starts, ends = self._begun
         self.clock, self.busy = clock, self.busy + text + tick + decode
+        self.speed.add(self._asked, text + tick + decode)
         self._paid.append(self._paid[-1] + tick / batch)
         self._encoded.append(text / max(starts, 1))
         return [

@@ -1,12 +1,16 @@
 """Seconds of the calls of an engine, by how many requests share them."""
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from solver.columnar import FloatArray
 from solver.inputs import InputError
+
+#: Iterations that a pace is made of, at most, and how many as expected come before the first.
+RECENT, PRIOR = 20, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,3 +73,18 @@ class Calls:
             (call[1:] * each).min(axis=1) for call in (self.tick, self.text, self.decode)
         )
         return tick, text + decode
+
+
+@dataclass(eq=False)
+class Pace:
+    """How many times as long as expected the last iterations took: the geometric mean, drawn
+    towards 1 while they are few. A machine's speed changes, with its heat and its other work.
+    """
+
+    value: float = 1.0
+    _last: deque[float] = field(default_factory=lambda: deque([0.0] * PRIOR, RECENT))
+
+    def add(self, expected: float, measured: float) -> None:
+        """An iteration took so many seconds."""
+        self._last.append(float(np.log(measured / expected)))
+        self.value = float(np.exp(sum(self._last) / len(self._last)))

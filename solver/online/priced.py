@@ -17,6 +17,8 @@ RESOLVE, SHORT, LONG, AHEAD = 1.0, 6.0, 12.0, 1.5
 FEWEST = 6
 #: The size of a plan's batch from which on its price is charged in full.
 FULL = 4
+#: A plan is made anew where the machine's pace, its logarithm, has changed by more than this.
+CHANGED = 0.1
 
 
 def _shared(state: State) -> FloatArray:
@@ -124,8 +126,9 @@ class ExternalityPrice(Priced):
     """
 
     def __init__(self, setting: Setting) -> None:
-        tables, unit = setting.tables, setting.unit
+        tables, unit, self._calls = setting.tables, setting.unit, setting.calls
         self._plan, self._recent = Plan.of(tables, setting.calls), Recent(tables.kinds, LONG * unit)
+        self._pace = 1.0
         self._period, self._ahead, self._next = RESOLVE * unit, AHEAD * unit, -np.inf
         self._batch, self.price = 1.0, 0.0
 
@@ -141,6 +144,9 @@ class ExternalityPrice(Priced):
             return
         if state.now >= self._next:
             self._next = state.now + self._period
+            if abs(np.log(state.backlog.pace / self._pace)) > CHANGED:
+                self._pace = state.backlog.pace
+                self._plan = Plan.of(self._plan.tables, self._calls.scaled(self._pace))
             self._look(self._recent.rates(state.now, self._ahead))
         beyond = (state.backlog.left - self._usual) * self._iteration
         self._batch, self.price = self._plan.solve(self._cost, self._ahead - beyond)
@@ -188,5 +194,6 @@ class Dual(Priced):
     def __call__(self, state: State) -> int:
         steps = super().__call__(state)
         self._sold, self._last = self._left(state), state.now
-        self._sold += float(state.backlog.calls.least_share(steps)) if steps else 0.0
+        share = float(state.backlog.calls.least_share(steps)) if steps else 0.0
+        self._sold += state.backlog.pace * share
         return steps

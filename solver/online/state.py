@@ -15,13 +15,14 @@ from solver.online.tables import Tables
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """What a backlog told of a moment, in its place: its ``calls``, how many were ``present``, what
-    one more comes to (``table``), and the iterations ``left`` of those present.
+    one more comes to (``table``), the iterations ``left`` of those present, and the ``pace``.
     """
 
     calls: Calls
     present: int
     table: Options
     left: int = 0
+    pace: float = 1.0
 
     def options(self, now: float, most_steps: int) -> Options:
         """What one more request comes to, by its steps."""

@@ -149,3 +149,11 @@ class Log:
     tick: list[tuple[int, float]] = field(default_factory=list)
     decode: list[tuple[int, float]] = field(default_factory=list)
     schedule_time: float = 0.0
+
+    @property
+    def seconds(self) -> tuple[float, float, float]:
+        """Seconds of all calls of each kind: text, tick, decode."""
+        text, tick, decode = (
+            sum(seconds for _, seconds in calls) for calls in (self.text, self.tick, self.decode)
+        )
+        return text, tick, decode

@@ -36,7 +36,7 @@ class Running:
     def finish(self, pixels: NDArray[np.float32], at: float) -> Finished:
         """It is decoded ``at`` s."""
         log = self.log
-        text, decode = (sum(seconds for _, seconds in calls) for calls in (log.text, log.decode))
+        text, _, decode = log.seconds
         sizes, seconds = zip(*log.tick)
         share = sum(spent / size for size, spent in (*log.text, *log.tick, *log.decode))
         return Finished(

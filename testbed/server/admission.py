@@ -119,17 +119,17 @@ class Admission:
         fails, and :class:`InputError` for a prompt class without a profile.
         """
         ahead, underway = ([], 0.0) if alone else self.engine.ahead()
-        ahead = [*ahead, *before]
+        ahead, pace = [*ahead, *before], self.engine.speed.value
         steps = np.array(self._offered if wish.steps is None else [wish.steps])
         at = np.array([self._taken(int(count)) for count in steps])
         error, utility = self.worth.curves(wish.prompt_class, steps)
-        quote = self.quoter.quote(ahead, int(at.max()), underway)
-        backlog = self.quoter.backlog(ahead, underway)
+        quote = self.quoter.quote(ahead, int(at.max()), underway, pace)
+        backlog = self.quoter.backlog(ahead, underway, pace)
         # by steps, and not by iterations; what is not asked about is not allowed below
         columns = np.ones(max(self._tables.most_steps, int(steps.max())) + 1, int)
         columns[0], columns[steps] = 0, at
         options = Options(*(v[columns] for v in backlog.options(0.0, int(at.max()))))
-        previews = wish.partials * float(self.quoter.calls.decode[1])
+        previews = pace * wish.partials * float(self.quoter.calls.decode[1])
         told = np.array(
             [each[at - 1] + previews for each in (quote.seconds, quote.low, quote.high)]
         )
@@ -139,7 +139,7 @@ class Admission:
         options.seconds[steps] = seconds
         now, kind = self.engine.engine.now(), self.worth.kind(wish.prompt_class)
         tables = self.worth.tables(wish.weights) if wish.weights else self._tables
-        seen = Snapshot(self.quoter.calls, len(ahead), options, left)
+        seen = Snapshot(self.quoter.calls, len(ahead), options, left, pace)
         state = State(tables, seen, kind, now, now)
         shared = options.shared[steps] + previews
         return Forecast(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.serving.quote import Ahead, Quoter
+from solver.online import Pace
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.request import Log, Outcome, Request
 from testbed.engines.threads import using
@@ -73,7 +74,8 @@ class EngineThread:
         self._commands: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self.loop = asyncio.get_running_loop()
         self._busy_since: float | None = None  # when the present call began
-        self._expected = 0.0  # its predicted seconds
+        self._expected = 0.0  # its predicted seconds, at pace 1
+        self.speed = Pace()
         self._count, self._ended = 0, False
         self._thread = threading.Thread(target=self._drive, name="engine", daemon=True)
         self._thread.start()
@@ -116,7 +118,8 @@ class EngineThread:
         so many seconds.
         """
         since = self._busy_since
-        underway = 0.0 if since is None else since + self._expected - time.perf_counter()
+        expected = self.speed.value * self._expected
+        underway = 0.0 if since is None else since + expected - time.perf_counter()
         jobs, now = [job for job in self.jobs.values() if job.remaining], self.engine.now()
         ahead = [Ahead(job.remaining, job.encoded, job.weight, job.due - now) for job in jobs]
         return ahead, max(underway, 0.0)
@@ -174,6 +177,8 @@ class EngineThread:
                 if pixels is not None and np.isfinite(pixels).all():
                     self.loop.call_soon_threadsafe(job.on_partial, made, pixels)
         log, self.engine.log = self.engine.log, Log()
+        if log.tick:  # nobody's, where all failed
+            self.speed.add(self._expected, sum(log.seconds))
         self._busy_since = None
         self.loop.call_soon_threadsafe(self._hand_over, outcomes, log)
 

@@ -87,16 +87,14 @@ class Edge:
                 return False
             begun = self.now()
             self._backlog.begin(begun)
-            self._expected = self._backlog.clock - begun
+            self._expected = (self._backlog.clock - begun) / self._backlog.pace
             self._engine.log = Log()
         return True
 
     def _end(self, ended: list[Outcome]) -> None:
         with self._state:
             log = self._engine.log
-            text, tick, decode = (
-                sum(seconds for _, seconds in calls) for calls in (log.text, log.tick, log.decode)
-            )
+            text, tick, decode = log.seconds
             self.ratios.append((text + tick + decode) / self._expected)
             done = self._backlog.end(self.now(), text, tick, decode)
             for made in all_made(ended):

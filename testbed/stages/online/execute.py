@@ -114,7 +114,9 @@ class Stage:
             stream.tables, calls, live.served.outcome, bound, slack_of(live.speed, live.fastest)
         )
         policy = find_policy(name, setting)
-        again = serve(stream.tables, calls, stream.kind, stream.arrival, policy)
+        again = serve(
+            stream.tables, self.world.calls, stream.kind, stream.arrival, policy, lambda: live.speed
+        )
         simulated = summary(
             name,
             load,

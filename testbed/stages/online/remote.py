@@ -54,7 +54,8 @@ class Quoted(Snapshot):
         harm = column("harm" if "harm" in edge else "price", 0.0)
         table = Options(seconds, shared, shared, harm, np.isfinite(seconds))
         present = int(quote["running"]) + int(quote["waiting"])
-        return cls(calls, present, table, int(quote.get("left", 0)))
+        left, pace = int(quote.get("left", 0)), float(quote.get("pace", 1.0))
+        return cls(calls, present, table, left, pace)
 
     def add(self, name: int, steps: int, weight: float, due: float) -> tuple[int, int]:
         """The server keeps its own books."""

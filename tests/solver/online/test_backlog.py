@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from calibration.serving.simulator import simulate
 from solver.inputs import InputError
 from solver.online import Backlog, Calls
+from solver.online.calls import PRIOR, RECENT
 from tests.solver.online.worlds import CALLS
 
 requests = st.lists(
@@ -103,12 +104,32 @@ def test_an_iteration_that_took_longer_moves_what_is_expected():
     backlog.begin(1.0)
     assert backlog.clock == pytest.approx(1.0 + CALLS.tick[1] + CALLS.text[1])
     assert backlog.end(2.0, 0.5, 0.5, 0.0) == []
-    assert backlog.expected(last, 2.0) == pytest.approx(2 * CALLS.tick[1] + CALLS.decode[1])
+    pace = (1 / (CALLS.tick[1] + CALLS.text[1])) ** (1 / (PRIOR + 1))
+    assert backlog.pace == pytest.approx(pace) and pace > 1
+    ahead = pace * (2 * CALLS.tick[1] + CALLS.decode[1])
+    assert backlog.expected(last, 2.0) == pytest.approx(ahead)
     backlog.begin(2.0)
     backlog.end(2.1, 0.0, 0.1, 0.0)
     backlog.begin(2.1)
     ((name, finished, shared),) = backlog.end(2.5, 0.0, 0.3, 0.1)
     assert (name, finished) == (0, 2.5) and shared == pytest.approx(0.5 + 0.5 + 0.1 + 0.3 + 0.1)
+
+
+def test_what_is_told_is_that_of_the_machines_present_pace():
+    """After some iterations, as one of its calls' seconds times the pace tells, to the last."""
+    backlogs = [Backlog(calls_of(3)), Backlog(calls_of(3).scaled(1.5))]
+    backlogs[0].noise = lambda: 1.5
+    for backlog in backlogs:
+        for index in range(60):  # by twos, so that there is always somebody
+            backlog.add(index, 5, weight=0.5, due=300.0 + 10 * index)
+        for at in range(3 * RECENT):
+            backlog.advance(float(at))
+    slowed, slower = backlogs
+    assert slowed.pace == pytest.approx(1.5) and slower.pace == pytest.approx(1)
+    assert slowed.present == slower.present > 6
+    now = 3.0 * RECENT
+    for told, expected in zip(slowed.options(now, 9), slower.options(now, 9)):
+        assert told == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize(

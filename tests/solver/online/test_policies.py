@@ -1,13 +1,11 @@
 """What must hold of every policy, and what single ones are for."""
 
 import copy
-import itertools
 import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.optimize import linprog
 
 from calibration.serving.online import serve
 from solver.inputs import InputError
@@ -20,11 +18,8 @@ from solver.online import (
     Tables,
     certify,
     lower_bound,
-    prices,
 )
 from solver.online.policies import charge, find_policy
-from solver.online.priced import ExternalityPrice
-from solver.online.prices import Market, Plan, edge_costs, taken_up
 from solver.online.state import Snapshot
 from tests.solver.online.worlds import CALLS, problem, stream, tables
 
@@ -130,22 +125,6 @@ def test_the_price_lowers_the_steps_of_those_whom_only_the_edge_serves():
     assert high > 0 == policy.price
 
 
-def test_prices_at_which_more_seconds_are_asked_for_are_lower():
-    world = tables()
-    market = Market.of(world, CALLS)
-    assert (np.diff(market.busy, axis=1) <= 1e-12).all() and market.busy[:, 0].min() > 0
-    rates = np.full(world.kinds, 100.0)
-    prices = [market.price(rates / seconds) for seconds in (1.0, 5.0, 20.0, 1e3)]
-    assert sorted(prices, reverse=True) == prices and prices[-1] == 0.0
-    least = edge_costs(world, CALLS, np.arange(4), np.zeros(4))
-    alone = (
-        world.fixed
-        + world.time_weight[:, None] * CALLS.alone(np.arange(1 + world.most_steps))
-        + world.energy_weight[:, None] * CALLS.least_share(np.arange(1 + world.most_steps))
-    )
-    assert (least[:, 1:] >= alone[:, 1:] - 1e-12).all(), "a large batch is slow, a small one dear"
-
-
 def test_under_overload_the_price_of_others_delay_beats_selfishness_and_holding():
     world = tables(seed=1)
     kind, arrival = stream(world, 90.0, 500)
@@ -157,65 +136,6 @@ def test_under_overload_the_price_of_others_delay_beats_selfishness_and_holding(
     }
     assert cost["externality_price"] < cost["externality"] < cost["selfish"] < cost["all_local"]
     assert cost["externality_price"] < cost["window"]
-
-
-def test_a_plan_that_leaves_no_time_to_spare_serves_less(monkeypatch):
-    """The plan's share of a deadline, against plans that take all of it."""
-    base = problem(seed=3, users=6, edge_steps=20)
-    weights = {**base.weights, "error": 20 * base.weights["error"]}
-    cost = {}
-    for deadline, kept in itertools.product((np.inf, 30.0, 0.45), (prices.KEPT, 1.0)):
-        monkeypatch.setattr(prices, "KEPT", kept)
-        limit = np.full(6, deadline) if np.isfinite(deadline) else None
-        world = Tables.of(replace(base, deadline=limit, weights=weights))
-        kind, arrival = stream(world, 20.0, 300)
-        policy = ExternalityPrice(Setting(world, CALLS))
-        cost[deadline, kept] = serve(world, CALLS, kind, arrival, policy).outcome.cost(world).mean()
-    for deadline in (np.inf, 30.0):
-        assert cost[deadline, 1.0] == cost[deadline, 0.8]
-    assert cost[0.45, 0.8] < cost[0.45, 1.0]
-
-
-def test_the_price_rises_with_what_is_left_of_those_present():
-    world = tables(seed=1)
-    kind, arrival = stream(world, 40.0, 100)
-    policy = ExternalityPrice(Setting(world, CALLS))
-    serve(world, CALLS, kind, arrival, policy)
-    now, charged = float(arrival[-1]), []
-    for present in (0, 4, 16, 64):
-        asked, backlog = copy.deepcopy(policy), Backlog(CALLS, clock=now)
-        for name in range(present):
-            backlog.add(name, 8)
-        state = State(world, backlog, 0, now, now)
-        asked(state)
-        charged.append((asked.price, asked.charge(state)[8]))
-    assert charged == sorted(charged) and charged[0][0] < charged[-1][0]
-    assert copy.deepcopy(policy)._plan is policy._plan, "large, and the same for every asker"
-
-
-def test_a_plan_is_what_a_linear_program_finds():
-    """By size of the batch: the dual on the grid of prices is below the optimum, and close."""
-    world = tables(seed=2, deadline=0.6)
-    plan, rates, ahead = Plan.of(world, CALLS), np.array([9.0, 6.0, 12.0, 3.0]), 2.0
-    optimum = []
-    for size in plan.sizes:
-        busy, _ = taken_up(CALLS, size, np.arange(1 + world.most_steps))
-        cost = plan.own(np.arange(world.kinds), size)
-        told = linprog(
-            np.where(np.isfinite(cost), cost, 1e6).ravel(),
-            A_ub=[np.tile(busy, world.kinds)],
-            b_ub=[ahead],
-            A_eq=np.kron(np.eye(world.kinds), np.ones(cost.shape[1])),
-            b_eq=rates * ahead,
-        )
-        optimum.append(told.fun)
-    cost = ahead * plan.cost(rates)
-    dual = (cost - plan.prices * ahead).max(axis=1)
-    assert (dual <= np.array(optimum) + 1e-9).all()
-    assert dual == pytest.approx(optimum, rel=0.015)
-    size, price = plan.solve(cost, ahead)
-    assert optimum[plan.sizes.tolist().index(size)] <= min(optimum) + 0.015 * abs(min(optimum))
-    assert price > 0
 
 
 @pytest.mark.parametrize("name", ["externality_price", "window_price", "threshold"])
@@ -240,38 +160,6 @@ def test_an_edge_of_one_request_at_a_time_has_a_price_too():
         cost[name] = serve(world, calls, kind, arrival, policy).outcome.cost(world).sum()
     # one after the other, nobody delays those present: only those to come are harmed
     assert cost["externality_price"] < 0 < cost["externality"] == cost["selfish"]
-
-
-def test_what_is_left_counts_where_the_plan_sends_everybody_home():
-    world = tables(users=1, seed=4)
-    policy, backlog = ExternalityPrice(Setting(world, CALLS)), Backlog(CALLS)
-    for index in range(200):
-        now = 0.004 * index
-        policy.see(State(world, backlog, 0, now, now))
-    assert policy._iteration > 0
-
-
-def test_a_plan_forgets_the_kinds_that_no_longer_ask():
-    world = tables()
-    plan, rates = Plan.of(world, CALLS), np.array([[1.0, 2.0, 0.0, 0.0], [0.0, 1.0, 3.0, 0.0]])
-    first, second = (plan.cost(each) for each in rates)
-    assert set(plan._known) == {1, 2}
-    assert (plan.cost(rates[0]) == first).all() and (plan.cost(rates[1]) == second).all()
-    assert plan.cost(rates.sum(axis=0)) == pytest.approx(first + second)
-
-
-@pytest.mark.parametrize("rate", [8.0, 14.0, 18.0])
-def test_a_plan_takes_the_time_that_a_stream_takes(rate):
-    """Requests of six steps: at the mean size of a busy batch, what one took up and how long it
-    stayed.
-    """
-    steps, world = 6, tables()
-    kind, arrival = stream(world, rate, 4000)
-    served = serve(world, CALLS, kind, arrival, lambda state: steps)
-    batch = served.outcome.seconds.sum() / served.busy
-    found = served.outcome.shared.mean(), served.outcome.seconds.mean()
-    told = [float(each[0]) for each in taken_up(CALLS, batch, np.array([steps]))]
-    assert found == pytest.approx(told, rel=0.15)
 
 
 def test_options_beyond_the_tables_are_charged_too():

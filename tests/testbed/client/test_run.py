@@ -115,4 +115,4 @@ def test_an_image_that_a_server_refuses_is_one_failed_task(tmp_path, capsys):
     failures = (tmp_path / "run" / "calibration" / "failures.jsonl").read_text()
     assert "500: out of memory" in failures
     records = RunFolder(tmp_path / "run").records("calibration")
-    assert len(records) == 3 * 3 * 4 - 2  # the others were made
+    assert len(records) == 3 * 3 * 4 - 2, failures  # the others were made

@@ -88,3 +88,13 @@ def server(opened):
     """A server that the tests of a module share."""
     with serving(opened) as running:
         yield running
+
+
+def error(answer, status, code, param=None):
+    """The error of an answer: one line in OpenAI's shape."""
+    assert answer.status_code == status, answer.text
+    fault = answer.json()["error"]
+    assert set(fault) == {"message", "type", "param", "code"}
+    assert (fault["code"], fault["param"]) == (code, param)
+    assert "\n" not in fault["message"] and "Traceback" not in fault["message"]
+    return fault["message"]

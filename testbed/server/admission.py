@@ -51,6 +51,10 @@ class Wish:
             body.partial_images,
         )
 
+    def limits(self, scenario: Scenario) -> tuple[float | None, float | None]:
+        """Deadline, s, and largest error: its own, or else the scenario's."""
+        return self.deadline or scenario.deadline, self.max_error or scenario.max_error
+
 
 @dataclass(frozen=True)
 class Queue:
@@ -158,7 +162,7 @@ class Admission:
     def feasible(self, wish: Wish, before: Sequence[Ahead] = ()) -> tuple[Forecast, State]:
         """The rows of :meth:`forecast` that meet the limits; raises :class:`Refused` for none."""
         rows, state = self.forecast(wish, before)
-        most = wish.max_error or self.scenario.max_error
+        deadline, most = wish.limits(self.scenario)
         if wish.max_error is not None and rows.error is None:
             text = f"max_error: found {most}; allowed: none, as this server has no profiles"
             raise Refused(400, "infeasible", text, "max_error")
@@ -168,7 +172,6 @@ class Admission:
                 text = f"max_error: found {most}; allowed: at least {least:.3g}, the least here"
                 raise Refused(400, "infeasible", text, "max_error")
             rows = rows.where(good)
-        deadline = wish.deadline or self.scenario.deadline
         if deadline is None or (rows.high <= deadline).any():
             return (rows if deadline is None else rows.where(rows.high <= deadline)), state
         empty, _ = self.forecast(wish, alone=True)
@@ -210,7 +213,7 @@ class Admission:
         if steps is None:
             steps, by = self.choose(rows, state), self.policy
         weight = float(state.tables.time_weight[state.kind])
-        deadline, promises = wish.deadline or self.scenario.deadline, list[Admitted]()
+        (deadline, _), promises = wish.limits(self.scenario), list[Admitted]()
         own = Ahead(self._taken(steps), False, weight, np.inf if deadline is None else deadline)
         wish = replace(wish, steps=steps)
         for image in range(images):

@@ -89,8 +89,7 @@ def local_tables(profiles: Profiles, scenario: Scenario, device_class: str, wish
     low, high = seconds * np.exp(-half), seconds * np.exp(half)
     rows = Forecast(steps, seconds, low, high, energy, error, utility, cost, nobody, nobody)
     good = np.ones(len(steps), bool)
-    deadline = wish.deadline or scenario.deadline
-    max_error = wish.max_error or scenario.max_error
+    deadline, max_error = wish.limits(scenario)
     if deadline is not None:
         good &= high <= deadline
     if max_error is not None and error is not None:

@@ -52,6 +52,12 @@ class Service:
         return self.transfer_time + (self.way.seconds if self.way else 0.0)
 
     @property
+    def bases(self) -> set[str]:
+        """What an image's seconds rest on, with its way and link."""
+        link = {"modelled"} if self.transfer_time else set()
+        return {self.time_basis, *(self.way.bases if self.way else ())} | link
+
+    @property
     def spent(self) -> float:
         """Modelled joules of an image's way and link."""
         return self.transfer_energy + (self.way.joules(self.way.payload.down) if self.way else 0.0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from calibration.comparison import Comparison, Total
-from calibration.schema import Schema, frozen
+from calibration.schema import Schema, frozen, limits
 from solver.inputs import InputError
 
 
@@ -49,12 +49,14 @@ class MeasuredCompletion(Completion):
 @frozen
 class ServingRequest(Schema):
     """What was to be served: the ids of ``tasks``, the ``order`` in which requests are chosen, and
-    the ``arrival_rate`` in requests a second (None: all arrive at once).
+    the ``arrival_rate`` in requests a second (None: all arrive at once). ``predicted_from``: the
+    digest of what the prediction is made of (None: not told, in older files).
     """
 
     tasks: tuple[str, ...]
     order: str
     arrival_rate: float | None
+    predicted_from: str | None = limits(omit_none=True, default=None)
 
 
 @frozen

@@ -156,7 +156,7 @@ def _costs(assignment: Assignment, records: Sequence[Record]) -> tuple[Estimate,
         scale=service.ratio,
         dof=fit.n - 2,
         paper=service.ratio * fit.paper.step_time * assignment.steps + service.sent,
-        basis=" and ".join(sorted({service.time_basis, *(way.bases if way else ())})),
+        basis=" and ".join(sorted(service.bases)),
         fixed=service.sent,
     )
     metered = service.power_basis == "measured" and None not in joules
@@ -172,7 +172,11 @@ def _costs(assignment: Assignment, records: Sequence[Record]) -> tuple[Estimate,
         scale=watts if metered else watts * service.ratio,
         dof=time.dof,
         paper=watts * (time.paper - service.sent) + service.spent,
-        basis="measured" if metered else "modelled",
+        basis="modelled"
+        if not metered
+        else "measured and modelled"
+        if service.spent
+        else "measured",
         fixed=service.spent,
     )
     return time, energy

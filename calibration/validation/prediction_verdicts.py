@@ -149,13 +149,13 @@ class _Coverage:
     def verdict(self, level: float) -> Verdict:
         judged, count = f"coverage of {self.name}", self.count
         least = int(self.chance.ppf(level)) if count else 0
+        value = f"{self.inside} of {count} inside their 95 % intervals"
+        allowed = f"at least {least} of {count}"
+        if count and self.modelled:
+            return Verdict(PREDICTION, judged, value, allowed, INFO, reason=_MODELLED)
         if not least:
             reason, value = "too few to show a lack of coverage", f"{count} users measured"
             return Verdict.not_tested(PREDICTION, judged, reason, value)
-        value = f"{self.inside} of {count} inside their 95 % intervals"
-        allowed = f"at least {least} of {count}"
-        if self.modelled:
-            return Verdict(PREDICTION, judged, value, allowed, INFO, reason=_MODELLED)
         if self.inside >= least and 2 * self.wide > count:
             timed = self.name in ("time", "energy")
             return _untold(judged, value, allowed, SPEED if timed else PROMPTS)

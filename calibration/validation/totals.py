@@ -16,7 +16,7 @@ from calibration.costs.drift import Drift, drift_expected
 from calibration.fitting.prediction import degrees_of_freedom, evaluate
 from calibration.profiles.profile import ClassProfile, SplitPoint
 from calibration.scenario.sites import Service
-from calibration.statistics import Z95, t_quantile
+from calibration.statistics import t_quantile
 from calibration.validation.assignments import Assignment
 from calibration.validation.estimates import Estimate, UserEstimates
 from solver.problem import Problem
@@ -270,7 +270,9 @@ def _sum(name: str, terms: Sequence[_Term], drifting: bool = True) -> _Sum:
     The curves of one class at its two places come from the same prompts and may err together, so
     their uncertainties add. The machine's speed is the same for all.
     """
-    own = sum((Z95 * term.factor) ** 2 * term.estimate.own for term in terms)
+    own = sum(
+        (t_quantile(term.estimate.dof) * term.factor) ** 2 * term.estimate.own for term in terms
+    )
     cells: dict[tuple[str, str, SplitPoint | None], list[_Term]] = defaultdict(list)
     for term in terms:
         cells[term.profile.prompt_class, term.place, term.assignment.split].append(term)

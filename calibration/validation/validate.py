@@ -4,6 +4,7 @@ promised?
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import isclose
 
 import numpy as np
 
@@ -95,7 +96,7 @@ def validate(
         },
         coverage={name: _coverage(of) for name, of in rows.items()},
         drift=drift,
-        notes=_notes(users, profiles, drift),
+        notes=_notes(users, profiles, drift, _others(estimates)),
         serving=serving,
     )
 
@@ -120,6 +121,18 @@ def _user(estimates: UserEstimates) -> UserValidation:
     )
 
 
+def _others(estimates: Iterable[UserEstimates]) -> int:
+    """How many users are not served as the problem has it."""
+    parts = [
+        part.assignment
+        for each in estimates
+        for part in each.parts[:1]
+        if each.assignment.split is None
+    ]
+    told = [(each.service.seconds(each.steps) + each.service.sent, each.time) for each in parts]
+    return sum(not isclose(*pair, rel_tol=1e-6) for pair in told)
+
+
 def _in_batches(total: Total, profiles: Profiles) -> Total:
     edge = profiles.get("edge")
     basis = edge.transfer.basis if edge and edge.transfer else "measured"
@@ -137,18 +150,24 @@ def _coverage(rows: Iterable[Comparison]) -> float | None:
 
 
 def _notes(
-    users: Sequence[UserValidation], profiles: Profiles, drift: Mapping[str, Drift]
+    users: Sequence[UserValidation], profiles: Profiles, drift: Mapping[str, Drift], others: int
 ) -> tuple[str, ...]:
-    """What else is to be known, in sentences."""
+    """What else is to be known, in sentences; ``others``: users of another scenario."""
     notes = {
         f"The machine ran the {place} model {abs(change.ratio - 1):.1%} "
         f"{'slower' if change.ratio > 1 else 'quicker'} while the allocation was executed than "
         f"while it was calibrated ({change.n} images in between, of the same kind at both times)."
         for place, change in drift.items()
     }
+    if others:
+        notes.add(
+            f"The problem predicts times of {others} users that profiles.json and scenario.json do "
+            "not: what it has of its own, as links and edges, is not in what was measured; "
+            "`testbed validate --scenario` takes the scenario that it was made of."
+        )
     if any(not user.images for user in users):
         notes.add(_UNSERVED)
-    if any(user.time.basis == "emulated" for user in users):
+    if any("emulated" in (user.time.basis or "") for user in users):
         notes.add(_EMULATED)
     if any(user.energy.basis == "modelled" for user in users):
         notes.add(_MODELLED)

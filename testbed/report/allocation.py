@@ -83,8 +83,12 @@ def allocated_users(
 ) -> list[AllocatedUser]:
     """The users without their images: by prompt class, in each the edge and the most steps first.
 
-    Without a scenario they are all of the first of ``classes``.
+    Without a scenario they are as the problem's labels have them, or else of the first of
+    ``classes``.
     """
+    count, labels = len(allocation.offload), (problem.labels if problem else None) or {}
+    prompts = labels.get("prompt_class", [classes[0]] * count)
+    devices = labels.get("device_class")
     made: dict[int | None, list[Record]] = defaultdict(list)
     for record in execution:
         if record.task.purpose == "user":
@@ -99,8 +103,8 @@ def allocated_users(
         shared = problem.splits.get(problem.names[offload]) if problem else None
         user = AllocatedUser(
             user=index,
-            prompt_class=about.prompt_class if about else classes[0],
-            device_class=about.device_class if about else None,
+            prompt_class=about.prompt_class if about else prompts[index],
+            device_class=about.device_class if about else devices[index] if devices else None,
             place=PLACES[min(offload, 1)],
             steps=steps,
             limit=_limit(problem, problem.names[offload], index) if problem else None,

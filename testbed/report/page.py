@@ -5,6 +5,7 @@ What the run has not done yet is left out and named, and a value that was not me
 such.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,16 +14,15 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 
 from calibration.comparison import Total
-from calibration.profiles.profile import Metrics, Profiles
-from calibration.records.record import Record
+from calibration.profiles.profile import Metrics
 from calibration.records.task import POINTS
-from calibration.scenario.problem import Units, units
+from calibration.scenario.problem import Units, to_problem, units
 from calibration.scenario.scenario import Scenario
 from calibration.scenario.sites import sites
 from calibration.validation.validation import Validation
-from solver import Allocation, InputError, Problem
+from solver import Allocation, Problem
 from solver.inputs import write_atomic
-from testbed.config import Config, defaults
+from testbed.config import defaults
 from testbed.report import mlperf, notices, setup
 from testbed.report.agreement import AGREEMENT, AgreementPanel, agreement
 from testbed.report.allocation import (
@@ -43,72 +43,18 @@ from testbed.report.format import Table, number, percent, quantity, toml
 from testbed.report.gallery import Strip, generated, strips
 from testbed.report.judgements import Judgements
 from testbed.report.network import Network, network
-from testbed.runs.folder import RunFolder
-from testbed.runs.products import Baseline
-from testbed.stages.tasks import check_users
+from testbed.report.run import Run
 from testbed.tables import write_csv
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a run folder holds, each None or empty where the run has not come to it."""
-
-    folder: RunFolder
-    config: Config | None
-    profiles: Profiles | None
-    scenario: Scenario | None
-    problem: Problem | None
-    allocation: Allocation | None
-    validation: Validation | None
-    baselines: Sequence[Baseline]
-    calibration: Sequence[Record]
-    execution: Sequence[Record]
-    missing: Sequence[str]
-
-    @classmethod
-    def read(cls, path: str | Path) -> "Run":
-        """Read a run folder; raises :class:`InputError` for one of another kind, and for files
-        that do not belong together.
-        """
-        folder = RunFolder.read(path)
-        scenario, allocation = folder.scenario(), folder.allocation()
-        if scenario and allocation and len(scenario.users) != len(allocation.offload):
-            raise InputError(
-                f"{folder.path / 'scenario.json'}: users: found {len(scenario.users)}; "
-                f"allowed: {len(allocation.offload)}, as in allocation.json"
-            )
-        problem = folder.problem()
-        if scenario and problem:
-            check_users(problem, scenario)
-        return cls(
-            folder,
-            folder.config(),
-            folder.profiles(),
-            scenario,
-            problem,
-            allocation,
-            folder.validation(),
-            folder.baselines(),
-            folder.records("calibration"),
-            folder.of_allocation(),
-            folder.missing(),
-        )
-
-    def classes(self) -> list[str]:
-        """The prompt classes, in the order in which they are swept."""
-        names = [record.task.prompt_class for record in self.calibration]
-        for place in self.profiles.places if self.profiles else ():
-            names += [profile.prompt_class for profile in place.classes]
-        names += [user.prompt_class for user in self.scenario.users] if self.scenario else []
-        return list(dict.fromkeys(names)) or ["all users"]
 
 
 @dataclass(frozen=True)
 class View:
     """Everything that the templates show, by the names that they use.
 
-    ``without_utility``: the prompt classes whose utility is left out; ``has_utility``: are there
-    others?
+    ``given``: the problem is not the one of the profiles and the scenario. ``edge_budget``: of all
+    edges; ``limits``: name, what is used, and budget of each. ``path``: the folder, as a shell
+    takes it; ``repeat``: the command that runs it again. ``without_utility``: the prompt classes
+    whose utility is left out; ``has_utility``: are there others?
     """
 
     name: str
@@ -142,6 +88,9 @@ class View:
     mlperf_notes: Sequence[str]
     users: Sequence[AllocatedUser]
     problem: Problem | None
+    given: bool
+    edge_budget: int
+    limits: Sequence[tuple[str, float, int]]
     allocation: Allocation | None
     allocation_panels: Sequence[AllocationPanel]
     baselines: Sequence[ComparedBaseline]
@@ -154,6 +103,8 @@ class View:
     strips: Sequence[Strip]
     environment: Mapping[str, Any]
     config: str | None
+    path: str
+    repeat: str
 
     def tables(self) -> list[Table]:
         """The tables that become CSV files."""
@@ -181,6 +132,10 @@ def write_report(run_folder: str | Path) -> Path:
     """
     run = Run.read(run_folder)
     page, folder = view(run), run.folder.path
+    names = {f"{table.name}.csv" for table in page.tables()}
+    for path in (folder / "report").glob("*.csv"):
+        if path.name not in names:  # of an earlier state of the run
+            path.unlink()
     for table in page.tables():
         write_csv(folder / "report" / f"{table.name}.csv", table.rows)
     if page.config:
@@ -218,6 +173,12 @@ def view(run: Run) -> View:
     samples, samples_table = setup.samples(measured, run.calibration)
     of_users = [record for record in run.execution if record.task.purpose == "user"]
     shown = sum(len(user.images) for user in users)
+    problem, allocation, path = run.problem, run.allocation, _near(run.folder.path)
+    given = False
+    if problem and profiles and scenario:
+        given = problem.to_dict() != to_problem(profiles, scenario).to_dict()
+    budgets = problem.budgets if problem else {}
+    used = (allocation.used if allocation else None) or {}
     return View(
         name=run.folder.path.name,
         missing=run.missing,
@@ -249,10 +210,13 @@ def view(run: Run) -> View:
         frechet_notes=setup.frechet_notes(measured, totals),
         mlperf_notes=mlperf.notes(run.calibration, on_edge, profiles.metrics) if profiles else [],
         users=users,
-        problem=run.problem,
-        allocation=run.allocation,
+        problem=problem,
+        given=given,
+        edge_budget=sum(budgets.values()),
+        limits=[(name, used[name], budget) for name, budget in budgets.items() if name in used],
+        allocation=allocation,
         allocation_panels=allocation_panels(users),
-        baselines=compared_baselines(run.allocation, run.baselines) if run.allocation else [],
+        baselines=compared_baselines(allocation, run.baselines) if allocation else [],
         validation=validation,
         totals=totals,
         worst_first=sorted(totals, key=lambda total: -abs(total.relative_error or 0.0)),
@@ -266,7 +230,25 @@ def view(run: Run) -> View:
         ),
         environment=_environment(run),
         config=toml(replace(run.config, defaulted=()).to_dict()) if run.config else None,
+        path=shlex.quote(str(path)),
+        repeat=_repeat(path, allocation, given),
     )
+
+
+def _near(path: Path) -> Path:
+    """A path as seen from here, if it is below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _repeat(path: Path, allocation: Allocation | None, given: bool) -> str:
+    """The command that runs it again."""
+    command = ["testbed", "run", str(path / "report" / "run.toml"), "--out", f"{path}-again"]
+    if allocation and allocation.solver != "exact":
+        command += ["--solver", allocation.solver]
+    if given:
+        command += ["--problem", str(path / "problem.json")]
+    return shlex.join(command)
 
 
 def _users(run: Run, classes: Sequence[str]) -> list[AllocatedUser]:

@@ -34,6 +34,11 @@ class ModelRow:
     execution: int
     notes: Sequence[str] = ()
 
+    @property
+    def served(self) -> bool:
+        """Whether a server made its images."""
+        return "://" in self.device
+
 
 @dataclass(frozen=True)
 class BasisRow:
@@ -127,10 +132,12 @@ def bases(sites: Sequence[Site], cells: Sequence[Cell]) -> list[BasisRow]:
             kinds["Time"][cell.place].add("measured")
             kinds["Energy"][cell.place].add(cell.profile.power.basis)
     for site in sites:
-        for place in PLACES:
-            service = site.at(place)
-            kinds["Time"][place].add(service.time_basis)
+        for name, service in site.services.items():
+            place = "local" if name == "local" else "edge"
+            kinds["Time"][place] |= service.bases
             kinds["Energy"][place].add(service.power_basis)
+            if service.spent:
+                kinds["Energy"][place].add("modelled")
     return [
         BasisRow(title, {place: sorted(words) for place, words in row.items()})
         for title, row in kinds.items()

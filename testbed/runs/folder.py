@@ -34,7 +34,7 @@ from testbed.runs import guard
 from testbed.runs.failures import Failure, FailureLog
 from testbed.runs.features import SweepFeatures
 from testbed.runs.lock import FolderLock, lock
-from testbed.runs.products import FILES, SHOWN, Baseline, Product, TaskList
+from testbed.runs.products import FILES, SHOWN, Baseline, Product, TaskList, verb_of
 from testbed.runs.store import Pixels, RecordStore, read_image, read_records
 
 Stage = Literal["calibration", "execution"]
@@ -137,7 +137,8 @@ class RunFolder:
         if product is None:
             file = FILES[kind]
             raise InputError(
-                f"{self.path}: {file.name} ({file.what}) is missing; `testbed {file.verb}` makes it"
+                f"{self.path}: {file.name} ({file.what}) is missing; "
+                f"`testbed {verb_of(kind, self.path)}` makes it"
             )
         return product
 
@@ -151,12 +152,25 @@ class RunFolder:
         return SweepFeatures.load(path) if path.exists() else None
 
     def save(self, product: Product) -> None:
-        """Write a product's file, in place of an earlier one."""
+        """Write a product's file, in place of an earlier one; other profiles have no verdicts."""
         path = self._path(type(product))
         if isinstance(product, (Problem, Allocation)):
             product.save(path)
+        elif isinstance(product, Profiles):
+            self._replace(path, product.to_dict())
         else:
             write_json(path, product.to_dict())
+
+    def _replace(self, path: Path, values: dict[str, Any]) -> None:
+        """Write a file; where it was another one, what was judged by it is removed."""
+        before = path.read_bytes() if path.exists() else None
+        write_json(path, values)
+        if before != path.read_bytes():
+            self._forget_verdicts()
+
+    def _forget_verdicts(self) -> None:
+        for path in (self._path(Validation), self.report_path):
+            path.unlink(missing_ok=True)
 
     def adopt(self, problem: Problem, allocation: Allocation) -> None:
         """Write a problem and its allocation; what was made of another one is removed, but for
@@ -171,8 +185,10 @@ class RunFolder:
             (self.path / "baselines.json").unlink(missing_ok=True)
         choice = attrgetter("offload", "steps", "edge_steps")
         if not same or old is None or choice(old) != choice(allocation):
-            self._path(Validation).unlink(missing_ok=True)
-            self.report_path.unlink(missing_ok=True)
+            self._forget_verdicts()
+        scenario = self._path(Scenario)
+        if scenario.exists() and len(Scenario.load(scenario).users) != problem.users:
+            scenario.unlink()
         self.save(problem)
         self.save(allocation)
 
@@ -239,17 +255,16 @@ class RunFolder:
 
     def save_tasks(self, tasks: Iterable[Task]) -> None:
         """Write ``execution/tasks.json``: which tasks carry out the allocation."""
-        write_json(self._tasks_path, TaskList(tuple(task.id for task in tasks)).to_dict())
+        self._replace(self._tasks_path, TaskList(tuple(task.id for task in tasks)).to_dict())
 
     def executed(self) -> list[Record]:
         """The records of the allocation's execution, in the order of its tasks.
 
         Raises :class:`InputError` where it was not executed, or not to its end.
         """
-        path = self._tasks_path
-        if not path.exists():
-            raise InputError(f"{path}: no such file; `testbed execute` makes it")
-        ids = TaskList.from_dict(read_json(path), str(path)).tasks
+        ids = self._asked()
+        if ids is None:
+            raise InputError(f"{self._tasks_path}: no such file; `testbed execute` makes it")
         records = {record.id: record for record in self.records("execution")}
         if missing := sum(key not in records for key in ids):
             raise InputError(
@@ -263,33 +278,18 @@ class RunFolder:
         """The records of the last allocation's execution that there are, without those of earlier
         ones in the same folder.
         """
-        path, records = self._tasks_path, self.records("execution")
-        if not path.exists():
-            return records
-        ids = set(TaskList.from_dict(read_json(path), str(path)).tasks)
-        return [record for record in records if record.id in ids]
-
-    def missing(self) -> list[str]:
-        """What a report shows and the run has not produced yet, in words, with what makes it."""
-        stages: tuple[tuple[Stage, str], ...] = (
-            ("calibration", "calibrate"),
-            ("execution", "execute"),
-        )
-        missing = [
-            f"{stage} records ({stage}/records.jsonl): `testbed {verb}` makes them"
-            for stage, verb in stages
-            if not self.records(stage)
-        ]
-        files = [FILES[kind] for kind in SHOWN]
-        return missing + [
-            f"{file.what} ({file.name}): `testbed {file.verb}` makes it"
-            for file in files
-            if not (self.path / file.name).exists()
-        ]
+        asked, records = self._asked(), self.records("execution")
+        ids = None if asked is None else set(asked)
+        return [record for record in records if ids is None or record.id in ids]
 
     @property
     def _tasks_path(self) -> Path:
         return self.path / "execution" / "tasks.json"
+
+    def _asked(self) -> tuple[str, ...] | None:
+        """The ids of the tasks that carry out the allocation, where it was begun."""
+        path = self._tasks_path
+        return TaskList.from_dict(read_json(path), str(path)).tasks if path.exists() else None
 
     def _load(self, kind: type[T]) -> T | None:
         path = self._path(kind)

@@ -50,6 +50,17 @@ FILES: dict[type, ProductFile] = {
         "validate",
     ),
 }
+
+
+def verb_of(kind: type, folder: Path) -> str:
+    """The verb that makes the file of a ``kind`` of product; the scenario of a problem from
+    elsewhere is elsewhere too.
+    """
+    if kind is Scenario and (folder / FILES[Problem].name).exists():
+        return "validate --scenario SCENARIO"
+    return FILES[kind].verb
+
+
 #: The products that a report shows, beside records.
 SHOWN = (Profiles, Scenario, Problem, Allocation, Validation)
 

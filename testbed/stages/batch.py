@@ -3,6 +3,8 @@
 When each request's image is done is predicted from what batches cost, and measured.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,6 +13,7 @@ from calibration.costs.batch import BatchCost, seconds
 from calibration.costs.drift import Drift, drift_expected
 from calibration.profiles.profile import Place, Profiles
 from calibration.records.task import Task
+from calibration.schema import plain
 from calibration.serving.completion import compare, delayed, predict, removed
 from calibration.serving.serving import ImageDifferences, Serving, ServingRequest
 from calibration.serving.simulator import poisson
@@ -44,7 +47,14 @@ def batch(rig: Rig, folder: RunFolder) -> Serving | None:
     if not tasks or edge is None or edge.batch is None:
         return None
     cost, drift = edge.batch, drift_expected(edge.speed_sd, parts=1)
-    asked = ServingRequest(tuple(task.id for task in tasks), settings.order, settings.arrival_rate)
+    travel = _travel(edge, tasks)
+    made_of = json.dumps([plain(cost.to_dict()), drift, travel]).encode()
+    asked = ServingRequest(
+        tuple(task.id for task in tasks),
+        settings.order,
+        settings.arrival_rate,
+        hashlib.sha256(made_of).hexdigest()[:12],
+    )
     rig.choose_threads(folder)
     rig.check_link(folder)
     with processes().main_process_first(), using(rig.threads["edge"].batched):
@@ -59,7 +69,7 @@ def batch(rig: Rig, folder: RunFolder) -> Serving | None:
                 tasks,
                 asked,
                 lambda key: folder.image("execution", records[key]),
-                _travel(edge, tasks),
+                travel,
             ),
         )
 

@@ -7,7 +7,7 @@ from calibration.costs.energy import EnergyFit
 from calibration.costs.time import TimeFit
 from calibration.fitting.curve_fit import CurveFit, FamilyFit, InterpolationTable, LeftOut
 from calibration.fitting.prediction import members
-from calibration.statistics import Z95
+from calibration.statistics import t_quantile
 from testbed.report.curves.panels import label
 from testbed.report.curves.quantities import QUANTITIES, Cell
 from testbed.report.curves.rows import coefficients
@@ -112,7 +112,7 @@ def _line_row(title: str, cell: Cell, unit: str, line: TimeFit | EnergyFit) -> F
     form, lack = " + ".join(symbols) + " · s", line.lack_of_fit
     if lack is not None and not lack.affine:
         form += f", but not quite affine: {lack.largest:+.1%} at {lack.at}".replace("-", "−")
-    halves = [Z95 * line.covariance[i][i] ** 0.5 for i in (0, 1)]
+    halves = [t_quantile(line.dof) * line.covariance[i][i] ** 0.5 for i in (0, 1)]
     return FitRow(
         title,
         cell.prompt_class,

@@ -82,6 +82,13 @@ def test_the_sentence_and_the_lines_of_failures_agree():
     assert len(failures(given)) == 2
 
 
+@pytest.mark.parametrize("users", [1, 2])
+def test_what_is_modelled_of_few_users_is_no_prediction(users):
+    given = validation(inside=users, users=users, basis="modelled")
+    rows = [each for each in verdicts(given) if each.judged == "coverage of time"]
+    assert [each.verdict for each in rows] == [INFO]
+
+
 def test_warnings_are_grouped_by_cause_those_that_warn_first():
     def of(kind, where, verdict, cause):
         return Verdict(CALIBRATION, f"{kind}: {where}", "", "", verdict, cause=cause)

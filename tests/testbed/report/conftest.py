@@ -37,7 +37,10 @@ def full_run(run, profiles, tmp_path_factory, worker_id):
 
     def make(folder):
         path = shutil.copytree(run, folder / "demo")
-        RunFolder(path).save(with_optional_parts(profiles))
+        folder = RunFolder(path)
+        validation = folder.validation()
+        folder.save(with_optional_parts(profiles))
+        folder.save(validation)
         write_report(path)
 
     return make_once("full", make, tmp_path_factory, worker_id) / "demo"

@@ -145,8 +145,7 @@ def test_checksums_are_folded_away(page):
 
 def test_one_command_repeats_the_run(run, page):
     """The file that the command names holds the run's own configuration."""
-    command = f"testbed run {run.name}/report/run.toml --out {run.name}-again"
-    assert command in page.text
+    assert f"testbed run {run}/report/run.toml --out {run}-again" in page.text
     saved = tomllib.loads((run / "report" / "run.toml").read_text())
     config = json.loads((run / "config.json").read_text())["sweep"]
     assert saved["sweep"] == {key: value for key, value in config.items() if value is not None}

@@ -2,14 +2,18 @@
 
 import json
 import re
+import shlex
 
 import pytest
 
+from solver import Problem, solve
 from solver.inputs import InputError
 from testbed.report import write_report
+from tests.testbed.report.tables import read
 from tests.testbed.report.world import Page, copy
 
 pytestmark = pytest.mark.usefixtures("undrawn")
+NAMES = ("config.json", "profiles.json", "scenario.json", "problem.json", "allocation.json")
 
 
 @pytest.mark.parametrize(
@@ -119,6 +123,46 @@ def test_half_a_character_is_replaced(run, tmp_path):
     (part / "profiles.json").write_text(json.dumps(profiles))
     assert "?" in Page(write_report(part)).text
     assert "?,local,1," in (part / "report" / "samples.csv").read_text()
+
+
+def test_users_are_told_apart_by_the_problems_labels_where_there_is_no_scenario(run, tmp_path):
+    part = copy(run, tmp_path / "part", "profiles.json", "problem.json", "allocation.json")
+    page = Page(write_report(part))
+    told = read(next((part / "report").glob("allocation-scene*.csv")))
+    assert len(told) == json.loads((run / "problem.json").read_text())["labels"][
+        "prompt_class"
+    ].count("scene")
+    assert "scenario.json): `testbed validate --scenario SCENARIO` makes it" in page.text
+
+
+def test_tables_of_an_earlier_state_are_removed(run, tmp_path):
+    part = copy(run, tmp_path / "part", "profiles.json", "problem.json", "allocation.json")
+    write_report(part)
+    (part / "report" / "mine.txt").write_text("")
+    assert list((part / "report").glob("allocation-*.csv"))
+    (part / "allocation.json").unlink()
+    write_report(part)
+    assert not list((part / "report").glob("allocation-*.csv"))
+    assert (part / "report" / "mine.txt").exists()
+
+
+def test_a_problem_from_elsewhere_is_said_and_repeated(run, tmp_path, monkeypatch):
+    part = copy(run, tmp_path / "a run [x]", *NAMES)
+    problem = json.loads((part / "problem.json").read_text())
+    problem["edge_budget"] += 7
+    (part / "problem.json").write_text(json.dumps(problem))
+    solve(Problem.load(part / "problem.json")).save(part / "allocation.json")
+    page = Page(write_report(part))
+    assert "problem.json is not what profiles.json and scenario.json make" in page.text
+    assert f"{problem['edge_budget']} denoising steps in all" in page.text
+    again = shlex.split(re.search(r"testbed run .*", page.text)[0])
+    at = str(part)
+    assert again == ["testbed", "run", f"{at}/report/run.toml", "--out", f"{at}-again"] + [
+        "--problem",
+        f"{at}/problem.json",
+    ]
+    monkeypatch.chdir(tmp_path)
+    assert "testbed run 'a run [x]/report/run.toml'" in Page(write_report(part)).text
 
 
 def test_a_scenario_of_another_run_is_refused(run, tmp_path):

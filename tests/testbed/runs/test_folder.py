@@ -8,10 +8,12 @@ from dataclasses import replace
 
 import pytest
 
+from calibration.profiles.profile import Profiles
 from solver.allocation import Allocation
 from solver.inputs import InputError
 from solver.problem import Problem
 from testbed import config
+from testbed.report.run import missing
 from testbed.runs.failures import FailureLog
 from testbed.runs.folder import RunFolder
 from tests.conftest import ROOT
@@ -156,7 +158,7 @@ def test_a_run_folder_of_before_sweeps_were_timed_in_part_is_refused_and_can_sti
 def test_what_is_missing_is_named_with_the_verb_that_makes_it(tmp_path, settings):
     folder = RunFolder.open(settings, tmp_path / "run")
     assert folder.profiles() is None and folder.records("calibration") == []
-    assert folder.missing() == [
+    assert missing(folder) == [
         "calibration records (calibration/records.jsonl): `testbed calibrate` makes them",
         "execution records (execution/records.jsonl): `testbed execute` makes them",
         "fitted profiles (profiles.json): `testbed calibrate` makes it",
@@ -165,8 +167,6 @@ def test_what_is_missing_is_named_with_the_verb_that_makes_it(tmp_path, settings
         "allocation (allocation.json): `testbed allocate` makes it",
         "predictions held against measurements (validation.json): `testbed validate` makes it",
     ]
-    from calibration.profiles.profile import Profiles
-
     with pytest.raises(
         InputError, match="profiles.json .* is missing; `testbed calibrate` makes it"
     ):
@@ -235,3 +235,17 @@ def test_another_allocation_leaves_no_validation_of_the_one_before(small_run, tm
     (folder.path / "allocation.json").write_text("{")
     folder.adopt(problem, allocation)
     assert folder.validation() is None and folder.need(Allocation) == allocation
+
+
+def test_other_profiles_or_images_have_no_verdicts(small_run, tmp_path):
+    for name in ("profiles", "tasks"):
+        folder = RunFolder(shutil.copytree(small_run.folder, tmp_path / name))
+        profiles, tasks = folder.need(Profiles), [record.task for record in folder.executed()]
+        folder.save(profiles)
+        folder.save_tasks(tasks)
+        assert folder.validation() is not None and folder.report_path.exists()
+        if name == "profiles":
+            folder.save(replace(profiles, environment={"torch": "another"}))
+        else:
+            folder.save_tasks(tasks[1:])
+        assert folder.validation() is None and not folder.report_path.exists()

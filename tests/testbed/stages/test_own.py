@@ -1,6 +1,7 @@
 """A problem and a solver of one's own reach execution, validation and report."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -59,6 +60,10 @@ def test_two_edges_and_a_solver_of_ones_own(small_run, tmp_path, capsys, monkeyp
     ]
     report = (run / "report.html").read_text()
     assert "everywhere" in report and validation.users[1].time.predicted > 0.25
+    page = " ".join(re.sub(r"<.*?>", " ", report).split())
+    assert "4 of 4 at near, 9 of 9 at far" in page and "13 used of 13" in page
+    assert "--solver everywhere:everywhere --problem" in page
+    assert any("predicts times of 3 users that" in note for note in validation.notes)
     baselines = json.loads((run / "baselines.json").read_text())
     exact = next(row for row in baselines if row["solver"] == "exact")
     assert exact["objective"] <= allocation.objective

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from testbed.cli import main
 from testbed.models.pipelines import WEIGHTS
+from testbed.report.run import missing
 from testbed.runs.folder import RunFolder
 from tests.conftest import draw_nothing
 from tests.testbed.own_pairs import BUILDERS, SETTINGS, configuration, save, write_prompts
@@ -63,7 +64,7 @@ def unmatched(world):
 def test_captions_that_match_nothing_leave_utility_out_and_the_rest_goes_on(unmatched):
     """Once the sweep ended with `utility_ceiling above utility_floor`, and all was lost."""
     profiles, problem = unmatched.profiles(), unmatched.problem()
-    assert unmatched.missing() == []
+    assert missing(unmatched) == []
     for place in profiles.places:
         for profile in place.classes:
             assert profile.utility is None and profile.scales.utility is None
@@ -109,7 +110,7 @@ def test_nothing_but_prompts_and_two_models_ends_in_a_report(world, monkeypatch,
     assert config.quality.clip == "none" and config.sweep.prompts_per_class == 2
     assert config.sweep.steps == (1, 2, 3, 4, 6, 8) and config.sweep.converged_steps == 16
     assert len(folder.scenario().users) == 4  # half of the prompts
-    assert folder.missing() == []
+    assert missing(folder) == []
     assert profiles.metrics.utility.name is None and profiles.metrics.frechet.extractor is None
     assert not profiles.find("edge", "thing").clip_score
     assert "quality.clip = &#34;none&#34;: nothing scores images" in text_of(folder)
@@ -126,7 +127,7 @@ PAIRS["sd3"] = ("sd3-without-t5", "sd3")
 def test_every_kind_of_pair_ends_in_a_report(world, name):
     local, edge = (save(model, world / model) for model in PAIRS[name])
     text = configuration("things.jsonl", local, edge, NONE + SWEEP, SETTINGS.get(name, ""))
-    assert run(world, f"pair-{name}", text).missing() == []
+    assert missing(run(world, f"pair-{name}", text)) == []
 
 
 @pytest.mark.slow
@@ -197,7 +198,7 @@ def test_a_device_is_calibrated_alone_and_joined_with_the_edge_later(world, edge
     joined = str(world / "joined")
     command = ["--allocation", allocation, "--problem", problem, str(both), "--out", joined]
     assert main(["execute", *command]) == 0
-    assert "fitted profiles (profiles.json)" in " ".join(RunFolder.read(joined).missing())
+    assert "fitted profiles (profiles.json)" in " ".join(missing(RunFolder.read(joined)))
     assert main(["validate", joined, *files, "--scenario", str(world / "s.toml")]) == 0
     assert main(["report", joined]) == 0
     assert RunFolder.read(joined).validation().totals

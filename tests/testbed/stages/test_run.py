@@ -8,6 +8,7 @@ import pytest
 
 import solver
 from testbed.cli import main
+from testbed.report.run import missing
 from testbed.runs.folder import RunFolder
 from tests.testbed.stages.world import records
 
@@ -36,7 +37,7 @@ def test_every_stage_left_its_file(small_run):
         "allocation": "allocation/1",
         "validation": "validation/1",
     }
-    assert RunFolder.read(small_run.folder).missing() == []
+    assert missing(RunFolder.read(small_run.folder)) == []
 
 
 def test_the_offloaded_users_were_served_in_batches_and_their_completion_predicted(folder):

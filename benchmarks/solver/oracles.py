@@ -138,10 +138,14 @@ def exact_optimum(cost: FloatArray, budget: int) -> Fraction:
 
     ``cost``, shape (users, 1 + steps), holds what s edge steps cost in column s; inf: not allowed.
     """
-    best: dict[int, Fraction] = {0: Fraction(0)}
+    # denominators of floats are powers of two: in units of the smallest, costs are integers
+    unit = max(Fraction(value).denominator for value in cost[np.isfinite(cost)])
+    best = {0: 0}
     for row in cost:
-        options = [(step, Fraction(value)) for step, value in enumerate(row) if np.isfinite(value)]
-        new: dict[int, Fraction] = {}
+        options = [
+            (step, int(Fraction(value) * unit)) for step, value in enumerate(row) if value < np.inf
+        ]
+        new: dict[int, int] = {}
         for used, total in best.items():
             for step, value in options:
                 if used + step <= budget:
@@ -149,7 +153,7 @@ def exact_optimum(cost: FloatArray, budget: int) -> Fraction:
                     if used + step not in new or new_total < new[used + step]:
                         new[used + step] = new_total
         best = new
-    return min(best.values())
+    return Fraction(min(best.values()), unit)
 
 
 #: Pisinger's classes of instances, hard in different ways (Pisinger 1995; Kellerer, Pferschy and

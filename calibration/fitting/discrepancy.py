@@ -40,12 +40,11 @@ def discrepancy(points: Points) -> float:
     """
     if points.sd is None:
         return 0.0
-    deltas = [
-        _of_family(family, points, points.sd)
-        for family in families(points.kind)
-        if points.step_counts > len(family.parameters)
-    ]
-    return min(deltas, default=0.0)
+    least = None
+    for family in families(points.kind):
+        if points.step_counts > len(family.parameters):
+            least = _of_family(family, points, points.sd, least)
+    return least or 0.0
 
 
 def correction(
@@ -71,7 +70,8 @@ def correction(
     return weights @ (kept * (values - at_points)), variance
 
 
-def _of_family(family: Family, points: Points, sd: Array) -> float:
+def _of_family(family: Family, points: Points, sd: Array, least: float | None) -> float:
+    """The ``family``'s δ, or ``least``, that of the families before it, where that is less."""
     s, y, unit = points.s, points.y, points.unit
     residual_dof = len(s) - len(family.parameters)
 
@@ -83,6 +83,8 @@ def _of_family(family: Family, points: Points, sd: Array) -> float:
     if reduced(0.0) <= largest_by_chance(residual_dof, points.dof):
         return 0.0
     low, high = 0.0, 1.0
+    if least is not None and reduced(least) > 1:
+        return least
     for _ in range(20):
         middle = (low + high) / 2
         low, high = (middle, high) if reduced(middle) > 1 else (low, middle)

@@ -33,7 +33,7 @@ def fit_family(family: Family, points: Points, replicates: ArrayLike | None = No
     gradient = family.gradient(s, p)
     inverse, identifiable = response(gradient / sd[:, None])
     covariance, noise, dof = _uncertainty(points, inverse, chi2)
-    identifiable = identifiable and _resolved(gradient, covariance)
+    resolved = bool(identifiable) and _resolved(gradient, covariance)
     # Scaled so that a parabolic profile gives the interval of the covariance. (Rounded: parameters
     # of equal scale share a profile.)
     variances = np.diag(covariance) / np.maximum(np.diag(inverse @ inverse.T), 1e-300)
@@ -58,7 +58,7 @@ def fit_family(family: Family, points: Points, replicates: ArrayLike | None = No
         held_out_error=held_out_error,
         bootstrap_intervals=_bootstrap(family, points, replicates),
     )
-    refusal = _refusal(family, fit, points, identifiable, intervals(2.0))
+    refusal = _refusal(family, fit, points, resolved, intervals(2.0))
     if refusal is None:
         return Candidate(fit, held_out_square)
     return Candidate(replace(fit, refused=refusal.reason), held_out_square, refusal.curve_supported)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import least_squares, leastsq
 
 from calibration.statistics import Array
@@ -54,15 +55,21 @@ def minimise(
     return min(minima, key=lambda p: np.sum(residuals(p) ** 2))
 
 
-def response(jacobian: Array) -> tuple[Array, bool]:
-    """The derivatives of the estimate by the weighted points, shape (k, n), and whether the
-    parameters are identifiable from the points.
+def response(jacobian: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """The derivatives of the estimate by the weighted points, shape (..., k, n), and whether the
+    parameters are identifiable from the points, shape (...).
 
-    ``jacobian``: (n, k), of the values over their sd. The parameters' covariance is response @
+    ``jacobian``: (..., n, k), of the values over their sd. The parameters' covariance is response @
     response.T for points of that sd, and response @ C @ response.T for points of covariance C (in
     units of their sd).
     """
-    size = np.linalg.norm(jacobian, axis=0)
+    size = np.linalg.norm(jacobian, axis=-2, keepdims=True)
     size[size == 0] = 1.0
-    inverse = np.linalg.pinv(jacobian / size) / size[:, None]
-    return inverse, bool(np.linalg.cond(jacobian / size) < 1e8)
+    left, singular, right = np.linalg.svd(jacobian / size, full_matrices=False)
+    largest, least = singular[..., :1], singular[..., -1:]
+    inverted = np.divide(
+        1.0, singular, out=np.zeros_like(singular), where=singular > 1e-15 * largest
+    )
+    scaled = inverted[..., None] * np.swapaxes(left, -1, -2)
+    inverse = np.swapaxes(right, -1, -2) @ scaled / np.swapaxes(size, -1, -2)
+    return inverse, (largest < 1e8 * least)[..., 0]

@@ -112,8 +112,8 @@ def _extents(
         norm = _square(other)
         slope = _dot(other, column) / norm
         free = _ellipse(
-            column - slope[..., None] * other,
-            target - (_dot(other, target) / norm)[..., None] * other,
+            column - slope * other,
+            target - _dot(other, target) / norm * other,
             limit,
         )
         partner = _dot(other, target) / norm - slope * free  # the other coefficient at either end
@@ -133,7 +133,7 @@ def _ellipse(column: Array, target: Array, limit: float) -> Array:
     """
     norm = _square(column)
     centre = _dot(column, target) / norm
-    rest = limit - np.sum((target - centre[..., None] * column) ** 2, axis=-1)
+    rest = limit - _length(target - centre * column)
     half = np.sqrt(np.where(rest >= 0, rest, np.nan) / norm)
     return np.stack([centre - half, centre + half])
 
@@ -149,49 +149,49 @@ def _solve(
     columns, target = _weighted(family, steps, values, weights, shapes)
     low = [family.bounds[index][0] for index in family.linear]
     if not columns:
-        return _dot(target, target), np.empty((*target.shape[:-1], 0))
+        return _length(target), np.empty((*target.shape[1:], 0))
     alone = [
         np.maximum(_dot(column, target) / _square(column), least)
         for column, least in zip(columns, low, strict=True)
     ]
     if len(columns) == 1:
-        chi2 = np.sum((target - alone[0][..., None] * columns[0]) ** 2, axis=-1)
-        return chi2, alone[0][..., None]
+        return _length(target - alone[0] * columns[0]), alone[0][..., None]
     first, second = columns
     norm = _square(second)
-    rest = first - (_dot(second, first) / norm)[..., None] * second
+    rest = first - _dot(second, first) / norm * second
     a = _dot(rest, target) / _square(rest)
-    b = _dot(second, target - a[..., None] * first) / norm
+    b = _dot(second, target - a * first) / norm
     # The problem is convex: where the free minimum violates a bound, the best point has a
     # coefficient at its bound.
-    options = np.stack(
-        [
-            np.stack([a, b], -1),
-            np.stack([alone[0], np.zeros_like(b)], -1),
-            np.stack([np.zeros_like(a), alone[1]], -1),
-        ]
-    )
-    chi2 = np.sum((target - options[..., :1] * first - options[..., 1:] * second) ** 2, axis=-1)
-    chi2[0] = np.where((a >= low[0]) & (b >= low[1]), chi2[0], np.inf)
-    which = np.argmin(chi2, axis=0)
-    return np.min(chi2, axis=0), np.take_along_axis(options, which[None, ..., None], axis=0)[0]
+    inside = (a >= low[0]) & (b >= low[1])
+    chi2s = _length(target - alone[0] * first), _length(target - alone[1] * second)
+    first_alone = chi2s[0] <= chi2s[1]
+    a = np.where(inside, a, np.where(first_alone, alone[0], 0.0))
+    b = np.where(inside, b, np.where(first_alone, 0.0, alone[1]))
+    return _length(target - a * first - b * second), np.stack([a, b], -1)
 
 
 def _weighted(
     family: Family, steps: Array, values: Array, weights: Array, shapes: Array
 ) -> tuple[list[Array], Array]:
-    """The weighted columns of the linear parameters and their target, each (m, g, n)."""
+    """The weighted columns of the linear parameters, each (n, m or 1, g), and their target,
+    (n, m, g): sums over the points are then of long rows.
+    """
     fixed, columns = family.design(steps, shapes.ravel())
-    shaped = (*shapes.shape, len(steps))
-    scale = weights[:, None]
-    target = scale * (values[:, None] - fixed.reshape(shaped))
+    shaped = (len(steps), *shapes.shape)
+    scale = weights.T[..., None]
+    target = scale * (values.T[..., None] - fixed.reshape(shaped))
     return [scale * columns[..., i].reshape(shaped) for i in range(columns.shape[-1])], target
 
 
 def _dot(a: Array, b: Array) -> Array:
-    return np.sum(a * b, axis=-1)
+    return np.einsum("n...,n...->...", a, b)
+
+
+def _length(residuals: Array) -> Array:
+    return _dot(residuals, residuals)
 
 
 def _square(column: Array) -> Array:
     """The column's squared length; at least 1e-300, also where a fast decay has vanished."""
-    return np.maximum(_dot(column, column), 1e-300)
+    return np.maximum(_length(column), 1e-300)

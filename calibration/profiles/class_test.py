@@ -94,15 +94,11 @@ def _permutation_test(
     """(p, share) of ``curves``, shape (prompts, steps), of ``classes``, shape (prompts,)."""
     spread = curves.std(axis=0)
     curves = (curves - curves.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    sizes = np.bincount(classes)
-
-    def between(classes: NDArray[np.intp]) -> float:
-        sums = np.zeros((len(sizes), curves.shape[1]))
-        np.add.at(sums, classes, curves)
-        return float((sums**2 / sizes[:, None]).sum())
-
-    rng, real = np.random.default_rng(0), between(classes)
-    further = sum(
-        between(rng.permutation(classes)) >= real * (1 - 1e-12) for _ in range(PERMUTATIONS)
-    )
-    return (1 + further) / (1 + PERMUTATIONS), real / max(float((curves**2).sum()), 1e-300)
+    rng = np.random.default_rng(0)
+    orders = np.stack([classes, *(rng.permutation(classes) for _ in range(PERMUTATIONS))])
+    between = np.zeros(len(orders))
+    for name, size in enumerate(np.bincount(classes)):
+        between += (((orders == name).astype(float) @ curves) ** 2).sum(axis=1) / size
+    further = int((between[1:] >= between[0] * (1 - 1e-12)).sum())
+    share = float(between[0]) / max(float((curves**2).sum()), 1e-300)
+    return (1 + further) / (1 + PERMUTATIONS), share

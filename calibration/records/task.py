@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import cached_property
 
 from calibration.records.split import Split
 from calibration.schema import Schema, frozen, limits
@@ -140,7 +141,7 @@ class Task(Schema):
             self.negative_prompt,
         )
 
-    @property
+    @cached_property
     def id(self) -> str:
         """16 hexadecimal digits: the SHA-256 of the task's fields as canonical JSON."""
         text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -140,7 +140,7 @@ class CurveCell(Cell):
     def _half_widths(self, prompts: float) -> dict[str, tuple[float | None, float]]:
         if not self.known or self.means.covariance is None:
             return dict.fromkeys(self.family.parameters, (None, np.inf))
-        half = self._half(self.steps, self.means.covariance, self.means.dof, prompts)
+        half = self._half(self.steps, self.means.covariance, t_quantile(self.means.dof), prompts)
         return {
             name: (float(value), float(width))
             for name, value, width in zip(self.family.parameters, self.p, half, strict=True)
@@ -156,38 +156,37 @@ class CurveCell(Cell):
             [0, *inner, len(every) - 1]
             for inner in chain(*(combinations(every[1:-1], size) for size in sizes))
         ]
-        least, choice = np.inf, (list(every), most)
-        for chosen in sorted(designs, key=lambda design: self.steps[design].sum()):
-            if target_cost + self.steps[chosen].sum() > least:
-                break  # one prompt of it costs more than all of the best
-            low, high = 0, most
-            if (
-                self._cost(chosen, low, target_cost) >= least
-                or self._expected(chosen, high) > width
-            ):
-                continue
-            while low < high:
-                middle = (low + high) // 2
-                if self._expected(chosen, middle) <= width:
-                    high = middle
-                else:
-                    low = middle + 1
-            if (cost := self._cost(chosen, low, target_cost)) < least:
-                least, choice = cost, (chosen, low)
-        return self.steps[choice[0]].astype(int).tolist(), choice[1]
+        designs.sort(key=lambda design: self.steps[design].sum())  # of equal cost: the least images
+        chosen = np.array([np.isin(every, design) for design in designs])
+        low, high = np.zeros(len(designs), int), np.full(len(designs), most)
+        while (low < high).any():
+            middle = (low + high) // 2
+            enough = self._expected(chosen, middle) <= width
+            low = np.where(enough, low, np.minimum(middle + 1, high))
+            high = np.where(enough, middle, high)
+        suffices = self._expected(chosen, low) <= width
+        if not suffices.any():
+            return self.steps.astype(int).tolist(), most
+        least = np.argmin(np.where(suffices, self._cost(chosen, low, target_cost), np.inf))
+        return self.steps[chosen[least]].astype(int).tolist(), int(low[least])
 
-    def _cost(self, chosen: list[int], extra: int, target_cost: float) -> float:
-        """What it costs to bring the ``chosen`` step counts to ``extra`` more prompts."""
-        missing = self.counts.max() + extra - self.counts[chosen]
-        return extra * target_cost + float(missing @ self.steps[chosen])
+    def _cost(self, chosen: Array, extra: Array, target_cost: float) -> Array:
+        """What it costs to bring ``chosen`` step counts, shape (designs, n), to ``extra`` more
+        prompts, shape (designs,).
+        """
+        missing = self.counts.max() + extra[:, None] - self.counts
+        return extra * target_cost + (chosen * missing) @ self.steps
 
-    def _expected(self, chosen: list[int], extra: int) -> float:
-        """The half-width expected of ``extra`` more prompts at the ``chosen`` step counts."""
-        counts = self.counts.copy()
-        counts[chosen] = self.counts.max() + extra
-        dof = int(counts @ (counts - 1) / counts.sum())
-        covariance = self.spread / np.maximum.outer(counts, counts)
-        return float(self._half(self.steps, covariance, dof, counts.max()).max())
+    def _expected(self, chosen: Array, extra: Array) -> Array:
+        """The half-width expected of ``extra`` more prompts, shape (designs,), at the ``chosen``
+        step counts, shape (designs, n).
+        """
+        counts = np.where(chosen, self.counts.max() + extra[:, None], self.counts)
+        dofs = (counts * (counts - 1)).sum(axis=1) // counts.sum(axis=1)
+        covariance = self.spread / np.maximum(counts[:, :, None], counts[:, None])
+        quantiles = np.array([[t_quantile(dof)] for dof in dofs.tolist()])
+        prompts = counts.max(axis=1, keepdims=True)
+        return self._half(self.steps, covariance, quantiles, prompts).max(axis=-1)
 
     def uniform_evaluations(self, width: float, target_steps: int) -> int:
         """From the spread at the measured step counts."""
@@ -195,18 +194,22 @@ class CurveCell(Cell):
             return 0
         weights = interpolation_weights(np.log(UNIFORM), np.log(self.steps))
         covariance = weights @ self.spread @ weights.T
-        half = self._half(UNIFORM, covariance, None, np.inf).max()
+        half = self._half(UNIFORM, covariance, t_quantile(None), np.inf).max()
         prompts = max(ceil((half / width) ** 2), ceil(self.unseen / width))
         return prompts * (target_steps + int(UNIFORM.sum()))
 
-    def _half(self, steps: Array, covariance: Array, dof: int | None, prompts: float) -> Array:
-        """Relative half-widths, shape (k,), from points at ``steps`` whose means over at most
-        ``prompts`` prompts have this ``covariance``.
+    def _half(
+        self, steps: Array, covariance: Array, quantile: Array | float, prompts: Array | float
+    ) -> Array:
+        """Relative half-widths, shape (..., k), of this ``quantile`` of Student's t, from points at
+        ``steps`` whose means over at most ``prompts`` prompts have this ``covariance``, shape
+        (..., n, n).
         """
-        sd = np.sqrt(np.maximum(np.diag(covariance), 1e-24))
-        inverse, _ = response(self.family.gradient(steps, self.p) / sd[:, None])
-        variance = np.diag(inverse @ (covariance / np.outer(sd, sd)) @ inverse.T)
-        half = t_quantile(dof) * np.sqrt(np.maximum(variance, 0.0))
+        sd = np.sqrt(np.maximum(np.diagonal(covariance, axis1=-2, axis2=-1), 1e-24))[..., None]
+        inverse, _ = response(self.family.gradient(steps, self.p) / sd)
+        correlation = covariance / (sd * np.swapaxes(sd, -1, -2))
+        variance = ((inverse @ correlation) * inverse).sum(axis=-1)
+        half = quantile * np.sqrt(np.maximum(variance, 0.0))
         return np.maximum(half / np.maximum(np.abs(self.p), 1e-12), self.unseen / prompts)
 
 

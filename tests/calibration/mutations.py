@@ -30,7 +30,7 @@ def mutations(draw, valid, most=3):
     """``valid``, a JSON value, changed at up to ``most`` places."""
     values = copy.deepcopy(valid)
     for _ in range(draw(st.integers(1, most))):
-        spots = list(_spots(values))
+        spots = _spots(values)
         if not spots:
             return values
         part, key = draw(st.sampled_from(spots))
@@ -54,10 +54,16 @@ def mutations(draw, valid, most=3):
 
 def _spots(value):
     """Every (list or table, index or key) in ``value``."""
-    if isinstance(value, (list, dict)):
-        for key in range(len(value)) if isinstance(value, list) else list(value):
-            yield value, key
-            yield from _spots(value[key])
+    spots = []
+
+    def visit(part):
+        if isinstance(part, (list, dict)):
+            for key in range(len(part)) if isinstance(part, list) else part:
+                spots.append((part, key))
+                visit(part[key])
+
+    visit(value)
+    return spots
 
 
 def read_or_refused(read, values):

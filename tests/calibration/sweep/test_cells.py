@@ -72,12 +72,12 @@ def test_the_cheapest_extension_is_the_cheapest_of_all(seed, width):
     best = np.inf
     for size in range(LEAST_STEPS - 2, 5):
         for inner in combinations(range(1, 5), size):
-            chosen = [0, *inner, 5]
-            fit = [n for n in range(61) if cell._expected(chosen, n) <= width]
-            if fit:
-                best = min(best, cell._cost(chosen, fit[0], 96))
+            chosen = np.isin(range(6), [0, *inner, 5])[None].repeat(61, axis=0)
+            fit = np.flatnonzero(cell._expected(chosen, np.arange(61)) <= width)
+            if len(fit):
+                best = min(best, cell._cost(chosen[:1], fit[:1], 96))
     if best < np.inf:
-        assert cell._cost([steps.index(s) for s in chosen_steps], extra, 96) == best
+        assert cell._cost(np.isin([steps], chosen_steps), np.array([extra]), 96) == best
     else:
         assert (chosen_steps, extra) == (steps, 60)
 
@@ -96,7 +96,7 @@ def test_where_converged_images_are_cheap_more_prompts_are_taken(seed):
         ]
     )
     cell.unseen = 0.0
-    width = 1.01 * cell._expected(list(range(6)), 60)
+    width = 1.01 * cell._expected(np.full((1, 6), True), np.array([60]))[0]
     choices = [cell.cheapest(width, cost, 400) for cost in (1, 96, 10000)]
     extra = [count for _, count in choices]
     assert extra == sorted(extra, reverse=True) and extra[0] > extra[-1]

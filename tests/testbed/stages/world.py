@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
 
@@ -13,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT, time_less
+from tests.conftest import time_less
+from tests.forked import Forked
 
 
 @contextmanager
@@ -24,21 +23,10 @@ def few_timings():
         yield
 
 
-def start(*arguments):
-    """Start ``testbed`` with these arguments."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "testbed.cli", *map(str, arguments)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def output_of(*arguments):
     """What ``testbed`` with these arguments prints, in a process of its own, which must succeed."""
-    process = start(*arguments)
-    out, err = process.communicate(timeout=600)
+    process = Forked(*arguments)
+    out, err = process.communicate()
     assert process.returncode == 0, err
     return out
 

@@ -10,7 +10,6 @@ from safetensors.torch import load_file, save_file
 from testbed.cli import main
 from testbed.models.pipelines import WEIGHTS
 from testbed.runs.folder import RunFolder
-from tests.conftest import draw_nothing
 from tests.testbed.own_pairs import BUILDERS, SETTINGS, configuration, save, write_prompts
 from tests.testbed.stages.world import few_timings
 
@@ -55,9 +54,7 @@ def unmatched(world):
     """A whole run whose scorer says that captions and pictures do not match."""
     guided = "guidance = 3.0\n"
     text = configuration("prompts.jsonl", "sd", extra=EMBEDDED + SWEEP, settings=guided)
-    with pytest.MonkeyPatch.context() as patch:
-        draw_nothing(patch)
-        return run(world, "unmatched", text)
+    return run(world, "unmatched", text)
 
 
 def test_captions_that_match_nothing_leave_utility_out_and_the_rest_goes_on(unmatched):
@@ -179,7 +176,7 @@ def of_device(file, local="sd"):
 
 
 @pytest.mark.slow
-def test_a_device_is_calibrated_alone_and_joined_with_the_edge_later(world, edge_alone, undrawn):
+def test_a_device_is_calibrated_alone_and_joined_with_the_edge_later(world, edge_alone):
     server, file = edge_alone
     device = run(world, "user", of_device("carried.npz"), "calibrate", "--place", "local")
     assert device.profiles().metrics.frechet == server.profiles().metrics.frechet

@@ -11,15 +11,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import time_less
+from tests.conftest import draw_nothing, time_less
 from tests.forked import Forked
 
 
 @contextmanager
 def few_timings():
-    """What is timed again and again for a median, which no test within looks at, is timed twice."""
+    """What is timed again and again for a median, which no test within looks at, is timed twice,
+    and pages are made without plots, which none looks at either.
+    """
     with pytest.MonkeyPatch.context() as patch:
         time_less(patch, rounds=2)
+        draw_nothing(patch)
         yield
 
 

@@ -132,10 +132,10 @@ def test_one_class_of_three_is_left_out_and_the_others_are_not(world, capsys):
     lines = [
         {"prompt": f"a {size} {colour} {thing} in the middle", "class": size}
         for size in ("big", "small")
-        for colour in ("red", "blue", "green")
+        for colour in ("red", "blue")
         for thing in ("ball", "house")
     ]
-    lines += [{"prompt": f"{word} qua", "class": "odd"} for word in "zq xj vk qz jx kv".split()]
+    lines += [{"prompt": f"{word} qua", "class": "odd"} for word in "zq xj vk qz".split()]
     (world / "three.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     text = configuration(
         "three.jsonl",

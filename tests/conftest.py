@@ -103,12 +103,17 @@ def _run_small(folder):
 
 
 def time_less(patch, rounds=4):
-    """Batches are timed and served fewer times than in a run whose numbers count."""
+    """Batches are timed and served fewer times than in a run whose numbers count, and no image is
+    timed again because other processes, as those of the tests, disturbed it.
+    """
+    from testbed.commands import doctor
     from testbed.engines.timing import time_batches
-    from testbed.stages import batch, calibrate
+    from testbed.stages import batch, calibrate, executor
 
+    patch.setattr(doctor, "_ROUNDS", 2)
     patch.setattr(calibrate, "time_batches", partial(time_batches, rounds=rounds))
     patch.setattr(batch, "RUNS", 2)
+    patch.setattr(executor, "ATTEMPTS", 1)
 
 
 def draw_nothing(patch):

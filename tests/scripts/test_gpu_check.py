@@ -13,6 +13,7 @@ from benchmarks.gpu.order import JOBS
 from benchmarks.gpu.summary import BEGIN, END, slug, summarize
 from solver.inputs import InputError
 from testbed.bench.report import BatchRow, BenchReport, Published, Samples
+from tests.forked import Forked
 
 ROOT = Path(__file__).parents[2]
 WATTS = 300  # of the counter that stands for NVML's
@@ -33,9 +34,10 @@ def check(*arguments):
 def trial(tmp_path_factory):
     """The results of a trial, and what it printed."""
     out = tmp_path_factory.mktemp("trial")
-    done = check(out, "--shrink", "--seconds", 1500)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return out, done.stdout
+    check = Forked(out, "--shrink", "--seconds", 1500, module="benchmarks.gpu.__main__")
+    printed, errors = check.communicate()
+    assert check.returncode == 0, printed + errors
+    return out, printed
 
 
 def notes(out, part, job):

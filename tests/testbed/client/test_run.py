@@ -9,6 +9,7 @@ import pytest
 from testbed.cli import main
 from testbed.runs.folder import RunFolder
 from tests.testbed.client.world import SMALL_RUN, STEP_TIME, Shop, serving
+from tests.testbed.stages.world import few_timings
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +39,8 @@ def finished(tmp_path_factory):
     shop = Shop()
     with serving(shop) as (url, _):
         (path / "served.toml").write_text(CONFIG.format(url=url))
-        assert main(["run", str(path / "served.toml"), "--out", str(path / "run")]) == 0
+        with few_timings():
+            assert main(["run", str(path / "served.toml"), "--out", str(path / "run")]) == 0
     return RunFolder.read(path / "run"), shop
 
 

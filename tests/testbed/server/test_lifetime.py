@@ -8,7 +8,6 @@ import shlex
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,8 @@ from PIL import Image
 from testbed.cli import main
 from testbed.engines.networks import Networks
 from testbed.server import engine_thread
-from tests.testbed.server.conftest import ROOT, serving
+from tests.forked import Forked
+from tests.testbed.server.conftest import serving
 from tests.testbed.server.test_admission import error
 from tests.testbed.server.test_generations import alone, image, same
 
@@ -153,11 +153,10 @@ def test_metrics_count_what_was_served_and_refused(opened):
 @pytest.mark.slow
 def test_the_commands_curl_line_fetches_a_picture_that_a_killed_server_makes_again(tmp_path):
     """And a server that is told to end finishes what it accepted."""
-    command = [sys.executable, "-m", "testbed.cli", "serve", "--port", "0", "--batch", "2"]
     body = {"prompt": "a big red ball", "seed": 3, "num_inference_steps": 12}
 
     def start():
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        process = Forked("serve", "--port", 0, "--batch", 2)
         for line in process.stdout:
             if line.startswith("curl "):
                 return process, line

@@ -143,6 +143,7 @@ def times(executor, monkeypatch):
 QUIET, HIT, WORSE = [0.02] * 4, [0.02, 0.02, 0.02, 0.3], [0.02, 0.02, 0.02, 0.5]
 
 
+@pytest.mark.usefixtures("timed_again")
 @pytest.mark.parametrize(
     "attempts, times_of_lines, tried",
     [

@@ -22,6 +22,24 @@ def cells(profiles):
     return [(place.place, each.prompt_class) for place in profiles.places for each in place.classes]
 
 
+def own_prompts(folder, config, sizes, old, new):
+    """The configuration names prompts of one class of its own, which are given back, and ``new``
+    where it said ``old``.
+    """
+    words = [
+        f"a {size} {colour} {thing} in the middle"
+        for size in sizes
+        for colour in ("red", "blue", "green")
+        for thing in ("ball", "house", "tree", "car")
+    ]
+    (folder / "prompts.jsonl").write_text(
+        "".join(json.dumps({"prompt": p, "class": "mine"}) + "\n" for p in words)
+    )
+    text = config.read_text().replace(old, new)
+    config.write_text(f'prompts = "{folder / "prompts.jsonl"}"\n' + text)
+    return words
+
+
 @pytest.mark.slow
 def test_more_samples_are_added_to_a_finished_sweep_without_losing_any(small_run, tmp_path, capsys):
     run = Path(shutil.copytree(small_run.folder, tmp_path / "run"))
@@ -32,7 +50,8 @@ def test_more_samples_are_added_to_a_finished_sweep_without_losing_any(small_run
             "[1, 2, 3, 6]", "[1, 2, 6, 9]"
         )
     )
-    assert main(["calibrate", str(config), "--out", str(run)]) == 0
+    with few_timings():
+        assert main(["calibrate", str(config), "--out", str(run)]) == 0
     assert path.read_bytes().startswith(before)
     first = RunFolder.read(run).profiles().places[0].classes[0]
     points = {point.steps: point.n for point in first.error.points}
@@ -45,10 +64,12 @@ def test_more_samples_are_added_to_a_finished_sweep_without_losing_any(small_run
 
 @pytest.mark.slow
 def test_an_adaptive_sweep_goes_on_until_its_intervals_are_narrow_enough(tmp_path, small_config):
-    small_config.write_text(
-        small_config.read_text().replace(
-            "converged_steps = 12", "converged_steps = 8\nhalf_width = 0.8"
-        )
+    own_prompts(
+        tmp_path,
+        small_config,
+        ("big", "small"),
+        "converged_steps = 12",
+        "converged_steps = 8\nhalf_width = 0.8",
     )
     with few_timings():
         assert main(["calibrate", str(small_config), "--out", str(tmp_path / "run")]) == 0
@@ -183,17 +204,10 @@ def test_a_place_alone_makes_no_split_images(tmp_path, small_config, capsys):
 def test_prompts_of_ones_own_with_the_edge_models_converged_images_as_reference(
     tmp_path, small_config, capsys
 ):
-    words = [
-        f"a big {colour} {thing} in the middle"
-        for colour in ("red", "blue", "green")
-        for thing in ("ball", "house", "tree", "car")
-    ]
-    (tmp_path / "prompts.jsonl").write_text(
-        "".join(json.dumps({"prompt": p, "class": "mine"}) + "\n" for p in words)
+    words = own_prompts(
+        tmp_path, small_config, ["big"], "[quality]", '[quality]\nreference = "converged"'
     )
-    text = f'prompts = "{tmp_path / "prompts.jsonl"}"\n' + small_config.read_text().replace(
-        "[quality]", '[quality]\nreference = "converged"'
-    )
+    text = small_config.read_text()
     small_config.write_text(
         text.replace("[1, 2, 3, 6]", "[1, 2, 4]")
         .replace("converged_steps = 12", "converged_steps = 8")

@@ -81,6 +81,7 @@ class Calls(NoMeter):
         self.calls, self.steps = self.calls + 1, 0
 
 
+@pytest.mark.usefixtures("timed_again")
 @pytest.mark.parametrize("split", [None, Split("local", 3)])
 def test_an_image_whose_step_waited_is_timed_again_split_or_not(split, tmp_path):
     pipelines = {

@@ -201,7 +201,7 @@ def test_a_warm_up_takes_steps_that_the_sampler_takes(tmp_path):
 
 @pytest.mark.slow
 def test_a_whole_run_with_a_failing_user_ends_with_a_report_and_exit_code_1(
-    small_run, tmp_path, monkeypatch, capsys
+    small_run, tmp_path, undrawn, monkeypatch, capsys
 ):
     import shutil
 
@@ -226,7 +226,7 @@ def test_a_whole_run_with_a_failing_user_ends_with_a_report_and_exit_code_1(
     assert "execute: 1 of" in said.err and "Broken: never" in said.err
     assert said.out.splitlines()[-1] == str(run / "report.html")
     assert not (run / "validation.json").exists() and (run / "report.html").exists()
-    monkeypatch.undo()
+    monkeypatch.setattr(executor_module, "generate", generate)
     assert main(command) == 0
     assert (run / "validation.json").exists() and not (run / "execution/failures.jsonl").exists()
     made = [

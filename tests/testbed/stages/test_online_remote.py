@@ -11,8 +11,8 @@ import pytest
 
 from testbed.cli import main
 from testbed.stages.online.remote import Quoted
+from tests.forked import Forked
 from tests.solver.online.worlds import CALLS, tables
-from tests.testbed.stages.world import start
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def online(folder, *arguments):
 @pytest.mark.slow
 def test_a_server_is_the_edge_of_a_stream(folder, small_run):
     pytest.importorskip("uvicorn")
-    served = start("serve", small_run.config, "--run", folder, "--port", 0)
+    served = Forked("serve", small_run.config, "--run", folder, "--port", 0)
     try:
         line = next(line for line in served.stdout if "http://" in line)
         url = re.search(r"http://[\d.:]*", line)[0]

@@ -11,7 +11,6 @@ from testbed.cli import main
 from testbed.models.pipelines import WEIGHTS
 from testbed.report.run import missing
 from testbed.runs.folder import RunFolder
-from tests.conftest import draw_nothing
 from tests.testbed.own_pairs import BUILDERS, SETTINGS, configuration, save, write_prompts
 from tests.testbed.stages.world import few_timings
 
@@ -56,9 +55,7 @@ def unmatched(world):
     """A whole run whose scorer says that captions and pictures do not match."""
     guided = "guidance = 3.0\n"
     text = configuration("prompts.jsonl", "sd", extra=EMBEDDED + SWEEP, settings=guided)
-    with pytest.MonkeyPatch.context() as patch:
-        draw_nothing(patch)
-        return run(world, "unmatched", text)
+    return run(world, "unmatched", text)
 
 
 def test_captions_that_match_nothing_leave_utility_out_and_the_rest_goes_on(unmatched):
@@ -136,10 +133,10 @@ def test_one_class_of_three_is_left_out_and_the_others_are_not(world, capsys):
     lines = [
         {"prompt": f"a {size} {colour} {thing} in the middle", "class": size}
         for size in ("big", "small")
-        for colour in ("red", "blue", "green")
+        for colour in ("red", "blue")
         for thing in ("ball", "house")
     ]
-    lines += [{"prompt": f"{word} qua", "class": "odd"} for word in "zq xj vk qz jx kv".split()]
+    lines += [{"prompt": f"{word} qua", "class": "odd"} for word in "zq xj vk qz".split()]
     (world / "three.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     text = configuration(
         "three.jsonl",
@@ -180,7 +177,7 @@ def of_device(file, local="sd"):
 
 
 @pytest.mark.slow
-def test_a_device_is_calibrated_alone_and_joined_with_the_edge_later(world, edge_alone, undrawn):
+def test_a_device_is_calibrated_alone_and_joined_with_the_edge_later(world, edge_alone):
     server, file = edge_alone
     device = run(world, "user", of_device("carried.npz"), "calibrate", "--place", "local")
     assert device.profiles().metrics.frechet == server.profiles().metrics.frechet

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +10,27 @@ import pytest
 
 from testbed.cli import main
 from testbed.runs.folder import RunFolder
-from tests.conftest import ROOT
+from tests.forked import Forked
 from tests.testbed.stages.world import (
     first_attempts,
     kill_when,
     pixels,
     records,
-    start,
     unfinished,
     wait_for,
 )
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_and_ends_with_the_same_images_and_values(small_run, tmp_path):
+def test_a_killed_run_goes_on_and_ends_with_the_same_images_and_values(
+    small_run, tmp_path, undrawn
+):
     """In the middle of a batch of its calibration, then after the first images of its execution."""
     out, calibration, before = unfinished(small_run.folder, tmp_path / "run")
     execution = out / "execution" / "records.jsonl"
     kept = {}
     for path, count in ((calibration, len(before) + 4), (execution, 5)):
-        kill_when(start("run", small_run.config, "--out", out), path, count)
+        kill_when(Forked("run", small_run.config, "--out", out), path, count)
         kept[path] = path.read_bytes()[: path.read_bytes().rfind(b"\n") + 1]
     allocation = (out / "allocation.json").read_bytes()
     assert main(["run", str(small_run.config), "--out", str(out)]) == 0
@@ -63,24 +62,20 @@ def test_two_processes_make_what_one_makes_and_one_that_dies_costs_only_what_it_
 ):
     run = small_run.folder
     out, path, before = unfinished(run, tmp_path / "run")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    launch += ["--nproc-per-node", "2", "-m", "testbed.cli"]
-    command = [*launch, "run", str(small_run.config), "--out", str(out)]
-    first = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+    command = ["run", small_run.config, "--out", out]
+    first = Forked(*command, module="tests.forked")
     wait_for(first, path, len(before) + 4)
-    children = psutil.Process(first.pid).children()
-    workers = [child for child in children if "testbed.cli" in child.cmdline()]
+    workers = psutil.Process(first.pid).children()
     assert len(workers) == 2
     workers[1].kill()
     first.communicate(timeout=120)
     assert first.returncode != 0
     kept = path.read_bytes()[: path.read_bytes().rfind(b"\n") + 1]
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert again.returncode == 0, again.stderr
-    assert again.stdout.splitlines()[-1] == str(out / "report.html")
-    assert again.stdout.count("report.html") == 1
+    again = Forked(*command, module="tests.forked")
+    said, errors = again.communicate()
+    assert again.returncode == 0, errors
+    assert said.splitlines()[-1] == str(out / "report.html")
+    assert said.count("report.html") == 1
     assert path.read_bytes().startswith(kept)
     mine, theirs = (
         {record["id"]: record for record in records(folder / "calibration" / "records.jsonl")}

@@ -107,7 +107,7 @@ def test_the_error_falls_with_the_steps(folder):
 
 @pytest.mark.slow
 def test_a_prediction_that_fails_is_named_and_with_strict_the_exit_code_says_so(
-    small_run, tmp_path, capsys
+    small_run, tmp_path, undrawn, capsys
 ):
     """The same run, but its images took ten times as long."""
     run = Path(shutil.copytree(small_run.folder, tmp_path / "run"))

@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
 
@@ -13,32 +11,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT, time_less
+from tests.conftest import draw_nothing, time_less
+from tests.forked import Forked
 
 
 @contextmanager
 def few_timings():
-    """What is timed again and again for a median, which no test within looks at, is timed twice."""
+    """What is timed again and again for a median, which no test within looks at, is timed twice,
+    and pages are made without plots, which none looks at either.
+    """
     with pytest.MonkeyPatch.context() as patch:
         time_less(patch, rounds=2)
+        draw_nothing(patch)
         yield
-
-
-def start(*arguments):
-    """Start ``testbed`` with these arguments."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "testbed.cli", *map(str, arguments)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def output_of(*arguments):
     """What ``testbed`` with these arguments prints, in a process of its own, which must succeed."""
-    process = start(*arguments)
-    out, err = process.communicate(timeout=600)
+    process = Forked(*arguments)
+    out, err = process.communicate()
     assert process.returncode == 0, err
     return out
 

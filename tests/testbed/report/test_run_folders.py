@@ -155,7 +155,7 @@ def test_a_problem_from_elsewhere_is_said_and_repeated(run, tmp_path, monkeypatc
     page = Page(write_report(part))
     assert "problem.json is not what profiles.json and scenario.json make" in page.text
     assert f"{problem['edge_budget']} denoising steps in all" in page.text
-    again = shlex.split(re.search(r"testbed run .*", page.text)[0])
+    again = shlex.split(re.search(r"testbed run .*run\.toml.*", page.text)[0])
     at = str(part)
     assert again == ["testbed", "run", f"{at}/report/run.toml", "--out", f"{at}-again"] + [
         "--problem",

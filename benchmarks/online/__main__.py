@@ -13,13 +13,14 @@ from benchmarks.online.frontier import frontier
 from benchmarks.online.quotes import quoted
 from benchmarks.online.rate import decision_time, rate_budget
 from benchmarks.online.setting import LOADS, PROCESSES, world
+from benchmarks.online.speeds import at_speeds
 from benchmarks.online.stored_budget import stored_budget
 from benchmarks.solver import machine
 from solver.inputs import InputError, check_keys, read_json, write_json
 from solver.online import DEFAULT, POLICIES
 from testbed.runs.folder import RunFolder
 
-PARTS = ("rate", "stored", "decision", "frontier", "quotes")
+PARTS = ("rate", "stored", "decision", "frontier", "quotes", "speeds")
 
 
 def main() -> None:
@@ -55,6 +56,7 @@ def main() -> None:
             "decision": partial(decision_time, place),
             "frontier": partial(frontier, place, args.requests, 2 * seeds),
             "quotes": partial(quoted, place, cells, args.requests, seeds),
+            "speeds": partial(at_speeds, place, cells, args.requests, seeds),
         }
         result |= {"machine": machine(), "capacity": place.capacity}
         for name in args.parts:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from benchmarks.online import executed, frontier, quotes, rate
+from benchmarks.online import executed, frontier, quotes, rate, speeds
 from benchmarks.online.setting import world
 from solver.inputs import InputError
 from solver.online import DEFAULT, find_policy
@@ -81,6 +81,13 @@ def test_who_knows_the_process_quotes_better_than_the_backlog_alone(place, proce
     (cell,) = quotes.quoted(place, [(process, 1.0)], 250, 1, 40, 9)["cells"]
     assert cell["oracle"]["error"] < cell["backlog"]["error"]
     assert abs(cell["oracle"]["bias"]) < 0.12 < cell["backlog"]["bias"]
+
+
+def test_the_pace_helps_on_a_slow_machine_and_changes_nothing_on_a_steady_one(place, monkeypatch):
+    monkeypatch.setattr(speeds, "SPEEDS", (1.0, 2.0))
+    steady, slow = speeds.at_speeds(place, [("poisson", 2.0)], 200, 1)
+    assert steady["more"]["value"] == 0 < 0.1 < slow["more"]["value"]
+    assert 0 < slow["gain"] < steady["gain"] < 1
 
 
 def test_verdicts_are_those_of_the_interval():

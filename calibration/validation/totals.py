@@ -266,12 +266,11 @@ def _curve_covariance(
 def _sum(name: str, terms: Sequence[_Term], drifting: bool = True) -> _Sum:
     """The sum of terms of the quantity ``name``.
 
-    ``drifting``: the machine's speed may have changed since the calibration.
-    The curves of one class at its two places come from the same prompts and may err together, so
-    their uncertainties add. The machine's speed is the same for all.
+    ``drifting``: the machine's speed may have changed since. The curves of one class at its two
+    places come from the same prompts, so their uncertainties add. The speed is the same for all.
     """
     own = sum(
-        (t_quantile(term.estimate.dof) * term.factor) ** 2 * term.estimate.own for term in terms
+        (t_quantile(each.estimate.dof) * each.factor) ** 2 * each.estimate.own for each in terms
     )
     cells: dict[tuple[str, str, SplitPoint | None], list[_Term]] = defaultdict(list)
     for term in terms:

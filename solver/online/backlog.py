@@ -66,11 +66,12 @@ class Backlog:
     _running: dict[int, list[_Running]] = field(default_factory=dict)  # by last iteration
     _begun: tuple[int, ...] = (0, 0, 0)  # batch, starts and ends of the last that began
     _asked: float = 0.0  # its expected seconds, at pace 1
+    _ended: float = 0.0  # when it was over
     _paid: list[float] = field(default_factory=lambda: [0.0])  # running sum of tick / batch
     _encoded: list[float] = field(default_factory=list)  # of each iteration: text / starts
 
     def __post_init__(self) -> None:
-        self._free = [0] * self.calls.cap
+        self._free, self._ended = [0] * self.calls.cap, self.clock
         self._room(1024)
 
     def _room(self, size: int) -> None:
@@ -83,7 +84,7 @@ class Backlog:
     @property
     def pace(self) -> float:
         """How many times as long as ``calls`` say iterations take."""
-        return self.speed.value
+        return self.speed.after(0.0 if self._at < self._top else self.clock - self._ended)
 
     @property
     def present(self) -> int:
@@ -201,23 +202,25 @@ class Backlog:
         after = np.minimum.accumulate(spare[::-1])[::-1][:most_steps]
         return (during >= -1e-12) & (after >= text + more + decode - 1e-12)
 
-    def begin(self, now: float) -> None:
+    def begin(self, now: float) -> float:
         """The next iteration begins at ``now``, s: whoever comes later joins after it.
 
-        It is expected to end at ``clock``, until :meth:`end` says when it did.
+        It is expected to end at ``clock``, until :meth:`end` says when it did. Returns its expected
+        seconds at pace 1.
         """
         at = self._at - self._base
         self._begun = tuple(int(kind[at]) for kind in (self._batch, self._starts, self._ends))
         self._asked = float(self._seconds[at])
         self.clock = now + self.pace * self._asked
         self._at += 1
+        return self._asked
 
     def end(self, clock: float, text: float, tick: float, decode: float) -> list[Done]:
         """The iteration that began is over at ``clock``, s, after calls of so many seconds;
         returns who was done with it.
         """
         batch, starts, ends = self._begun
-        self.clock, self.busy = clock, self.busy + text + tick + decode
+        self.clock, self._ended, self.busy = clock, clock, self.busy + text + tick + decode
         self.speed.add(self._asked, text + tick + decode)
         self._paid.append(self._paid[-1] + tick / batch)
         self._encoded.append(text / max(starts, 1))

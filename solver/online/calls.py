@@ -11,6 +11,8 @@ from solver.inputs import InputError
 
 #: Iterations that a pace is made of, at most, and how many as expected come before the first.
 RECENT, PRIOR = 20, 3
+#: Seconds without an iteration in which half of a pace, its logarithm, is forgotten.
+FORGOTTEN = 60.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +51,10 @@ class Calls:
         """The largest batch."""
         return len(self.tick) - 1
 
+    def seconds(self, starts: int, batch: int, ends: int) -> float:
+        """An iteration of a ``batch`` of which so many start and end with it."""
+        return float(self.text[starts] + self.tick[batch] + self.decode[ends])
+
     def scaled(self, factor: float) -> "Calls":
         """The calls of a machine that takes ``factor`` times as long."""
         return Calls(self.tick * factor, self.text * factor, self.decode * factor)
@@ -78,7 +84,8 @@ class Calls:
 @dataclass(eq=False)
 class Pace:
     """How many times as long as expected the last iterations took: the geometric mean, drawn
-    towards 1 while they are few. A machine's speed changes, with its heat and its other work.
+    towards 1 while they are few. A machine's speed changes, with its heat and its other work; a
+    pause of it counts as e times the pace at most.
     """
 
     value: float = 1.0
@@ -86,5 +93,10 @@ class Pace:
 
     def add(self, expected: float, measured: float) -> None:
         """An iteration took so many seconds."""
-        self._last.append(float(np.log(measured / expected)))
+        now, ratio = float(np.log(self.value)), float(np.log(measured / expected))
+        self._last.append(min(max(ratio, now - 1.0), now + 1.0))
         self.value = float(np.exp(sum(self._last) / len(self._last)))
+
+    def after(self, idle: float) -> float:
+        """The pace after so many seconds without an iteration: whom it kept away may come again."""
+        return float(self.value**0.5 ** (idle / FORGOTTEN))

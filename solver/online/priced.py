@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from solver.columnar import FloatArray
-from solver.online.prices import Market, Plan, short_of_time, taken_up
+from solver.online.prices import AtPace, Market, Plan, short_of_time, taken_up
 from solver.online.state import Setting, State, cheapest
 
 #: In units of a local request: the time between two solutions; how far :class:`WindowPrice` looks
@@ -17,8 +18,6 @@ RESOLVE, SHORT, LONG, AHEAD = 1.0, 6.0, 12.0, 1.5
 FEWEST = 6
 #: The size of a plan's batch from which on its price is charged in full.
 FULL = 4
-#: A plan is made anew where the machine's pace, its logarithm, has changed by more than this.
-CHANGED = 0.1
 
 
 def _shared(state: State) -> FloatArray:
@@ -94,7 +93,7 @@ class WindowPrice(FixedPrice):
 
     def __init__(self, setting: Setting) -> None:
         self.price = 0.0
-        self._market = Market.of(setting.tables, setting.calls)
+        self._markets = AtPace(partial(Market.of, setting.tables), setting.calls)
         self._recent = Recent(setting.tables.kinds, SHORT * setting.unit)
         self._period, self._next = RESOLVE * setting.unit, -np.inf
 
@@ -109,7 +108,8 @@ class WindowPrice(FixedPrice):
             self.price = 0.0
         elif state.now >= self._next:
             self._next = state.now + self._period
-            self.price = self._market.price(self._recent.rates(state.now, self._period))
+            market = self._markets(state.backlog.pace)
+            self.price = market.price(self._recent.rates(state.now, self._period))
 
 
 class ExternalityPrice(Priced):
@@ -126,9 +126,9 @@ class ExternalityPrice(Priced):
     """
 
     def __init__(self, setting: Setting) -> None:
-        tables, unit, self._calls = setting.tables, setting.unit, setting.calls
-        self._plan, self._recent = Plan.of(tables, setting.calls), Recent(tables.kinds, LONG * unit)
-        self._pace = 1.0
+        tables, unit = setting.tables, setting.unit
+        self._plans = AtPace(partial(Plan.of, tables), setting.calls)
+        self._plan, self._recent = self._plans(1.0), Recent(tables.kinds, LONG * unit)
         self._period, self._ahead, self._next = RESOLVE * unit, AHEAD * unit, -np.inf
         self._batch, self.price = 1.0, 0.0
 
@@ -144,9 +144,7 @@ class ExternalityPrice(Priced):
             return
         if state.now >= self._next:
             self._next = state.now + self._period
-            if abs(np.log(state.backlog.pace / self._pace)) > CHANGED:
-                self._pace = state.backlog.pace
-                self._plan = Plan.of(self._plan.tables, self._calls.scaled(self._pace))
+            self._plan = self._plans(state.backlog.pace)
             self._look(self._recent.rates(state.now, self._ahead))
         beyond = (state.backlog.left - self._usual) * self._iteration
         self._batch, self.price = self._plan.solve(self._cost, self._ahead - beyond)

@@ -8,7 +8,9 @@ e, g(b) (w + (p + e) / b): the larger the batch, the longer its own wait and the
 The least over b, and the best step count with it, is its answer to the price, waiting apart.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,9 +19,12 @@ from solver.columnar import BoolArray, FloatArray, IntArray
 from solver.online.calls import Calls
 from solver.online.tables import Tables
 
+T = TypeVar("T")
 #: The share of the time until its deadline that a request may plan to take; iterations get slower
 #: when others come, and nobody may be taken on who makes it late.
 KEPT = 0.8
+#: How far the machine's pace, its logarithm, may be from that which a price is made for.
+CHANGED = 0.1
 
 
 def edge_costs(tables: Tables, calls: Calls, kind: ArrayLike, price: ArrayLike) -> FloatArray:
@@ -144,6 +149,27 @@ class Plan:
         return float(self.sizes[size]), float(self.prices[dual[size].argmax()])
 
     def __deepcopy__(self, memo: object) -> "Plan":
+        return self  # nothing that is asked of it changes an answer
+
+
+class AtPace(Generic[T]):
+    """What ``make`` makes of the calls, at the pace that the machine has.
+
+    Made anew where the pace, its logarithm, is nearer to another multiple of ``CHANGED``.
+    """
+
+    def __init__(self, make: Callable[[Calls], T], calls: Calls) -> None:
+        self._make, self._calls, self._made = make, calls, {0: make(calls)}
+
+    def __call__(self, pace: float) -> T:
+        """That of this pace."""
+        number = round(float(np.log(pace)) / CHANGED)
+        if number not in self._made:
+            calls = self._calls.scaled(float(np.exp(number * CHANGED)))
+            self._made = {0: self._made[0], number: self._make(calls)}
+        return self._made[number]
+
+    def __deepcopy__(self, memo: object) -> "AtPace[T]":
         return self  # nothing that is asked of it changes an answer
 
 

@@ -26,8 +26,10 @@ class Window:
     def __init__(self, setting: Setting) -> None:
         self._tables = setting.tables
         self.window = WINDOW * setting.unit if setting.window is None else setting.window
-        rate = (np.arange(1, setting.calls.cap + 1) / setting.calls.tick[1:]).max()
-        self._budget = max(1, int(self.window * rate))
+        self._rate = (np.arange(1, setting.calls.cap + 1) / setting.calls.tick[1:]).max()
+
+    def _steps(self, pace: float) -> int:
+        return max(1, int(self.window * self._rate / pace))
 
     def __call__(self, state: State) -> int:
         return self.decide([state])[0]
@@ -35,7 +37,7 @@ class Window:
     def decide(self, states: Sequence[State]) -> list[int]:
         """Steps at the edge, or 0, for all that were held in a window."""
         problem = self._tables.problem
-        budgets = dict.fromkeys(problem.budgets, self._budget)
+        budgets = dict.fromkeys(problem.budgets, self._steps(states[0].backlog.pace))
         part = replace(problem.part([state.kind for state in states]), budgets=budgets)
         try:
             allocation = solve(part)
@@ -62,13 +64,16 @@ class Threshold:
         self._recent.add(state.now, state.kind)
         if state.now >= self._next and len(self._recent) >= FEWEST:
             self._next = state.now + RESOLVE * self._setting.unit
-            self._choose(self._recent.rates(state.now, RESOLVE * self._setting.unit))
+            rates = self._recent.rates(state.now, RESOLVE * self._setting.unit)
+            self._choose(rates * state.backlog.pace)
         if (self._chosen[state.kind] and state.allowed[self.steps]) or not state.home[0]:
             return self.steps if state.allowed[self.steps] else cheapest(state, state.own)
         return 0 if state.allowed[0] else cheapest(state, state.own)
 
     def _choose(self, rates: FloatArray) -> None:
-        """The step count and the kinds that together gain most, of so many requests a second."""
+        """The step count and the kinds that together gain most, of so many requests in a second at
+        pace 1.
+        """
         best = -np.inf
         for steps in range(1, self._gain.shape[1]):
             gain = np.where(np.isfinite(self._gain[:, steps]), self._gain[:, steps], -np.inf)

@@ -123,7 +123,9 @@ class Admission:
         fails, and :class:`InputError` for a prompt class without a profile.
         """
         ahead, underway = ([], 0.0) if alone else self.engine.ahead()
-        ahead, pace = [*ahead, *before], self.engine.speed.value
+        ahead, pace = [*ahead, *before], self.engine.pace
+        if alone:  # where it is slow now, it may be quicker later
+            pace = min(pace, 1.0)
         steps = np.array(self._offered if wish.steps is None else [wish.steps])
         at = np.array([self._taken(int(count)) for count in steps])
         error, utility = self.worth.curves(wish.prompt_class, steps)
@@ -206,7 +208,9 @@ class Admission:
                 429,
                 "queue_full",
                 f"queue: found {count} requests; allowed: {room - images} before {images} more",
-                retry_after=min(present.remaining, default=1) * float(self.quoter.calls.tick[-1]),
+                retry_after=min(present.remaining, default=1)
+                * self.engine.pace
+                * float(self.quoter.calls.tick[-1]),
             )
         rows, state = self.feasible(wish)
         steps, by = wish.steps, "request"

@@ -54,7 +54,7 @@ def advise(service: "Service", asked: Mapping[str, str]) -> dict[str, Any]:
         "running": queue.running,
         "waiting": queue.waiting,
         "left": sum(queue.remaining),
-        "pace": service.engine.speed.value,
+        "pace": service.engine.pace,
         "cap": queue.cap,
         "queue_limit": admission.queue,
         "arrival_rate": queue.arrival_rate,

@@ -59,7 +59,8 @@ class EngineThread:
     """Runs ``engine`` in a thread of its own, with ``threads`` of torch; all else of this class
     belongs to the event loop.
 
-    ``on_calls`` is told, in the loop, of the calls of every iteration.
+    ``on_calls`` is told, in the loop, of the calls of every iteration. The pace is that of
+    iterations whose requests are guided as at ``guidance``, at which batches were timed.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class EngineThread:
         quoter: Quoter,
         threads: int,
         on_calls: Callable[[Log], None],
+        guidance: float,
     ) -> None:
         self.engine, self.quoter, self.jobs = engine, quoter, dict[int, Job]()
         self._threads, self._on_calls = threads, on_calls
@@ -75,7 +77,8 @@ class EngineThread:
         self.loop = asyncio.get_running_loop()
         self._busy_since: float | None = None  # when the present call began
         self._expected = 0.0  # its predicted seconds, at pace 1
-        self.speed = Pace()
+        self._speed, self._rested = Pace(), time.perf_counter()
+        self._guided = engine.networks.guided(guidance)
         self._count, self._ended = 0, False
         self._thread = threading.Thread(target=self._drive, name="engine", daemon=True)
         self._thread.start()
@@ -118,18 +121,25 @@ class EngineThread:
         so many seconds.
         """
         since = self._busy_since
-        expected = self.speed.value * self._expected
+        expected = self.pace * self._expected
         underway = 0.0 if since is None else since + expected - time.perf_counter()
         jobs, now = [job for job in self.jobs.values() if job.remaining], self.engine.now()
         ahead = [Ahead(job.remaining, job.encoded, job.weight, job.due - now) for job in jobs]
         return ahead, max(underway, 0.0)
+
+    @property
+    def pace(self) -> float:
+        """How many times as long as the quoter's calls say iterations take."""
+        busy = self._busy_since is not None
+        return self._speed.after(0.0 if busy else time.perf_counter() - self._rested)
 
     def health(self) -> str:
         """``ok``; ``stuck`` where a call is overdue by its own prediction; ``stopped``."""
         since = self._busy_since
         if self._ended or not self._thread.is_alive():
             return "stopped"
-        late = since is not None and time.perf_counter() - since > GRACE + OVERDUE * self._expected
+        long = GRACE + OVERDUE * max(1.0, self.pace) * self._expected
+        late = since is not None and time.perf_counter() - since > long
         return "stuck" if late else "ok"
 
     def close(self) -> None:
@@ -163,8 +173,11 @@ class EngineThread:
         batch = present[: self.engine.caps["tick"]]
         new = sum(running.state is None for running in batch)
         ends = sum(running.remaining == 1 for running in batch)
-        calls = self.quoter.calls
-        self._expected = calls.text[new] + calls.tick[len(batch)] + calls.decode[ends]
+        self._expected = self.quoter.calls.seconds(new, len(batch), ends)
+        usual = all(
+            self.engine.networks.guided(running.request.guidance) == self._guided
+            for running in batch
+        )
         self._busy_since = time.perf_counter()
         for running in batch:
             if job := jobs.get(running.index):
@@ -177,9 +190,9 @@ class EngineThread:
                 if pixels is not None and np.isfinite(pixels).all():
                     self.loop.call_soon_threadsafe(job.on_partial, made, pixels)
         log, self.engine.log = self.engine.log, Log()
-        if log.tick:  # nobody's, where all failed
-            self.speed.add(self._expected, sum(log.seconds))
-        self._busy_since = None
+        if log.tick and usual:  # no call, where all failed
+            self._speed.add(self._expected, sum(log.seconds))
+        self._rested, self._busy_since = time.perf_counter(), None
         self.loop.call_soon_threadsafe(self._hand_over, outcomes, log)
 
     def _hand_over(self, outcomes: list[Outcome], log: Log) -> None:

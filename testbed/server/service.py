@@ -53,6 +53,7 @@ class Service:
             opened.quoter,
             opened.threads,
             lambda log: self.metrics.calls(log),
+            opened.config.guidance,
         )
         self.admission = Admission(self.engine, opened.worth, opened.scenario, policy, queue)
         self.metrics = Metrics(

@@ -86,18 +86,17 @@ class Edge:
             if not self._engine.present:
                 return False
             begun = self.now()
-            self._backlog.begin(begun)
-            self._expected = (self._backlog.clock - begun) / self._backlog.pace
+            self._expected = self._backlog.begin(begun)
             self._engine.log = Log()
         return True
 
     def _end(self, ended: list[Outcome]) -> None:
         with self._state:
-            log = self._engine.log
-            text, tick, decode = log.seconds
+            finished = all_made(ended)  # before the books: it raises where an image failed
+            text, tick, decode = self._engine.log.seconds
             self.ratios.append((text + tick + decode) / self._expected)
             done = self._backlog.end(self.now(), text, tick, decode)
-            for made in all_made(ended):
+            for made in finished:
                 self.images[made.index] = made.image, made.measured()
             if {name for name, _, _ in done} != {outcome.index for outcome in ended}:
                 raise RuntimeError("the engine's batches are not those that were expected")

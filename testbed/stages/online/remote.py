@@ -55,6 +55,8 @@ class Quoted(Snapshot):
         table = Options(seconds, shared, shared, harm, np.isfinite(seconds))
         present = int(quote["running"]) + int(quote["waiting"])
         left, pace = int(quote.get("left", 0)), float(quote.get("pace", 1.0))
+        if not 0 < pace < np.inf:
+            raise ValueError(f"pace {pace}")
         return cls(calls, present, table, left, pace)
 
     def add(self, name: int, steps: int, weight: float, due: float) -> tuple[int, int]:
@@ -64,7 +66,7 @@ class Quoted(Snapshot):
     def expected(self, last: int, now: float) -> float:
         """The quoted seconds of so many steps; of those that were not quoted, the least."""
         seconds = float(self.table.seconds[last])
-        return seconds if np.isfinite(seconds) else float(self.calls.alone(last))
+        return seconds if np.isfinite(seconds) else self.pace * float(self.calls.alone(last))
 
 
 class RemoteEdge:

@@ -9,7 +9,9 @@ import pytest
 from scipy.optimize import linprog
 
 from calibration.serving.online import serve
-from solver.online import Backlog, Pace, Setting, State, Tables, priced, prices
+from solver.online import Backlog, Pace, Setting, State, Tables, prices
+from solver.online.calls import FORGOTTEN, RECENT
+from solver.online.policies import find_policy
 from solver.online.priced import ExternalityPrice
 from solver.online.prices import Market, Plan, edge_costs, taken_up
 from tests.solver.online.worlds import CALLS, problem, stream, tables
@@ -126,7 +128,7 @@ def test_a_plan_follows_the_machines_pace():
     """On a machine that became slower the policy does, after a while, what one does whose calls
     were measured there, and better than one that does not know it.
     """
-    world, slow = tables(seed=1), 3.0
+    world, slow = tables(seed=1), float(np.exp(11 * prices.CHANGED))
     kind, arrival = stream(world, 40.0, 600)
     asked, end = [], float(arrival[-1])
     for calls, pace in ((CALLS, slow), (CALLS.scaled(slow), 1.0), (CALLS, 1.0)):
@@ -140,8 +142,41 @@ def test_a_plan_follows_the_machines_pace():
     cost = {}
     for changed in (0.1, np.inf):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(priced, "CHANGED", changed)
+            patch.setattr(prices, "CHANGED", changed)
             policy = ExternalityPrice(Setting(world, CALLS))
             served = serve(world, CALLS, kind, arrival, policy, lambda: slow)
         cost[changed] = served.outcome.cost(world).sum()
     assert cost[0.1] < cost[np.inf]
+
+
+@pytest.mark.parametrize("name", ["window", "window_price", "threshold", "externality_price"])
+def test_what_fits_the_edge_is_what_fits_it_at_its_pace(name):
+    """A policy that looks at the edge's rate sends as on a machine that was measured as slow."""
+    world, slow = tables(seed=1), float(np.exp(7 * prices.CHANGED))
+    kind, arrival = stream(world, 25.0, 600)
+    share = {}
+    for calls, noise in ((CALLS, None), (CALLS.scaled(slow), None), (CALLS, lambda: slow)):
+        policy = find_policy(name, Setting(world, calls))
+        outcome = serve(world, calls, kind, arrival, policy, noise).outcome
+        late = outcome.edge & (arrival > arrival[-1] / 4)  # when it is known
+        share[calls is CALLS, noise is None] = outcome.steps[late].sum()
+    usual, slower, told = share[True, True], share[False, True], share[True, False]
+    assert slower < 0.8 * usual and told == pytest.approx(slower, rel=0.2)
+
+
+def test_a_pace_forgets():
+    """One long pause moves it little, and idle time lets those come again whom it kept away."""
+    pace = Pace()
+    for _ in range(RECENT):
+        pace.add(1.0, 2.0)
+    assert pace.value == pytest.approx(2.0)
+    pace.add(1.0, 1e6)
+    assert pace.value < 2.2
+    assert pace.after(0.0) == pace.value and 1 < pace.after(FORGOTTEN) < 1.5
+    assert pace.after(1e6) == pytest.approx(1)
+    backlog = Backlog(CALLS, speed=pace)
+    backlog.add(0, 3)
+    assert backlog.pace == pace.value
+    backlog.drain()
+    backlog.advance(1e6)
+    assert backlog.pace == pytest.approx(1)

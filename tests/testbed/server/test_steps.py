@@ -199,9 +199,11 @@ def test_a_server_that_became_slower_knows_it(opened):
     quoter = copy.copy(opened.quoter)
     quoter.calls = quoter.calls.scaled(0.1)
     with serving(replace(opened, quoter=quoter)) as server:
+        server.post(num_inference_steps=2 * RECENT, guidance_scale=1.0)  # half of each call's rows
         assert server.client.get("/v1/quote").json()["pace"] == 1
         assert server.post(num_inference_steps=2 * RECENT).status_code == 200
         pace = server.client.get("/v1/quote").json()["pace"]
         _, state = server.service.admission.forecast(Wish())
-    assert pace > 2 and state.backlog.pace == pace
-    assert state.options.shared[4] == pytest.approx(pace * quoter.calls.alone(4))
+    assert pace > 2 and state.backlog.pace == pytest.approx(pace, rel=0.05)
+    expected = state.backlog.pace * quoter.calls.alone(4)
+    assert state.options.shared[4] == pytest.approx(expected)

@@ -149,6 +149,21 @@ def test_a_run_folder_keeps_what_its_defaults_came_to(settled, tmp_path, monkeyp
         guard.check(given, out)
 
 
+def test_a_run_with_the_default_scorer_goes_on_by_the_same_command(settled, tmp_path, monkeypatch):
+    from solver.inputs import write_json
+    from testbed.runs import guard
+
+    monkeypatch.setattr(defaults, "_scorer_is_here", lambda: True)
+    own, out = settled("sd"), tmp_path / "run"
+    assert own.quality.clip_revision is not None
+    (out / "calibration").mkdir(parents=True)
+    write_json(out / "config.json", own.to_dict())
+    (out / "calibration" / "records.jsonl").write_text("{}\n")
+    again = settled("sd", out=out)
+    assert again == own
+    guard.check(again, out)
+
+
 def test_files_beside_the_configuration_are_found_from_elsewhere(settled, tmp_path, monkeypatch):
     settled("sd")
     (tmp_path / "elsewhere").mkdir()

@@ -169,11 +169,11 @@ def _run(args: argparse.Namespace) -> int:
 def _calibrate(args: argparse.Namespace) -> int:
     settings = load_configuration(args)
     from testbed.runs import guard
-    from testbed.stages.tasks import check_calibration
+    from testbed.stages.checks import check_calibration
 
     places = [args.place] if args.place else PLACES
-    check_calibration(settings, places, args.out)
     guard.check(settings, args.out)
+    check_calibration(settings, places, args.out)
     from testbed.stages.calibrate import calibrate
     from testbed.stages.rig import Rig, open_folder
 
@@ -215,10 +215,10 @@ def _execute(args: argparse.Namespace) -> int:
     evaluate(problem, allocation.offload, allocation.steps, edge_steps=allocation.edge_steps)
     settings = load_configuration(args)
     from testbed.runs import guard
-    from testbed.stages.tasks import check_execution
+    from testbed.stages.checks import check_execution
 
-    check_execution(settings, problem, allocation)
     guard.check(settings, args.out)
+    check_execution(settings, problem, allocation, args.out)
     from testbed.processes import on_first_process
     from testbed.stages.execute import execute
     from testbed.stages.rig import Rig, allocated_steps, open_folder
@@ -246,7 +246,7 @@ def _batch(args: argparse.Namespace) -> None:
 def _validate(args: argparse.Namespace) -> int:
     from calibration.profiles.profile import Profiles
     from calibration.scenario.scenario import Scenario
-    from testbed.stages.tasks import check_users
+    from testbed.stages.checks import check_users
 
     folder, settings = _open(args.run)
     if args.profiles:

@@ -13,7 +13,8 @@ from testbed.commands.serve import _settings
 from testbed.config import defaults
 from testbed.data.prompts import open_prompts
 from testbed.engines.networks import ADAPTERS
-from testbed.stages.tasks import check_calibration, check_scenario, run_scenario
+from testbed.stages.checks import check_calibration, check_scenario
+from testbed.stages.tasks import run_scenario
 from tests.testbed.own_pairs import configuration, write_prompts
 
 SAMPLERS = {

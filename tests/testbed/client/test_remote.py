@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -194,6 +195,28 @@ def test_arrivals_are_waited_for_and_waiting_counts(shop):
     for index, about in made.items():
         assert about.arrival == pytest.approx(0.1 * index)
         assert 0.02 < about.end_to_end_time < 0.3
+
+
+def test_what_is_closed_early_sends_nothing_more(shop):
+    """As by Ctrl-C, or where the disk is full: others wait to be sent, to arrive, to ask again."""
+    remote, answer = place(shop), shop.answer
+    before = len(shop.bodies)
+    shop.answer = lambda body: (
+        (503, {"Retry-After": "20"}, {}) if body["seed"] == 1 else answer(body)
+    )
+    late = [request(seed=2, arrival=20.0)]
+    outcomes = remote.engine(3).run([request(seed=seed, steps=9) for seed in (1, *range(3, 60))])
+    waiting = remote.engine(3).run([request(seed=0), request(seed=1), *late])
+    begin = time.monotonic()
+    for each in (outcomes, waiting):
+        next(each)
+        each.close()
+    assert time.monotonic() - begin < 10
+    assert len(shop.bodies) - before < 40
+    assert 2 not in [body["seed"] for body in shop.bodies[before:]]
+    asked = len(shop.bodies)
+    time.sleep(0.1)
+    assert len(shop.bodies) == asked
 
 
 @pytest.mark.parametrize("tells_queue", [True, False])

@@ -142,6 +142,8 @@ class EmulatedLink:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=descriptors,
+            # Ctrl-C is for the process that uses the link: what it still asks for must get through
+            start_new_session=True,
         )
         self._processes.append(process)
         assert process.stdout is not None

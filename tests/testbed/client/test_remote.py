@@ -229,7 +229,7 @@ def test_batching_is_seen_from_outside(batched, tells_queue):
     shop.batched, shop.tells_queue = batched, tells_queue
     with serving(shop) as (url, _):
         remote = RemotePlace.open(ModelConfig("served", url=url))
-        timings = time_concurrency(remote, ["a"], 1.0, [1, 4], rounds=4)
+        timings = time_concurrency(remote, ["a"], 1.0, [1, 4], (2, 6, 12), rounds=4)
     cost = fit_batching(timings.tick, timings.text, timings.decode)
     one, four = (point.median for point in cost.tick.points)
     assert one == pytest.approx(STEP_TIME, rel=0.4)

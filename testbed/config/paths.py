@@ -6,7 +6,9 @@ from typing import Any
 
 from solver.inputs import InputError
 
-_WORDS = ("scenes", "converged", "none")  # that stand for no path
+#: Words of the reference, which stand for no path whatever lies in the working folder.
+REFERENCES = ("scenes", "converged")
+_WORDS = (*REFERENCES, "none")
 
 
 def beside(folder: Path, values: dict[str, Any]) -> dict[str, Any]:

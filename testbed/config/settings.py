@@ -12,7 +12,7 @@ from calibration.schema import Schema, frozen, limits
 from calibration.sweep.grid import NOISES
 from solver.inputs import InputError
 from testbed.client.exchange import split
-from testbed.config.paths import check_revision
+from testbed.config.paths import REFERENCES, check_revision
 
 _CHECKPOINTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 #: The keys whose defaults depend on more than the configuration, or are worth a mention.
@@ -114,7 +114,7 @@ class QualityConfig(Schema):
         """Raise :class:`InputError` for a reference that is not here; a report needs none."""
         path = Path(self.reference)
         file = path.suffix == ".npz" and path.is_file()
-        if self.reference not in ("scenes", "converged") and not path.is_dir() and not file:
+        if self.reference not in REFERENCES and not path.is_dir() and not file:
             raise InputError(
                 f"{where}: quality.reference: found {self.reference!r}; allowed: scenes, "
                 "converged, a folder of images with captions, or the reference.npz of another "

@@ -13,6 +13,7 @@ from solver.allocation import Allocation
 from solver.inputs import InputError
 from solver.problem import PLACES, Problem
 from testbed.config import Config
+from testbed.config.paths import REFERENCES
 from testbed.data.captioned import CaptionedImages
 from testbed.data.prompts import ScenePrompts, open_prompts
 from testbed.runs.folder import RunFolder
@@ -58,7 +59,7 @@ def check_calibration(
             "quality.reference: 'scenes' needs prompts = \"scenes\"; allowed with other prompts: "
             "'converged', or a folder of captioned images"
         )
-    if Path(reference).is_dir():
+    if reference not in REFERENCES and Path(reference).is_dir():
         CaptionedImages(reference).reference(config.quality.reference_size)
     specs = dict.fromkeys(places, _ANY)
     sweep_tasks(config, prompts, specs)

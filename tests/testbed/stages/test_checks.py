@@ -62,3 +62,13 @@ def test_a_prompt_that_was_calibrated_is_given_to_no_user(world, tmp_path):
     with pytest.raises(InputError, match=f"found '.* 0' for a user, with which {out} was calib"):
         check(settings, out)
     check(settings, tmp_path / "another")
+
+
+@pytest.mark.parametrize("reference", ["scenes", "converged"])
+def test_a_folder_of_a_words_name_changes_nothing(tmp_path, monkeypatch, reference):
+    monkeypatch.chdir(tmp_path)
+    for name in ("scenes", "converged", "none"):
+        (tmp_path / name).mkdir()
+    text = SMALL.replace("[quality]", f'[quality]\nreference = "{reference}"')
+    (tmp_path / "own.toml").write_text(text)
+    check(config.load("own.toml"), tmp_path / "run")

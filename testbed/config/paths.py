@@ -17,7 +17,7 @@ def beside(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
     """
 
     def placed(table: Any, *names: str) -> Any:
-        if not isinstance(table, dict):
+        if not isinstance(table, dict) or "url" in table:  # a server's model is its own
             return table
         moved = {}
         for name in names:

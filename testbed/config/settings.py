@@ -73,7 +73,7 @@ class ModelConfig(Schema):
         pixels = self.resolution
         if pixels is not None and (pixels <= 0 or pixels % 64):
             raise InputError(f"resolution: found {pixels}; allowed: a multiple of 64")
-        if Path(self.model).suffix in _CHECKPOINTS:
+        if self.url is None and Path(self.model).suffix in _CHECKPOINTS:
             raise InputError(
                 f"model: found {self.model!r}, a single-file checkpoint; allowed: a folder; make "
                 "one of it once, with diffusers' StableDiffusionPipeline.from_single_file(FILE)"

@@ -176,6 +176,17 @@ def test_files_beside_the_configuration_are_found_from_elsewhere(settled, tmp_pa
         defaults.settle(config.load(tmp_path / "my.toml"))
 
 
+def test_a_servers_name_of_its_model_is_neither_a_path_nor_a_file(tmp_path, monkeypatch):
+    (tmp_path / "beside" / "sdxl").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "beside" / "served.toml"
+    for name in ("sdxl", "sdxl.safetensors", "~"):
+        edge = f'[edge]\nmodel = "{name}"\nurl = "http://127.0.0.1:1"\n'
+        path.write_text('[local]\nmodel = "sdxl"\n' + edge)
+        own = config.load(path)
+        assert own.edge.model == name and own.local.model == str(tmp_path / "beside" / "sdxl")
+
+
 @pytest.mark.parametrize(
     "model, guidance",
     [("sd", 7.5), ("zero-snr", 5.0), ("turbo", 0.0), ("lcm", 0.0), ("embedded:edge", 3.0)],

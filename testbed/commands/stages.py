@@ -153,7 +153,8 @@ def _run(args: argparse.Namespace) -> int:
         check(settings, args.out, args.solver, problem)
         from testbed.commands import estimate_cost
 
-        print(*estimate_cost.say(args.config, args.local, args.edge), sep="\n")
+        cost = None if args.local or args.edge else estimate_cost.stated(args.config)
+        print(*estimate_cost.say(settings, cost, problem), sep="\n")
         return 0
     from testbed.runs.folder import RunFolder
     from testbed.stages.run import run

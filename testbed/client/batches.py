@@ -6,8 +6,6 @@ from testbed.client.remote import RemotePlace
 from testbed.engines.request import Request, all_made
 from testbed.engines.timing import BatchTimings
 
-#: Steps of two groups of requests, alike but for these: what more steps take is what steps take.
-STEPS = (2, 12)
 ROUNDS = 6
 _LEAST = 1e-6  # s
 
@@ -17,22 +15,25 @@ def time_concurrency(
     prompts: Sequence[str],
     guidance: float,
     sizes: Sequence[int],
+    grid: Sequence[int],
     rounds: int = ROUNDS,
 ) -> BatchTimings:
     """Send each of ``sizes`` requests at once, ``rounds`` times; a first round warms up.
 
-    An iteration's time is the slope of the longest server time of a group over its steps: that of a
-    batch where the server has one, and of as many requests one after the other where it has not.
-    The rest is text encoding and decoding together; half counts as each, as nobody outside can tell
-    them apart.
+    Two groups of requests are alike but for their steps, the least and the largest of ``grid``,
+    which the server is known to take: what more steps take is what steps take. An iteration's time
+    is the slope of the longest server time of a group over its steps: that of a batch where the
+    server has one, and of as many requests one after the other where it has not. The rest is text
+    encoding and decoding together; half counts as each, as nobody outside can tell them apart.
+    Raises :class:`testbed.client.exchange.ServerFault` where a request is refused.
     """
     timed: list[int] = []
     tick: list[float] = []
     rest: list[float] = []
-    few, many = STEPS
+    few, many = min(grid), max(grid)
     for turn in range(rounds + 1):
         for size in sorted(sizes, reverse=turn % 2 == 1):
-            short, long = (_longest(place, prompts, guidance, size, steps) for steps in STEPS)
+            short, long = (_longest(place, prompts, guidance, size, n) for n in (few, many))
             if turn:
                 timed.append(size)
                 tick.append(max(_LEAST, (long - short) / (many - few)))

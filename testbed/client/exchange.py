@@ -46,11 +46,6 @@ class Exchange:
     bytes_up: int
     bytes_down: int
 
-    @property
-    def total(self) -> float:
-        """Seconds of the whole."""
-        return self.connect + self.send + self.wait + self.receive
-
     def transfer(
         self, server: float | None, basis: str, link: str | None, retries: int = 0
     ) -> Transfer:

@@ -1,8 +1,9 @@
 """A place behind a URL: anyone's server that makes images by OpenAI's images API."""
 
 import json
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from typing import Any, Self
@@ -95,9 +96,14 @@ class RemotePlace:
         """What has up to ``cap`` requests made at once."""
         return Concurrent(self, cap)
 
-    def make(self, request: Request, index: int = 0) -> Made:
-        """Have an image made. Raises :class:`ServerFault`."""
-        made = self._make(request, index)
+    def make(
+        self, request: Request, index: int = 0, wait: Callable[[float], object] = time.sleep
+    ) -> Made:
+        """Have an image made; ``wait`` waits s until a busy server is asked again.
+
+        Raises :class:`ServerFault`.
+        """
+        made = self._make(request, index, wait)
         if (size := _size(made.image)) != self.size:
             raise ServerFault(
                 "{}: found an image of {}x{}; allowed: {}x{}".format(
@@ -106,19 +112,21 @@ class RemotePlace:
             )
         return made
 
-    def _make(self, request: Request, index: int) -> Made:
-        exchange, retries = self._ask(request)
+    def _make(
+        self, request: Request, index: int, wait: Callable[[float], object] = time.sleep
+    ) -> Made:
+        exchange, retries = self._ask(request, wait)
         answer = read(exchange, self.server.url)
         return Made(index, answer.image, self._measured(request, exchange, answer, retries))
 
-    def _ask(self, request: Request) -> tuple[Exchange, int]:
+    def _ask(self, request: Request, wait: Callable[[float], object]) -> tuple[Exchange, int]:
         """The answer, and how often the server said to come again."""
         body = self._body(request)
         for retries in range(_RETRIES + 1):
             exchange = self.server.exchange("POST", ROUTE, body)
             if exchange.status not in _AGAIN or retries == _RETRIES:
                 break
-            time.sleep(_pause(exchange))
+            wait(_pause(exchange))
         return exchange, retries
 
     def _body(self, request: Request) -> dict[str, Any]:
@@ -174,25 +182,40 @@ class Concurrent:
         self.place, self.cap, self.log = place, cap, Log()
 
     def run(self, requests: Sequence[Request]) -> Iterator[Made | Failed]:
-        """Have all images made, each sent when it arrives; yields each outcome when it is there."""
-        start = time.perf_counter()
+        """Have all images made, each sent when it arrives; yields each outcome when it is there.
+
+        Where it is closed before the last one, nothing more is sent.
+        """
+        start, stop = time.perf_counter(), threading.Event()
         order = sorted(range(len(requests)), key=lambda index: requests[index].arrival)
-        with ThreadPoolExecutor(self.cap) as pool:
+        pool = ThreadPoolExecutor(self.cap)
+        try:
             for future in as_completed(
-                [pool.submit(self._outcome, requests[index], index, start) for index in order]
+                [pool.submit(self._outcome, requests[index], index, start, stop) for index in order]
             ):
                 yield future.result()
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
 
-    def _outcome(self, request: Request, index: int, start: float) -> Made | Failed:
+    def _outcome(
+        self, request: Request, index: int, start: float, stop: threading.Event
+    ) -> Made | Failed:
+        def wait(seconds: float) -> None:
+            if stop.wait(seconds):
+                raise ServerFault(f"{self.place.server.url}: no longer asked")
+
         try:
-            return self._make(request, index, start)
+            return self._make(request, index, start, wait)
         except Exception as error:
             return Failed(index, error)
 
-    def _make(self, request: Request, index: int, start: float) -> Made:
-        time.sleep(max(0.0, start + request.arrival - time.perf_counter()))
+    def _make(
+        self, request: Request, index: int, start: float, wait: Callable[[float], object]
+    ) -> Made:
+        wait(max(0.0, start + request.arrival - time.perf_counter()))
         late = time.perf_counter() - start - request.arrival
-        made = self.place.make(request, index)
+        made = self.place.make(request, index, wait)
         about = made.about
         self.log.tick.append((1, about.time / request.steps))
         about = replace(

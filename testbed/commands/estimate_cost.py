@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
+import numpy as np
 from huggingface_hub import constants
 
 from calibration import checks
@@ -19,12 +20,12 @@ from calibration.records.task import ModelSpec
 from calibration.schema import Schema, frozen
 from calibration.sweep import grid
 from solver.inputs import InputError, read_text
-from solver.problem import PLACES
+from solver.problem import PLACES, Problem
 from testbed import config
 from testbed.client.exchange import Server, ServerFault
 from testbed.client.remote import served_model
 from testbed.config import NONE, Config
-from testbed.config.defaults import notices, settle
+from testbed.config.defaults import notices
 from testbed.data.prompts import open_prompts
 from testbed.models import hub, hub_files, memory
 from testbed.models.pipelines import local_folder, pick_device, resolve
@@ -106,16 +107,22 @@ def evaluations(settings: Config) -> dict[str, Counter[int]]:
     return counts
 
 
-def execution(settings: Config) -> int:
-    """Denoising steps of the execution, at most: all that devices and edge allow, converged images,
-    and control images.
+def execution(settings: Config, problem: Problem | None = None) -> int:
+    """Denoising steps of the execution, at most: all that devices and edge allow, by the scenario
+    or a ``problem`` of one's own, converged images, and control images.
     """
     scenario = run_scenario(settings, open_prompts(settings.prompts))
-    users, sweep = len(scenario.users), settings.sweep
-    steps = users * (scenario.local.max_steps + max(map(sweep.converged, PLACES)))
+    users, local, edge = len(scenario.users), scenario.local.max_steps, scenario.edge_budget
+    allowed = users * local + edge
+    if problem is not None:
+        users = problem.users
+        local_steps = np.broadcast_to(problem.local.max_steps, users)
+        allowed = int(local_steps.sum()) + sum(problem.budgets.values())
+    sweep = settings.sweep
+    steps = users * max(map(sweep.converged, PLACES))
     grids = [sorted(sweep.grid(place)) for place in PLACES]
     control = ceil(users / ANCHOR_EVERY) * sum(grid[len(grid) // 2] for grid in grids)
-    return settings.execute.images_per_user * (steps + scenario.edge_budget) + control
+    return settings.execute.images_per_user * (steps + allowed) + control
 
 
 def expected(settings: Config, names: StatedCost) -> Expected:
@@ -137,17 +144,21 @@ def _evaluations(counts: Counter[int]) -> int:
     return sum(steps * images for steps, images in counts.items())
 
 
-def say(name: str | Path | None, local: str | None = None, edge: str | None = None) -> list[str]:
-    """Lines that tell what calibrating and executing a configuration costs, and what is free."""
-    settings, cost = settle(config.load(name, local=local, edge=edge)), stated(name)
+def say(
+    settings: Config, cost: StatedCost | None = None, problem: Problem | None = None
+) -> list[str]:
+    """Lines that tell what calibrating and executing settled ``settings`` costs, and what is free.
+
+    ``cost``: what a preset states; ``problem``: one's own, in place of the scenario's.
+    """
     check_models(settings, steps=allocatable_steps(settings))
     calibrating = sum(_evaluations(counts) for counts in evaluations(settings).values())
     lines = [
         f"calibration: {calibrating} evaluations of a denoiser; "
-        f"execution: at most {execution(settings)} more"
+        f"execution: at most {execution(settings, problem)} more"
     ]
     if rate := settings.execute.arrival_rate:
-        users = len(run_scenario(settings, open_prompts(settings.prompts)).users)
+        users = len(run_scenario(settings, open_prompts(settings.prompts), problem).users)
         images = users * settings.execute.images_per_user
         lines.append(
             f"serving: at most {images} requests, arriving over about {images / rate:.0f} s; the "
@@ -159,7 +170,7 @@ def say(name: str | Path | None, local: str | None = None, edge: str | None = No
     room = f"free: {disk:.0f} GB of disk for the hub's cache"
     if (left := memory.free(device)) is not None:
         room += f", {left / 1e9:.1f} GB on {device}"
-    if cost and not (local or edge):
+    if cost:
         lines.append(
             f"about {cost.minutes} minutes on an {GPU} (modelled), {cost.gigabytes} GB to fetch "
             "if they are not in the cache"

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from solver.inputs import write_atomic
 from testbed import tables
-from testbed.commands.parsing import add_verb, integer
+from testbed.commands.parsing import add_verb, check_writable, integer
 from testbed.figures import claims, lines
 from testbed.figures.lines import Budgets, Unpublished
 
@@ -50,8 +50,9 @@ def figures(
     budgets: Budgets = lines.BUDGETS,
 ) -> None:
     """Write the paper's figures and claims into the folder ``out``, and print the table of the
-    claims and the paths.
+    claims and the paths. Raises :class:`InputError`, at once, where nothing can be written there.
     """
+    check_writable("--out", out / "claims.csv")
     from testbed.figures import plots
 
     checked: list[claims.CheckedClaim] = []

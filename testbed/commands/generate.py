@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from solver.inputs import InputError
 from testbed.commands.parsing import add_verb, integer
+from testbed.config import ModelConfig
 from testbed.data.image_requests import check_arrival, read_requests
 from testbed.runs.failures import NAME as FAILURES
 
@@ -62,17 +63,30 @@ def add_parsers(verbs: "Verbs") -> None:
         help="let them arrive at RATE a second (Poisson) and wait for them",
     )
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    parser.add_argument("--revision", help="of a model on the hub: a commit, tag or branch")
+    parser.add_argument("--variant", help='which of its weight files, e.g. "fp16"')
+    parser.add_argument(
+        "--allow-pickle",
+        action="store_true",
+        help="open weights that can run any code, where there are no safetensors",
+    )
     parser.add_argument("--device", default="auto")
 
 
 def _generate(args: argparse.Namespace) -> int:
     if args.engine == "stock" and (args.batch or args.order):
         raise InputError("--engine: found stock with --batch or --order; allowed: batched")
-    path = generate_all(
+    model = ModelConfig(
         args.model,
+        revision=args.revision,
+        variant=args.variant,
+        dtype=args.dtype,
+        allow_pickle=args.allow_pickle,
+    )
+    path = generate_all(
+        model,
         args.requests,
         args.output,
-        args.dtype,
         args.device,
         args.engine,
         args.batch or BATCH,
@@ -84,10 +98,9 @@ def _generate(args: argparse.Namespace) -> int:
 
 
 def generate_all(
-    model: str,
+    model: ModelConfig,
     path: Path,
     out: Path,
-    dtype: str = "float32",
     device: str = "auto",
     engine: str = "stock",
     batch: int = BATCH,
@@ -116,4 +129,4 @@ def generate_all(
         print(f"generate: the last request arrives after {last:.0f} s", file=sys.stderr)
     from testbed.stages.requests import serve_requests
 
-    return serve_requests(requests, model, out, dtype, device, engine, batch, order)
+    return serve_requests(requests, model, out, device, engine, batch, order)

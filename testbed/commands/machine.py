@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from testbed.commands.parsing import add_verb, integer
+from testbed.commands.parsing import add_verb, check_writable, integer
 
 if TYPE_CHECKING:
     from testbed.commands.parsing import Verbs
@@ -68,6 +68,8 @@ def _bench(args: argparse.Namespace) -> None:
 
     catalogue.find(args.architecture)
     batches = parse_batches(args.batch)
+    if args.output:
+        check_writable("-o", args.output)
     from testbed.bench import bench  # brings torch: only for what can be measured
 
     asked = bench.Bench(

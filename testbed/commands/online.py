@@ -1,6 +1,7 @@
 """``testbed online``: requests that arrive one by one, and policies that decide on each."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Requests of each stream: simulated, and executed, where each takes its real time.
 SIMULATED, EXECUTED = 2000, 200
+#: Of the options, those that go together with the ones that ask for something else.
+_WITH = {"check": (), "stored": ("policy", "requests", "seed")}
 
 
 def add_parsers(verbs: "Verbs") -> None:
@@ -22,7 +25,7 @@ def add_parsers(verbs: "Verbs") -> None:
     parser = add_verb(
         verbs,
         "online",
-        _online,
+        lambda args: _online(args, parser),
         "requests that arrive: policies compared, each with its proven regret",
         "testbed online runs/embedded --policy externality_price,selfish --load 0.5,1,2",
     )
@@ -93,7 +96,10 @@ def add_parsers(verbs: "Verbs") -> None:
     )
 
 
-def _online(args: argparse.Namespace) -> None:
+def _online(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    for mode, used in _WITH.items():
+        if getattr(args, mode) != parser.get_default(mode):
+            _refuse_others(args, parser, mode, used)
     from testbed.runs.folder import RunFolder
 
     if args.check:
@@ -124,6 +130,16 @@ def _online(args: argparse.Namespace) -> None:
 
     plot(result, [folder.path / "online.svg"])
     print(folder.path / "online.svg", folder.path / online.FILE, sep="\n")
+
+
+def _refuse_others(
+    args: argparse.Namespace, parser: argparse.ArgumentParser, mode: str, used: Sequence[str]
+) -> None:
+    """Raise :class:`InputError` for an option that ``mode`` does not use."""
+    for name, value in vars(args).items():
+        if name not in ("verb", "run", mode, *used) and value != parser.get_default(name):
+            allowed = ", ".join(f"--{each}" for each in used) or "no other option"
+            raise InputError(f"--{name}: found with --{mode}; allowed with it: {allowed}")
 
 
 def _check(folder: "RunFolder") -> None:

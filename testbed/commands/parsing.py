@@ -1,10 +1,14 @@
 """What the parsers of several verbs share."""
 
 import argparse
+import errno
+import os
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from solver.inputs import InputError
 from solver.problem import PLACES
 from testbed import config
 from testbed.config import Config
@@ -50,6 +54,24 @@ def load_configuration(args: argparse.Namespace) -> Config:
 
     args.out = args.out or Path("runs") / config.find(args.config).stem
     return settle(config.load(args.config, local=args.local, edge=args.edge), args.out)
+
+
+def check_writable(option: str, path: Path) -> None:
+    """Raise :class:`InputError` where no file can be written at ``path``, before what is to stand
+    in it is worked out. The folder is made, as by :func:`solver.inputs.write_atomic`.
+    """
+    folder = Path(os.path.realpath(path)).parent
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        folder.mkdir(parents=True, exist_ok=True)
+        if path.is_file() or not path.exists():  # else a pipe, or a device
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+    except OSError as error:
+        raise InputError(
+            f"{option}: found {path}: {error.strerror}; allowed: what can be written"
+        ) from None
 
 
 def integer(least: int) -> Callable[[str], int]:

@@ -12,7 +12,7 @@ import solver
 from solver import METHODS, InputError, Problem, studies
 from solver.allocation import OPTIMAL
 from testbed import tables
-from testbed.commands.parsing import add_verb, integer
+from testbed.commands.parsing import add_verb, check_writable, integer
 
 if TYPE_CHECKING:
     from testbed.commands.parsing import Verbs
@@ -69,6 +69,9 @@ def add_parsers(verbs: "Verbs") -> None:
 def _solve(args: argparse.Namespace) -> None:
     _check(args)
     problem = Problem.load(args.problem)
+    for option, path in (("-o", args.output), ("--csv", args.csv)):
+        if path:
+            check_writable(option, path)
     methods = args.solver or ["exact"]
     settings = {} if args.seed is None else {"seed": args.seed}
     if args.output:

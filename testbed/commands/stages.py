@@ -153,7 +153,8 @@ def _run(args: argparse.Namespace) -> int:
         check(settings, args.out, args.solver, problem)
         from testbed.commands import estimate_cost
 
-        print(*estimate_cost.say(args.config, args.local, args.edge), sep="\n")
+        cost = None if args.local or args.edge else estimate_cost.stated(args.config)
+        print(*estimate_cost.say(settings, cost, problem), sep="\n")
         return 0
     from testbed.runs.folder import RunFolder
     from testbed.stages.run import run
@@ -169,11 +170,11 @@ def _run(args: argparse.Namespace) -> int:
 def _calibrate(args: argparse.Namespace) -> int:
     settings = load_configuration(args)
     from testbed.runs import guard
-    from testbed.stages.tasks import check_calibration
+    from testbed.stages.checks import check_calibration
 
     places = [args.place] if args.place else PLACES
-    check_calibration(settings, places, args.out)
     guard.check(settings, args.out)
+    check_calibration(settings, places, args.out)
     from testbed.stages.calibrate import calibrate
     from testbed.stages.rig import Rig, open_folder
 
@@ -215,10 +216,10 @@ def _execute(args: argparse.Namespace) -> int:
     evaluate(problem, allocation.offload, allocation.steps, edge_steps=allocation.edge_steps)
     settings = load_configuration(args)
     from testbed.runs import guard
-    from testbed.stages.tasks import check_execution
+    from testbed.stages.checks import check_execution
 
-    check_execution(settings, problem, allocation)
     guard.check(settings, args.out)
+    check_execution(settings, problem, allocation, args.out)
     from testbed.processes import on_first_process
     from testbed.stages.execute import execute
     from testbed.stages.rig import Rig, allocated_steps, open_folder
@@ -246,7 +247,7 @@ def _batch(args: argparse.Namespace) -> None:
 def _validate(args: argparse.Namespace) -> int:
     from calibration.profiles.profile import Profiles
     from calibration.scenario.scenario import Scenario
-    from testbed.stages.tasks import check_users
+    from testbed.stages.checks import check_users
 
     folder, settings = _open(args.run)
     if args.profiles:

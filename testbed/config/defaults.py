@@ -27,6 +27,8 @@ SCORER, SCORER_COMMIT = "openai/clip-vit-large-patch14", "32bd64288804d66eefd0cc
 FEW_STEPS, FEW_CONVERGED = (1, 2, 3, 4, 6, 8), 16
 #: Consistency samplers; with more than ``original_inference_steps`` they refuse.
 _CONSISTENCY, _ORIGINAL_STEPS = ("LCMScheduler", "TCDScheduler"), 50
+#: What gets its value together with a key that nobody gave.
+_WITH = {"quality.clip": ("quality.clip_revision",)}
 
 
 def settle(config: Config, out: Path | None = None) -> Config:
@@ -37,7 +39,8 @@ def settle(config: Config, out: Path | None = None) -> Config:
     """
     known = _measured_with(out)
     if known is not None:
-        return _with(config, {key: _value(known, key) for key in config.defaulted})
+        keys = [name for key in config.defaulted for name in (key, *_WITH.get(key, ()))]
+        return _with(config, {key: _value(known, key) for key in keys})
     values = _of_quality(config) | _of_guidance(config)
     prompts = open_prompts(config.prompts)
     if "sweep.prompts_per_class" in config.defaulted:

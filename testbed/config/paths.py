@@ -6,7 +6,9 @@ from typing import Any
 
 from solver.inputs import InputError
 
-_WORDS = ("scenes", "converged", "none")  # that stand for no path
+#: Words of the reference, which stand for no path whatever lies in the working folder.
+REFERENCES = ("scenes", "converged")
+_WORDS = (*REFERENCES, "none")
 
 
 def beside(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
@@ -15,7 +17,7 @@ def beside(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
     """
 
     def placed(table: Any, *names: str) -> Any:
-        if not isinstance(table, dict):
+        if not isinstance(table, dict) or "url" in table:  # a server's model is its own
             return table
         moved = {}
         for name in names:

@@ -12,7 +12,7 @@ from calibration.schema import Schema, frozen, limits
 from calibration.sweep.grid import NOISES
 from solver.inputs import InputError
 from testbed.client.exchange import split
-from testbed.config.paths import check_revision
+from testbed.config.paths import REFERENCES, check_revision
 
 _CHECKPOINTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 #: The keys whose defaults depend on more than the configuration, or are worth a mention.
@@ -73,7 +73,7 @@ class ModelConfig(Schema):
         pixels = self.resolution
         if pixels is not None and (pixels <= 0 or pixels % 64):
             raise InputError(f"resolution: found {pixels}; allowed: a multiple of 64")
-        if Path(self.model).suffix in _CHECKPOINTS:
+        if self.url is None and Path(self.model).suffix in _CHECKPOINTS:
             raise InputError(
                 f"model: found {self.model!r}, a single-file checkpoint; allowed: a folder; make "
                 "one of it once, with diffusers' StableDiffusionPipeline.from_single_file(FILE)"
@@ -114,7 +114,7 @@ class QualityConfig(Schema):
         """Raise :class:`InputError` for a reference that is not here; a report needs none."""
         path = Path(self.reference)
         file = path.suffix == ".npz" and path.is_file()
-        if self.reference not in ("scenes", "converged") and not path.is_dir() and not file:
+        if self.reference not in REFERENCES and not path.is_dir() and not file:
             raise InputError(
                 f"{where}: quality.reference: found {self.reference!r}; allowed: scenes, "
                 "converged, a folder of images with captions, or the reference.npz of another "

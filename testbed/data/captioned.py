@@ -3,6 +3,7 @@ reference of the distances.
 """
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -33,9 +34,10 @@ class CaptionedImages:
 
     The JSON file holds ``images`` [{"id", "file_name"}] and ``annotations`` [{"image_id",
     "caption"}]; the TSV has the columns ``image_id``, ``caption`` and ``file_name``, a line for
-    each image. An image lies under its file name in the folder or anywhere below it. ``captions``:
-    for each image of ``paths`` all of its captions, in the file's order. Raises :class:`InputError`
-    naming file and field for what is missing or malformed.
+    each image. An image lies under its file name in the folder or anywhere below it, in linked
+    folders too. ``captions``: for each image of ``paths`` all of its captions, in the file's order.
+    Raises :class:`InputError` naming file and field for what is missing or malformed, and for the
+    name of several images.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -117,21 +119,31 @@ class CaptionedImages:
         path = self.folder / name
         if os.path.isfile(path):  # False also for a name that no file can have
             return path
-        if name not in self._below:
+        where = f"{self.source}: images[{index}].file_name: found"
+        paths = [path for path in self._below.get(name, []) if path.is_file()]
+        if not paths:
+            raise InputError(f"{where} {name!r}; no such image in {self.folder} or below it")
+        if len(paths) > 1:
+            first, second = sorted(str(path.relative_to(self.folder)) for path in paths)[:2]
             raise InputError(
-                f"{self.source}: images[{index}].file_name: found {name!r}; "
-                f"no such image in {self.folder} or below it"
+                f"{where} {name!r}, which is {first} and {second}; allowed: one of these paths"
             )
-        return self._below[name]
+        return paths[0]
 
     @cached_property
-    def _below(self) -> dict[str, Path]:
-        """File name -> path of the files in all subfolders."""
-        return {
-            path.name: path
-            for path in sorted(self.folder.rglob("*"), reverse=True)
-            if path.is_file()
-        }
+    def _below(self) -> dict[str, list[Path]]:
+        """File name -> paths of the files in all subfolders, those of links too."""
+        paths: dict[str, list[Path]] = defaultdict(list)
+        seen = set()
+        for folder, inner, names in os.walk(self.folder, followlinks=True):
+            if (real := os.path.realpath(folder)) in seen:  # a link to what was or will be seen
+                inner.clear()
+                continue
+            seen.add(real)
+            inner.sort()
+            for name in names:
+                paths[name].append(Path(folder, name))
+        return paths
 
     def reference(self, count: int) -> "tuple[LazyImages[Path], list[str]]":
         """The first ``count`` images, or all, read when they are asked for, and their first

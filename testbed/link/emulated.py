@@ -17,12 +17,10 @@ from typing import Self
 
 from calibration.links import Link
 from solver.inputs import InputError
-from testbed.link.namespaces import Namespace, unusable_reason
+from testbed.link.namespaces import EDGE, USER, Namespace, unusable_reason
 
 METHODS = ("tun", "relay")
 Address = tuple[str, int]
-
-_USER, _EDGE = "10.77.0.1", "10.77.0.2"
 
 
 class EmulatedLink:
@@ -67,8 +65,8 @@ class EmulatedLink:
     def _open_namespaces(self) -> None:
         self._namespaces += Namespace.new(), Namespace.new()
         self._user, self._edge = self._namespaces
-        user = self._user.open_tun(_USER, _EDGE)
-        edge = self._edge.open_tun(_EDGE, _USER)
+        user = self._user.open_tun(USER, EDGE)
+        edge = self._edge.open_tun(EDGE, USER)
         link = self.link
         numbers = (self._delay, link.up, link.down)
         self._pump = self._start("pump", (user, edge), *map(str, (user, edge, *numbers)))
@@ -98,7 +96,7 @@ class EmulatedLink:
             listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         else:
             with self._edge.entered():
-                listener = socket.create_server((_EDGE, 0), backlog=128)
+                listener = socket.create_server((EDGE, 0), backlog=128)
         with listener:
             address: Address = listener.getsockname()
             fd = listener.fileno()
@@ -142,6 +140,8 @@ class EmulatedLink:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=descriptors,
+            # Ctrl-C is for the process that uses the link: what it still asks for must get through
+            start_new_session=True,
         )
         self._processes.append(process)
         assert process.stdout is not None

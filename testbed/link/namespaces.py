@@ -21,6 +21,8 @@ _CLONE_NEWNET = 0x40000000
 _TUNSETIFF = 0x400454CA
 _TUN, _NO_PACKET_INFO = 0x0001, 0x1000
 _DEVICE = "link0"
+#: The addresses of a link's two ends.
+USER, EDGE = "10.77.0.1", "10.77.0.2"
 
 
 def unusable_reason() -> str | None:
@@ -36,7 +38,7 @@ def unusable_reason() -> str | None:
     try:
         trial = Namespace.new()
         try:
-            os.close(trial.open_tun("10.77.0.1", "10.77.0.2"))
+            os.close(trial.open_tun(USER, EDGE))
         finally:
             trial.close()
     except OSError as error:

@@ -12,7 +12,7 @@ from solver import Allocation, InputError, Problem
 from testbed.config import Config
 from testbed.runs.folder import RunFolder, Stage
 from testbed.runs.products import FILES, SHOWN, Baseline, verb_of
-from testbed.stages.tasks import check_users
+from testbed.stages.checks import check_users
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,13 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from testbed.link.namespaces import EDGE
 from testbed.server.app import make_app
 from testbed.server.service import Service
 
 #: Names by which a page of another site may not pretend that this machine is its own.
-HOSTS = ["127.0.0.1", "localhost", "::1", "[::1]"]
+#: Behind an emulated link it is the edge's end.
+HOSTS = ["127.0.0.1", "localhost", "::1", "[::1]", EDGE]
 #: A line for a shell that leaves a picture in image.png.
 CURL = (
     "curl -o image.png {url}/v1/images/generations -H 'Content-Type: application/json'{key} "

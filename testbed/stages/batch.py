@@ -5,7 +5,9 @@ When each request's image is done is predicted from what batches cost, and measu
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from calibration.serving.completion import compare, delayed, predict, removed
 from calibration.serving.serving import ImageDifferences, Serving, ServingRequest
 from calibration.serving.simulator import poisson
 from testbed.client.batches import time_concurrency
+from testbed.client.exchange import ServerFault
 from testbed.client.makers import Maker
 from testbed.client.remote import Concurrent, RemotePlace
 from testbed.engines.batched import BatchedEngine
@@ -39,7 +42,8 @@ SKIPS = "; the clock skips the time in which nobody waits"
 def batch(rig: Rig, folder: RunFolder) -> Serving | None:
     """Serve the offloaded users once more, all by continuous batching; writes ``serving.json``.
 
-    None where no user is offloaded, or the edge's model cannot be served in batches.
+    None where no user is offloaded, the edge's model cannot be served in batches, or, with a
+    warning, where a server refuses a request.
     """
     records = {record.id: record for record in folder.executed()}
     tasks = offloaded([record.task for record in records.values()])
@@ -57,21 +61,26 @@ def batch(rig: Rig, folder: RunFolder) -> Serving | None:
     )
     rig.choose_threads(folder)
     rig.check_link(folder)
-    with processes().main_process_first(), using(rig.threads["edge"].batched):
-        return folder.once(
-            "serving.json",
-            Serving,
-            asked.to_dict(),
-            lambda: serve(
-                rig.pipelines["edge"],
-                cost,
-                drift,
-                tasks,
-                asked,
-                lambda key: folder.image("execution", records[key]),
-                travel,
-            ),
-        )
+    try:
+        with processes().main_process_first(), using(rig.threads["edge"].batched):
+            return folder.once(
+                "serving.json",
+                Serving,
+                asked.to_dict(),
+                lambda: serve(
+                    rig.pipelines["edge"],
+                    cost,
+                    drift,
+                    tasks,
+                    asked,
+                    lambda key: folder.image("execution", records[key]),
+                    travel,
+                    rig.config.sweep.grid("edge"),
+                ),
+            )
+    except ServerFault as fault:
+        warnings.warn(f"batch: the users are not served in batches: {fault}", stacklevel=2)
+        return None
 
 
 def _travel(edge: Place, tasks: Sequence[Task]) -> tuple[float, float]:
@@ -90,6 +99,7 @@ def serve(
     asked: ServingRequest,
     image: Callable[[str], Pixels],
     travel: tuple[float, float] = (0.0, 0.0),
+    grid: Sequence[int] = (),
 ) -> Serving:
     """Serve users' ``tasks`` at the cap that was measured, several times.
 
@@ -98,7 +108,8 @@ def serve(
     seconds from arrival until decoded are predicted beforehand, and measured as the median of
     ``RUNS`` runs. Time in which nobody waits is skipped: what follows does not depend on it, but
     for a machine that falls asleep meanwhile. A server is sent each request when it arrives, and
-    batches as it does; ``travel``: predicted seconds on the way, and their standard deviation.
+    batches as it does; ``travel``: predicted seconds on the way, and their standard deviation;
+    ``grid``: the step counts that it was measured at.
     """
     rate, steps = asked.arrival_rate, [task.steps for task in tasks]
     arrivals = poisson(rate, len(tasks), seed=0) if rate else np.zeros(len(tasks))
@@ -113,7 +124,8 @@ def serve(
     timed: Callable[..., BatchTimings]
     if isinstance(maker, RemotePlace):
         cap = min(cost.tick.sizes[-1], maker.cap or cost.tick.sizes[-1])
-        engine, order, timed = maker.engine(len(tasks)), "first_come", time_concurrency
+        engine, order = maker.engine(len(tasks)), "first_come"
+        timed = partial(time_concurrency, grid=grid)
     else:
         engine = BatchedEngine(maker, cap, asked.order, skip_idle=True)
         order, timed = asked.order, time_batches

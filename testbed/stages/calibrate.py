@@ -4,6 +4,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from calibration.schema import Schema
 from calibration.sweep.costs import measured_costs
 from calibration.sweep.outcome import SweepOutcome
 from testbed.client.batches import time_concurrency
+from testbed.client.exchange import ServerFault
 from testbed.client.remote import RemotePlace
 from testbed.config import defaults
 from testbed.data.captioned import LazyImages
@@ -214,18 +216,27 @@ def _edge_batches(rig: Rig, folder: RunFolder) -> tuple[BatchCost | None, str | 
     if not remote and (reason := unsupported_reason(pipeline)):
         return None, reason
     asked = {**rig.specs["edge"].to_dict(), "sizes": list(config.sweep.batches)}
+    grid = sorted(config.sweep.grid("edge"))
+    if remote:
+        asked["steps"] = [grid[0], grid[-1]]
 
     def time() -> TimedBatches:
         prompts = rig.prompts.calibration(rig.prompts.classes[0], config.sweep.prompts_per_class)
         sizes = config.sweep.batches
         print(f"batches: up to {max(sizes)} at a time on the edge's model", flush=True)
         with using(rig.threads["edge"].batched):
-            timed = time_concurrency if remote else time_batches
+            timed = partial(time_concurrency, grid=grid) if remote else time_batches
             timings = timed(pipeline, prompts, config.edge.guidance, sizes)
         return TimedBatches(asked, timings)
 
-    with processes().main_process_first():
-        kept = folder.once("calibration/batches.json", TimedBatches, asked, time)
+    try:
+        with processes().main_process_first():
+            kept = folder.once("calibration/batches.json", TimedBatches, asked, time)
+    except ServerFault as fault:
+        warnings.warn(
+            f"batches are left out, as the server did not take them: {fault}", stacklevel=2
+        )
+        return None, str(fault)
     timings = kept.timings
     if len(set(timings.tick[0])) < 2:
         return None, "memory holds one image at a time"

@@ -51,9 +51,8 @@ class _Wanted:
 
 def serve_requests(
     requests: Sequence[ImageRequest],
-    model: str,
+    config: ModelConfig,
     out: Path,
-    dtype: str,
     device: str,
     engine: str,
     batch: int,
@@ -70,8 +69,7 @@ def serve_requests(
     """
     where = pick_device(device)
     negative = next((r.negative_prompt for r in requests if r.negative_prompt), None)
-    config = ModelConfig(model=model, dtype=dtype, negative_prompt=negative)
-    config = replace(config, guidance=own_guidance(config))
+    config = replace(config, negative_prompt=negative, guidance=own_guidance(config))
     pipeline, spec = open_model(config, where, {"steps": {r.steps for r in requests}})
     store, failures = RecordStore(out, images=""), FailureLog(out)
     failures.forget()

@@ -6,7 +6,7 @@ from solver.methods import find_method
 from solver.problem import Problem
 from testbed.config import Config
 from testbed.runs import guard
-from testbed.stages.tasks import check_calibration, check_problem, check_scenario
+from testbed.stages.checks import check_calibration, check_problem, check_scenario
 
 
 def check(
@@ -17,13 +17,14 @@ def check(
 
     ``method`` and ``problem``: as :func:`testbed.stages.allocate.allocate` takes them.
     """
-    check_calibration(config)
+    out = Path(out)
+    guard.check(config, out)
+    check_calibration(config, out=out)
     if problem is None:
-        check_scenario(config)
+        check_scenario(config, out)
     else:
-        check_problem(config, problem)
+        check_problem(config, problem, out)
     find_method(method)
-    guard.check(config, Path(out))
 
 
 def run(

@@ -5,7 +5,6 @@ Nothing here loads torch, so that a configuration is refused before a model is o
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from calibration.records.record import Record
 from calibration.records.split import Split
@@ -17,9 +16,7 @@ from solver.allocation import Allocation
 from solver.inputs import InputError, check_keys
 from solver.problem import PLACES, Problem
 from testbed.config import Config, defaults
-from testbed.data.captioned import CaptionedImages
-from testbed.data.prompts import FilePrompts, ScenePrompts, open_prompts
-from testbed.runs.folder import RunFolder
+from testbed.data.prompts import FilePrompts, ScenePrompts
 
 Prompts = ScenePrompts | FilePrompts
 
@@ -27,101 +24,6 @@ Prompts = ScenePrompts | FilePrompts
 EXECUTION_SEED = grid.SEEDS
 #: Users after whose images a control image is made at each place.
 ANCHOR_EVERY = 3
-#: Stands for a model before it is opened.
-_ANY = ModelSpec("any", device="any", dtype="any", scheduler="any", guidance=1.0)
-
-
-def check_calibration(
-    config: Config, places: Sequence[str] = PLACES, out: Path | None = None
-) -> None:
-    """Raise :class:`InputError` for what would stop a calibration in the folder ``out``, before it
-    begins.
-    """
-    reference, prompts = config.quality.reference, open_prompts(config.prompts)
-    if (splits := config.sweep.splits) and len(places) < len(PLACES):
-        allowed = "allowed without it: latents are handed over from model to model"
-        raise InputError(f"sweep.splits: found {list(splits)} with --place; {allowed}")
-    kept = out is not None and RunFolder(out).reference_path.exists()
-    if config.quality.compares and reference == "converged" and "edge" not in places and not kept:
-        raise InputError(
-            "--place: found local with quality.reference = 'converged', the edge's images; allowed "
-            'with local: quality.reference = "FILE", the calibration/reference.npz that '
-            "`testbed calibrate --place edge` writes, or a folder of captioned images"
-        )
-    if reference == "scenes" and not isinstance(prompts, ScenePrompts):
-        raise InputError(
-            "quality.reference: 'scenes' needs prompts = \"scenes\"; allowed with other prompts: "
-            "'converged', or a folder of captioned images"
-        )
-    if Path(reference).is_dir():
-        CaptionedImages(reference).reference(config.quality.reference_size)
-    specs = dict.fromkeys(places, _ANY)
-    sweep_tasks(config, prompts, specs)
-    if config.sweep.half_width is not None:
-        adaptive_sweep(config, prompts, specs)
-
-
-def check_scenario(config: Config) -> None:
-    """Raise :class:`InputError` for a scenario that the sweep's step counts or the prompts do not
-    allow.
-    """
-    prompts = open_prompts(config.prompts)
-    scenario = run_scenario(config, prompts)
-    own = ("edge", "edge", scenario.edge.max_steps)
-    limits = [("local", "local", scenario.local.max_steps)]
-    limits += [
-        own if site.max_steps is None else (site.name, "edge", site.max_steps)
-        for site in scenario.edges
-    ] or [own]
-    if max(most for _, _, most in limits) == 0:
-        raise InputError("scenario: max_steps: found 0 at every place; allowed: more at one")
-    for name, place, most in limits:
-        measured = max(config.sweep.grid(place))
-        if most > measured:
-            raise InputError(
-                f"scenario: {name}.max_steps: found {most}; "
-                f"allowed: at most {measured}, the largest that is measured there"
-            )
-    _prompts_of_users(prompts, [user.prompt_class for user in scenario.users])
-
-
-def check_execution(config: Config, problem: Problem, allocation: Allocation) -> None:
-    """Raise :class:`InputError` for what :func:`check_problem` refuses, and for users that ask for
-    more prompts than there are.
-    """
-    check_problem(config, problem)
-    specs = dict.fromkeys(PLACES, _ANY)
-    user_tasks(config, open_prompts(config.prompts), specs, allocation, problem)
-
-
-def check_problem(config: Config, problem: Problem) -> None:
-    """Raise :class:`InputError` for users that ask for other prompts than there are, for classes
-    that no scenario has, and for images that the two models cannot make: of a split, or of a tier.
-    """
-    tiers = [name for name, load in problem.loads.items() if load.step_weight != 1]
-    if made := [*tiers, *(() if config.sweep.splits else problem.splits)]:
-        raise InputError(
-            f"{problem.where}: found {', '.join(made)}; allowed to be executed: local, edges "
-            "without step_weight, which all run the edge's model, and splits where sweep.splits "
-            "measures them"
-        )
-    prompts = open_prompts(config.prompts)
-    _prompts_of_users(prompts, prompt_classes(problem))
-    run_scenario(config, prompts, problem)
-
-
-def check_users(problem: Problem, scenario: Scenario) -> None:
-    """Raise :class:`InputError` for a scenario whose users are not those of the problem."""
-    users = {
-        "prompt_class": [user.prompt_class for user in scenario.users],
-        "device_class": [user.device_class for user in scenario.users],
-    }
-    for name, classes in (problem.labels or {}).items():
-        if users.get(name, classes) != classes:
-            raise InputError(
-                f"scenario: users: their {name} is not that of {problem.where}; allowed: "
-                "the scenario that the problem was made of (`testbed validate --scenario`)"
-            )
 
 
 def prompt_classes(problem: Problem) -> list[str]:
@@ -239,7 +141,7 @@ def user_tasks(
         steps = sorted(config.sweep.grid(place))
         middle[place] = steps[len(steps) // 2]
     control_prompt = prompts.calibration(control_class, 1)[0]
-    pools = {name: iter(pool) for name, pool in _prompts_of_users(prompts, classes).items()}
+    pools = {name: iter(pool) for name, pool in prompts_of_users(prompts, classes).items()}
     tasks = []
     for user, (name, offload, allocated) in enumerate(
         zip(classes, allocation.offload, allocation.steps)
@@ -296,7 +198,7 @@ def execution_seed(prompt: str, image: int, noise: str) -> int:
     return EXECUTION_SEED + grid.noise_seed(prompt, image, noise)
 
 
-def _prompts_of_users(prompts: Prompts, classes: Sequence[str]) -> dict[str, list[str]]:
+def prompts_of_users(prompts: Prompts, classes: Sequence[str]) -> dict[str, list[str]]:
     """For each prompt class that users ask for, as many prompts as there are such users."""
     for name in classes:
         check_keys("scenario: prompt_classes", [name], prompts.classes)

@@ -20,8 +20,9 @@ from testbed.runs.features import SweepFeatures
 from testbed.runs.folder import RunFolder
 from testbed.runs.store import Pixels
 from testbed.stages.calibrate import extract_features
+from testbed.stages.checks import check_users
 from testbed.stages.frechet_total import frechet_total
-from testbed.stages.tasks import check_users, offloaded, sweep_records
+from testbed.stages.tasks import offloaded, sweep_records
 
 
 def validate(config: Config, quality: QualityModels, folder: RunFolder) -> None:

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -196,6 +197,28 @@ def test_arrivals_are_waited_for_and_waiting_counts(shop):
         assert 0.02 < about.end_to_end_time < 0.3
 
 
+def test_what_is_closed_early_sends_nothing_more(shop):
+    """As by Ctrl-C, or where the disk is full: others wait to be sent, to arrive, to ask again."""
+    remote, answer = place(shop), shop.answer
+    before = len(shop.bodies)
+    shop.answer = lambda body: (
+        (503, {"Retry-After": "20"}, {}) if body["seed"] == 1 else answer(body)
+    )
+    late = [request(seed=2, arrival=20.0)]
+    outcomes = remote.engine(3).run([request(seed=seed, steps=9) for seed in (1, *range(3, 60))])
+    waiting = remote.engine(3).run([request(seed=0), request(seed=1), *late])
+    begin = time.monotonic()
+    for each in (outcomes, waiting):
+        next(each)
+        each.close()
+    assert time.monotonic() - begin < 10
+    assert len(shop.bodies) - before < 40
+    assert 2 not in [body["seed"] for body in shop.bodies[before:]]
+    asked = len(shop.bodies)
+    time.sleep(0.1)
+    assert len(shop.bodies) == asked
+
+
 @pytest.mark.parametrize("tells_queue", [True, False])
 @pytest.mark.parametrize("batched", [True, False])
 def test_batching_is_seen_from_outside(batched, tells_queue):
@@ -206,7 +229,7 @@ def test_batching_is_seen_from_outside(batched, tells_queue):
     shop.batched, shop.tells_queue = batched, tells_queue
     with serving(shop) as (url, _):
         remote = RemotePlace.open(ModelConfig("served", url=url))
-        timings = time_concurrency(remote, ["a"], 1.0, [1, 4], rounds=4)
+        timings = time_concurrency(remote, ["a"], 1.0, [1, 4], (2, 6, 12), rounds=4)
     cost = fit_batching(timings.tick, timings.text, timings.decode)
     one, four = (point.median for point in cost.tick.points)
     assert one == pytest.approx(STEP_TIME, rel=0.4)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from calibration.records.task import ModelSpec
 from calibration.scenario.scenario import Scenario
-from solver.inputs import InputError
+from solver.inputs import InputError, write_json
 from solver.problem import PLACES
 from testbed import config
 from testbed.cli import main
@@ -20,8 +20,11 @@ from testbed.commands import estimate_cost as cost
 from testbed.data.prompts import open_prompts
 from testbed.models.published import catalogue
 from testbed.models.published.operations import operations
+from testbed.runs.store import RecordStore
 from testbed.stages.tasks import sweep_tasks
+from tests.solver.problems import example
 from tests.testbed.client.world import SMALL_RUN, serving
+from tests.testbed.runs.world import IMAGE, record
 
 PRESETS = sorted(path.stem for path in config.PRESETS.glob("*.toml"))
 REAL = [name for name in PRESETS if name != "embedded"]
@@ -98,6 +101,31 @@ def test_a_plan_is_said_and_nothing_is_made(tmp_path, capsys, monkeypatch):
     assert main(["run", "sd15", "--plan", "--edge", "some/other"]) == 0
     assert "modelled" not in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
+
+
+def planned(capsys, *arguments):
+    """The plan's first line."""
+    assert main(["run", "--plan", *map(str, arguments)]) == 0
+    return capsys.readouterr().out.splitlines()[0]
+
+
+def test_a_plan_is_of_what_the_folder_was_measured_with(small_config, tmp_path, capsys):
+    given = small_config.read_text().replace("converged_steps = 12", "converged_steps = 24")
+    small_config.write_text(given)
+    expected, settings = planned(capsys, small_config), config.load(small_config)
+    small_config.write_text(given.replace("converged_steps = 24\n", ""))
+    assert planned(capsys, small_config) != expected  # by default others
+    write_json(tmp_path / "run" / "config.json", settings.to_dict())
+    RecordStore(tmp_path / "run" / "calibration").add(record("a"), IMAGE)
+    assert planned(capsys, small_config, "--out", tmp_path / "run") == expected
+
+
+def test_a_plan_is_of_the_users_of_ones_own_problem(small_config, tmp_path, capsys):
+    values = example(users=2) | {"labels": {"prompt_class": ["object", "object"]}}
+    write_json(tmp_path / "p.json", values)
+    line = planned(capsys, small_config, "--problem", tmp_path / "p.json")
+    steps = 2 * values["local"]["max_steps"] + values["edge_budget"] + 2 * 12
+    assert line.endswith(f"execution: at most {steps + 3 + 3} more")  # and a control image at each
 
 
 SERVED = (

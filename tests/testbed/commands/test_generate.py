@@ -1,16 +1,21 @@
 """``testbed generate``: images for a file of requests, by either engine."""
 
 import json
+import shutil
 import warnings
 
 import numpy as np
 import pytest
+import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
+from safetensors.torch import load_file
 
 from testbed.cli import main
 from testbed.commands.generate import generate_all
+from testbed.config import ModelConfig
 from testbed.engines import networks
+from testbed.models.pipelines import WEIGHTS
 from testbed.runs.store import RecordStore
 
 
@@ -138,7 +143,8 @@ def test_generate_falls_back_to_stock_and_says_so(tmp_path, monkeypatch):
     _write(tmp_path / "r.jsonl", [{"id": "r", "prompt": "a big red ball", "seed": 1, "steps": 1}])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        generate_all("embedded:light", tmp_path / "r.jsonl", tmp_path / "out", engine="batched")
+        model = ModelConfig("embedded:light")
+        generate_all(model, tmp_path / "r.jsonl", tmp_path / "out", engine="batched")
     assert any(
         "the stock pipeline does: StableDiffusionPipeline" in str(warning.message)
         for warning in caught
@@ -198,3 +204,27 @@ def test_wrong_input_is_named(tmp_path, capsys, line, options, message):
         == 2
     )
     assert message in capsys.readouterr().err
+
+
+def test_the_ways_out_that_messages_name_are_options(tmp_path, capsys):
+    """Weight files of a variant, or pickled ones."""
+    _write(tmp_path / "r.jsonl", [{"id": "r", "prompt": "a big red ball", "seed": 1, "steps": 1}])
+
+    def generate(model, *options):
+        words = ["generate", "--model", tmp_path / model, tmp_path / "r.jsonl", *options]
+        return main([str(word) for word in (*words, "-o", tmp_path / f"{model}-out")])
+
+    half = shutil.copytree(WEIGHTS / "light", tmp_path / "half")
+    pickled = shutil.copytree(WEIGHTS / "light", tmp_path / "pickled")
+    for path in half.rglob("*.safetensors"):
+        path.rename(path.with_name(f"{path.stem}.fp16.safetensors"))
+    weights = pickled / "unet" / "diffusion_pytorch_model.safetensors"
+    torch.save(load_file(weights), weights.with_suffix(".bin"))
+    weights.unlink()
+    for model, *option in (("half", "--variant", "fp16"), ("pickled", "--allow-pickle")):
+        assert generate(model) == 2
+        assert "variant = " in (said := capsys.readouterr().err) or "allow_pickle = true" in said
+        assert generate(model, *option) == 0
+        assert (tmp_path / f"{model}-out" / "r.png").is_file()
+    assert generate("half", "--variant", "fp16", "--revision", "0123abc") == 2
+    assert "revision: found '0123abc' of the hub, with model" in capsys.readouterr().err

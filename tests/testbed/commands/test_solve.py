@@ -227,6 +227,27 @@ def test_solve_refuses(problem_file, tmp_path, capsys, monkeypatch, arguments, m
     assert os.listdir(tmp_path) == [problem_file.name]
 
 
+@pytest.mark.parametrize(
+    "option, arguments",
+    [
+        ("-o", ["solve", "PROBLEM", "-o", "PLACE/a.json"]),
+        ("-o", ["solve", "PROBLEM", "-o", "taken"]),
+        ("--csv", ["solve", "PROBLEM", "--pareto", "--csv", "PLACE/a.csv"]),
+        ("--out", ["figures", "--out", "PLACE"]),
+        ("-o", ["bench", "--architecture", "sd15", "-o", "PLACE/a.json"]),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_it_is_worked_out(
+    problem_file, tmp_path, capsys, monkeypatch, option, arguments
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "place").touch()
+    (tmp_path / "taken").mkdir()
+    words = [w.replace("PROBLEM", problem_file.name).replace("PLACE", "place") for w in arguments]
+    line = refused(capsys, *words)
+    assert line.startswith(f"testbed: {option}: found ") and "allowed: what can be written" in line
+
+
 def test_seed_of_the_random_baseline(problem_file, tmp_path):
     for seed in (3, 4):
         assert (

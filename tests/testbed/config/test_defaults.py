@@ -13,7 +13,8 @@ from testbed.commands.serve import _settings
 from testbed.config import defaults
 from testbed.data.prompts import open_prompts
 from testbed.engines.networks import ADAPTERS
-from testbed.stages.tasks import check_calibration, check_scenario, run_scenario
+from testbed.stages.checks import check_calibration, check_scenario
+from testbed.stages.tasks import run_scenario
 from tests.testbed.own_pairs import configuration, write_prompts
 
 SAMPLERS = {
@@ -149,6 +150,21 @@ def test_a_run_folder_keeps_what_its_defaults_came_to(settled, tmp_path, monkeyp
         guard.check(given, out)
 
 
+def test_a_run_with_the_default_scorer_goes_on_by_the_same_command(settled, tmp_path, monkeypatch):
+    from solver.inputs import write_json
+    from testbed.runs import guard
+
+    monkeypatch.setattr(defaults, "_scorer_is_here", lambda: True)
+    own, out = settled("sd"), tmp_path / "run"
+    assert own.quality.clip_revision is not None
+    (out / "calibration").mkdir(parents=True)
+    write_json(out / "config.json", own.to_dict())
+    (out / "calibration" / "records.jsonl").write_text("{}\n")
+    again = settled("sd", out=out)
+    assert again == own
+    guard.check(again, out)
+
+
 def test_files_beside_the_configuration_are_found_from_elsewhere(settled, tmp_path, monkeypatch):
     settled("sd")
     (tmp_path / "elsewhere").mkdir()
@@ -158,6 +174,17 @@ def test_files_beside_the_configuration_are_found_from_elsewhere(settled, tmp_pa
     (tmp_path / "prompts.jsonl").unlink()
     with pytest.raises(InputError, match="prompts.jsonl: no such file .*elsewhere"):
         defaults.settle(config.load(tmp_path / "my.toml"))
+
+
+def test_a_servers_name_of_its_model_is_neither_a_path_nor_a_file(tmp_path, monkeypatch):
+    (tmp_path / "beside" / "sdxl").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "beside" / "served.toml"
+    for name in ("sdxl", "sdxl.safetensors", "~"):
+        edge = f'[edge]\nmodel = "{name}"\nurl = "http://127.0.0.1:1"\n'
+        path.write_text('[local]\nmodel = "sdxl"\n' + edge)
+        own = config.load(path)
+        assert own.edge.model == name and own.local.model == str(tmp_path / "beside" / "sdxl")
 
 
 @pytest.mark.parametrize(

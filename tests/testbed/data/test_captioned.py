@@ -44,6 +44,26 @@ def test_of_two_images_of_one_name_the_path_decides(tmp_path):
     assert CaptionedImages(tmp_path).paths[0] == tmp_path / "other" / "a.png"
 
 
+def test_a_bare_name_of_two_images_is_refused(tmp_path):
+    folder(tmp_path)
+    (tmp_path / "another").mkdir()
+    Image.new("RGB", (2, 2)).save(tmp_path / "another" / "a.png")
+    with pytest.raises(InputError, match="'a.png', which is another/a.png and val2017/a.png; all"):
+        CaptionedImages(tmp_path)
+
+
+def test_linked_folders_are_searched_and_each_folder_once(tmp_path):
+    images, captions = tmp_path / "images", tmp_path / "captions"
+    folder(captions)
+    (captions / "val2017").rename(images)
+    (captions / "linked").symlink_to(images)
+    (captions / "again").symlink_to(images)
+    (images / "round").symlink_to(captions)
+    assert [path.resolve() for path in CaptionedImages(captions).paths] == [
+        images / name for name in ("a.png", "b.png", "c.png")
+    ]
+
+
 @pytest.mark.parametrize(
     "change, message",
     [

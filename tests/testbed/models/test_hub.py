@@ -13,8 +13,10 @@ import torch
 from huggingface_hub import constants, hf_api
 
 from solver.inputs import InputError
+from testbed import config
 from testbed.commands import estimate_cost
 from testbed.config import ModelConfig
+from testbed.config.defaults import settle
 from testbed.metrics.clip import Clip
 from testbed.models import hub, hub_files
 from testbed.models.pipelines import WEIGHTS, open_pipeline
@@ -205,7 +207,7 @@ def plan(tmp_path, clip):
     path = write_prompts(tmp_path / "prompts.jsonl")
     extra = f'[quality]\nclip = "{clip}"\n' if clip else ""
     (tmp_path / "c.toml").write_text(configuration(path, "some/model", extra=extra))
-    return estimate_cost.say(tmp_path / "c.toml")
+    return estimate_cost.say(settle(config.load(tmp_path / "c.toml")))
 
 
 @pytest.mark.parametrize("clip", [None, "some/clip"])

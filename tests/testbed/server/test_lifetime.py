@@ -18,7 +18,9 @@ from PIL import Image
 
 from testbed.cli import main
 from testbed.engines.networks import Networks
-from testbed.server import engine_thread
+from testbed.link.namespaces import EDGE
+from testbed.server import engine_thread, listen
+from testbed.server.service import Service
 from tests.forked import Forked
 from tests.testbed.server.conftest import serving
 from tests.testbed.server.test_admission import error
@@ -248,3 +250,33 @@ def test_a_port_that_is_taken_is_refused_before_the_model_is_opened(capsys, monk
         f"testbed: --host, --port: found 127.0.0.1 {port}: Address already in use; "
         "allowed: what is free here\n"
     )
+
+
+def test_a_server_on_loopback_answers_behind_an_emulated_link_and_to_no_other_name(
+    opened, monkeypatch
+):
+    begun = []
+
+    class Kept(listen.DrainingServer):
+        async def startup(self, *args, **kwargs):
+            await super().startup(*args, **kwargs)
+            begun.append(self)
+
+    monkeypatch.setattr(listen, "DrainingServer", Kept)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+
+        def make():
+            return Service(opened, "externality_price", 64, None)
+
+        arguments = (make, listening, None, True)
+        thread = threading.Thread(target=listen.listen, args=arguments, daemon=True)
+        thread.start()
+        wait_until(lambda: begun)
+        answers = [
+            httpx2.get(f"http://127.0.0.1:{port}/health", headers={"Host": host}).status_code
+            for host in (f"{EDGE}:{port}", f"localhost:{port}", "evil.example")
+        ]
+        begun[0].should_exit = True
+        thread.join(10)
+    assert answers == [200, 200, 400]

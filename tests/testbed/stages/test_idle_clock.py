@@ -32,9 +32,9 @@ def test_idle_time_between_seldom_requests_is_skipped():
 
 def test_the_plan_says_how_long_a_stream_lasts(small_config, capsys):
     text = small_config.read_text()
-    assert not any("serving:" in line for line in estimate_cost.say(small_config))
+    assert not any("serving:" in line for line in estimate_cost.say(config.load(small_config)))
     small_config.write_text(text.replace("[execute]", "[execute]\narrival_rate = 0.02"))
-    lines = estimate_cost.say(small_config)
+    lines = estimate_cost.say(config.load(small_config))
     assert any("serving: at most 6 requests, arriving over about 300 s" in line for line in lines)
 
 

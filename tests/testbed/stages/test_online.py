@@ -203,6 +203,13 @@ def test_a_stored_budget_is_shared_and_its_regret_is_printed(folder, capsys):
         (("--stored", "3"), "--stored: found '3'; allowed: e.g. 3steps, 20joules"),
         (("--stored", "3steps", "--policy", "all_edge"), "--policy: 'all_edge' is unknown"),
         (("--stored", "3steps", "--requests", "1000000000"), "requests: found 1000000000"),
+        (
+            ("--stored", "3steps", "--load", "2"),
+            "--load: found with --stored; allowed with it: --p",
+        ),
+        (("--execute", "--stored", "3steps"), "--execute: found with --stored"),
+        (("--check", "--url", "http://a"), "--url: found with --check; allowed with it: no other"),
+        (("--check", "--stored", "3steps"), "--stored: found with --check"),
         (("--window", "1e308"), "online: window: found 1e+308; allowed: 1e-06 to 1e+09"),
         (("--late", "1e308"), "online: late: found 1e+308"),
         (("--deadline", "1e-320"), "online: deadline: found 9.99989e-321"),

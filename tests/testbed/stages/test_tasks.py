@@ -11,11 +11,10 @@ from solver.inputs import InputError
 from testbed import config
 from testbed.data.prompts import open_prompts
 from testbed.runs.folder import RunFolder
+from testbed.stages.checks import check_execution, check_scenario
 from testbed.stages.rig import allocated_steps
 from testbed.stages.tasks import (
     EXECUTION_SEED,
-    check_execution,
-    check_scenario,
     offloaded,
     sweep_records,
     user_tasks,

@@ -20,9 +20,9 @@ class Quotes:
     """Measured over predicted seconds of the last requests, and the intervals that they give.
 
     They hold what a prediction on arrival cannot know: requests that come later and make iterations
-    slower, and a machine that changes its speed meanwhile. The ratio's logarithm is fitted, by least
-    squares, to the logarithms of what each request met; the interval's ends are quantiles of what
-    is left. Their level follows the share of intervals that held (adaptive conformal inference,
+    slower, and a machine that changes its speed meanwhile. The ratio's logarithm is fitted, by
+    least squares, to the logarithms of what each request met; the interval's ends are quantiles of
+    what is left. Their level follows the share of intervals that held (adaptive conformal inference,
     Gibbs and Candès 2021). Of few requests only the mean ratio counts, drawn towards 1.
     """
 

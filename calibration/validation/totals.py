@@ -269,9 +269,8 @@ def _sum(name: str, terms: Sequence[_Term], drifting: bool = True) -> _Sum:
     ``drifting``: the machine's speed may have changed since. The curves of one class at its two
     places come from the same prompts, so their uncertainties add. The speed is the same for all.
     """
-    own = sum(
-        (t_quantile(each.estimate.dof) * each.factor) ** 2 * each.estimate.own for each in terms
-    )
+    owns = [(each.factor * t_quantile(each.estimate.dof), each.estimate.own) for each in terms]
+    own = sum(factor**2 * variance for factor, variance in owns)
     cells: dict[tuple[str, str, SplitPoint | None], list[_Term]] = defaultdict(list)
     for term in terms:
         cells[term.profile.prompt_class, term.place, term.assignment.split].append(term)

@@ -22,8 +22,8 @@ class Quotes:
     They hold what a prediction on arrival cannot know: requests that come later and make iterations
     slower, and a machine that changes its speed meanwhile. The ratio's logarithm is fitted, by
     least squares, to the logarithms of what each request met; the interval's ends are quantiles of
-    what is left. Their level follows the share of intervals that held (adaptive conformal inference,
-    Gibbs and Candès 2021). Of few requests only the mean ratio counts, drawn towards 1.
+    what is left. Their level follows the share of intervals that held (adaptive conformal
+    inference, Gibbs and Candès 2021). Of few requests only the mean ratio counts, drawn towards 1.
     """
 
     def __init__(self) -> None:

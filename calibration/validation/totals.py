@@ -264,10 +264,10 @@ def _curve_covariance(
 
 
 def _sum(name: str, terms: Sequence[_Term], drifting: bool = True) -> _Sum:
-    """The sum of terms of the quantity ``name``.
+    """The sum of terms of the quantity ``name``; ``drifting``: the speed may have changed since.
 
-    ``drifting``: the machine's speed may have changed since. The curves of one class at its two
-    places come from the same prompts, so their uncertainties add. The speed is the same for all.
+    The curves of one class at its two places come from the same prompts, so their uncertainties
+    add. The machine's speed is the same for all.
     """
     owns = [(each.factor * t_quantile(each.estimate.dof), each.estimate.own) for each in terms]
     own = sum(factor**2 * variance for factor, variance in owns)

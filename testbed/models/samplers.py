@@ -58,6 +58,17 @@ def refusal(scheduler: SchedulerMixin, steps: int) -> str | None:
     return None if result.isfinite().all() else "its result is not finite"
 
 
+def set_steps(scheduler: SchedulerMixin, steps: int, **options: Any) -> torch.Tensor:
+    """Set ``scheduler`` to ``steps`` steps, on the CPU; returns the timesteps at which the network
+    is called. ``options``: of its ``set_timesteps``.
+    """
+    angles = "intermediate_timesteps" in _takes(scheduler.set_timesteps)  # SCMScheduler
+    if angles and steps != 2:
+        options["intermediate_timesteps"] = None  # by default it is between two steps
+    scheduler.set_timesteps(steps, device="cpu", **options)
+    return scheduler.timesteps[:-1] if angles else scheduler.timesteps  # its last one is the end
+
+
 def next_count(scheduler: SchedulerMixin, least: int) -> int:
     """The smallest step count of at least ``least`` that ``scheduler`` takes, or ``least``."""
     counts = range(least, least + _TRIED)
@@ -160,11 +171,11 @@ def _sample(scheduler: SchedulerMixin, steps: int, network: Network) -> torch.Te
     extra = {"generator": generator} if "generator" in _takes(type(scheduler).step) else {}
     latents = torch.randn(1, 4, 4, 4, generator=generator)
     with warnings.catch_warnings(action="ignore"):
-        scheduler.set_timesteps(steps, device="cpu", **options)
-        if not len(scheduler.timesteps):
+        timesteps = set_steps(scheduler, steps, **options)
+        if not len(timesteps):
             raise ValueError("no timesteps")
         latents = latents * getattr(scheduler, "init_noise_sigma", 1.0)
-        for timestep in scheduler.timesteps:
+        for timestep in timesteps:
             scaled = latents
             if hasattr(scheduler, "scale_model_input"):
                 scaled = scheduler.scale_model_input(latents, timestep)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline, SchedulerMixin
 
+from testbed.models.samplers import set_steps
+
 
 @dataclass(frozen=True, eq=False)
 class Condition:
@@ -112,8 +114,7 @@ class Adapter(ABC):
         """Set ``scheduler`` to ``steps`` steps as the call does, on the CPU; returns the timesteps
         of the iterations. Raises ValueError for steps that it cannot take.
         """
-        scheduler.set_timesteps(steps, device="cpu")
-        return scheduler.timesteps
+        return set_steps(scheduler, steps)
 
     def taken(self, steps: int) -> int:
         """Which of what the scheduler's step returns the call goes on with."""

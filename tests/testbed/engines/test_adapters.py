@@ -27,6 +27,7 @@ from testbed.engines.networks import (
 from testbed.engines.request import Request
 from testbed.engines.stock import generate
 from testbed.metering.meters import NoMeter
+from testbed.models.inspection import look
 from testbed.models.pipelines import open_pipeline
 from testbed.models.published.architectures import assemble
 
@@ -219,6 +220,14 @@ def test_steps_that_a_distilled_network_cannot_take(opened):
     check_call(schnell, 50)
     with pytest.raises(InputError, match="negative_prompt: found 'fog'; a SanaSprintPipeline"):
         check_call(sprint, 2, "fog")
+
+
+@pytest.mark.slow
+def test_a_distilled_model_passes_the_look_at_it(opened):
+    """Its step counts were refused, each."""
+    pipeline = opened("sana-sprint")
+    look(pipeline, {"sweep.steps": (1, 2, 3, 4)}, 4.5)
+    assert pipeline.notes == []
 
 
 def test_the_stock_route_takes_the_steps_that_the_engine_takes(opened):

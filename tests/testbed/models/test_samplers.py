@@ -1,5 +1,6 @@
 """Samplers that give noise are refused, and step counts that a scheduler does not take."""
 
+import diffusers
 import pytest
 from diffusers import (
     DDIMScheduler,
@@ -16,6 +17,7 @@ from diffusers.utils import is_torchsde_available
 
 from solver.inputs import InputError
 from testbed.models.pipelines import WEIGHTS, quiet_libraries
+from testbed.models.published.catalogue import ARCHITECTURES
 from testbed.models.samplers import check_steps, misfit, next_count, refusal, replaced, usable
 from tests.testbed.pipelines_world import BETAS
 
@@ -65,6 +67,13 @@ def test_the_samplers_that_made_images_on_the_embedded_model_are_allowed():
 def test_published_schedulers_fit_their_own_config(own):
     assert misfit(own) is None
     check_steps(own, {"steps": (1, 2, 4, 50)})
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_published_models_take_few_steps(name):
+    """Sana-Sprint's 1 to 4 were refused, each."""
+    kind, config = ARCHITECTURES[name].scheduler
+    check_steps(getattr(diffusers, kind)(**config), {"steps": (1, 2, 3, 4)})
 
 
 def test_stable_diffusions_config_fits_all_but_the_edm_sampler():

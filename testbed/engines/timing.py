@@ -8,8 +8,8 @@ from diffusers import DiffusionPipeline
 
 from calibration.schema import Schema, frozen
 from testbed.engines.batched import BatchedEngine
+from testbed.engines.networks import least_steps
 from testbed.engines.request import Request, all_made
-from testbed.models.samplers import next_count
 
 TICKS = 4  # iterations of one timing: the mean of a few is less skewed than a single one
 ROUNDS = 10
@@ -45,7 +45,7 @@ def time_batches(
     timed: list[int] = []
     seconds: dict[str, list[float]] = {kind: [] for kind in ("tick", "text", "decode")}
     peak: dict[int, int] = {}
-    device, steps = pipeline._execution_device, next_count(pipeline.scheduler, TICKS)
+    device, steps = pipeline._execution_device, least_steps(pipeline, TICKS)
     for turn in range(rounds + 1):
         for size in sorted(sizes, reverse=turn % 2 == 1):
             if device.type == "cuda":

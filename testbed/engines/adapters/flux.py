@@ -28,6 +28,7 @@ class Flux(FlowMatching):
         _, height, width = self.latent_shape
         height, width = 2 * (height // 2), 2 * (width // 2)
         self.latent_shape = (self.config.in_channels // 4, height, width)
+        self.pixels = height * pipeline.vae_scale_factor, width * pipeline.vae_scale_factor
 
     def guided(self, guidance: float) -> bool:
         return False

@@ -30,6 +30,7 @@ from testbed.metering.meters import NoMeter
 from testbed.models.inspection import look
 from testbed.models.pipelines import open_pipeline
 from testbed.models.published.architectures import assemble
+from testbed.server.opening import image_size
 
 NAMES = ("sd35-medium", "flux-schnell", "flux-dev", "pixart-alpha", "pixart", "sana-sprint", "sana")
 #: Images of 1024 pixels, or text of 512 tokens: seconds each.
@@ -103,6 +104,7 @@ def test_images_are_those_of_the_pipelines_own_call(name, opened):
     assert unsupported_reason(pipeline) is None
     requests = ALPHA if name == "pixart-alpha" else REQUESTS
     own = [own_call(pipeline, request) for request in requests]
+    assert image_size(pipeline) == own[0].shape[1::-1]
     assert np.array_equal(batched(pipeline, requests[1:])[0], own[1])
     together = batched(pipeline, requests)
     assert max(np.abs(together[i] - own[i]).max() for i in range(2)) < ROUNDING

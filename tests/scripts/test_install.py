@@ -9,6 +9,12 @@ import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 CPU = "install torch==2.9.0+cpu"
+#: It fails from the call on that the file "fails" names.
+PIP = """#!/bin/sh
+shift 4
+echo "$*" >> pip.log
+[ ! -f fails ] || ! echo "$*" | grep -q -f fails
+"""
 OF_CUDA_12 = "install torch --index-url https://download.pytorch.org/whl/{}"
 
 
@@ -21,12 +27,12 @@ def tree(tmp_path):
     (tmp_path / "pyproject.toml").write_text("")
     (tmp_path / "constraints.txt").write_text("torch==2.9.0\nnumpy==2.0.0\n")
     python = tmp_path / ".venv/bin/python"
-    python.write_text('#!/bin/sh\nshift 4\necho "$*" >> pip.log\n')
+    python.write_text(PIP)
     python.chmod(0o755)
     return tmp_path
 
 
-def install(tree, driver=None, cards=()):
+def install(tree, driver=None, cards=(), status=0, extras=()):
     """The calls of pip, with a driver of that version or none, and cards of these compute
     capabilities (none: an nvidia-smi that does not tell them).
     """
@@ -38,9 +44,12 @@ def install(tree, driver=None, cards=()):
     log.unlink(missing_ok=True)
     path = f"{tree / 'bin'}:{os.environ['PATH']}"
     done = subprocess.run(
-        [tree / "scripts/install"], env={**os.environ, "PATH": path}, capture_output=True, text=True
+        [tree / "scripts/install", *extras],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status, done.stderr
     return log.read_text().splitlines() if log.exists() else [], done.stderr
 
 
@@ -72,3 +81,23 @@ def test_a_driver_that_comes_later_brings_another_build(tree):
     assert calls[:2] == ["uninstall --yes torch torchvision", "install torch"]
     calls, _ = install(tree, None)
     assert calls[:2] == ["uninstall --yes torch torchvision", CPU]
+
+
+def test_a_switch_that_failed_is_made_up_for(tree):
+    """The marks of the build before said that nothing was to do."""
+    install(tree)
+    (tree / "fails").write_text("^install torch$")
+    install(tree, "580.65", status=1)
+    (tree / "fails").unlink()
+    assert install(tree)[0][:2] == ["uninstall --yes torch torchvision", CPU]
+    (tree / "fails").write_text("^uninstall")
+    install(tree, "580.65", status=1)
+    (tree / "fails").unlink()
+    assert install(tree, "580.65")[0][:2] == ["uninstall --yes torch torchvision", "install torch"]
+
+
+def test_a_switch_to_and_fro_leaves_no_mark_of_other_extras(tree):
+    install(tree)
+    install(tree, extras=["test"])
+    install(tree, "580.65", extras=["test"])
+    assert install(tree)[0][:2] == ["uninstall --yes torch torchvision", CPU]

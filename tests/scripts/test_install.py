@@ -9,11 +9,21 @@ import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 CPU = "install torch==2.9.0+cpu"
-#: It fails from the call on that the file "fails" names.
+#: The Python of ``.venv``: a call of pip fails where the file "fails" matches it.
 PIP = """#!/bin/sh
+if [ "$1" = -c ]; then exit 0; fi
 shift 4
 echo "$*" >> pip.log
 [ ! -f fails ] || ! echo "$*" | grep -q -f fails
+"""
+#: The system's, which makes another ``.venv``.
+PYTHON = """#!/bin/sh
+if [ "$1" = -c ]; then exit 0; fi
+echo "$*" >> pip.log
+rm -rf .venv
+mkdir -p .venv/bin
+cp bin/pip .venv/bin/python
+echo "#!$PWD/.venv/bin/python" > .venv/bin/pip
 """
 OF_CUDA_12 = "install torch --index-url https://download.pytorch.org/whl/{}"
 
@@ -21,15 +31,17 @@ OF_CUDA_12 = "install torch --index-url https://download.pytorch.org/whl/{}"
 @pytest.fixture
 def tree(tmp_path):
     """A project whose ``.venv`` writes down what pip is asked for."""
-    for folder in ("scripts", ".venv/bin", "bin"):
-        (tmp_path / folder).mkdir(parents=True)
-    shutil.copy(SCRIPTS / "install", tmp_path / "scripts")
-    (tmp_path / "pyproject.toml").write_text("")
-    (tmp_path / "constraints.txt").write_text("torch==2.9.0\nnumpy==2.0.0\n")
-    python = tmp_path / ".venv/bin/python"
-    python.write_text(PIP)
-    python.chmod(0o755)
-    return tmp_path
+    tree = tmp_path / "a project"
+    for folder in ("scripts", "bin"):
+        (tree / folder).mkdir(parents=True)
+    shutil.copy(SCRIPTS / "install", tree / "scripts")
+    (tree / "pyproject.toml").write_text("")
+    (tree / "constraints.txt").write_text("torch==2.9.0\nnumpy==2.0.0\n")
+    for name, content in {"pip": PIP, "python3": PYTHON}.items():
+        (tree / "bin" / name).write_text(content)
+        (tree / "bin" / name).chmod(0o755)
+    subprocess.run([tree / "bin/python3"], cwd=tree, check=True)
+    return tree
 
 
 def install(tree, driver=None, cards=(), status=0, extras=()):
@@ -43,9 +55,10 @@ def install(tree, driver=None, cards=(), status=0, extras=()):
     smi.chmod(0o755)
     log.unlink(missing_ok=True)
     path = f"{tree / 'bin'}:{os.environ['PATH']}"
+    own = {"PATH": path, "PYTHON": str(tree / "bin/python3")}
     done = subprocess.run(
         [tree / "scripts/install", *extras],
-        env={**os.environ, "PATH": path},
+        env={**os.environ, **own},
         capture_output=True,
         text=True,
     )
@@ -101,3 +114,24 @@ def test_a_switch_to_and_fro_leaves_no_mark_of_other_extras(tree):
     install(tree, extras=["test"])
     install(tree, "580.65", extras=["test"])
     assert install(tree)[0][:2] == ["uninstall --yes torch torchvision", CPU]
+
+
+@pytest.mark.parametrize("harm", ["moved", "its Python is gone", "its Python is too old"])
+def test_an_environment_that_does_not_run_here_is_made_anew(tree, harm):
+    install(tree)
+    python = tree / ".venv/bin/python"
+    if harm == "moved":
+        tree = tree.rename(tree.parent / "elsewhere")
+    else:
+        python.unlink()
+        python.symlink_to("/no/such/python" if "gone" in harm else shutil.which("false"))
+    assert install(tree)[0][:2] == ["-m venv --clear .venv", CPU]
+    assert install(tree)[0] == [], "nothing to do"
+
+
+def test_an_environment_behind_a_link_is_taken_as_it_is(tree):
+    install(tree)
+    other = tree.parent / "other"
+    shutil.copytree(tree, other, ignore=shutil.ignore_patterns(".venv"))
+    (other / ".venv").symlink_to(tree / ".venv")
+    assert install(other)[0] == []

@@ -103,7 +103,8 @@ def misfit(own: SchedulerMixin, kind: type[Any] | None = None) -> str | None:
 
     It samples a normal distribution whose exact denoiser is known: of x = sqrt(a) x0 + sqrt(1 - a)
     e, at noise level a, the mean of x0 is that of two normal distributions multiplied. A class that
-    takes other noise levels than the model knows, or enlarges small errors, ends far from it.
+    takes other noise levels than the model knows, or enlarges small errors, ends far from it. One
+    that draws noise of its own ends elsewhere a second time.
     """
     kind = kind or type(own)
     ignored = [name for name in _NEEDED if name in own.config and name not in _takes(kind.__init__)]
@@ -119,14 +120,18 @@ def misfit(own: SchedulerMixin, kind: type[Any] | None = None) -> str | None:
     levels = getattr(own, "alphas_cumprod", None)
     if levels is None or own.config.get("prediction_type") not in _OUTPUTS:
         return None  # not a process of which the exact denoiser is known here
-    network = _nearly_exact(levels, _OUTPUTS[own.config.prediction_type])
+    output = _OUTPUTS[own.config.prediction_type]
     try:
-        distance = float((_sample(scheduler, _TRIAL_STEPS, network) - _MEAN).square().mean().sqrt())
+        result, again = (
+            _sample(scheduler, _TRIAL_STEPS, _nearly_exact(levels, output)) for _ in range(2)
+        )
     except Exception as error:
         return f"it fails by this model's config: {reason(error)}"
-    if distance < 4 * _SPREAD:
-        return None
-    return "it gives noise: it takes other noise levels than this model was trained on"
+    if not (result - _MEAN).square().mean().sqrt() < 4 * _SPREAD:  # or it is not a number
+        return "it gives noise: it takes other noise levels than this model was trained on"
+    if not torch.equal(result, again):
+        return "its noise is not of the seed: no image could be made again"
+    return None
 
 
 def _nearly_exact(levels: torch.Tensor, output: Callable[..., torch.Tensor]) -> Network:

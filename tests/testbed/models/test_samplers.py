@@ -6,6 +6,7 @@ from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EDMDPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     HeunDiscreteScheduler,
@@ -26,7 +27,6 @@ LCM = LCMScheduler(**BETAS, original_inference_steps=50)
 KARRAS = DPMSolverMultistepScheduler(beta_schedule="squaredcos_cap_v2", use_karras_sigmas=True)
 
 
-ABSENT = [] if is_torchsde_available() else ["DPMSolverSDEScheduler"]
 KINDS = {kind.__name__: kind for kind in LIGHT.compatibles}
 
 
@@ -79,7 +79,7 @@ def test_published_models_take_few_steps(name):
 def test_stable_diffusions_config_fits_all_but_the_edm_sampler():
     own = PNDMScheduler(**BETAS, skip_prk_steps=True)
     left = set(KINDS) - set(usable(own))
-    assert left == {"EDMEulerScheduler"} | set(ABSENT)
+    assert left == {"EDMEulerScheduler", "DPMSolverSDEScheduler"}
     with pytest.raises(
         InputError, match="scheduler: found EDMEulerScheduler: it is made for other .* allowed: DD"
     ):
@@ -93,6 +93,20 @@ def test_a_models_own_sampler_that_gives_noise_by_its_config():
     assert "noise" in misfit(DDIMScheduler(**BETAS | zero))
     assert misfit(DDIMScheduler(**BETAS | zero, prediction_type="v_prediction")) is None
     assert "noise" in misfit(HeunDiscreteScheduler.from_config(LIGHT.config))
+
+
+class Unseeded(EulerAncestralDiscreteScheduler):
+    """Takes noise from wherever it likes, as DPMSolverSDEScheduler does."""
+
+    def step(self, *arguments, generator=None, **options):
+        return super().step(*arguments, **options)
+
+
+def test_a_sampler_that_does_not_keep_to_the_seed_is_refused():
+    assert misfit(LIGHT, EulerAncestralDiscreteScheduler) is None
+    assert "its noise is not of the seed" in misfit(LIGHT, Unseeded)
+    if is_torchsde_available():
+        assert "its noise is not of the seed" in misfit(LIGHT, KINDS["DPMSolverSDEScheduler"])
 
 
 @pytest.mark.skipif(is_torchsde_available(), reason="torchsde is installed")

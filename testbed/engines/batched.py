@@ -270,9 +270,7 @@ class BatchedEngine:
         latents, times = (
             torch.cat([values[i] for i in guided] + values) for values in (inputs, timesteps)
         )
-        outputs = self.networks.denoise(
-            latents, times.to(self.networks.device), assembled.arguments
-        )
+        outputs = self.networks.denoise(latents, times, assembled.arguments)
         if not guided:
             return outputs
         without, outputs = outputs.split([len(guided), len(batch)])

@@ -158,9 +158,11 @@ class Networks:
         self, latents: torch.Tensor, timesteps: torch.Tensor, arguments: dict[str, Any]
     ) -> torch.Tensor:
         """One call of the denoiser: ``latents`` (rows, channels, height, width), ``timesteps``
-        (rows,), and the ``arguments`` that :meth:`stack` made.
+        (rows,) on any device, and the ``arguments`` that :meth:`stack` made.
         """
-        return self.adapter.denoise(latents, timesteps, arguments)
+        if self.device.type == "mps" and timesteps.dtype == torch.float64:
+            timesteps = timesteps.float()  # there are no others there
+        return self.adapter.denoise(latents, timesteps.to(self.device), arguments)
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> NDArray[np.float32]:

@@ -133,7 +133,7 @@ def _other_prediction(pipeline: DiffusionPipeline) -> list[str]:
     networks = Networks(pipeline)
     (condition,) = networks.encode([Request(PROMPTS[0], 0, 1, 1.0)])
     noise = networks.noise(torch.Generator().manual_seed(0), condition)
-    last = torch.full((1,), config.num_train_timesteps - 1, device=networks.device)
+    last = torch.full((1,), config.num_train_timesteps - 1)
     output = networks.denoise(noise, last, networks.stack([condition]))
     alike = torch.cosine_similarity(output.flatten().float(), noise.flatten().float(), dim=0)
     if (float(alike) > _NOISE) == (kind == "epsilon"):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline, SchedulerMixin
 
+from testbed.models.pipelines import denoiser
 from testbed.models.samplers import set_steps
 
 
@@ -68,7 +69,7 @@ class Adapter(ABC):
     def __init__(self, pipeline: DiffusionPipeline) -> None:
         self.pipeline, self.vae = pipeline, pipeline.vae
         self.device: torch.device = pipeline._execution_device
-        self.denoiser: torch.nn.Module = getattr(pipeline, "unet", None) or pipeline.transformer
+        self.denoiser: torch.nn.Module = denoiser(pipeline)
         size = getattr(pipeline, "default_sample_size", None) or self.config.sample_size
         height, width = (size, size) if isinstance(size, int) else size
         #: Pixels of an image (height, width).

@@ -21,6 +21,7 @@ from embedded_training.settings import Run
 
 from testbed.embedded import models
 
+ROOT = Path(__file__).resolve().parents[1]
 #: In their order.
 STAGES = ("first_vae", "vae", "clip", "edge", "light", "export")
 
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path("testbed/embedded/weights"),
+        default=ROOT / "testbed" / "embedded" / "weights",
         help="folder for the finished models",
     )
     parser.add_argument("--seed", type=int, default=7)

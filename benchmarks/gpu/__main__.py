@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 480.0
 _PRELOADED = ("torch", "benchmarks.serving.engine", "testbed.commands.doctor", "testbed.stages.run")
 
@@ -25,8 +26,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--shrink", action="store_true", help="a trial on a CPU, on small networks")
     top.add_argument("--device", help="default: cuda, or cpu with --shrink")
     top.add_argument("--job", help=argparse.SUPPRESS)  # in this very process
-    top.add_argument("--results", type=Path, default=Path("benchmarks/results"))
-    top.add_argument("--docs", type=Path, default=Path("docs/gpu.md"))
+    top.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    top.add_argument("--docs", type=Path, default=ROOT / "docs" / "gpu.md")
     return top
 
 

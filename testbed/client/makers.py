@@ -28,10 +28,7 @@ def setup_of(maker: Maker) -> dict[str, Any]:
 
 def takes_batches(maker: Maker) -> bool:
     """Whether requests of different steps are made together."""
-    if isinstance(maker, RemotePlace):
-        return True
-    # with offload the engine's calls would move the networks to and fro
-    return unsupported_reason(maker) is None and setup(maker).memory != "offload"
+    return isinstance(maker, RemotePlace) or unsupported_reason(maker) is None
 
 
 def engine_of(maker: Maker, cap: int) -> BatchedEngine | Concurrent:

@@ -27,6 +27,7 @@ from testbed.engines.request import Failed, Finished, Log, Outcome, Request
 from testbed.engines.request_state import RequestState, Schedule
 from testbed.engines.running import Running
 from testbed.engines.stock import image_name, not_finite, synchronised_clock
+from testbed.models.memory import unjudged
 
 Output = TypeVar("Output")
 
@@ -163,11 +164,13 @@ class BatchedEngine:
 
     def preview(self, index: int) -> NDArray[np.float32] | None:
         """The image so far of a request in the batch, pixels in [0, 1], (height, width, 3); None
-        where it has no steps yet. Costs a decoding.
+        where it has no steps yet, or none can be made. Costs a decoding.
         """
         for running in self.present:
             if running.index == index and running.state is not None:
-                return self.networks.decode(running.state.latents)[0]
+                with unjudged(self.networks.pipeline):
+                    ((_, pixels),) = self._parts["decode"].each([running], self._images)
+                return None if isinstance(pixels, Exception) else pixels[0]
         return None
 
     def iterations(self, steps: int) -> int:
@@ -267,9 +270,7 @@ class BatchedEngine:
         latents, times = (
             torch.cat([values[i] for i in guided] + values) for values in (inputs, timesteps)
         )
-        outputs = self.networks.denoise(
-            latents, times.to(self.networks.device), assembled.arguments
-        )
+        outputs = self.networks.denoise(latents, times, assembled.arguments)
         if not guided:
             return outputs
         without, outputs = outputs.split([len(guided), len(batch)])

@@ -20,6 +20,7 @@ from testbed.engines.adapters.sana import Sana, SanaSprint
 from testbed.engines.adapters.stable_diffusion import StableDiffusion, StableDiffusionXL
 from testbed.engines.adapters.stable_diffusion_3 import StableDiffusion3
 from testbed.engines.request_state import RequestState, Schedule, make_schedule
+from testbed.models.samplers import next_count
 
 if TYPE_CHECKING:
     from testbed.engines.request import Request
@@ -80,6 +81,18 @@ def check_call(pipeline: DiffusionPipeline, steps: int, negative_prompt: str | N
             raise InputError(
                 f"negative_prompt: found {negative_prompt!r}; a {name} takes none; leave it out"
             )
+
+
+def least_steps(pipeline: DiffusionPipeline, least: int) -> int:
+    """The smallest step count of at least ``least`` that ``pipeline`` takes, alone and in a batch:
+    with most samplers PixArt-alpha's call cannot take a single step.
+    """
+    steps = next_count(pipeline.scheduler, least)
+    try:
+        check_call(pipeline, steps)
+    except InputError:
+        return next_count(pipeline.scheduler, steps + 1)
+    return steps
 
 
 class Networks:
@@ -145,9 +158,11 @@ class Networks:
         self, latents: torch.Tensor, timesteps: torch.Tensor, arguments: dict[str, Any]
     ) -> torch.Tensor:
         """One call of the denoiser: ``latents`` (rows, channels, height, width), ``timesteps``
-        (rows,), and the ``arguments`` that :meth:`stack` made.
+        (rows,) on any device, and the ``arguments`` that :meth:`stack` made.
         """
-        return self.adapter.denoise(latents, timesteps, arguments)
+        if self.device.type == "mps" and timesteps.dtype == torch.float64:
+            timesteps = timesteps.float()  # there are no others there
+        return self.adapter.denoise(latents, timesteps.to(self.device), arguments)
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> NDArray[np.float32]:

@@ -20,9 +20,10 @@ from solver.problem import PLACES
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import Networks, unsupported_reason
 from testbed.engines.request import Finished, Request, all_made
-from testbed.engines.stock import Generated, denoiser_of, image_name, synchronised_clock
+from testbed.engines.stock import Generated, image_name, synchronised_clock
 from testbed.engines.threads import using
 from testbed.metering.meters import AnyMeter
+from testbed.models.pipelines import denoiser
 
 
 def fingerprint(networks: Networks) -> SharedLatents:
@@ -61,7 +62,7 @@ def check_pipelines(
     for place in PLACES:
         if reason := unsupported_reason(pipelines[place]):
             raise InputError(f"sweep.splits: {place}: found a {reason}")
-    local, edge = (str(denoiser_of(pipelines[place]).dtype) for place in PLACES)
+    local, edge = (str(denoiser(pipelines[place]).dtype) for place in PLACES)
     if local != edge:
         raise InputError(
             f"sweep.splits: dtype: found {local} of the local model and {edge} of the edge's; "

@@ -14,6 +14,7 @@ from calibration.records.record import Measured
 from solver.inputs import InputError
 from testbed.engines.networks import call_options
 from testbed.metering.meters import AnyMeter
+from testbed.models.pipelines import denoiser
 
 
 @dataclass(frozen=True)
@@ -87,13 +88,8 @@ def not_finite(pixels: NDArray[np.floating], name: str) -> ImageError | None:
 def image_name(pipeline: DiffusionPipeline, prompt: str, steps: int) -> str:
     """An image in messages: model, dtype, prompt and steps."""
     model = getattr(pipeline, "model_name", type(pipeline).__name__)
-    dtype = str(denoiser_of(pipeline).dtype).removeprefix("torch.")
+    dtype = str(denoiser(pipeline).dtype).removeprefix("torch.")
     return f"{model} in {dtype}, {steps} steps, prompt {prompt[:60]!r}"
-
-
-def denoiser_of(pipeline: DiffusionPipeline) -> torch.nn.Module:
-    """The network that is called once a step."""
-    return getattr(pipeline, "unet", None) or pipeline.transformer
 
 
 def synchronised_clock(device: torch.device) -> float:
@@ -121,7 +117,6 @@ def generate(
     and the rest is decoding.
     """
     device = pipeline._execution_device  # with offload, pipeline.device is where the weights wait
-    denoiser = denoiser_of(pipeline)
     away = {"negative_prompt": [negative_prompt] * len(prompts)} if negative_prompt else {}
     marks: list[float] = []
 
@@ -133,7 +128,7 @@ def generate(
         marks.append(synchronised_clock(device))
         return kwargs
 
-    hook = denoiser.register_forward_pre_hook(first_call)
+    hook = denoiser(pipeline).register_forward_pre_hook(first_call)
     try:
         meter.start()
         start = synchronised_clock(device)  # after the meter, whose own reading takes time

@@ -12,7 +12,7 @@ from diffusers import DiffusionPipeline
 
 from calibration.schema import Schema, frozen, limits
 from testbed.engines.batched import BatchedEngine
-from testbed.engines.networks import unsupported_reason
+from testbed.engines.networks import least_steps, unsupported_reason
 from testbed.engines.request import Request, all_made
 from testbed.engines.stock import generate
 from testbed.metering.meters import NoMeter
@@ -62,12 +62,13 @@ def choose(pipeline: DiffusionPipeline, batch: int, asked: dict[str, Any]) -> Th
 
     Takes a second on small networks. What gains from all threads alone gains in batches too.
     """
-    single = quicker(lambda: _alone(pipeline, 1))
+    steps = least_steps(pipeline, _STEPS)
+    single = quicker(lambda: _alone(pipeline, 1, steps))
     if single > 1 or batch == 1:
         return Threads(single, single, asked)
     stock = unsupported_reason(pipeline) is not None
     together = _alone if stock else _batched
-    return Threads(single, quicker(lambda: together(pipeline, batch)), asked)
+    return Threads(single, quicker(lambda: together(pipeline, batch, steps)), asked)
 
 
 def quicker(call: Callable[[], float]) -> int:
@@ -89,12 +90,12 @@ def quicker(call: Callable[[], float]) -> int:
     return every if all_of_them < _CLEARLY * single else 1
 
 
-def _alone(pipeline: DiffusionPipeline, images: int) -> float:
-    done = generate(pipeline, [""] * images, range(images), _STEPS, 3.0, NoMeter())
+def _alone(pipeline: DiffusionPipeline, images: int, steps: int) -> float:
+    done = generate(pipeline, [""] * images, range(images), steps, 3.0, NoMeter())
     return float(np.mean(done.step_times))
 
 
-def _batched(pipeline: DiffusionPipeline, images: int) -> float:
+def _batched(pipeline: DiffusionPipeline, images: int, steps: int) -> float:
     engine = BatchedEngine(pipeline, images)
-    all_made(engine.run([Request("", seed, _STEPS, 3.0) for seed in range(images)]))
+    all_made(engine.run([Request("", seed, steps, 3.0) for seed in range(images)]))
     return float(np.mean([seconds for _, seconds in engine.log.tick]))

@@ -1,6 +1,7 @@
 """Timing what a batch costs: the calls of continuous batching at several batch sizes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,8 +9,8 @@ from diffusers import DiffusionPipeline
 
 from calibration.schema import Schema, frozen
 from testbed.engines.batched import BatchedEngine
+from testbed.engines.networks import least_steps
 from testbed.engines.request import Request, all_made
-from testbed.models.samplers import next_count
 
 TICKS = 4  # iterations of one timing: the mean of a few is less skewed than a single one
 ROUNDS = 10
@@ -45,9 +46,11 @@ def time_batches(
     timed: list[int] = []
     seconds: dict[str, list[float]] = {kind: [] for kind in ("tick", "text", "decode")}
     peak: dict[int, int] = {}
-    device, steps = pipeline._execution_device, next_count(pipeline.scheduler, TICKS)
+    device, steps = pipeline._execution_device, least_steps(pipeline, TICKS)
     for turn in range(rounds + 1):
         for size in sorted(sizes, reverse=turn % 2 == 1):
+            if size not in sizes:  # any more
+                continue
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)
             engine = BatchedEngine(pipeline, size)
@@ -55,7 +58,7 @@ def time_batches(
             all_made(engine.run(requests))
             if min(engine.caps.values()) < size:
                 sizes = [smaller for smaller in sizes if smaller < size]
-                break
+                continue
             if device.type == "cuda":
                 peak[size] = torch.cuda.max_memory_allocated(device)
             if turn:
@@ -63,7 +66,11 @@ def time_batches(
                 for kind, values in seconds.items():
                     calls = getattr(engine.log, kind)
                     values.append(float(np.mean([spent for _, spent in calls])))
-    tick, text, decode = ((tuple(timed), tuple(values)) for values in seconds.values())
+
+    def held(values: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(value for size, value in zip(timed, values) if size in sizes)
+
+    tick, text, decode = ((held(timed), held(values)) for values in seconds.values())
     return BatchTimings(
         tick, text, decode, _memory({size: peak[size] for size in sizes if size in peak})
     )

@@ -178,7 +178,7 @@ def _rapl(reasons: list[str]) -> dict[str, list[Counter]]:
     """
     counters = []
     for package in sorted(RAPL.glob("intel-rapl:*")):
-        number = re.fullmatch(r"package-(\d+)", _name(package))
+        number = re.fullmatch(r"package-(\d+(?:-die-\d+)?)", _name(package))
         if number is None:
             continue
         zones = {f"cpu{number[1]}": package}

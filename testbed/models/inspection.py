@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from solver.inputs import InputError
 from testbed.config import ModelConfig
-from testbed.engines.networks import Networks, check_call, unsupported_reason
+from testbed.engines.networks import Networks, least_steps, unsupported_reason
 from testbed.engines.request import Request
 from testbed.engines.stock import generate, image_name
 from testbed.metering.meters import NoMeter
@@ -93,11 +93,7 @@ def _look_at_images(
     pipeline: DiffusionPipeline, guidance: float, negative_prompt: str | None
 ) -> list[str]:
     """What of guidance and negative prompt has no effect, in sentences."""
-    steps = samplers.next_count(pipeline.scheduler, 1)
-    try:
-        check_call(pipeline, steps)
-    except InputError:  # with most samplers PixArt-alpha's call cannot take a single step
-        steps = samplers.next_count(pipeline.scheduler, steps + 1)
+    steps = least_steps(pipeline, 1)
 
     def image(
         prompt: str, guidance: float = guidance, negative: str | None = negative_prompt
@@ -137,7 +133,7 @@ def _other_prediction(pipeline: DiffusionPipeline) -> list[str]:
     networks = Networks(pipeline)
     (condition,) = networks.encode([Request(PROMPTS[0], 0, 1, 1.0)])
     noise = networks.noise(torch.Generator().manual_seed(0), condition)
-    last = torch.full((1,), config.num_train_timesteps - 1, device=networks.device)
+    last = torch.full((1,), config.num_train_timesteps - 1)
     output = networks.denoise(noise, last, networks.stack([condition]))
     alike = torch.cosine_similarity(output.flatten().float(), noise.flatten().float(), dim=0)
     if (float(alike) > _NOISE) == (kind == "epsilon"):

@@ -3,7 +3,8 @@ chosen changes times, so it is recorded.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -105,7 +106,7 @@ def guard_decoder(pipeline: DiffusionPipeline) -> None:
 
     def guarded(latents: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         decoded = decoded_of(latents.to(vae.dtype), *args, **kwargs)
-        if vae.dtype != torch.float32:
+        if vae.dtype != torch.float32 and vae.judged:
             # of what the denoiser spoilt the decoder is innocent
             whole = latents.flatten(1).isfinite().all(1)
             if not decoded[0][whole].isfinite().all():
@@ -122,7 +123,17 @@ def guard_decoder(pipeline: DiffusionPipeline) -> None:
         device, _, non_blocking, memory_format = torch._C._nn._parse_to(*args, **kwargs)
         return to(device, non_blocking=non_blocking, memory_format=memory_format)
 
-    vae.decode, vae.to = guarded, moved
+    vae.decode, vae.to, vae.judged = guarded, moved, True
+
+
+@contextmanager
+def unjudged(pipeline: DiffusionPipeline) -> Iterator[None]:
+    """Decode latents with noise in them: where they overflow, those of images may not."""
+    pipeline.vae.judged = False
+    try:
+        yield
+    finally:
+        pipeline.vae.judged = True
 
 
 def _size(part: torch.nn.Module) -> int:

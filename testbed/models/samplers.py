@@ -58,6 +58,17 @@ def refusal(scheduler: SchedulerMixin, steps: int) -> str | None:
     return None if result.isfinite().all() else "its result is not finite"
 
 
+def set_steps(scheduler: SchedulerMixin, steps: int, **options: Any) -> torch.Tensor:
+    """Set ``scheduler`` to ``steps`` steps, on the CPU; returns the timesteps at which the network
+    is called. ``options``: of its ``set_timesteps``.
+    """
+    angles = "intermediate_timesteps" in _takes(scheduler.set_timesteps)  # SCMScheduler
+    if angles and steps != 2:
+        options["intermediate_timesteps"] = None  # by default it is between two steps
+    scheduler.set_timesteps(steps, device="cpu", **options)
+    return scheduler.timesteps[:-1] if angles else scheduler.timesteps  # its last one is the end
+
+
 def next_count(scheduler: SchedulerMixin, least: int) -> int:
     """The smallest step count of at least ``least`` that ``scheduler`` takes, or ``least``."""
     counts = range(least, least + _TRIED)
@@ -92,7 +103,8 @@ def misfit(own: SchedulerMixin, kind: type[Any] | None = None) -> str | None:
 
     It samples a normal distribution whose exact denoiser is known: of x = sqrt(a) x0 + sqrt(1 - a)
     e, at noise level a, the mean of x0 is that of two normal distributions multiplied. A class that
-    takes other noise levels than the model knows, or enlarges small errors, ends far from it.
+    takes other noise levels than the model knows, or enlarges small errors, ends far from it. One
+    that draws noise of its own ends elsewhere a second time.
     """
     kind = kind or type(own)
     ignored = [name for name in _NEEDED if name in own.config and name not in _takes(kind.__init__)]
@@ -108,14 +120,18 @@ def misfit(own: SchedulerMixin, kind: type[Any] | None = None) -> str | None:
     levels = getattr(own, "alphas_cumprod", None)
     if levels is None or own.config.get("prediction_type") not in _OUTPUTS:
         return None  # not a process of which the exact denoiser is known here
-    network = _nearly_exact(levels, _OUTPUTS[own.config.prediction_type])
+    output = _OUTPUTS[own.config.prediction_type]
     try:
-        distance = float((_sample(scheduler, _TRIAL_STEPS, network) - _MEAN).square().mean().sqrt())
+        result, again = (
+            _sample(scheduler, _TRIAL_STEPS, _nearly_exact(levels, output)) for _ in range(2)
+        )
     except Exception as error:
         return f"it fails by this model's config: {reason(error)}"
-    if distance < 4 * _SPREAD:
-        return None
-    return "it gives noise: it takes other noise levels than this model was trained on"
+    if not (result - _MEAN).square().mean().sqrt() < 4 * _SPREAD:  # or it is not a number
+        return "it gives noise: it takes other noise levels than this model was trained on"
+    if not torch.equal(result, again):
+        return "its noise is not of the seed: no image could be made again"
+    return None
 
 
 def _nearly_exact(levels: torch.Tensor, output: Callable[..., torch.Tensor]) -> Network:
@@ -160,11 +176,11 @@ def _sample(scheduler: SchedulerMixin, steps: int, network: Network) -> torch.Te
     extra = {"generator": generator} if "generator" in _takes(type(scheduler).step) else {}
     latents = torch.randn(1, 4, 4, 4, generator=generator)
     with warnings.catch_warnings(action="ignore"):
-        scheduler.set_timesteps(steps, device="cpu", **options)
-        if not len(scheduler.timesteps):
+        timesteps = set_steps(scheduler, steps, **options)
+        if not len(timesteps):
             raise ValueError("no timesteps")
         latents = latents * getattr(scheduler, "init_noise_sigma", 1.0)
-        for timestep in scheduler.timesteps:
+        for timestep in timesteps:
             scaled = latents
             if hasattr(scheduler, "scale_model_input"):
                 scaled = scheduler.scale_model_input(latents, timestep)

@@ -18,9 +18,7 @@ from calibration.serving.quote import Quoter
 from solver.inputs import InputError
 from testbed.config import Config, ModelConfig
 from testbed.engines import threads
-from testbed.engines.batched import BatchedEngine
-from testbed.engines.networks import unsupported_reason
-from testbed.engines.request import Request, all_made
+from testbed.engines.networks import Networks, unsupported_reason
 from testbed.engines.threads import Threads, using
 from testbed.engines.timing import time_batches
 from testbed.models.tokenizers import PROMPTS
@@ -107,9 +105,8 @@ def open_edge(
 
 
 def image_size(pipeline: DiffusionPipeline) -> tuple[int, int]:
-    """Width and height of the images, in pixels: of one that is made."""
-    (made,) = all_made(BatchedEngine(pipeline, 1).run([Request(PROMPTS[0], 0, 1, 1.0)]))
-    height, width, _ = made.pixels.shape
+    """Width and height of the images, in pixels."""
+    height, width = Networks(pipeline).adapter.pixels
     return width, height
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.gpu.__main__ import parser
 from benchmarks.gpu.notes import Notes
 from benchmarks.gpu.order import JOBS
 from benchmarks.gpu.summary import BEGIN, END, slug, summarize
@@ -181,3 +182,9 @@ def test_the_documents_table_has_its_marks():
     text = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
     assert 0 < text.index(BEGIN) < text.index(END)
     assert slug("NVIDIA H200") == "h200"
+
+
+def test_results_are_of_this_project_wherever_it_is_started(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    args = parser().parse_args(["out"])
+    assert args.results.is_dir() and args.docs.is_file()

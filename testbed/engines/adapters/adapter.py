@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline, SchedulerMixin
 
+from testbed.models.pipelines import denoiser
+from testbed.models.samplers import set_steps
+
 
 @dataclass(frozen=True, eq=False)
 class Condition:
@@ -66,7 +69,7 @@ class Adapter(ABC):
     def __init__(self, pipeline: DiffusionPipeline) -> None:
         self.pipeline, self.vae = pipeline, pipeline.vae
         self.device: torch.device = pipeline._execution_device
-        self.denoiser: torch.nn.Module = getattr(pipeline, "unet", None) or pipeline.transformer
+        self.denoiser: torch.nn.Module = denoiser(pipeline)
         size = getattr(pipeline, "default_sample_size", None) or self.config.sample_size
         height, width = (size, size) if isinstance(size, int) else size
         #: Pixels of an image (height, width).
@@ -112,8 +115,7 @@ class Adapter(ABC):
         """Set ``scheduler`` to ``steps`` steps as the call does, on the CPU; returns the timesteps
         of the iterations. Raises ValueError for steps that it cannot take.
         """
-        scheduler.set_timesteps(steps, device="cpu")
-        return scheduler.timesteps
+        return set_steps(scheduler, steps)
 
     def taken(self, steps: int) -> int:
         """Which of what the scheduler's step returns the call goes on with."""

@@ -9,6 +9,7 @@ from diffusers import DiffusionPipeline, SchedulerMixin
 
 from testbed.engines.adapters.adapter import Condition
 from testbed.engines.adapters.flow import FlowMatching
+from testbed.models.samplers import set_steps
 
 
 class Flux(FlowMatching):
@@ -27,6 +28,7 @@ class Flux(FlowMatching):
         _, height, width = self.latent_shape
         height, width = 2 * (height // 2), 2 * (width // 2)
         self.latent_shape = (self.config.in_channels // 4, height, width)
+        self.pixels = height * pipeline.vae_scale_factor, width * pipeline.vae_scale_factor
 
     def guided(self, guidance: float) -> bool:
         return False
@@ -54,8 +56,7 @@ class Flux(FlowMatching):
     def set_timesteps(self, scheduler: SchedulerMixin, steps: int) -> torch.Tensor:
         flow = scheduler.config.get("use_flow_sigmas", False)
         sigmas = {} if flow else {"sigmas": np.linspace(1.0, 1 / steps, steps)}
-        scheduler.set_timesteps(steps, device="cpu", mu=self.shift(scheduler), **sigmas)
-        return scheduler.timesteps
+        return set_steps(scheduler, steps, mu=self.shift(scheduler), **sigmas)
 
     def denoise(
         self, latents: torch.Tensor, timesteps: torch.Tensor, arguments: dict[str, Any]

@@ -81,10 +81,6 @@ class SanaSprint(Sana):
     def start(self, noise: torch.Tensor, scheduler: SchedulerMixin) -> torch.Tensor:
         return noise * scheduler.config.sigma_data
 
-    def set_timesteps(self, scheduler: SchedulerMixin, steps: int) -> torch.Tensor:
-        scheduler.set_timesteps(steps, device="cpu", **self._middle(steps))
-        return scheduler.timesteps[:-1]
-
     def denoise(
         self, latents: torch.Tensor, timesteps: torch.Tensor, arguments: dict[str, Any]
     ) -> torch.Tensor:
@@ -104,9 +100,6 @@ class SanaSprint(Sana):
         return super().decode(latents / self.pipeline.scheduler.config.sigma_data)
 
     def call_options(self, steps: int) -> dict[str, Any]:
-        return {**super().call_options(steps), **self._middle(steps)}
-
-    @staticmethod
-    def _middle(steps: int) -> dict[str, None]:
-        """The default is an angle between two steps, which other counts must not have."""
-        return {} if steps == 2 else {"intermediate_timesteps": None}
+        """The default has an angle between two steps, which other counts must not have."""
+        middle = {} if steps == 2 else {"intermediate_timesteps": None}
+        return {**super().call_options(steps), **middle}

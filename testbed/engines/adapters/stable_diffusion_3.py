@@ -8,6 +8,7 @@ from diffusers import DiffusionPipeline, SchedulerMixin
 
 from testbed.engines.adapters.adapter import Condition
 from testbed.engines.adapters.flow import FlowMatching
+from testbed.models.samplers import set_steps
 
 
 class StableDiffusion3(FlowMatching):
@@ -45,5 +46,4 @@ class StableDiffusion3(FlowMatching):
     def set_timesteps(self, scheduler: SchedulerMixin, steps: int) -> torch.Tensor:
         shifts = scheduler.config.get("use_dynamic_shifting", None)
         options = {"mu": self.shift(scheduler)} if shifts else {}
-        scheduler.set_timesteps(steps, device="cpu", **options)
-        return scheduler.timesteps
+        return set_steps(scheduler, steps, **options)

@@ -27,8 +27,10 @@ from testbed.engines.networks import (
 from testbed.engines.request import Request
 from testbed.engines.stock import generate
 from testbed.metering.meters import NoMeter
+from testbed.models.inspection import look
 from testbed.models.pipelines import open_pipeline
 from testbed.models.published.architectures import assemble
+from testbed.server.opening import image_size
 
 NAMES = ("sd35-medium", "flux-schnell", "flux-dev", "pixart-alpha", "pixart", "sana-sprint", "sana")
 #: Images of 1024 pixels, or text of 512 tokens: seconds each.
@@ -102,6 +104,7 @@ def test_images_are_those_of_the_pipelines_own_call(name, opened):
     assert unsupported_reason(pipeline) is None
     requests = ALPHA if name == "pixart-alpha" else REQUESTS
     own = [own_call(pipeline, request) for request in requests]
+    assert image_size(pipeline) == own[0].shape[1::-1]
     assert np.array_equal(batched(pipeline, requests[1:])[0], own[1])
     together = batched(pipeline, requests)
     assert max(np.abs(together[i] - own[i]).max() for i in range(2)) < ROUNDING
@@ -219,6 +222,14 @@ def test_steps_that_a_distilled_network_cannot_take(opened):
     check_call(schnell, 50)
     with pytest.raises(InputError, match="negative_prompt: found 'fog'; a SanaSprintPipeline"):
         check_call(sprint, 2, "fog")
+
+
+@pytest.mark.slow
+def test_a_distilled_model_passes_the_look_at_it(opened):
+    """Its step counts were refused, each."""
+    pipeline = opened("sana-sprint")
+    look(pipeline, {"sweep.steps": (1, 2, 3, 4)}, 4.5)
+    assert pipeline.notes == []
 
 
 def test_the_stock_route_takes_the_steps_that_the_engine_takes(opened):

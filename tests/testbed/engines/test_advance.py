@@ -188,6 +188,25 @@ def test_the_image_so_far_turns_into_the_image(pipeline, alone):
     assert np.abs(done[0].pixels - alone[1]).max() < 1e-7, "looking changes nothing"
 
 
+def test_an_image_so_far_that_cannot_be_made_is_none(pipeline, alone, monkeypatch):
+    """Its error ended the server's thread, and all requests with it."""
+    engine = BatchedEngine(pipeline)
+    engine.add(7, REQUESTS[1])
+    engine.advance()
+    judged = []
+
+    def fails(networks, _latents):
+        judged.append(networks.pipeline.vae.judged)
+        raise ValueError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Networks, "decode", fails)
+        assert engine.preview(7) is None and judged == [False]
+    assert engine.preview(7) is not None
+    (done,) = serve(engine, {}).values()
+    assert np.abs(done.pixels - alone[1]).max() < 1e-7
+
+
 def test_ever_new_negative_prompts_do_not_fill_the_memory(pipeline, monkeypatch):
     monkeypatch.setattr(networks, "NEGATIVE_PROMPTS", 3)
     engine, kept = BatchedEngine(pipeline, 2), []

@@ -40,6 +40,23 @@ def opened():
     return {name: build() for name, build in BUILD.items()}
 
 
+class Times(torch.Tensor):
+    """Tells where it is moved to, and in which dtype."""
+
+    def to(self, device):
+        return device.type, self.dtype
+
+
+@pytest.mark.parametrize("kind, dtype", [("mps", torch.float32), ("cpu", torch.float64)])
+def test_timesteps_are_in_a_dtype_that_the_device_has(opened, monkeypatch, kind, dtype):
+    """Some samplers' are in float64, of which MPS has none."""
+    networks = Networks(opened["sd"])
+    networks.device = torch.device(kind)
+    monkeypatch.setattr(networks.adapter, "denoise", lambda _latents, times, _arguments: times)
+    times = torch.ones(2, dtype=torch.float64).as_subclass(Times)
+    assert networks.denoise(torch.ones(2, 4, 8, 8), times, {}) == (kind, dtype)
+
+
 def stock(pipeline, request):
     """What the pipeline's own call makes of a request alone: float32 in [0, 1]."""
     generator = torch.Generator().manual_seed(request.seed)

@@ -10,7 +10,7 @@ import torch
 from testbed.engines import threads
 from testbed.engines.threads import Threads, choose, quicker, using
 from tests.conftest import ROOT
-from tests.testbed.pipelines_world import stable_diffusion
+from tests.testbed.pipelines_world import stable_diffusion, with_sampler
 
 
 @pytest.fixture
@@ -44,6 +44,14 @@ def test_batches_may_take_another_number_than_images_alone(two, monkeypatch):
     monkeypatch.setattr(threads, "_alone", lambda *_: 1.0)
     monkeypatch.setattr(threads, "_batched", lambda *_: 1.0 / torch.get_num_threads())
     assert choose(stable_diffusion(), 4, {"a": 1}) == Threads(1, 2, {"a": 1})
+
+
+def test_a_sampler_that_needs_several_steps_has_them(monkeypatch):
+    """It failed below four."""
+    told = []
+    monkeypatch.setattr(threads, "quicker", lambda call: told.append(call()) or 1)
+    pipeline = with_sampler(stable_diffusion(), "PNDM", skip_prk_steps=False)
+    assert choose(pipeline, 2, {}) == Threads(1, 1, {}) and min(told) > 0
 
 
 @pytest.mark.slow

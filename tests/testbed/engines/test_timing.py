@@ -27,17 +27,25 @@ def test_every_size_is_timed_equally_often_in_turns(pipeline):
     assert BatchTimings.from_dict(json.loads(json.dumps(timings.to_dict()))) == timings
 
 
-def test_sizes_that_memory_does_not_hold_are_left_out(pipeline, monkeypatch):
-    """Two rows a request under guidance: the network takes four rows at most."""
-    forward = pipeline.unet.forward
+@pytest.mark.parametrize("held", [0, 4, 8])
+def test_a_size_that_memory_does_not_hold_is_left_out(pipeline, monkeypatch, held):
+    """Two rows a request under guidance: of four requests the network takes ``held`` calls. What
+    was timed of them in earlier rounds is left out too, and the others are timed equally often.
+    """
+    forward, calls = pipeline.unet.forward, []
 
-    def small(sample, *args, **kwargs):
+    def shrinking(sample, *args, **kwargs):
         if len(sample) > 4:
-            raise torch.OutOfMemoryError("out of memory")
+            calls.append(sample)
+            if len(calls) > held:
+                raise torch.OutOfMemoryError("out of memory")
         return forward(sample, *args, **kwargs)
 
-    monkeypatch.setattr(pipeline.unet, "forward", small)
-    assert set(time_batches(pipeline, PROMPTS, 3.0, [1, 2, 4], rounds=2).tick[0]) == {1, 2}
+    monkeypatch.setattr(pipeline.unet, "forward", shrinking)
+    timings = time_batches(pipeline, PROMPTS, 3.0, [1, 2, 4], rounds=2)
+    for sizes, seconds in (timings.tick, timings.text, timings.decode):
+        assert sizes == (2, 1, 1, 2) and len(seconds) == 4
+    assert len(calls) == held + 1
 
 
 def test_memory_is_measured_on_the_device_that_was_asked_for(pipeline, monkeypatch):

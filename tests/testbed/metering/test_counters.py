@@ -176,6 +176,14 @@ def test_a_package_that_alone_may_be_read_is_read(monkeypatch, kernel, zeus):
     assert meter.all[0].wraps_at == pytest.approx(65532.610987)
 
 
+def test_the_dies_of_a_package_count(monkeypatch, kernel, tmp_path):
+    """They were left out, and with them all joules."""
+    use(monkeypatch)
+    kernel(package=5.0)
+    (tmp_path / "powercap/intel-rapl:0/name").write_text("package-0-die-1\n")
+    assert open_meter(CPU).joules == {"cpu0-die-1": 5.0}
+
+
 def test_memory_alone_is_not_the_works_energy(monkeypatch, kernel):
     use(monkeypatch)
     kernel(dram=2.0, psys=90.0)

@@ -1,5 +1,7 @@
 """What is done where half precision overflows or memory is short; images stay the same."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -28,6 +30,9 @@ def test_decoding_goes_on_in_float32_where_half_precision_overflows(folder):
     latents = 3 * torch.randn(
         1, pipeline.vae.config.latent_channels, 8, 8, generator=torch.Generator().manual_seed(0)
     )
+    with warnings.catch_warnings(action="error"), memory.unjudged(half), torch.no_grad():
+        noisy = half.vae.decode(latents.half()).sample
+    assert not noisy.isfinite().all() and setup(half).vae_dtype == "float16"
     with (
         pytest.warns(
             UserWarning, match="the decoder overflows in torch.float16: it goes on in float32"

@@ -1,10 +1,12 @@
 """Samplers that give noise are refused, and step counts that a scheduler does not take."""
 
+import diffusers
 import pytest
 from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EDMDPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     HeunDiscreteScheduler,
@@ -16,6 +18,7 @@ from diffusers.utils import is_torchsde_available
 
 from solver.inputs import InputError
 from testbed.models.pipelines import WEIGHTS, quiet_libraries
+from testbed.models.published.catalogue import ARCHITECTURES
 from testbed.models.samplers import check_steps, misfit, next_count, refusal, replaced, usable
 from tests.testbed.pipelines_world import BETAS
 
@@ -24,7 +27,6 @@ LCM = LCMScheduler(**BETAS, original_inference_steps=50)
 KARRAS = DPMSolverMultistepScheduler(beta_schedule="squaredcos_cap_v2", use_karras_sigmas=True)
 
 
-ABSENT = [] if is_torchsde_available() else ["DPMSolverSDEScheduler"]
 KINDS = {kind.__name__: kind for kind in LIGHT.compatibles}
 
 
@@ -67,10 +69,17 @@ def test_published_schedulers_fit_their_own_config(own):
     check_steps(own, {"steps": (1, 2, 4, 50)})
 
 
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_published_models_take_few_steps(name):
+    """Sana-Sprint's 1 to 4 were refused, each."""
+    kind, config = ARCHITECTURES[name].scheduler
+    check_steps(getattr(diffusers, kind)(**config), {"steps": (1, 2, 3, 4)})
+
+
 def test_stable_diffusions_config_fits_all_but_the_edm_sampler():
     own = PNDMScheduler(**BETAS, skip_prk_steps=True)
     left = set(KINDS) - set(usable(own))
-    assert left == {"EDMEulerScheduler"} | set(ABSENT)
+    assert left == {"EDMEulerScheduler", "DPMSolverSDEScheduler"}
     with pytest.raises(
         InputError, match="scheduler: found EDMEulerScheduler: it is made for other .* allowed: DD"
     ):
@@ -84,6 +93,20 @@ def test_a_models_own_sampler_that_gives_noise_by_its_config():
     assert "noise" in misfit(DDIMScheduler(**BETAS | zero))
     assert misfit(DDIMScheduler(**BETAS | zero, prediction_type="v_prediction")) is None
     assert "noise" in misfit(HeunDiscreteScheduler.from_config(LIGHT.config))
+
+
+class Unseeded(EulerAncestralDiscreteScheduler):
+    """Takes noise from wherever it likes, as DPMSolverSDEScheduler does."""
+
+    def step(self, *arguments, generator=None, **options):
+        return super().step(*arguments, **options)
+
+
+def test_a_sampler_that_does_not_keep_to_the_seed_is_refused():
+    assert misfit(LIGHT, EulerAncestralDiscreteScheduler) is None
+    assert "its noise is not of the seed" in misfit(LIGHT, Unseeded)
+    if is_torchsde_available():
+        assert "its noise is not of the seed" in misfit(LIGHT, KINDS["DPMSolverSDEScheduler"])
 
 
 @pytest.mark.skipif(is_torchsde_available(), reason="torchsde is installed")

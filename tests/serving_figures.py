@@ -41,6 +41,9 @@ def serving_predictions(of):
         f"1.5: median error | {percent(kept['median_error'], 1)} % | 10 %, **missed**",
     )
     yield "results.md", f"the same: inside its 95 % interval | {percent(kept['inside'], 1)} % | 93"
+    *most, last = (percent(load["error"]) for load in kept["loads"].values())
+    yield "results.md", f"0.75, 1 and 1.5 | {', '.join(most)} and {last} % |"
+    yield "results.md", f"quoted ahead, {percent(kept['loads']['1.5']['inside'])} %"
 
 
 def link(of):
@@ -108,6 +111,12 @@ def online(of):
         )
     inside = [cell["coverage"] for cell in quotes]
     yield "results.md", f"| {percent(min(inside), 1)} to {percent(max(inside), 1)} % | met |"
+    for speed in sorted({row["speed"] for row in of["speeds"]}):
+        rows = [row for row in of["speeds"] if row["speed"] == speed]
+        gain = statistics.mean(row["gain"] for row in rows)
+        more = statistics.mean(row["more"]["value"] for row in rows)
+        surely = sum(row["more"]["low"] > 0 for row in rows)
+        yield "results.md", f"| {speed:g} | {share(gain)} | {more:+.3f} | {surely} |"
     yield from _executed(of["executed"])
 
 

@@ -153,9 +153,8 @@ class Plan:
 
 
 class AtPace(Generic[T]):
-    """What ``make`` makes of the calls, at the pace that the machine has.
-
-    Made anew where the pace, its logarithm, is nearer to another multiple of ``CHANGED``.
+    """What ``make`` makes of the calls at the pace that the machine has, the nearest multiple of
+    ``CHANGED`` of its logarithm.
     """
 
     def __init__(self, make: Callable[[Calls], T], calls: Calls) -> None:
@@ -166,7 +165,7 @@ class AtPace(Generic[T]):
         number = round(float(np.log(pace)) / CHANGED)
         if number not in self._made:
             calls = self._calls.scaled(float(np.exp(number * CHANGED)))
-            self._made = {0: self._made[0], number: self._make(calls)}
+            self._made[number] = self._make(calls)
         return self._made[number]
 
     def __deepcopy__(self, memo: object) -> "AtPace[T]":

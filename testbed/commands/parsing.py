@@ -41,7 +41,7 @@ def add_configuration(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{place}",
             metavar="MODEL",
-            help=f"a hub id or folder in place of the configuration's {place} model",
+            help=f"a hub id, folder or server's URL in place of the configuration's {place} model",
         )
 
 

@@ -33,6 +33,22 @@ def t_critical(dof: int | None, probability: float) -> float:
     return float(student.ppf(probability, math.inf if dof is None else max(1, dof)))
 
 
+def pooled_sd(deviations: Array, groups: NDArray[np.int_]) -> float:
+    """The standard deviation of single values, from their ``deviations`` from their group's median.
+
+    Both arguments have shape (n,); ``groups``: 0, 1, ... The median absolute deviation is pooled
+    over the groups. The median of an odd group is one of its values, so one deviation is exactly 0
+    and is left out. That of an even group of n lies nearer to its own values than the true median
+    does, by about sqrt((n - 1) / n). Returns 0 if no group has two values.
+    """
+    sizes = np.bincount(groups)
+    order = np.lexsort((np.abs(deviations), groups))  # the least of each group first
+    order = np.delete(order, (np.cumsum(sizes) - sizes)[sizes % 2 == 1])
+    n = sizes[groups[order]]
+    scaled = np.abs(deviations[order]) * np.where(n % 2, 1.0, np.sqrt(n / (n - 1)))
+    return MAD_SD * float(np.median(scaled)) if len(scaled) else 0.0
+
+
 def robust_sd(values: Array) -> float:
     """A standard deviation from the ends of the central 95 %, so that a rare pause does not inflate
     it.

@@ -1,17 +1,16 @@
 """Time against steps: T = overhead + step_time * s, the affine form of eq. (3)."""
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from calibration.costs.line import LackOfFit, MedianPoint, fit_line, median_points
 from calibration.schema import Schema, frozen, limits
 from calibration.statistics import (
-    MAD_SD,
     MEDIAN_SE,
-    Array,
     Matrix,
     group_medians,
     matrix,
+    pooled_sd,
     r_squared,
     robust_sd,
 )
@@ -84,7 +83,7 @@ def fit_time(steps: ArrayLike, seconds: ArrayLike) -> TimeFit:
             f"time: found {len(counts)} step count(s); allowed: at least 2 different ones"
         )
     medians, images = group_medians(seconds, where), np.bincount(where)
-    spread = _relative_spread(seconds / medians[where] - 1, images[where])
+    spread = pooled_sd(seconds / medians[where] - 1, where)
     known = spread > 0
     sd = medians * (spread * MEDIAN_SE if known else 1.0) / np.sqrt(images)
     dof = len(seconds) - len(counts) if known else None
@@ -103,15 +102,3 @@ def fit_time(steps: ArrayLike, seconds: ArrayLike) -> TimeFit:
         paper=PaperTime(through_origin, r_squared(medians, through_origin * counts)),
         points=median_points(counts, medians, images),
     )
-
-
-def _relative_spread(deviations: Array, images: NDArray[np.int_]) -> float:
-    """The relative sd of an image, from its deviation from the median of its step count.
-
-    Both arguments have shape (n,); ``images`` counts those of the same step count. A median of n
-    lies nearer to its own n images than the true median does, by about sqrt((n - 1) / n). Returns 0
-    if no step count was repeated.
-    """
-    scaled = np.abs(deviations) * np.sqrt(images / np.maximum(images - 1, 1))
-    repeated = scaled[images > 1]
-    return MAD_SD * float(np.median(repeated)) if len(repeated) else 0.0

@@ -49,12 +49,24 @@ def pooled_sd(deviations: Array, groups: NDArray[np.int_]) -> float:
     return MAD_SD * float(np.median(scaled)) if len(scaled) else 0.0
 
 
-def robust_sd(values: Array) -> float:
-    """A standard deviation from the ends of the central 95 %, so that a rare pause does not inflate
-    it.
+def central_95(residuals: Array, parameters: int) -> tuple[float, float]:
+    """The ends between which 95 % of new values lie about a fit, from its n ``residuals``.
+
+    These n hold the ends of their own distribution, so the quantiles of a new one lie further out,
+    by (n + 1) / n. They also made the fit and its ``parameters``, and lie nearer to it.
     """
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(high - low) / (2 * Z95)
+    n = len(residuals)
+    share = min(1.0, 0.975 * (n + 1) / n)
+    low, high = np.quantile(residuals, [1 - share, share]) * math.sqrt(n / max(1, n - parameters))
+    return float(low), float(high)
+
+
+def robust_sd(residuals: Array, parameters: int) -> float:
+    """A new value's standard deviation about a fit, from :func:`central_95`, so that a rare pause
+    among many does not inflate it.
+    """
+    low, high = central_95(residuals, parameters)
+    return (high - low) / (2 * Z95)
 
 
 def r_squared(values: Array, predicted: Array) -> float:

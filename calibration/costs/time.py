@@ -69,7 +69,7 @@ def fit_time(steps: ArrayLike, seconds: ArrayLike) -> TimeFit:
     cold cache) only adds time. It shifts a mean, but a median only if half of a step count's images
     are disturbed. The medians are weighted by their standard errors. A single image's spread is
     taken as proportional to its time, and pooled over the step counts. It is half the central 95 %
-    over 1.96, so that a rare pause does not inflate it.
+    over 1.96, so that a rare pause among many images does not inflate it.
 
     Raises :class:`InputError` for fewer than two step counts, or times that are not positive
     numbers.
@@ -95,7 +95,7 @@ def fit_time(steps: ArrayLike, seconds: ArrayLike) -> TimeFit:
         covariance=matrix(covariance),
         r2=r_squared(medians, overhead + step_time * counts),
         n=len(seconds),
-        relative_sd=robust_sd(seconds / (overhead + step_time * steps) - 1),
+        relative_sd=robust_sd(seconds / (overhead + step_time * steps) - 1, parameters=2),
         dof=max(1, len(counts) - 2 if dof is None else dof),
         basis="measured",
         lack_of_fit=lack,

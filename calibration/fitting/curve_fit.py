@@ -12,7 +12,7 @@ import numpy as np
 from calibration.checks import shown
 from calibration.fitting.families import FAMILIES, KINDS
 from calibration.schema import Schema, frozen, limits
-from calibration.statistics import Array, Matrix, interpolation_weights
+from calibration.statistics import Z95, Array, Matrix, interpolation_weights, t_quantile
 from solver.inputs import InputError, check_keys
 
 #: The family name of straight interpolation.
@@ -36,6 +36,13 @@ class CurvePoint(Schema):
     se: float | None = limits(least=0, default=None)
     n: int | None = limits(least=0, omit_none=True, default=None)
     prompts: int | None = limits(least=0, omit_none=True, default=None)
+
+    @property
+    def half(self) -> float | None:
+        """Half of the value's 95 % interval, by Student's t of the prompts; None: not known."""
+        if self.se is None:
+            return None
+        return self.se * (Z95 if self.prompts is None else t_quantile(self.prompts - 1))
 
 
 @frozen

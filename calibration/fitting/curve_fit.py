@@ -67,8 +67,9 @@ class InterpolationTable(Schema):
     def evaluate(self, steps: Array) -> tuple[Array, Array]:
         """Values, shape (m,), and their covariance, shape (m, m), at ``steps``.
 
-        Beyond its ends the table is constant. The standard deviation there grows by what the curve
-        would change if its last segment went on, straight in log steps.
+        The values come from the same prompts, and are taken to err together. Beyond its ends the
+        table is constant. The standard deviation there grows by what the curve would change if its
+        last segment went on, straight in log steps.
         """
         grid, values = np.log(self.steps), np.array(self.values)
         weights = interpolation_weights(steps, self.steps)
@@ -76,8 +77,8 @@ class InterpolationTable(Schema):
         at = np.log(steps)
         before, after = np.minimum(at - grid[0], 0.0), np.maximum(at - grid[-1], 0.0)
         beyond = slope[0] * before + slope[1] * after
-        covariance = (weights * np.array(self.sd) ** 2) @ weights.T + np.outer(beyond, beyond)
-        return weights @ values, covariance
+        spread = weights @ np.array(self.sd)
+        return weights @ values, np.outer(spread, spread) + np.outer(beyond, beyond)
 
 
 @frozen

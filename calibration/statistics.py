@@ -33,12 +33,40 @@ def t_critical(dof: int | None, probability: float) -> float:
     return float(student.ppf(probability, math.inf if dof is None else max(1, dof)))
 
 
-def robust_sd(values: Array) -> float:
-    """A standard deviation from the ends of the central 95 %, so that a rare pause does not inflate
-    it.
+def pooled_sd(deviations: Array, groups: NDArray[np.int_]) -> float:
+    """The standard deviation of single values, from their ``deviations`` from their group's median.
+
+    Both arguments have shape (n,); ``groups``: 0, 1, ... The median absolute deviation is pooled
+    over the groups. The median of an odd group is one of its values, so one deviation is exactly 0
+    and is left out. That of an even group of n lies nearer to its own values than the true median
+    does, by about sqrt((n - 1) / n). Returns 0 if no group has two values.
     """
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(high - low) / (2 * Z95)
+    sizes = np.bincount(groups)
+    order = np.lexsort((np.abs(deviations), groups))  # the least of each group first
+    order = np.delete(order, (np.cumsum(sizes) - sizes)[sizes % 2 == 1])
+    n = sizes[groups[order]]
+    scaled = np.abs(deviations[order]) * np.where(n % 2, 1.0, np.sqrt(n / (n - 1)))
+    return MAD_SD * float(np.median(scaled)) if len(scaled) else 0.0
+
+
+def central_95(residuals: Array, parameters: int) -> tuple[float, float]:
+    """The ends between which 95 % of new values lie about a fit, from its n ``residuals``.
+
+    These n hold the ends of their own distribution, so the quantiles of a new one lie further out,
+    by (n + 1) / n. They also made the fit and its ``parameters``, and lie nearer to it.
+    """
+    n = len(residuals)
+    share = min(1.0, 0.975 * (n + 1) / n)
+    low, high = np.quantile(residuals, [1 - share, share]) * math.sqrt(n / max(1, n - parameters))
+    return float(low), float(high)
+
+
+def robust_sd(residuals: Array, parameters: int) -> float:
+    """A new value's standard deviation about a fit, from :func:`central_95`, so that a rare pause
+    among many does not inflate it.
+    """
+    low, high = central_95(residuals, parameters)
+    return (high - low) / (2 * Z95)
 
 
 def r_squared(values: Array, predicted: Array) -> float:

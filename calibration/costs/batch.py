@@ -137,9 +137,7 @@ def fit_call(batches: ArrayLike, seconds: ArrayLike) -> CallCost:
     else:  # timings without any scatter leave nothing to test with
         affine = np.allclose(on_line, medians, rtol=1e-6)
     expected = on_line if affine else isotonic(medians, counts / medians**2, rising=True)
-    residual_dof = len(seconds) - (2 if affine else len(sizes))
-    spread = robust_sd(seconds / expected[where] - 1)
-    relative_sd = spread * np.sqrt(len(seconds) / residual_dof)
+    relative_sd = robust_sd(seconds / expected[where] - 1, 2 if affine else len(sizes))
     se = MEDIAN_SE * relative_sd * medians / np.sqrt(counts)
     beta, alpha = line.covariance
     return CallCost(
@@ -148,7 +146,7 @@ def fit_call(batches: ArrayLike, seconds: ArrayLike) -> CallCost:
         covariance=(alpha[::-1], beta[::-1]),
         lack_of_fit=line.lack_of_fit,
         affine=affine,
-        relative_sd=float(relative_sd),
+        relative_sd=relative_sd,
         dof=line.dof,
         points=tuple(
             CallPoint(int(size), median, int(count), value, error)

@@ -75,8 +75,8 @@ def speed_sd(ratios: ArrayLike) -> float:
     return float(np.sqrt(max(0.0, np.var(medians, ddof=1) - noise)))
 
 
-def drift_expected(speed_sd: float, parts: int = PARTS) -> float:
-    """Half of the 95 % interval of a later time over the predicted one, for the speed alone.
+def drift_sd(speed_sd: float, parts: int = PARTS) -> float:
+    """The standard deviation of a later time over the predicted one, for the speed alone.
 
     ``parts``: of how many parts of a sweep, one after the other, the prediction is the mean. The
     speed is taken for a random walk: that of a later time lies further out than the parts differ.
@@ -85,7 +85,12 @@ def drift_expected(speed_sd: float, parts: int = PARTS) -> float:
     q (LAG + (m - 1) (2 m - 1) / (6 m)).
     """
     walk = 6 / (PARTS + 1) * (LAG + (parts - 1) * (2 * parts - 1) / (6 * parts))
-    return float(t_quantile(PARTS - 1) * speed_sd * np.sqrt(walk))
+    return float(speed_sd * np.sqrt(walk))
+
+
+def drift_expected(speed_sd: float, parts: int = PARTS) -> float:
+    """Half of the 95 % interval of what :func:`drift_sd` tells the standard deviation of."""
+    return t_quantile(PARTS - 1) * drift_sd(speed_sd, parts)
 
 
 def drifts(records: Iterable[Record], times: Mapping[tuple[str, str], TimeFit]) -> dict[str, Drift]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from calibration.records.record import Measured, Record
 from calibration.schema import Schema, frozen, limits
-from calibration.statistics import MAD_SD, Array, group_medians
+from calibration.statistics import Array, group_medians, pooled_sd
 
 #: Times the mean power of the other windows, beyond which joules are not the work's. Steps take up
 #: to about twice the power of what is beside them.
@@ -144,10 +144,9 @@ def _undisturbed(steps: Array, seconds: Array) -> tuple[NDArray[np.bool_], float
     """Which images, shape (n,), are near the median time of their step count, and the relative sd
     of an image's time about that median.
     """
-    _, where, images = np.unique(steps, return_inverse=True, return_counts=True)
+    _, where = np.unique(steps, return_inverse=True)
     deviations = np.abs(seconds / group_medians(seconds, where)[where] - 1)
-    repeated = deviations[images[where] > 1]
-    spread = MAD_SD * float(np.median(repeated)) if len(repeated) else 0.0
+    spread = pooled_sd(deviations, where)
     if not spread > 0:
         return np.full(len(steps), True), spread
     return deviations <= _DISTURBED * spread, spread

@@ -1,17 +1,16 @@
 """Time against steps: T = overhead + step_time * s, the affine form of eq. (3)."""
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from calibration.costs.line import LackOfFit, MedianPoint, fit_line, median_points
 from calibration.schema import Schema, frozen, limits
 from calibration.statistics import (
-    MAD_SD,
     MEDIAN_SE,
-    Array,
     Matrix,
     group_medians,
     matrix,
+    pooled_sd,
     r_squared,
     robust_sd,
 )
@@ -70,7 +69,7 @@ def fit_time(steps: ArrayLike, seconds: ArrayLike) -> TimeFit:
     cold cache) only adds time. It shifts a mean, but a median only if half of a step count's images
     are disturbed. The medians are weighted by their standard errors. A single image's spread is
     taken as proportional to its time, and pooled over the step counts. It is half the central 95 %
-    over 1.96, so that a rare pause does not inflate it.
+    over 1.96, so that a rare pause among many images does not inflate it.
 
     Raises :class:`InputError` for fewer than two step counts, or times that are not positive
     numbers.
@@ -84,7 +83,7 @@ def fit_time(steps: ArrayLike, seconds: ArrayLike) -> TimeFit:
             f"time: found {len(counts)} step count(s); allowed: at least 2 different ones"
         )
     medians, images = group_medians(seconds, where), np.bincount(where)
-    spread = _relative_spread(seconds / medians[where] - 1, images[where])
+    spread = pooled_sd(seconds / medians[where] - 1, where)
     known = spread > 0
     sd = medians * (spread * MEDIAN_SE if known else 1.0) / np.sqrt(images)
     dof = len(seconds) - len(counts) if known else None
@@ -96,22 +95,10 @@ def fit_time(steps: ArrayLike, seconds: ArrayLike) -> TimeFit:
         covariance=matrix(covariance),
         r2=r_squared(medians, overhead + step_time * counts),
         n=len(seconds),
-        relative_sd=robust_sd(seconds / (overhead + step_time * steps) - 1),
+        relative_sd=robust_sd(seconds / (overhead + step_time * steps) - 1, parameters=2),
         dof=max(1, len(counts) - 2 if dof is None else dof),
         basis="measured",
         lack_of_fit=lack,
         paper=PaperTime(through_origin, r_squared(medians, through_origin * counts)),
         points=median_points(counts, medians, images),
     )
-
-
-def _relative_spread(deviations: Array, images: NDArray[np.int_]) -> float:
-    """The relative sd of an image, from its deviation from the median of its step count.
-
-    Both arguments have shape (n,); ``images`` counts those of the same step count. A median of n
-    lies nearer to its own n images than the true median does, by about sqrt((n - 1) / n). Returns 0
-    if no step count was repeated.
-    """
-    scaled = np.abs(deviations) * np.sqrt(images / np.maximum(images - 1, 1))
-    repeated = scaled[images > 1]
-    return MAD_SD * float(np.median(repeated)) if len(repeated) else 0.0

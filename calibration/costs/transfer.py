@@ -19,7 +19,16 @@ from calibration.comparison import Comparison
 from calibration.costs.line import LackOfFit, fit_line
 from calibration.records.record import Transfer
 from calibration.schema import Schema, frozen, limits
-from calibration.statistics import MAD_SD, MEDIAN_SE, Z95, Array, Matrix, matrix, t_quantile
+from calibration.statistics import (
+    MEDIAN_SE,
+    Z95,
+    Array,
+    Matrix,
+    central_95,
+    matrix,
+    pooled_sd,
+    t_quantile,
+)
 from solver.inputs import InputError
 
 #: Bytes of the first window: ten segments of 1448, as an MTU of 1500 leaves them.
@@ -177,13 +186,8 @@ def fit_transfer(
     groups = _bins(x)
     bytes_, medians = (np.array([np.median(v[g]) for g in groups]) for v in (x, y))
     counts = np.array([len(group) for group in groups])
-    # a median of n lies nearer to its own n than the true one does
-    deviations = [
-        np.abs(y[g] - median) * math.sqrt(len(g) / (len(g) - 1))
-        for g, median in zip(groups, medians)
-        if len(g) > 1
-    ]
-    spread = MAD_SD * float(np.median(np.concatenate(deviations))) if deviations else 0.0
+    order, where = np.concatenate(groups), np.repeat(np.arange(len(groups)), counts)
+    spread = pooled_sd(y[order] - medians[where], where)
     known = spread > 0
     sd = (spread if known else 1.0) * MEDIAN_SE / np.sqrt(counts)
     dof = len(x) - len(groups) if known else None
@@ -203,10 +207,8 @@ def fit_transfer(
         basis=basis,
     )
     off = y - [fit.seconds(size) for size in x]
-    # of another transfer: these n made the fit, and hold the ends of their own distribution
-    share = min(1.0, 0.975 * (len(x) + 1) / len(x))
-    low, high = np.quantile(off, [1 - share, share]) * math.sqrt(len(x) / (len(x) - 2))
-    return replace(fit, low=float(low), high=float(high))
+    low, high = central_95(off, parameters=2)
+    return replace(fit, low=low, high=high)
 
 
 def payload(answers: Sequence[Transfer]) -> Payload:

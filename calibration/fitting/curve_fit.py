@@ -12,7 +12,7 @@ import numpy as np
 from calibration.checks import shown
 from calibration.fitting.families import FAMILIES, KINDS
 from calibration.schema import Schema, frozen, limits
-from calibration.statistics import Array, Matrix, interpolation_weights
+from calibration.statistics import Z95, Array, Matrix, interpolation_weights, t_quantile
 from solver.inputs import InputError, check_keys
 
 #: The family name of straight interpolation.
@@ -37,6 +37,13 @@ class CurvePoint(Schema):
     n: int | None = limits(least=0, omit_none=True, default=None)
     prompts: int | None = limits(least=0, omit_none=True, default=None)
 
+    @property
+    def half(self) -> float | None:
+        """Half of the value's 95 % interval, by Student's t of the prompts; None: not known."""
+        if self.se is None:
+            return None
+        return self.se * (Z95 if self.prompts is None else t_quantile(self.prompts - 1))
+
 
 @frozen
 class InterpolationTable(Schema):
@@ -60,8 +67,9 @@ class InterpolationTable(Schema):
     def evaluate(self, steps: Array) -> tuple[Array, Array]:
         """Values, shape (m,), and their covariance, shape (m, m), at ``steps``.
 
-        Beyond its ends the table is constant. The standard deviation there grows by what the curve
-        would change if its last segment went on, straight in log steps.
+        The values come from the same prompts, and are taken to err together. Beyond its ends the
+        table is constant. The standard deviation there grows by what the curve would change if its
+        last segment went on, straight in log steps.
         """
         grid, values = np.log(self.steps), np.array(self.values)
         weights = interpolation_weights(steps, self.steps)
@@ -69,8 +77,8 @@ class InterpolationTable(Schema):
         at = np.log(steps)
         before, after = np.minimum(at - grid[0], 0.0), np.maximum(at - grid[-1], 0.0)
         beyond = slope[0] * before + slope[1] * after
-        covariance = (weights * np.array(self.sd) ** 2) @ weights.T + np.outer(beyond, beyond)
-        return weights @ values, covariance
+        spread = weights @ np.array(self.sd)
+        return weights @ values, np.outer(spread, spread) + np.outer(beyond, beyond)
 
 
 @frozen

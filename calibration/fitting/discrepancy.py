@@ -54,20 +54,23 @@ def correction(
     at_points: Array,
     u: tuple[Array, Array],
 ) -> tuple[Array, Array]:
-    """What is added to a fitted curve at ``steps``, and the variance of that, both shape (m,).
+    """What is added to a fitted curve at ``steps``, shape (m,), and its covariance, shape (m, m).
 
     ``at_points``: the curve at the ``points``; ``u``: the unit of ``delta``, at the points and at
     ``steps``. Between points the residuals are interpolated in log steps, where the discrepancy may
-    change; the variance of that is largest halfway.
+    change: as a Brownian bridge, whose variance is largest halfway.
     """
     values = np.array([point.value for point in points])
     noise = np.array([point.se for point in points], float) ** 2
     own = (delta * u[0]) ** 2
     kept = own / (own + noise)
     weights = interpolation_weights(np.log(steps), np.log([point.steps for point in points]))
-    between = 1 - (weights**2).sum(axis=1)  # 2 t (1 - t) at a share t of the way
-    variance = weights**2 @ (kept * noise) + between * (delta * u[1]) ** 2
-    return weights @ (kept * (values - at_points)), variance
+    interval, share = np.divmod(weights @ np.arange(len(points)), 1.0)
+    bridge = np.minimum.outer(share, share) * (1 - np.maximum.outer(share, share))
+    bridge *= 2 * np.equal.outer(interval, interval)
+    covariance = (weights * (kept * noise)) @ weights.T
+    covariance += bridge * np.outer(delta * u[1], delta * u[1])
+    return weights @ (kept * (values - at_points)), covariance
 
 
 def _of_family(family: Family, points: Points, sd: Array, least: float | None) -> float:

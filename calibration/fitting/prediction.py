@@ -45,8 +45,8 @@ def evaluate(fit: CurveFit, steps: Numbers, family: str | None = None) -> tuple[
     measured = np.array([point.value for point in points])
     at_points = sum((weight * member.evaluate(at)[0] for member, weight in averaged), 0 * at)
     units = default_sd(fit.kind, measured), default_sd(fit.kind, value, measured)
-    shift, variance = correction(points, fit.discrepancy, s, at_points, units)
-    return value + shift, covariance + np.diag(variance)
+    shift, shared = correction(points, fit.discrepancy, s, at_points, units)
+    return value + shift, covariance + shared
 
 
 def members(fit: CurveFit, family: str | None = None) -> list[tuple[FamilyFit, float]]:

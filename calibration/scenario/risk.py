@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.costs.drift import drift_sd
 from calibration.costs.time import TimeFit
 from calibration.fitting.curve_fit import CurveFit, CurvePoint
 from calibration.fitting.prediction import degrees_of_freedom, evaluate
@@ -62,20 +63,23 @@ def user_limits(scenario: Scenario) -> list[UserLimits]:
     ]
 
 
-def time_limit(fit: TimeFit, steps: Array, risk: float) -> Array:
+def time_limit(fit: TimeFit, steps: Array, risk: float, speed_sd: float = 0.0) -> Array:
     """Seconds that a new image of ``steps``, shape (m,), exceeds with probability ``risk``.
 
-    The variance is that of the fitted line and of a single image about it.
+    The variance is that of the fitted line, of a single image about it, and of the machine's speed:
+    ``speed_sd`` is its spread during the sweep, which is part of the images', and it drifts on.
     """
     value = fit.overhead + fit.step_time * steps
     design = np.column_stack([np.ones_like(steps), steps])
     line = np.einsum("ij,jk,ik->i", design, np.array(fit.covariance), design)
-    return value + t_critical(fit.dof, 1 - risk) * np.sqrt(line + (fit.relative_sd * value) ** 2)
+    single = max(0.0, fit.relative_sd**2 - speed_sd**2) + drift_sd(speed_sd) ** 2
+    return value + t_critical(fit.dof, 1 - risk) * np.sqrt(line + single * value**2)
 
 
 def latest(service: Service, steps: Array, risk: float) -> Array:
     """Seconds that a user waits for ``steps``, shape (m,), exceeded with probability ``risk``."""
-    upper = service.ratio * time_limit(service.profile.time, steps, risk) + service.transfer_time
+    upper = service.ratio * time_limit(service.profile.time, steps, risk, service.speed_sd)
+    upper += service.transfer_time
     if way := service.way:
         spread = math.sqrt(way.own_variance + way.variance)
         upper += way.seconds + t_critical(None, 1 - risk) * spread

@@ -5,6 +5,7 @@ begins where the other stopped, so the latents travel once: down to the device t
 an edge that ends, whose image then comes back as any other.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,15 +15,15 @@ from numpy.typing import NDArray
 
 from calibration.costs.time import TimeFit
 from calibration.fitting.curve_fit import CurveFit, CurvePoint
-from calibration.fitting.prediction import evaluate
+from calibration.fitting.prediction import degrees_of_freedom, evaluate
 from calibration.profiles.profile import Profiles, SplitPoint
 from calibration.records.split import Split
 from calibration.scenario.risk import UserLimits, keeps_limits
 from calibration.scenario.sites import Service, Site
-from calibration.statistics import Z95
+from calibration.statistics import t_quantile
 from solver.problem import PLACES
 
-#: A value and its variance; None: left out.
+#: A value and half of its 95 % interval; None: left out.
 _Value = tuple[float, float] | None
 
 
@@ -127,17 +128,18 @@ def _at(fit: CurveFit | None, steps: int) -> _Value:
     if fit is None:
         return None
     values, covariance = evaluate(fit, [steps])
-    return float(values[0]), max(0.0, float(covariance[0, 0]))
+    half = t_quantile(degrees_of_freedom(fit)) * max(0.0, float(covariance[0, 0])) ** 0.5
+    return float(values[0]), half
 
 
 def _of(point: CurvePoint | None) -> _Value:
-    return None if point is None else (point.value, (point.se or 0.0) ** 2)
+    return None if point is None else (point.value, point.half or 0.0)
 
 
 def _is_better(value: _Value, other: _Value, sign: int) -> bool:
     if value is None or other is None:
         return value is other
-    return sign * (value[0] - other[0]) > Z95 * (value[1] + other[1]) ** 0.5
+    return sign * (value[0] - other[0]) > math.hypot(value[1], other[1])
 
 
 def _tables(

@@ -38,9 +38,10 @@ def of_predictions(validation: Validation) -> list[Verdict]:
     measured values as they should?
 
     Of ten right intervals of 95 % one often misses. So the intervals of the totals are widened, and
-    the coverage that is asked for is lowered, until all of a run hold together with a probability
-    of 1 - :data:`LEVEL` (Bonferroni). What lies outside fails; inside an interval wider than the
-    value it is not tested.
+    the coverage that is asked for is lowered, until all of a run would hold together with a
+    probability of 1 - :data:`LEVEL` (Bonferroni), were the widened tails those of normal
+    distributions. What lies outside fails; inside an interval wider than the value it is not
+    tested.
     """
     counted = [total for total in validation.totals if _testable(total)]
     covered = [

@@ -248,7 +248,7 @@ def _curve_covariance(
         point = split.error if name == "error" else split.utility
         assert point is not None, "what is left out is not estimated"
         variance = (point.se or 0.0) ** 2
-        dof = None if point.prompts is None else max(1, point.prompts - 1)
+        dof = None if point.prompts is None else point.prompts - 1
         return lambda steps: np.full((len(steps), len(steps)), variance), t_quantile(dof)
     if name in ("time", "energy"):
         time, parameters = profile.time, np.array(profile.time.covariance)
@@ -289,12 +289,11 @@ def _sum(name: str, terms: Sequence[_Term], drifting: bool = True) -> _Sum:
         )
         for term in terms
     )
+    measured = sum(term.factor * (term.estimate.measured or 0.0) for term in terms)
     mosts = [term.factor * term.estimate.most for term in terms if term.estimate.most is not None]
     return _Sum(
         predicted=sum(term.factor * term.estimate.predicted for term in terms),
-        measured=sum(term.factor * (term.estimate.measured or 0.0) for term in terms)
-        if terms
-        else None,
+        measured=measured if terms else None,
         half=float(np.sqrt(own + sum(half**2 for half in shared.values()) + speed**2)),
         paper=sum(term.factor * term.estimate.paper for term in terms),
         most=sum(mosts) if mosts and len(mosts) == len(terms) else None,

@@ -18,7 +18,7 @@ from calibration.profiles.profile import DistancePoint, Extrapolated
 from solver.inputs import InputError
 from testbed.metrics.extractor import Features
 from testbed.metrics.jackknife import GROUPS, PromptGroups, interval
-from testbed.metrics.kernels import Array, Kernel, diagonal, gaussian, polynomial, sums
+from testbed.metrics.kernels import Array, Kernel, gaussian, polynomial, sums
 
 #: Into how many disjoint parts the images are divided, whose Fréchet distances are extrapolated.
 BLOCKS = (1, 2, 3, 4)
@@ -91,11 +91,17 @@ def shortage(n: int, m: int, width: int) -> str | None:
 class ReferenceDistances:
     """The distances of feature sets to a reference, ``features`` of shape (m, width).
 
+    ``prompts``: of which prompt each reference image is, where images of one prompt are twins, as
+    converged images are: the unbiased distances then compare images of different prompts alone.
+
     Each method takes ``features``, shape (n, width), and ``prompts``: of which prompt each image is
     (default: each of its own). Raises :class:`InputError` for shapes that do not fit.
     """
 
-    def __init__(self, features: NDArray[np.floating]) -> None:
+    def __init__(
+        self, features: NDArray[np.floating], prompts: Sequence[object] | None = None
+    ) -> None:
+        self.prompts = prompts
         self.features: Array = _finite(features, "reference images")
         if self.features.ndim != 2 or len(self.features) < 2:
             raise InputError(
@@ -106,7 +112,7 @@ class ReferenceDistances:
         values, vectors = np.linalg.eigh(np.cov(self.features.T).reshape(self.width, -1))
         values = np.maximum(values, 0)
         self._root, self._trace = (vectors * np.sqrt(values)) @ vectors.T, values.sum()
-        self._within: dict[Kernel, float] = {}  # mean over pairs of different reference images
+        self._within: dict[tuple[Kernel, bool], float] = {}  # mean over pairs of the reference
 
     @property
     def width(self) -> int:
@@ -237,28 +243,28 @@ class ReferenceDistances:
         self, kernel: Kernel, features: NDArray[np.floating], prompts: Sequence[object] | None
     ) -> DistanceEstimate:
         """U-statistic of the squared maximum mean discrepancy, Σ_{i≠j} k(x_i, x_j) / n(n-1) + the
-        like of y - 2 Σ k(x_i, y_j) / n m.
+        like of y - 2 Σ k(x_i, y_j) / n m; of pairs of different prompts where those are known.
         """
         x, groups = self._checked(features, prompts)
-        m = len(self.features)
-        everyone = np.ones((m, 1))
-        if kernel not in self._within:
-            total = (
-                sums(kernel, self.features, self.features, everyone, everyone)[0, 0]
-                - diagonal(kernel, self.features).sum()
-            )
-            self._within[kernel] = total / (m * (m - 1))
+        y, everyone = self.features, np.ones((len(self.features), 1))
+        of_x: Sequence[object] = range(len(x))  # each its own
+        of_y: Sequence[object] = range(len(x), len(x) + len(y))
+        if prompts is not None and self.prompts is not None:
+            if min(len(set(prompts)), len(set(self.prompts))) > 1:
+                of_x, of_y = prompts, self.prompts
+        key = kernel, of_y is self.prompts
+        if key not in self._within:
+            total, pairs = sums(kernel, y, y, everyone, everyone, of_y, of_y)
+            self._within[key] = (total / pairs).item()
         member = np.eye(groups.count + 1)[groups.group]
-        within = sums(kernel, x, x, member, member) - np.diag(member.T @ diagonal(kernel, x))
-        across = sums(kernel, x, self.features, member, everyone)[:, 0]
-        sizes = member.sum(axis=0)
+        within, inner = sums(kernel, x, x, member, member, of_x, of_x)
+        across, outer = sums(kernel, x, y, member, everyone, of_x, of_y)
 
         def discrepancy(keep: Array) -> float:
-            n = keep @ sizes
             return float(
-                keep @ within @ keep / (n * (n - 1))
-                + self._within[kernel]
-                - 2 * keep @ across / (n * m)
+                keep @ within @ keep / (keep @ inner @ keep)
+                + self._within[key]
+                - 2 * (keep @ across / (keep @ outer))[0]
             )
 
         value = discrepancy(np.ones(groups.count + 1))

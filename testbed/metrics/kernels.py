@@ -1,6 +1,6 @@
 """The kernels of KID and CMMD, and the unbiased squared maximum mean discrepancy of either."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ Kernel = Callable[[Array, Array], Array]
 #: The published width of CMMD's kernel.
 CMMD_WIDTH = 10.0
 #: Rows of a kernel matrix that are held at a time.
-_ROWS = 1024
+_ROWS = 512
 
 
 def polynomial(a: Array, b: Array) -> Array:
@@ -32,18 +32,28 @@ def gaussian(a: Array, b: Array) -> Array:
     return np.exp((a @ b.T - 1) / CMMD_WIDTH**2)
 
 
-def sums(kernel: Kernel, a: Array, b: Array, left: Array, right: Array) -> Array:
-    """``leftᵀ k(a, b) right`` for indicators of groups, (len(a), groups) and (len(b), groups).
+def sums(
+    kernel: Kernel,
+    a: Array,
+    b: Array,
+    left: Array,
+    right: Array,
+    of_a: Sequence[object],
+    of_b: Sequence[object],
+) -> tuple[Array, Array]:
+    """``leftᵀ k(a, b) right`` for indicators of groups, (len(a), groups) and (len(b), groups),
+    without pairs of one prompt, and how many pairs are left in each.
 
-    Only a part of the kernel's matrix is held at a time.
+    ``of_a``, ``of_b``: the prompts of the rows of ``a`` and of ``b``. Only a part of the kernel's
+    matrix is held at a time.
     """
-    total = np.zeros((left.shape[1], right.shape[1]))
+    total, pairs = np.zeros((2, left.shape[1], right.shape[1]))
+    prompts = np.asarray(of_b)
     for start in range(0, len(a), _ROWS):
         rows = slice(start, start + _ROWS)
-        total += left[rows].T @ (kernel(a[rows], b) @ right)
-    return total
-
-
-def diagonal(kernel: Kernel, features: Array) -> Array:
-    """``k(x, x)`` of each row, shape (n,)."""
-    return np.array([kernel(row[None], row[None])[0, 0] for row in features])
+        values, own = kernel(a[rows], b), left[rows]
+        i, j = np.nonzero(np.asarray(of_a[rows])[:, None] == prompts)
+        values[i, j] = 0.0
+        total += own.T @ (values @ right)
+        pairs += np.outer(own.sum(axis=0), right.sum(axis=0)) - own[i].T @ right[j]
+    return total, pairs

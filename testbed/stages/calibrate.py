@@ -176,7 +176,12 @@ def _all_distances(
         if record.task.purpose in POINTS:
             groups[record.task.place, record.task.prompt_class].append(record)
     against = {
-        name: ReferenceDistances(reference.features) for name, reference in references.items()
+        name: ReferenceDistances(
+            reference.features,
+            # those that a model made are of the sweep's own prompts
+            reference.captions if reference.model is not None else None,
+        )
+        for name, reference in references.items()
     }
     return {
         (place, name): _distances(group, images, against[name], repeats[name])

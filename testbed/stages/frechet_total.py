@@ -14,8 +14,8 @@ from testbed.metrics.extractor import Features
 
 DRAWS = 200
 
-#: (prompt, seed) -> features of the image with a step count at a place.
-Cell = dict[tuple[str, int], Features]
+#: prompt -> seed -> features of the image with a step count at a place.
+Cell = dict[str, dict[int, Features]]
 #: Place, prompt class, and how two models share the images, if they do.
 Kind = tuple[str, str, Split | None]
 
@@ -35,9 +35,9 @@ def frechet_total(
 
     Each draw takes, for every executed image, a calibration image of the same place and class (of a
     split image: split alike) at the nearest calibrated step count, of a prompt not yet drawn for
-    the class while there are any.
-    Drawing n of N without repetition varies less, by 1 - n/N, than n new prompts would, and the N
-    are a sample themselves: the 95 % interval of the draws is widened by sqrt((1 + n/N) /
+    the class while there are any, and of any of its seeds.
+    Drawing n of N prompts without repetition varies less, by 1 - n/N, than n new ones would, and
+    the N are a sample themselves: the 95 % interval of the draws is widened by sqrt((1 + n/N) /
     (1 - n/N)). With n >= N there is no interval.
     """
     cells = _cells(sweep, sweep_features)
@@ -51,12 +51,13 @@ def frechet_total(
     distances, rng = ReferenceDistances(reference), np.random.default_rng(0)
     draws = []
     for _ in range(DRAWS):
-        left: dict[str, list[tuple[str, int]]] = {name: [] for name in decks}
+        left: dict[str, list[str]] = {name: [] for name in decks}
         drawn = []
         for name, cell in wanted:
             if not left[name]:
                 left[name] = [decks[name][i] for i in rng.permutation(len(decks[name]))]
-            drawn.append(cell[left[name].pop()])
+            images = list(cell[left[name].pop()].values())
+            drawn.append(images[rng.integers(len(images))])
         draws.append(distances.plain_frechet(np.stack(drawn).astype(float)))
     half = None
     if share < 1:
@@ -82,14 +83,15 @@ def _cells(
         task = record.task
         if task.purpose in (*POINTS, "split"):
             by_steps = cells.setdefault((task.place, task.prompt_class, task.split), {})
-            by_steps.setdefault(task.steps, {})[task.prompt, task.seed] = features[record.id]
+            cell = by_steps.setdefault(task.steps, {})
+            cell.setdefault(task.prompt, {})[task.seed] = features[record.id]
     return cells
 
 
 def _nearest(cells: Mapping[Kind, Mapping[int, Cell]], task: Task) -> Cell:
-    """The images at the step count nearest to the task's that has about as many as any."""
+    """The images at the step count nearest to the task's that has about as many prompts as any."""
     by_steps = cells[task.place, task.prompt_class, task.split]
-    # an adaptive sweep leaves some step counts with its pilot's few images
+    # an adaptive sweep leaves some step counts with its pilot's few prompts
     enough = max(map(len, by_steps.values())) / 2
     nearest = min(
         (steps for steps, cell in by_steps.items() if len(cell) >= enough),

@@ -11,7 +11,6 @@ from calibration.fitting.curve_fit import CurvePoint
 from calibration.fitting.prediction import predict
 from calibration.profiles.profile import Profiles
 from calibration.scenario.problem import Site
-from calibration.statistics import Z95
 from solver.problem import PLACES
 from testbed.report.curves.plot import Interval
 from testbed.report.curves.quantities import QUANTITIES, Cell, Quantity
@@ -239,7 +238,7 @@ def _draw(axes: Axes, place: str, name: str, rows: Sequence[_Row]) -> None:
     axes.plot(seconds, [at.value for at in fitted], color=colour, linewidth=1.6)
     for row in rows:
         if point := row.measured.get(name):
-            half = Z95 * (point.se or 0.0)
+            half = point.half or 0.0
             ends = point.value - half, point.value + half
             axes.vlines(row.seconds, *ends, color=colour, linewidth=1)
             axes.plot(row.seconds, point.value, MARKERS[place], color=colour, markersize=4)

@@ -10,7 +10,7 @@ from calibration.costs.time import TimeFit
 from calibration.fitting.curve_fit import CurveFit
 from calibration.fitting.prediction import evaluate, predict
 from calibration.profiles.profile import DistancePoint
-from calibration.statistics import MEDIAN_SE, Z95, t_quantile
+from calibration.statistics import MEDIAN_SE, t_quantile
 from testbed.report.curves.plot import Interval
 from testbed.report.curves.quantities import Cell, Quantity
 from testbed.report.format import Cell as TableCell
@@ -113,7 +113,7 @@ def _measured(cell: Cell, quantity: Quantity) -> dict[float, Interval]:
         points = [
             Interval(point.steps, point.value, point.low, point.high)
             if isinstance(point, DistancePoint)
-            else _interval(point.steps, point.value, None if point.se is None else Z95 * point.se)
+            else _interval(point.steps, point.value, point.half)
             for point in cell.points(quantity.name)
         ]
     return {point.steps: point for point in points}

@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from calibration.fitting.curve_fit import CurvePoint
 from calibration.profiles.profile import Profiles, SplitPoint
 from calibration.scenario.splits import dominating, undecoded
-from calibration.statistics import Z95
 from testbed.report.curves.quantities import Cell
 from testbed.report.format import Cell as TableCell
 from testbed.report.plots import COLOURS
@@ -42,7 +41,7 @@ class SplitRow:
         for name in ("error", "utility"):
             at = self.of(name)
             columns[name] = at.value if at else None
-            columns[f"{name}_half"] = half(at) if at else None
+            columns[f"{name}_half"] = at.half if at else None
         return columns | {"dominated_by": self.dominated_by}
 
 
@@ -62,17 +61,12 @@ def split_rows(profiles: Profiles | None, local: Cell, edge: Cell, ratio: float)
     return rows
 
 
-def half(point: CurvePoint) -> float | None:
-    """Half of a point's 95 % interval."""
-    return None if point.se is None else Z95 * point.se
-
-
 def draw_splits(axes: Axes, rows: Sequence[SplitRow], name: str) -> None:
     """A diamond each, in the colour of who begins; faint where it is dominated."""
     for row in rows:
         if at := row.of(name):
             colour, alpha = COLOURS[row.point.split.first], 0.3 if row.dominated_by else 1.0
-            reach = half(at) or 0.0
+            reach = at.half or 0.0
             ends = at.value - reach, at.value + reach
             axes.vlines(row.seconds, *ends, color=colour, linewidth=1, alpha=alpha)
             axes.plot(

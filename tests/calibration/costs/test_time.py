@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 from calibration.costs.line import MedianPoint
 from calibration.costs.time import fit_time
+from calibration.statistics import t_quantile
 from solver.inputs import InputError
 
 
@@ -42,6 +44,21 @@ def test_time_covariance_is_the_scatter_of_repeated_fits():
     assert np.sqrt(np.diag(said)) == pytest.approx(np.sqrt(np.diag(scatter)), rel=0.25)
     assert said[0, 1] < 0 > scatter[0, 1]
     assert np.median([fit.relative_sd for fit in fits]) == pytest.approx(0.05, rel=0.2)
+
+
+@pytest.mark.parametrize("each", [3, 20])
+def test_a_new_time_is_inside_its_interval_in_95_of_100_after_few_images_too(each):
+    """The interval of a user's time: a single image's spread and the line's own uncertainty."""
+    rng, steps, sd = np.random.default_rng(7), np.repeat([2, 8, 32], each), 0.03
+    true, ends = 0.5 + 0.1 * np.array([8]), []
+    for _ in range(400):
+        fit = fit_time(steps, (0.5 + 0.1 * steps) * (1 + sd * rng.standard_normal(len(steps))))
+        line = np.array([1, 8]) @ np.array(fit.covariance) @ np.array([1, 8])
+        own = t_quantile(fit.n - 2) * fit.relative_sd * fit.seconds(8)
+        half = np.hypot(own, t_quantile(fit.dof) * line**0.5)
+        ends.append(fit.seconds(8) + np.array([-half, half]))
+    below, above = norm.cdf((np.array(ends) - true) / (sd * true)).T
+    assert 0.94 - 0.03 / each < np.mean(above - below) < 0.975
 
 
 def test_time_that_is_not_affine_is_said_and_noise_is_not():

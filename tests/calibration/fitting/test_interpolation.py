@@ -1,8 +1,11 @@
 """Curves that are not monotone are recognised, and interpolated as they are; noise is not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from calibration.fitting.curve_fit import InterpolationTable
 from calibration.fitting.fit import fit_curve
 from calibration.fitting.prediction import evaluate, predict
 from tests.calibration.fitting.curves import STEPS, member
@@ -50,3 +53,17 @@ def test_a_curve_that_no_family_can_follow_is_interpolated():
     assert outer.value == 7.0 and outer.extrapolated
     noisy = np.exp(-0.2 * STEPS) * [1.02, 0.97, 1.01, 1.03, 0.98, 1.0]
     assert fit_curve(STEPS, noisy).chosen != "table"
+
+
+def test_a_mean_over_step_counts_is_as_uncertain_as_the_prompts_that_they_share():
+    """A prompt is as much harder than the mean at one step count as at the others."""
+    rng, users = np.random.default_rng(8), np.array([1, 2, 3, 8, 16, 24])
+    sd = np.array([0.3, 0.2, 0.1, 0.1, 0.15, 0.2])
+    table = InterpolationTable(tuple(STEPS.tolist()), (1.5, 0.8, 0.5, 0.55, 0.62, 0.75), tuple(sd))
+    true = table.evaluate(users)[0].mean()
+    means = [
+        replace(table, values=tuple(table.values + sd * harder)).evaluate(users)[0].mean()
+        for harder in rng.standard_normal(2000)
+    ]
+    covariance = table.evaluate(users)[1]
+    assert covariance.mean() == pytest.approx(np.var(np.array(means) - true), rel=0.1)

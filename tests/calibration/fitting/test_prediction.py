@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from benchmarks.calibration.curve_fit import published
+from calibration.fitting.curve_fit import CurvePoint
+from calibration.fitting.discrepancy import correction
 from calibration.fitting.fit import fit_curve
 from calibration.fitting.prediction import evaluate, predict
+from calibration.statistics import interpolation_weights
 from tests.calibration.fitting.curves import STEPS
 
 
@@ -74,3 +77,26 @@ def test_points_in_any_order_are_the_same_curve():
     assert falling.discrepancy > 0
     at = [1, 3, 16, 32]
     assert evaluate(falling, at)[0] == pytest.approx(evaluate(rising, at)[0], rel=1e-6)
+
+
+def test_users_with_the_same_steps_share_the_uncertainty_of_the_correction():
+    """Discrepancies, noise and the bends between the points are drawn; the mean over users spreads
+    as their covariance says, and not as that of independent users.
+    """
+    rng, delta, se = np.random.default_rng(6), 0.2, np.array([0.3, 0.1, 0.2, 0.1, 0.1, 0.3])
+    counts, of_user = np.array([8, 11, 20]), [0, 0, 0, 1, 1, 1, 2, 2]
+
+    def corrected(values):
+        points = [CurvePoint(int(s), y, se=sd) for s, y, sd in zip(STEPS, values, se)]
+        return correction(points, delta, counts[of_user], np.zeros(6), (np.ones(6), np.ones(8)))
+
+    off = delta * rng.standard_normal((20_000, 6))
+    measured = off + se * rng.standard_normal((20_000, 6))
+    shift = measured @ np.stack([corrected(unit)[0] for unit in np.eye(6)])
+    share = np.log2(counts / [8, 8, 16])  # of the way between two points
+    bends = delta * np.sqrt(2 * share * (1 - share)) * rng.standard_normal((20_000, 3))
+    true = off @ interpolation_weights(np.log(counts), np.log(STEPS)).T + bends
+    spread = np.var((true[:, of_user] - shift).mean(axis=1))
+    covariance = corrected(np.zeros(6))[1]
+    assert covariance.mean() == pytest.approx(spread, rel=0.05)
+    assert np.trace(covariance) / 8**2 < 0.6 * spread

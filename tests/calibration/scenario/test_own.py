@@ -2,11 +2,14 @@
 
 import json
 import tomllib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from benchmarks.calibration.caution import Pool, compare
+from calibration.costs.drift import LAG, PARTS
+from calibration.costs.time import fit_time
 from calibration.scenario import scenario as scenario_module
 from calibration.scenario.problem import to_problem
 from calibration.scenario.risk import error_limit, time_limit
@@ -134,6 +137,21 @@ def test_upper_limits_are_exceeded_as_often_as_said(profiles):
         assert np.mean(error > error_limit(profile.error, steps, risk)[0]) <= risk + 0.05
     limits = [error_limit(profile.error, steps, risk)[0] for risk in (0.3, 0.1, 0.01)]
     assert limits == sorted(limits)
+
+
+def test_a_deadline_is_kept_on_a_machine_whose_speed_walks_on_after_the_sweep():
+    """Walks through the parts of a sweep and on until the users' images."""
+    rng, steps = np.random.default_rng(11), np.array([8.0])
+    walks = 0.05 * rng.standard_normal((20_000, PARTS + LAG)).cumsum(axis=1)
+    seen, images = walks[:, :PARTS], 0.02 * rng.standard_normal(20_000)
+    times = 1 + walks[:, -1] - seen.mean(axis=1) + images
+    speed = np.sqrt(seen.var(axis=1, ddof=1).mean())
+    exact = fit_time([1, 2, 4, 8], [0.3, 0.4, 0.6, 1.0])
+    fit = replace(exact, relative_sd=np.hypot(speed, 0.02), dof=10_000)
+    for risk in (0.2, 0.05):
+        late = np.mean(times > time_limit(fit, steps, risk, speed))
+        assert late == pytest.approx(risk, rel=0.1)
+        assert np.mean(times > time_limit(fit, steps, risk)) > 1.4 * risk
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from calibration.fitting.prediction import evaluate
+from calibration.fitting.curve_fit import CurvePoint
+from calibration.fitting.prediction import degrees_of_freedom, evaluate
 from calibration.profiles import store
 from calibration.profiles.merge import Part, merge
-from calibration.profiles.profile import SharedLatents
+from calibration.profiles.profile import SharedLatents, SplitPoint
 from calibration.profiles.splits import fit_splits
 from calibration.records.split import Split, split_options
 from calibration.scenario.problem import to_problem
 from calibration.scenario.scenario import Scenario
 from calibration.scenario.sites import sites
 from calibration.scenario.splits import dominating
-from calibration.statistics import Z95
+from calibration.statistics import t_quantile
 from solver import certify, solve
 from solver.inputs import InputError
 from tests.calibration.world import DECODE, LATENTS, World, scales
@@ -160,8 +161,8 @@ def test_a_split_is_dominated_where_both_error_and_utility_are_better_for_less(p
             ]
             mine, good = value(point.error), value(point.utility)
             better = any(
-                mine[0] - error[0] > Z95 * np.hypot(mine[1], error[1])
-                and utility[0] - good[0] > Z95 * np.hypot(good[1], utility[1])
+                mine[0] - error[0] > np.hypot(mine[1], error[1])
+                and utility[0] - good[0] > np.hypot(good[1], utility[1])
                 for error, utility in rivals
             )
             assert (dominating(profiles, name, point) is not None) == better
@@ -171,11 +172,27 @@ def test_a_split_is_dominated_where_both_error_and_utility_are_better_for_less(p
 
 def at(fit, steps):
     values, covariance = evaluate(fit, [steps])
-    return values[0], covariance[0, 0] ** 0.5
+    return values[0], t_quantile(degrees_of_freedom(fit)) * covariance[0, 0] ** 0.5
 
 
 def value(point):
-    return point.value, point.se
+    return point.value, t_quantile(point.prompts - 1) * point.se
+
+
+@pytest.mark.parametrize("prompts, told", [(None, True), (5, False), (50, True)])
+def test_few_prompts_tell_less_of_what_dominates(profiles, prompts, told):
+    """Both lie 2.4 standard errors apart; Student's t of 4 degrees of freedom asks for 2.8."""
+
+    points = [
+        SplitPoint(
+            Split("local", 4),
+            CurvePoint(steps, 0.01 - apart, se=0.001, prompts=prompts),
+            CurvePoint(steps, 0.99 + apart, se=0.001, prompts=prompts),
+        )
+        for steps, apart in ((8, 0.0), (7, 2.4 * 2**0.5 * 0.001))
+    ]
+    given = replace(profiles, splits=replace(profiles.splits, classes={"object": tuple(points)}))
+    assert (dominating(given, "object", points[0]) is not None) == told
 
 
 def test_only_options_that_are_not_dominated_in_every_class_are_offered(profiles):

@@ -190,3 +190,24 @@ def test_shapes_that_do_not_fit_are_refused():
             reference.kid(x, prompts)
     with pytest.raises(InputError, match="at least 2 images"):
         ReferenceDistances(np.zeros((1, 4)))
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("name", ["kid", "cmmd"])
+def test_images_are_no_nearer_for_being_like_their_own_converged_ones(name, seeds):
+    """Of one distribution, distances are 0 on average, though each image has a twin in the
+    reference, and images of one prompt are alike; below where the prompts are not known.
+    """
+    rng, prompts = np.random.default_rng(9), np.repeat([f"p {n}" for n in range(10)], seeds)
+    told, untold = [], []
+    for _ in range(80):
+        of_prompt = np.repeat(draw(rng, 10), seeds, axis=0) - 0.2
+        of_seed, fresh = (draw(rng, 10 * seeds) - 0.2 for _ in range(2))
+        converged = 0.2 + 0.6 * of_prompt + 0.8 * of_seed
+        images = 0.2 + 0.6 * of_prompt + 0.8 * (0.8 * of_seed + 0.6 * fresh)
+        for values, known in ((told, prompts.tolist()), (untold, None)):
+            reference = ReferenceDistances(converged, known)
+            values.append(getattr(reference, name)(images, prompts.tolist()).value)
+    error = np.std(told) / np.sqrt(len(told))
+    assert abs(np.mean(told)) < 3 * error
+    assert np.mean(untold) < -5 * error

@@ -39,10 +39,13 @@ def test_sums_of_a_kernel_in_blocks_are_those_of_its_whole_matrix(kernel, monkey
         RNG.integers(0, 2, (53, 3)).astype(float),
         RNG.integers(0, 2, (41, 2)).astype(float),
     )
-    direct = left.T @ kernel(a, b) @ right
+    of_a, of_b = RNG.integers(0, 9, 53).tolist(), RNG.integers(0, 9, 41).tolist()
+    kept = np.not_equal.outer(of_a, of_b)
+    direct = left.T @ (kept * kernel(a, b)) @ right, left.T @ kept @ right
     for rows in (1, 7, 64):
         monkeypatch.setattr(kernels, "_ROWS", rows)
-        np.testing.assert_allclose(kernels.sums(kernel, a, b, left, right), direct, rtol=1e-10)
+        sums = kernels.sums(kernel, a, b, left, right, of_a, of_b)
+        np.testing.assert_allclose(sums, direct, rtol=1e-10)
 
 
 def test_distances_of_many_images_take_memory_in_proportion(monkeypatch):

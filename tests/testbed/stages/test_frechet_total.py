@@ -20,6 +20,27 @@ def records_of(split, seeds, purpose):
     return [replace(each, id=task.id, task=task) for each, task in zip(plain, tasks)]
 
 
+def test_a_prompts_second_seed_is_no_second_prompt():
+    """Twins of all calibration images change no prediction: no draw holds a prompt twice."""
+    rng = np.random.default_rng(1)
+    sweep, reference = records_of(None, range(40), "untimed"), rng.normal(0, 1, (400, WIDTH))
+    features = {each.id: rng.normal(0, 1, WIDTH) for each in sweep}
+    twins = [replace(each.task, seed=1000 + each.task.seed) for each in sweep]
+    twins = [replace(each, id=task.id, task=task) for each, task in zip(sweep, twins)]
+    executed = records_of(None, range(100, 140), "user")
+    images = rng.normal(0, 1, (40, WIDTH))
+    features |= {twin.id: features[each.id] for twin, each in zip(twins, sweep)}
+    plain, twice = (
+        frechet_total(executed[:36], images[:36], records, features, reference)
+        for records in (sweep, sweep + twins)
+    )
+    assert abs(twice.predicted / plain.predicted - 1) < 0.1
+    width, doubled = (total.high - total.low for total in (plain, twice))
+    assert abs(doubled / width - 1) < 0.2
+    # as many users as prompts leave nothing to draw otherwise
+    assert frechet_total(executed, images, sweep + twins, features, reference).low is None
+
+
 def test_split_images_are_compared_with_images_that_were_split_alike():
     """Those of one model, and those split otherwise, look quite different here."""
     rng, features, sweep = np.random.default_rng(0), {}, []

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from scipy.stats import t as student
 
 from calibration.fitting.prediction import evaluate
 from testbed.report.curves import panels
@@ -47,8 +48,8 @@ def test_every_family_is_drawn_named_and_in_the_table(run, page, measured):
 
 
 def test_residuals_are_in_the_points_own_half_widths(run, measured):
-    """By hand: (measured - fitted) over 1.96 standard errors; at the measured step counts and
-    nowhere else.
+    """By hand: (measured - fitted) over standard errors times Student's t of the prompts; at the
+    measured step counts and nowhere else.
     """
     for cell in measured:
         name = file_name("curve", "error", cell.prompt_class, cell.place)
@@ -59,9 +60,9 @@ def test_residuals_are_in_the_points_own_half_widths(run, measured):
             if row["steps"] in points:
                 point = points[row["steps"]]
                 fitted = evaluate(cell.fit("error"), [row["steps"]])[0][0]
-                half_widths = (point.value - fitted) / (1.96 * point.se)
+                half = student.ppf(0.975, point.prompts - 1) * point.se
                 assert row["measured"] == point.value
-                assert row["residual"] == pytest.approx(half_widths)
+                assert row["residual"] == pytest.approx((point.value - fitted) / half)
 
 
 def test_a_point_without_an_interval_makes_the_residuals_relative(measured):

@@ -54,7 +54,8 @@ class Executed(Schema):
     """What was measured of an execution beyond its times.
 
     ``error`` and ``utility`` of the images that were served, on the profiles' scales, with 95 %
-    intervals; ``speed`` and ``fastest``: the median and the least of measured over expected seconds
+    intervals, without those of ``unscored`` requests, as an image that they need could not be made;
+    ``speed`` and ``fastest``: the median and the least of measured over expected seconds
     of an iteration;
     ``simulated_time``, mean s, and ``simulated_cost`` of the same requests in the simulation of an
     edge of that speed; ``late_median``, ``late_p99``: how late the load generator was, s.
@@ -68,6 +69,7 @@ class Executed(Schema):
     fastest: float = limits(above=0)
     late_median: float
     late_p99: float
+    unscored: int = limits(least=0, default=0)
 
 
 @frozen

@@ -20,7 +20,8 @@ class Asked(Schema):
 
     ``executed``: images were really made, in real time; else it is a simulation. ``window``, s, in
     which a policy may hold requests, and ``deadline``, s, for every request (None: as the scenario
-    says); ``late``: what a missed deadline costs.
+    says); ``late``: what a missed deadline costs; ``url``: of the server that is the edge, if one
+    is.
     """
 
     policies: tuple[str, ...] = limits(empty=False)
@@ -32,6 +33,7 @@ class Asked(Schema):
     window: float | None = limits(above=0, default=None)
     deadline: float | None = limits(above=0, default=None)
     late: float = limits(least=0, default=1.0)
+    url: str | None = limits(omit_none=True, default=None)
 
     def __post_init__(self) -> None:
         for name in ("window", "deadline", "late"):

@@ -81,11 +81,15 @@ class Stage:
         if url is None:
             self._warm_up()
 
-    def runs(self, asked: Asked) -> Iterator[Run]:
-        """Each policy on each load's requests, one after the other."""
+    def runs(self, asked: Asked, kept: Container[tuple[float, str]] = ()) -> Iterator[Run]:
+        """Each policy on each load's requests, one after the other, but for those that are
+        ``kept``, by load and policy.
+        """
         for load, rate, stream, bound in streams(self.world, asked):
             setting = setting_of(self.world, stream, bound, asked)
             for name in asked.policies:
+                if (load, name) in kept:
+                    continue
                 span = stream.arrival[-1] - stream.arrival[0]
                 print(
                     f"{name} at load {load:g}: {len(stream.kind)} requests in {span:.0f} s",

@@ -78,7 +78,7 @@ def _frechet(
         by_id,
         features.reference,
     )
-    return [total]
+    return [total] if total else []
 
 
 def _specs(executed: Sequence[Record]) -> dict[str, ModelSpec]:

@@ -3,8 +3,9 @@
 Nothing here loads torch, so that a configuration is refused before a model is opened.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from calibration.records.record import Record
 from calibration.records.split import Split
@@ -113,14 +114,40 @@ def prompt_repeats(config: Config, prompts: Prompts) -> dict[str, Mapping[str, i
 
 
 def sweep_records(records: Sequence[Record], specs: Mapping[str, ModelSpec]) -> list[Record]:
-    """The calibration records of these models, by place, without those of executions."""
-    return [
+    """The calibration records of these models, by place, without those of executions.
+
+    Of an image that sweeps both timed and made in a batch the timed one counts.
+    """
+    own = [
         record
         for record in records
         if record.task.seed < EXECUTION_SEED
         and specs.get(record.task.place) == record.task.spec
         and record.task.local_model in (None, specs.get("local"))
     ]
+    timed = {record.task.id for record in own if record.task.purpose == "sweep"}
+    return [
+        record
+        for record in own
+        if record.task.purpose != "untimed" or replace(record.task, purpose="sweep").id not in timed
+    ]
+
+
+def check_calibrated(
+    records: Sequence[Record], specs: Mapping[str, ModelSpec], where: Path
+) -> None:
+    """Raise :class:`InputError` for a model of ``specs``, by place, that is another one than all
+    that the calibration ``records`` in ``where`` have of this place, if there are any.
+    """
+    for place, spec in specs.items():
+        calibrated = [record.task.spec for record in records if record.task.place == place]
+        if calibrated and spec not in calibrated:
+            was, now = vars(calibrated[-1]), vars(spec)
+            name = next(name for name in now if was[name] != now[name])
+            raise InputError(
+                f"{where}: {place}.{name}: was calibrated as {was[name]!r}, is now {now[name]!r}; "
+                "`testbed calibrate` measures it"
+            )
 
 
 def user_tasks(

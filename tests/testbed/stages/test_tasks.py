@@ -1,6 +1,9 @@
 """The tasks of a run: users' images, control images, and which records belong to a calibration."""
 
+import itertools
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,13 +15,17 @@ from testbed import config
 from testbed.data.prompts import open_prompts
 from testbed.runs.folder import RunFolder
 from testbed.stages.checks import check_execution, check_scenario
+from testbed.stages.execute import execute
 from testbed.stages.rig import allocated_steps
 from testbed.stages.tasks import (
     EXECUTION_SEED,
+    check_calibrated,
     offloaded,
     sweep_records,
     user_tasks,
 )
+from testbed.stages.validate import validate
+from tests.calibration.world import MODELS, record
 
 SPEC = ModelSpec("m", device="cpu", dtype="float32", scheduler="s", guidance=3.0)
 SPECS = {"local": SPEC, "edge": SPEC}
@@ -77,6 +84,38 @@ def test_only_records_of_the_opened_models_belong_to_a_calibration(small_run):
     assert sweep_records(records, SPECS) == []
     executed = RunFolder(small_run.folder).records("execution")
     assert sweep_records(executed, specs) == []
+
+
+def test_an_image_that_was_timed_and_made_in_a_batch_counts_once():
+    """A sweep that was adaptive and then fixed asks for it in both ways."""
+    timed, batched, other = (
+        record(steps=8, purpose=purpose, prompt=prompt)
+        for purpose, prompt in (("sweep", "a"), ("untimed", "a"), ("untimed", "b"))
+    )
+    converged = record(steps=8, purpose="converged", prompt="a")
+    records = [batched, other, timed, converged]
+    assert sweep_records(records, MODELS) == [other, timed, converged]
+
+
+def test_images_of_other_weights_than_those_of_the_profiles_are_refused(small_run, tmp_path):
+    """A folder's or a hub's model may be another one than at the calibration."""
+    folder = RunFolder(shutil.copytree(small_run.folder, tmp_path / "run"))
+    tasks = folder.path / "execution" / "tasks.json"
+    before = tasks.read_bytes()
+    specs = {record.task.place: record.task.spec for record in folder.executed()}
+    changed = {**specs, "edge": replace(specs["edge"], revision="new")}
+    rig = SimpleNamespace(
+        config=folder.need(config.Config), prompts=open_prompts("scenes"), specs=changed
+    )
+    said = "edge.revision: was calibrated as '.*', is now 'new'; `testbed calibrate`"
+    with pytest.raises(InputError, match=said):
+        execute(rig, folder)
+    assert tasks.read_bytes() == before
+    path = folder.path / "execution" / "records.jsonl"
+    path.write_text(path.read_text().replace(str(specs["edge"].revision), "new"))
+    with pytest.raises(InputError, match=said):
+        validate(rig.config, None, folder)
+    check_calibrated([], changed, folder.path)
 
 
 def _with_split(problem):

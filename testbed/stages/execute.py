@@ -16,7 +16,8 @@ def execute(rig: Rig, folder: RunFolder) -> bool:
     """
     check_calibrated(folder.records("calibration"), rig.specs, folder.path)
     allocation, problem = folder.need(Allocation), folder.need(Problem)
-    tasks = user_tasks(rig.config, rig.prompts, rig.specs, allocation, problem)
+    before = {record.id for record in folder.of_allocation()}
+    tasks = user_tasks(rig.config, rig.prompts, rig.specs, allocation, problem, before)
     on_first_process(lambda: folder.save_tasks(tasks))
     rig.choose_threads(folder)
     rig.check_link(folder)

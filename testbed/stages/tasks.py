@@ -156,11 +156,14 @@ def user_tasks(
     specs: Mapping[str, ModelSpec],
     allocation: Allocation,
     problem: Problem,
+    before: Container[str] = (),
 ) -> list[Task]:
     """The tasks that carry out an allocation: each user's images, and their converged images.
 
     After every few users come control images (:mod:`calibration.costs.drift`) at each place, like
-    images of the middle of the sweep's grid.
+    images of the middle of the sweep's grid. They are those of an earlier allocation exactly where
+    the users' images before them are, which were then made at the same time. ``before``: ids of
+    what this allocation's execution has made; earlier versions numbered control images by user.
     """
     classes, edge_steps = prompt_classes(problem), allocation.edge_steps or allocation.steps
     middle, control_class = {}, prompts.classes[0]
@@ -169,7 +172,8 @@ def user_tasks(
         middle[place] = steps[len(steps) // 2]
     control_prompt = prompts.calibration(control_class, 1)[0]
     pools = {name: iter(pool) for name, pool in prompts_of_users(prompts, classes).items()}
-    tasks = []
+    tasks: list[Task] = []
+    controlled = 0  # tasks with control images behind them
     for user, (name, offload, allocated) in enumerate(
         zip(classes, allocation.offload, allocation.steps)
     ):
@@ -196,17 +200,24 @@ def user_tasks(
                     )
                 )
         if user % ANCHOR_EVERY == 0:
-            tasks += [
-                specs[place].task(
-                    place=place,
-                    prompt=control_prompt,
-                    prompt_class=control_class,
-                    seed=EXECUTION_SEED + user,
-                    steps=middle[place],
-                    purpose="anchor",
-                )
-                for place in PLACES
-            ]
+            beside = tasks[controlled:]
+            own = execution_seed("/".join(task.id for task in beside), user, "own")
+            for seed in (EXECUTION_SEED + user, own):
+                control = [
+                    specs[place].task(
+                        place=place,
+                        prompt=control_prompt,
+                        prompt_class=control_class,
+                        seed=seed,
+                        steps=middle[place],
+                        purpose="anchor",
+                    )
+                    for place in PLACES
+                ]
+                if all(task.id in before for task in (*beside, *control)):
+                    break
+            tasks += control
+            controlled = len(tasks)
     return tasks
 
 

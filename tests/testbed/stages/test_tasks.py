@@ -47,6 +47,39 @@ def test_control_images_lie_between_those_of_users(small_config):
     assert [task.user for task in served] == [n for n, a in enumerate(allocation.offload) if a]
 
 
+def test_control_images_are_made_anew_exactly_where_an_image_beside_them_is(small_config):
+    """Those of another day would take that day's speed off today's times."""
+    settings, problem = config.load(small_config), _problem(users=7)
+    problem = replace(problem, labels={"prompt_class": ["object"] * 7})
+
+    def tasks(steps, before=()):
+        allocation = evaluate(problem, [0] * 7, steps)
+        return user_tasks(settings, open_prompts("scenes"), SPECS, allocation, problem, before)
+
+    def kept(asked, again):
+        """Which control images, two behind users 0, 1 to 3, and 4 to 6, are the same."""
+        pairs = zip(asked, again, strict=True)
+        return [task == other for task, other in pairs if task.purpose == "anchor"]
+
+    same, other = [2] * 7, [2, 2, 2, 2, 3, 2, 2]
+    first = tasks(same)
+    assert len({task.id for task in first}) == len(first)
+    assert kept(first, tasks(same)) == [True] * 6
+    assert kept(first, tasks(other)) == [True] * 4 + [False] * 2
+    # an earlier version numbered them by user
+    number = itertools.count()
+    old = [
+        replace(task, seed=EXECUTION_SEED + 3 * (next(number) // 2))
+        if task.purpose == "anchor"
+        else task
+        for task in first
+    ]
+    made = {task.id for task in old}
+    assert kept(old, tasks(same, made)) == [True] * 6
+    assert kept(old, tasks(other, made)) == [True] * 4 + [False] * 2
+    assert kept(first, tasks(same, made - {old[-1].id})) == [False] * 4 + [True] * 2
+
+
 def test_a_problem_that_names_no_prompt_classes_is_not_executed(small_config):
     problem = _problem(users=2)
     with pytest.raises(InputError, match="p.json: labels.prompt_class is missing"):

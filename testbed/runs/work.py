@@ -80,6 +80,7 @@ def _check_machine(
 ) -> None:
     timed = {task.id: task for task in tasks if task.purpose not in UNTIMED}
     missing = {(task.place, task.spec) for task in timed.values() if task.id not in store}
+    changes = set()
     for record in store.records() if missing else []:
         task, before = record.task, record.environment
         # a fit takes all of a sweep, and a server times itself
@@ -96,11 +97,12 @@ def _check_machine(
         used = threads[task.place].single if task.place in threads else None
         for name, value in (("torch", environment["torch"]), ("threads", used)):
             if None not in (value, before.get(name)) and value != before[name]:
-                warnings.warn(
+                changes.add(
                     f"{store.path}: {task.place}: images were timed with {name} {before[name]}, "
-                    f"and others are now with {value}: their times may not compare",
-                    stacklevel=3,
+                    f"and others are now with {value}: their times may not compare"
                 )
+    for said in sorted(changes):
+        warnings.warn(said, stacklevel=3)
 
 
 class Work:

@@ -29,7 +29,7 @@ def frechet_total(
     reference: Features,
 ) -> Total | None:
     """Fréchet distance of the executed images, against calibration images of the same number and
-    mixture; None, with a warning, where the calibration's step counts have no images in common.
+    mixture; None, with a warning, where the calibration's step counts have no prompts in common.
 
     ``executed_features``: one row for each of the ``executed`` records; ``sweep_features``: by
     record id; ``reference``: shape (m, width).
@@ -51,7 +51,7 @@ def frechet_total(
         if not decks[name]:
             warnings.warn(
                 f"the Fréchet distance of users' images is not predicted: prompt class {name} was "
-                "calibrated with other prompts or seeds at each step count that its users have",
+                "calibrated with other prompts at each step count that its users have",
                 stacklevel=2,
             )
             return None

@@ -59,15 +59,22 @@ def test_split_images_are_compared_with_images_that_were_split_alike():
         assert abs(total.predicted - WIDTH * centre**2) < 0.2 * WIDTH * centre**2 + 3
 
 
-def test_step_counts_that_were_calibrated_with_other_seeds_have_no_prediction():
-    """A sweep's steps and seeds may both change: users of both step counts ended the validation."""
-    rng, features, sweep = np.random.default_rng(0), {}, []
-    for steps, seeds in ((8, range(10)), (16, range(10, 20))):
-        made = [record(steps=steps, purpose="untimed", seed=seed) for seed in seeds]
-        sweep += made
-        features |= {each.id: rng.normal(0, 1, WIDTH) for each in made}
+def test_step_counts_that_were_calibrated_with_other_prompts_have_no_prediction():
+    """Users of both step counts ended the validation; other seeds alone are no matter."""
+    rng, reference = np.random.default_rng(0), np.random.default_rng(1).normal(0, 1, (20, WIDTH))
     executed = [record(steps=n, purpose="user", seed=seed) for seed in (100, 101) for n in (8, 16)]
-    images, reference = rng.normal(0, 1, (4, WIDTH)), rng.normal(0, 1, (20, WIDTH))
+    images = rng.normal(0, 1, (4, WIDTH))
+
+    def total(prompts, chosen=slice(None)):
+        sweep = [
+            record(steps=steps, purpose="untimed", seed=steps + seed, prompt=prompts[steps])
+            for steps in (8, 16)
+            for seed in range(8)
+        ]
+        features = {each.id: rng.normal(0, 1, WIDTH) for each in sweep}
+        return frechet_total(executed[chosen], images[chosen], sweep, features, reference)
+
+    assert total({8: "a", 16: "a"}) is not None
+    assert total({8: "a", 16: "b"}, slice(None, None, 2)) is not None
     with pytest.warns(UserWarning, match="prompt class object was calibrated with other prompts"):
-        assert frechet_total(executed, images, sweep, features, reference) is None
-    assert frechet_total(executed[::2], images[::2], sweep, features, reference) is not None
+        assert total({8: "a", 16: "b"}) is None

@@ -2,10 +2,14 @@
 
 import os
 import platform
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+
+#: What the name of a processor may have or not.
+_NOISE = re.compile(r"\(\w+\)|\bcpu\b|processor|\d+-core|@.*")
 
 
 def launched() -> tuple[int, int]:
@@ -48,6 +52,14 @@ def cpu_name() -> str:
             )
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def alike(machine: str, other: str) -> bool:
+    """Whether two names may be of the same kind of processor or GPU: one may tell less of it."""
+    words, others = (
+        set(re.findall(r"\w+", _NOISE.sub(" ", name.lower()))) for name in (machine, other)
+    )
+    return words <= others or others <= words
 
 
 def machine_load() -> float | None:

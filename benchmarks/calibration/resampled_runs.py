@@ -148,7 +148,8 @@ def run(
             pool.features,
             pool.reference,
         )
-        validations.append(validate(problem, allocation, profiles, scenario, executed, [total]))
+        totals = [total] if total else []
+        validations.append(validate(problem, allocation, profiles, scenario, executed, totals))
     return validations
 
 

@@ -20,7 +20,8 @@ class Asked(Schema):
 
     ``executed``: images were really made, in real time; else it is a simulation. ``window``, s, in
     which a policy may hold requests, and ``deadline``, s, for every request (None: as the scenario
-    says); ``late``: what a missed deadline costs.
+    says); ``late``: what a missed deadline costs; ``url``: of the server that is the edge, if one
+    is.
     """
 
     policies: tuple[str, ...] = limits(empty=False)
@@ -32,6 +33,7 @@ class Asked(Schema):
     window: float | None = limits(above=0, default=None)
     deadline: float | None = limits(above=0, default=None)
     late: float = limits(least=0, default=1.0)
+    url: str | None = limits(omit_none=True, default=None)
 
     def __post_init__(self) -> None:
         for name in ("window", "deadline", "late"):
@@ -54,7 +56,8 @@ class Executed(Schema):
     """What was measured of an execution beyond its times.
 
     ``error`` and ``utility`` of the images that were served, on the profiles' scales, with 95 %
-    intervals; ``speed`` and ``fastest``: the median and the least of measured over expected seconds
+    intervals, without those of ``unscored`` requests, as an image that they need could not be made;
+    ``speed`` and ``fastest``: the median and the least of measured over expected seconds
     of an iteration;
     ``simulated_time``, mean s, and ``simulated_cost`` of the same requests in the simulation of an
     edge of that speed; ``late_median``, ``late_p99``: how late the load generator was, s.
@@ -68,6 +71,7 @@ class Executed(Schema):
     fastest: float = limits(above=0)
     late_median: float
     late_p99: float
+    unscored: int = limits(least=0, default=0)
 
 
 @frozen

@@ -92,7 +92,7 @@ def add_parsers(verbs: "Verbs") -> None:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="only prove the regret of the folder's last run again, from its records",
+        help="only prove the regret of the folder's last runs again, from their records",
     )
 
 
@@ -109,17 +109,25 @@ def _online(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         _stored(args)
         return
     asked = _asked(args)
-    from testbed.stages.online import simulate as online
+    from testbed.stages.online.results import Results
+    from testbed.stages.online.simulate import World, simulate
 
     folder = RunFolder.read(args.run).lock()
-    world = online.World.read(folder)
-    if asked.executed:
+    world = World.read(folder)
+    results = Results(folder, world, asked)
+    if results:
+        print(f"{len(results)} streams are kept; without {results.path} they are executed again")
+    if not asked.executed:
+        runs = simulate(world, asked)
+    elif results.complete:
+        runs = iter(())
+    else:
         from testbed.stages.online.execute import Stage
 
-        runs = list(Stage(folder, world, args.url).runs(asked))
-    else:
-        runs = list(online.simulate(world, asked))
-    result = online.save(folder, world, asked, runs)
+        runs = Stage(folder, world, args.url).runs(asked, results)
+    for run in runs:
+        results.add(run)
+    result = results.save()
     print(tables.text([row_of(row) for row in result.runs]))
     kind = "executed" if asked.executed else "simulated"
     print(
@@ -128,8 +136,8 @@ def _online(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     )
     from testbed.figures.online import plot
 
-    plot(result, [folder.path / "online.svg"])
-    print(folder.path / "online.svg", folder.path / online.FILE, sep="\n")
+    plot(result, [picture := results.path.with_suffix(".svg")])
+    print(picture, results.path, sep="\n")
 
 
 def _refuse_others(
@@ -143,10 +151,10 @@ def _refuse_others(
 
 
 def _check(folder: "RunFolder") -> None:
-    from testbed.stages.online import simulate as online
+    from testbed.stages.online.results import check
 
-    proofs = online.check(folder)
-    print(f"{len(proofs)} runs proven again from {folder.path / online.RECORDS}")
+    for records, proofs in check(folder).items():
+        print(f"{len(proofs)} runs proven again from {records}")
 
 
 def _stored(args: argparse.Namespace) -> None:
@@ -196,6 +204,7 @@ def _asked(args: argparse.Namespace) -> "Asked":
         "window": args.window,
         "deadline": args.deadline,
         "late": args.late,
+        "url": args.url,
     }
     return Asked.from_dict(values, "online")
 

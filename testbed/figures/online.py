@@ -34,7 +34,8 @@ def plot(result: OnlineRun, paths: Iterable[Path]) -> None:
         panels = figure.subplots(2, 4, sharex=True)
         for axes, (name, label) in zip(panels.flat, PANELS.items(), strict=True):
             for index, policy in enumerate(policies):
-                rows = [run for run in result.runs if run.policy == policy]
+                own = [run for run in result.runs if run.policy == policy]
+                rows = sorted(own, key=lambda run: run.load)
                 values = [_value(run, name) for run in rows]
                 axes.plot(
                     [run.load for run in rows],

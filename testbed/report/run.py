@@ -11,7 +11,7 @@ from calibration.validation.validation import Validation
 from solver import Allocation, InputError, Problem
 from testbed.config import Config
 from testbed.runs.folder import RunFolder, Stage
-from testbed.runs.products import FILES, SHOWN, Baseline, verb_of
+from testbed.runs.products import FILES, SHOWN, Baseline, remedy
 from testbed.stages.checks import check_users
 
 
@@ -80,7 +80,7 @@ def missing(folder: RunFolder) -> list[str]:
         if not folder.records(stage)
     ]
     return absent + [
-        f"{FILES[kind].what} ({FILES[kind].name}): `testbed {verb_of(kind, folder.path)}` makes it"
+        f"{FILES[kind].what} ({FILES[kind].name}): {remedy(kind, folder.path)}"
         for kind in SHOWN
         if not (folder.path / FILES[kind].name).exists()
     ]

@@ -34,7 +34,7 @@ from testbed.runs import guard
 from testbed.runs.failures import Failure, FailureLog
 from testbed.runs.features import SweepFeatures
 from testbed.runs.lock import FolderLock, lock
-from testbed.runs.products import FILES, SHOWN, Baseline, Product, TaskList, verb_of
+from testbed.runs.products import FILES, SHOWN, Baseline, Product, TaskList, remedy
 from testbed.runs.store import Pixels, RecordStore, read_image, read_records
 
 Stage = Literal["calibration", "execution"]
@@ -131,15 +131,13 @@ class RunFolder:
     def need(self, kind: type[T]) -> T:
         """What the file of a ``kind`` of product holds.
 
-        Raises :class:`InputError` where there is none, and says which verb makes it.
+        Raises :class:`InputError` where there is none, and says what to do.
         """
         product = self._load(kind)
         if product is None:
             file = FILES[kind]
-            raise InputError(
-                f"{self.path}: {file.name} ({file.what}) is missing; "
-                f"`testbed {verb_of(kind, self.path)}` makes it"
-            )
+            said = f"{self.path}: {file.name} ({file.what}) is missing"
+            raise InputError(f"{said}; {remedy(kind, self.path)}")
         return product
 
     def baselines(self) -> tuple[Baseline, ...]:

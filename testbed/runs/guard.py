@@ -6,10 +6,12 @@ from typing import Any
 
 from calibration.schema import plain
 from solver.inputs import InputError, check_kind, read_json
-from testbed.config import Config, from_dict
+from testbed.config import Config, from_dict, load
 from testbed.runs.lock import NAME as LOCK
 
 CONFIG = "config.json"
+#: The configuration that a report was written of.
+REPORTED = "report/run.toml"
 RECORDS = ("calibration/records.jsonl", "execution/records.jsonl")
 #: Settings of a sweep of which more can be added to a finished one.
 EXTENT = ("steps", "prompts_per_class", "half_width", "most_prompts", "seeds", "batches", "splits")
@@ -26,6 +28,11 @@ def check(config: Config, folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: found a file; allowed: a folder")
     if not (folder / CONFIG).exists():
+        if has_measured(folder):
+            if not (reported := folder / REPORTED).exists():
+                raise InputError(f"{folder}: {CONFIG} is missing; {way_out(folder)}")
+            _compare(reported, plain(load(reported).to_dict()), plain(config.to_dict()))
+            return
         if folder.exists() and not all(_counts_for_nothing(entry) for entry in folder.iterdir()):
             raise InputError(f"{folder}: not empty and not a run folder; choose another --out")
         return
@@ -33,6 +40,13 @@ def check(config: Config, folder: Path) -> None:
         _compare(folder / CONFIG, read_config(folder), plain(config.to_dict()))
     else:
         read_config(folder)
+
+
+def way_out(folder: Path) -> str:
+    """What to do where the configuration of a run that has measured something is lost."""
+    reported = folder / REPORTED
+    other = f"give {reported} as CONFIG" if reported.exists() else "choose another --out"
+    return f"put it back, as it says what was measured, or {other}"
 
 
 def has_measured(folder: Path) -> bool:

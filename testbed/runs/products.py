@@ -52,13 +52,15 @@ FILES: dict[type, ProductFile] = {
 }
 
 
-def verb_of(kind: type, folder: Path) -> str:
-    """The verb that makes the file of a ``kind`` of product; the scenario of a problem from
+def remedy(kind: type, folder: Path) -> str:
+    """What to do where the file of a ``kind`` of product is missing; the scenario of a problem from
     elsewhere is elsewhere too.
     """
+    if kind is Config and guard.has_measured(folder):
+        return guard.way_out(folder)
     if kind is Scenario and (folder / FILES[Problem].name).exists():
-        return "validate --scenario SCENARIO"
-    return FILES[kind].verb
+        return "`testbed validate --scenario SCENARIO` makes it"
+    return f"`testbed {FILES[kind].verb}` makes it"
 
 
 #: The products that a report shows, beside records.

@@ -7,6 +7,7 @@ which the next run writes again with the same content. Several processes may wri
 
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +42,7 @@ class RecordStore:
         """Take in what other processes have written since.
 
         The beginning of a last line is cut off: the process died while writing it, so that task was
-        not finished.
+        not finished. Nor is a task whose image is no longer there, of which a warning tells.
         """
         self._records: dict[str, Record] = {}
         if not self.path.exists():
@@ -54,6 +55,19 @@ class RecordStore:
             except InputError as error:
                 raise InputError(f"{error}; remove the line to measure it again") from None
             cut(file, self.path, begins_a_record)
+        lost = [
+            key
+            for key, record in self._records.items()
+            if record.image is not None and not (self.folder / record.image).exists()
+        ]
+        for key in lost:
+            del self._records[key]
+        if lost:
+            warnings.warn(
+                f"{self.folder}: {len(lost)} images are no longer there; where they are asked for, "
+                "they are made again",
+                stacklevel=2,
+            )
 
     def __contains__(self, task_id: object) -> bool:
         return task_id in self._records
@@ -105,13 +119,18 @@ def read_records(path: Path) -> list[Record]:
 
 def read_image(path: Path) -> Pixels:
     """An image, shape (height, width, 3); raises :class:`InputError` where it cannot be read."""
+    again = "the command that made it makes it again"
+    if not path.exists():
+        raise InputError(f"{path}: no such image; {again}")
     check_kind(path)
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
     # Pillow's decoders raise errors of any class for damaged files
     except Exception as error:
-        raise InputError(f"{path}: cannot be read as an image: {error}") from None
+        raise InputError(
+            f"{path}: cannot be read as an image: {error}; remove it, and {again}"
+        ) from None
 
 
 def png(image: Pixels) -> bytes:

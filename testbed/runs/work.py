@@ -1,5 +1,6 @@
 """Tasks on their way into a store: their converged images, what times so far say, what failed."""
 
+import warnings
 from collections.abc import Container, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -11,33 +12,54 @@ from calibration.records.task import Task
 from calibration.sweep.calls import UNTIMED, Call
 from calibration.sweep.disturbance import Disturbances
 from solver.inputs import InputError
+from testbed.engines.threads import Threads
+from testbed.environment import alike
 from testbed.metrics.pixels import distance
 from testbed.runs.failures import FailureLog
 from testbed.runs.store import Pixels, RecordStore
 
 
 def open_calls(
-    calls: Sequence[Call], store: RecordStore, failed: Container[str], before: Container[str]
+    calls: Sequence[Call],
+    store: Container[str],
+    failed: Container[str],
+    before: Container[str],
+    processes: int,
 ) -> list[Call]:
     """The ``calls`` with tasks that ``store`` does not hold, without those that ``failed``.
 
     A call is made as a whole again, so that its images are the same. What failed ``before``, when
-    an earlier process tried, is made without the others.
+    an earlier process tried, is made without the others. So is what is missing where more calls are
+    half done than an interruption of so many ``processes`` leaves: the sweep has grown.
     """
-    chosen = []
+    chosen: list[Call] = []
+    half_done: list[tuple[int, Call]] = []
     for call in calls:
         tasks = tuple(t for t in call.tasks if t.id not in store and t.id not in failed)
+        if tasks and all(task.id in before for task in tasks):
+            call = replace(call, tasks=tasks)
+        elif tasks and len(tasks) < len(call.tasks):
+            half_done.append((len(chosen), replace(call, tasks=tasks)))
         if tasks:
-            alone = all(task.id in before for task in tasks)
-            chosen.append(replace(call, tasks=tasks) if alone else call)
+            chosen.append(call)
+    if len(half_done) > processes:
+        for index, rest in half_done:
+            chosen[index] = rest
     return chosen
 
 
 def check_setups(
-    store: RecordStore, tasks: Sequence[Task], setups: Mapping[str, Mapping[str, Any]]
+    store: RecordStore,
+    tasks: Sequence[Task],
+    setups: Mapping[str, Mapping[str, Any]],
+    environment: Mapping[str, Any],
+    threads: Mapping[str, Threads],
 ) -> None:
     """Raise :class:`InputError` where earlier records of ``tasks`` were measured on other set-ups
-    than these, by place: their times would not compare.
+    than these, by place, or timed on another machine than that of the ``environment``: their times
+    would not compare with those of the images that are missing.
+
+    Another torch, or other ``threads``, by place, are warned of.
     """
     for task in tasks:
         before = store[task.id].environment.get("pipeline") if task.id in store else None
@@ -47,6 +69,40 @@ def check_setups(
                     f"{store.path}: {task.place}.{name}: was {before[name]!r} when this run "
                     f"began, now {value!r}; set {name} = {before[name]!r}"
                 )
+    _check_machine(store, tasks, environment, threads)
+
+
+def _check_machine(
+    store: RecordStore,
+    tasks: Sequence[Task],
+    environment: Mapping[str, Any],
+    threads: Mapping[str, Threads],
+) -> None:
+    timed = {task.id: task for task in tasks if task.purpose not in UNTIMED}
+    missing = {(task.place, task.spec) for task in timed.values() if task.id not in store}
+    changes = set()
+    for record in store.records() if missing else []:
+        task, before = record.task, record.environment
+        # a fit takes all of a sweep, and a server times itself
+        counts = task.purpose == "sweep" or task.id in timed
+        if not counts or (task.place, task.spec) not in missing or record.measured.transfer:
+            continue
+        machine, now = before.get("machine"), environment["machine"]
+        if isinstance(machine, str) and not alike(machine, now):
+            raise InputError(
+                f"{store.path}: {task.place}: found images that were timed on {machine!r}, and "
+                f"others are missing; this machine is {now!r}; allowed: the same machine, or "
+                "another --out"
+            )
+        used = threads[task.place].single if task.place in threads else None
+        for name, value in (("torch", environment["torch"]), ("threads", used)):
+            if None not in (value, before.get(name)) and value != before[name]:
+                changes.add(
+                    f"{store.path}: {task.place}: images were timed with {name} {before[name]}, "
+                    f"and others are now with {value}: their times may not compare"
+                )
+    for said in sorted(changes):
+        warnings.warn(said, stacklevel=3)
 
 
 class Work:

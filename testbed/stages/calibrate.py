@@ -19,6 +19,7 @@ from calibration.records.task import POINTS
 from calibration.schema import Schema
 from calibration.sweep.costs import measured_costs
 from calibration.sweep.outcome import SweepOutcome
+from solver.inputs import InputError
 from testbed.client.batches import time_concurrency
 from testbed.client.exchange import ServerFault
 from testbed.client.remote import RemotePlace
@@ -249,11 +250,23 @@ def _edge_batches(rig: Rig, folder: RunFolder) -> tuple[BatchCost | None, str | 
 
 
 def _with_other_places(profiles: Profiles, folder: RunFolder) -> Profiles:
-    """``profiles`` with those of a place that was calibrated alone in ``folder`` before."""
+    """``profiles`` with those of a place that was calibrated alone in ``folder`` before; without
+    them, with a warning, where they do not compare until what is new is measured there, too.
+    """
     measured = {entry.place for entry in profiles.places}
     before = folder.profiles()
     kept = [entry.place for entry in before.places if entry.place not in measured] if before else []
     if before is None or not kept:
         return profiles
     parts = [Part(f"{folder.path / 'profiles.json'}", place, before) for place in kept]
-    return merge([*parts, Part("this calibration", None, profiles)])
+    try:
+        return merge([*parts, Part("this calibration", None, profiles)])
+    except InputError as error:
+        if not set(kept) <= {record.task.place for record in folder.records("calibration")}:
+            raise
+        warnings.warn(
+            f"{', '.join(kept)}: left out of the profiles until `testbed calibrate --place "
+            f"{kept[0]}` measures what is new there: {error}",
+            stacklevel=2,
+        )
+        return profiles

@@ -5,16 +5,19 @@ from solver.problem import Problem
 from testbed.processes import on_first_process
 from testbed.runs.folder import RunFolder
 from testbed.stages.rig import Rig
-from testbed.stages.tasks import user_tasks
+from testbed.stages.tasks import check_calibrated, user_tasks
 
 
 def execute(rig: Rig, folder: RunFolder) -> bool:
     """Generate the images of the folder's allocation; writes records, images and their list.
 
-    Returns whether all of them were made.
+    Returns whether all of them were made. Raises :class:`InputError` for models that are not those
+    that the folder has calibrated.
     """
+    check_calibrated(folder.records("calibration"), rig.specs, folder.path)
     allocation, problem = folder.need(Allocation), folder.need(Problem)
-    tasks = user_tasks(rig.config, rig.prompts, rig.specs, allocation, problem)
+    before = {record.id for record in folder.of_allocation()}
+    tasks = user_tasks(rig.config, rig.prompts, rig.specs, allocation, problem, before)
     on_first_process(lambda: folder.save_tasks(tasks))
     rig.choose_threads(folder)
     rig.check_link(folder)

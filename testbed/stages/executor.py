@@ -90,9 +90,9 @@ class Executor:
                 failures.forget()
         failed = self._failed[store.folder]
         self._meet(store)
-        check_setups(store, tasks, self._setups)
+        check_setups(store, tasks, self._setups, self._environment, self.threads)
         missing = [
-            open_calls(calls, store, failed, before)
+            open_calls(calls, store, failed, before, self.processes.num_processes)
             for calls in plan(tasks, self.batch, self._continuous)
         ]
         mine = [

@@ -1,5 +1,6 @@
 """The Fréchet distance of all executed images, predicted from the calibration's images."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -26,9 +27,9 @@ def frechet_total(
     sweep: Sequence[Record],
     sweep_features: Mapping[str, Features],
     reference: Features,
-) -> Total:
+) -> Total | None:
     """Fréchet distance of the executed images, against calibration images of the same number and
-    mixture.
+    mixture; None, with a warning, where the calibration's step counts have no prompts in common.
 
     ``executed_features``: one row for each of the ``executed`` records; ``sweep_features``: by
     record id; ``reference``: shape (m, width).
@@ -47,6 +48,13 @@ def frechet_total(
     for name in dict.fromkeys(name for name, _ in wanted):
         alike = [cell for other, cell in wanted if other == name]
         decks[name] = [key for key in alike[0] if all(key in cell for cell in alike)]
+        if not decks[name]:
+            warnings.warn(
+                f"the Fréchet distance of users' images is not predicted: prompt class {name} was "
+                "calibrated with other prompts at each step count that its users have",
+                stacklevel=2,
+            )
+            return None
         share = max(share, len(alike) / len(decks[name]))
     distances, rng = ReferenceDistances(reference), np.random.default_rng(0)
     draws = []

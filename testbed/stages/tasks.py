@@ -3,8 +3,9 @@
 Nothing here loads torch, so that a configuration is refused before a model is opened.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from calibration.records.record import Record
 from calibration.records.split import Split
@@ -113,14 +114,40 @@ def prompt_repeats(config: Config, prompts: Prompts) -> dict[str, Mapping[str, i
 
 
 def sweep_records(records: Sequence[Record], specs: Mapping[str, ModelSpec]) -> list[Record]:
-    """The calibration records of these models, by place, without those of executions."""
-    return [
+    """The calibration records of these models, by place, without those of executions.
+
+    Of an image that sweeps both timed and made in a batch the timed one counts.
+    """
+    own = [
         record
         for record in records
         if record.task.seed < EXECUTION_SEED
         and specs.get(record.task.place) == record.task.spec
         and record.task.local_model in (None, specs.get("local"))
     ]
+    timed = {record.task.id for record in own if record.task.purpose == "sweep"}
+    return [
+        record
+        for record in own
+        if record.task.purpose != "untimed" or replace(record.task, purpose="sweep").id not in timed
+    ]
+
+
+def check_calibrated(
+    records: Sequence[Record], specs: Mapping[str, ModelSpec], where: Path
+) -> None:
+    """Raise :class:`InputError` for a model of ``specs``, by place, that is another one than all
+    that the calibration ``records`` in ``where`` have of this place, if there are any.
+    """
+    for place, spec in specs.items():
+        calibrated = [record.task.spec for record in records if record.task.place == place]
+        if calibrated and spec not in calibrated:
+            was, now = vars(calibrated[-1]), vars(spec)
+            name = next(name for name in now if was[name] != now[name])
+            raise InputError(
+                f"{where}: {place}.{name}: was calibrated as {was[name]!r}, is now {now[name]!r}; "
+                "`testbed calibrate` measures it"
+            )
 
 
 def user_tasks(
@@ -129,11 +156,14 @@ def user_tasks(
     specs: Mapping[str, ModelSpec],
     allocation: Allocation,
     problem: Problem,
+    before: Container[str] = (),
 ) -> list[Task]:
     """The tasks that carry out an allocation: each user's images, and their converged images.
 
     After every few users come control images (:mod:`calibration.costs.drift`) at each place, like
-    images of the middle of the sweep's grid.
+    images of the middle of the sweep's grid. They are those of an earlier allocation exactly where
+    the users' images before them are, which were then made at the same time. ``before``: ids of
+    what this allocation's execution has made; earlier versions numbered control images by user.
     """
     classes, edge_steps = prompt_classes(problem), allocation.edge_steps or allocation.steps
     middle, control_class = {}, prompts.classes[0]
@@ -142,7 +172,8 @@ def user_tasks(
         middle[place] = steps[len(steps) // 2]
     control_prompt = prompts.calibration(control_class, 1)[0]
     pools = {name: iter(pool) for name, pool in prompts_of_users(prompts, classes).items()}
-    tasks = []
+    tasks: list[Task] = []
+    controlled = 0  # tasks with control images behind them
     for user, (name, offload, allocated) in enumerate(
         zip(classes, allocation.offload, allocation.steps)
     ):
@@ -169,17 +200,24 @@ def user_tasks(
                     )
                 )
         if user % ANCHOR_EVERY == 0:
-            tasks += [
-                specs[place].task(
-                    place=place,
-                    prompt=control_prompt,
-                    prompt_class=control_class,
-                    seed=EXECUTION_SEED + user,
-                    steps=middle[place],
-                    purpose="anchor",
-                )
-                for place in PLACES
-            ]
+            beside = tasks[controlled:]
+            own = execution_seed("/".join(task.id for task in beside), user, "own")
+            for seed in (EXECUTION_SEED + user, own):
+                control = [
+                    specs[place].task(
+                        place=place,
+                        prompt=control_prompt,
+                        prompt_class=control_class,
+                        seed=seed,
+                        steps=middle[place],
+                        purpose="anchor",
+                    )
+                    for place in PLACES
+                ]
+                if all(task.id in before for task in (*beside, *control)):
+                    break
+            tasks += control
+            controlled = len(tasks)
     return tasks
 
 

@@ -22,7 +22,7 @@ from testbed.runs.store import Pixels
 from testbed.stages.calibrate import extract_features
 from testbed.stages.checks import check_users
 from testbed.stages.frechet_total import frechet_total
-from testbed.stages.tasks import offloaded, sweep_records
+from testbed.stages.tasks import check_calibrated, offloaded, sweep_records
 
 
 def validate(config: Config, quality: QualityModels, folder: RunFolder) -> None:
@@ -34,6 +34,7 @@ def validate(config: Config, quality: QualityModels, folder: RunFolder) -> None:
     problem, scenario = folder.need(Problem), folder.need(Scenario)
     check_users(problem, scenario)
     executed = folder.executed()
+    check_calibrated(folder.records("calibration"), _specs(executed), folder.path)
     serving = folder.serving()
     served = tuple(task.id for task in offloaded([record.task for record in executed]))
     if serving and serving.asked.tasks != served:
@@ -78,7 +79,7 @@ def _frechet(
         by_id,
         features.reference,
     )
-    return [total]
+    return [total] if total else []
 
 
 def _specs(executed: Sequence[Record]) -> dict[str, ModelSpec]:

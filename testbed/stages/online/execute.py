@@ -7,7 +7,8 @@ by the local pipeline, and cost no one time. All images lie in ``online/N``, wit
 
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -80,11 +81,15 @@ class Stage:
         if url is None:
             self._warm_up()
 
-    def runs(self, asked: Asked) -> Iterator[Run]:
-        """Each policy on each load's requests, one after the other."""
+    def runs(self, asked: Asked, kept: Container[tuple[float, str]] = ()) -> Iterator[Run]:
+        """Each policy on each load's requests, one after the other, but for those that are
+        ``kept``, by load and policy.
+        """
         for load, rate, stream, bound in streams(self.world, asked):
             setting = setting_of(self.world, stream, bound, asked)
             for name in asked.policies:
+                if (load, name) in kept:
+                    continue
                 span = stream.arrival[-1] - stream.arrival[0]
                 print(
                     f"{name} at load {load:g}: {len(stream.kind)} requests in {span:.0f} s",
@@ -125,7 +130,7 @@ class Stage:
             again,
             certify(stream.tables, calls, again.outcome, bound),
         )
-        error, utility = self._quality(live, stream)
+        error, utility, unscored = self._quality(live, stream)
         late = lateness(stream.arrival, live.sent)
         executed = Executed(
             error=error,
@@ -136,6 +141,7 @@ class Stage:
             fastest=live.fastest,
             late_median=late["median"],
             late_p99=late["p99"],
+            unscored=unscored,
         )
         row = summary(name, load, rate, stream.tables, live.served, proof, executed)
         return Run(row, live.served, bound, simulated)
@@ -188,23 +194,29 @@ class Stage:
             user=index if purpose == "user" else None,
         )
 
-    def _quality(self, live: _Live, stream: Stream) -> tuple[Interval, Interval]:
-        """Error and utility of the images that were served, means over requests."""
-        outcome, converged = live.served.outcome, self.rig.config.sweep.converged_steps
+    def _quality(self, live: _Live, stream: Stream) -> tuple[Interval, Interval, int]:
+        """Error and utility of the images that were served, means over requests, and how many of
+        these are left out, as an image that they need could not be made.
+
+        Raises :class:`InputError` where none is left.
+        """
+        outcome, sweep = live.served.outcome, self.rig.config.sweep
         makers = [("local", "edge")[int(edge)] for edge in outcome.edge]
         own = {
             index: self._task(stream, index, "local", int(outcome.steps[index]), "untimed")
             for index in np.flatnonzero(~outcome.edge).tolist()
         }
         targets = [
-            self._task(stream, index, place, converged, "converged")
+            self._task(stream, index, place, sweep.converged(place), "converged")
             for index, place in enumerate(makers)
         ]
         wanted = list({task.id: task for task in itertools.chain(targets, own.values())}.values())
         store = RecordStore(self.folder.path / "online" / "references")
         self.rig.executor.run(wanted, store, "images of users at home, and converged ones")
-        errors, utilities = [], []
+        errors, utilities, draws = [], [], []
         for index, (place, target) in enumerate(zip(makers, targets, strict=True)):
+            if any(task.id not in store for task in (target, own.get(index, target))):
+                continue
             if place == "local":
                 image = store.image(own[index].id)
             else:
@@ -217,8 +229,16 @@ class Stage:
                 self._score(live.store, f"{index:06d}", score, apart)
             errors.append(scales.error.of(apart))
             utilities.append(scales.utility.of(score))
-        draws = [(task.prompt, task.seed) for task in targets]
-        return _interval(errors, draws), _interval(utilities, draws)
+            draws.append((target.prompt, target.seed))
+        if not draws:
+            raise InputError(f"{store.folder}: no image that a score needs could be made")
+        if unscored := len(targets) - len(draws):
+            warnings.warn(
+                f"{unscored} of {len(targets)} requests are left out of error and utility: an "
+                "image that they need could not be made",
+                stacklevel=2,
+            )
+        return _interval(errors, draws), _interval(utilities, draws), unscored
 
     @staticmethod
     def _score(store: RecordStore, name: str, score: float, apart: float) -> None:

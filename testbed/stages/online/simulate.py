@@ -1,13 +1,8 @@
-"""Requests that arrive: policies on simulated streams, from what a run folder measured.
-
-Writes ``online.json``, and ``online/records.npz`` with what the certificate needs: each request,
-and the prices that prove the bound. :func:`check` proves it again from these files alone.
-"""
+"""Requests that arrive: policies on simulated streams, from what a run folder measured."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,24 +12,13 @@ from calibration.profiles.profile import Profiles
 from calibration.scenario.problem import to_problem
 from calibration.scenario.scenario import Scenario
 from calibration.serving.online import Served, calls_of, serve
-from calibration.serving.online_run import Asked, OnlineRun, PolicyRun, summary
-from solver.inputs import InputError, read_json, write_atomic, write_json
-from solver.online import (
-    Bound,
-    Calls,
-    Outcome,
-    Regret,
-    Setting,
-    Tables,
-    certify,
-    find_policy,
-    lower_bound,
-)
+from calibration.serving.online_run import Asked, PolicyRun, summary
+from solver.inputs import InputError
+from solver.online import Bound, Calls, Setting, Tables, certify, find_policy, lower_bound
 from solver.online.prices import Market
-from solver.problem import Problem, npz
+from solver.problem import Problem
 from testbed.runs.folder import RunFolder
 
-FILE, RECORDS = "online.json", "online/records.npz"
 Ints = NDArray[np.int_]
 Array = NDArray[np.float64]
 
@@ -167,70 +151,6 @@ def setting_of(world: World, stream: Stream, bound: Bound, asked: Asked) -> Sett
     """What policies are told; the fixed price is that of hindsight."""
     price = float(np.average(bound.prices, weights=np.diff(bound.edges)))
     return Setting(stream.tables, world.calls, price, asked.window)
-
-
-def save(folder: RunFolder, world: World, asked: Asked, runs: list[Run]) -> OnlineRun:
-    """Write ``online.json`` and ``online/records.npz``."""
-    names = tuple(f"{prompt} on {device}" for prompt, device in world.labels)
-    result = OnlineRun(asked, world.capacity, names, tuple(run.row for run in runs))
-    records: dict[str, Any] = {}
-    for index, run in enumerate(runs):
-        outcome, bound = run.served.outcome, run.bound
-        records[str(index)] = {
-            **{name: getattr(outcome, name) for name in Outcome.__dataclass_fields__},
-            "decided": run.served.decided,
-            "quotes": run.served.quotes,
-            "edges": np.array(bound.edges),
-            "prices": np.array(bound.prices),
-        }
-    (folder.path / RECORDS).parent.mkdir(exist_ok=True)
-    write_atomic(folder.path / RECORDS, npz.dumps(records))
-    write_json(folder.path / FILE, result.to_dict())
-    return result
-
-
-def check(folder: RunFolder) -> list[Regret]:
-    """Prove each run's regret again, from the files of the folder alone.
-
-    The bound of an execution is that of the edge's expected seconds at the speed that was measured.
-    Raises InputError, one line, for a record that cannot be, and for a number that differs.
-    """
-    path = folder.path / FILE
-    if not path.exists():
-        raise InputError(f"{path}: no such file; `testbed online` makes it")
-    result, world = OnlineRun.from_dict(read_json(path), str(path)), World.read(folder)
-    records = npz.read(folder.path / RECORDS)
-    proofs = []
-    for index, row in enumerate(result.runs):
-        where = f"{folder.path / RECORDS}: {row.policy} at load {row.load:g}"
-        asked = result.asked
-        arrivals = draw(asked.arrivals, row.rate, asked.requests, asked.seed)
-        stream = Stream.of(world, arrivals, asked.seed, asked.deadline, asked.late)
-        try:
-            proofs.append(_check(world, stream, row, records[str(index)]))
-        except KeyError as error:
-            raise InputError(f"{where}: {error} is missing") from None
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from None
-    return proofs
-
-
-def _check(world: World, stream: Stream, row: PolicyRun, kept: Mapping[str, Any]) -> Regret:
-    if not isinstance(kept, Mapping):
-        raise InputError("found an array; allowed: arrays by name")
-    outcome = Outcome(**{name: kept[name] for name in Outcome.__dataclass_fields__})
-    for name in ("kind", "arrival"):
-        if not np.array_equal(getattr(outcome, name), getattr(stream, name)):
-            raise InputError(f"{name}: found other requests; allowed: those of the arrivals")
-    calls, slack = world.calls, 1e-6
-    if (live := row.executed) is not None:
-        calls, slack = calls.scaled(live.speed), slack_of(live.speed, live.fastest)
-    edges, prices = (tuple(np.ravel(kept[name]).tolist()) for name in ("edges", "prices"))
-    bound = Bound(row.bound, edges, prices)
-    proof = certify(stream.tables, calls, outcome, bound, slack)
-    if not np.isclose(proof.cost, row.cost, rtol=1e-9):
-        raise InputError(f"cost: found {row.cost}; allowed: {proof.cost}, which the records give")
-    return proof
 
 
 def slack_of(speed: float, fastest: float) -> float:

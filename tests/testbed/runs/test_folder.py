@@ -13,6 +13,7 @@ from solver.allocation import Allocation
 from solver.inputs import InputError
 from solver.problem import Problem
 from testbed import config
+from testbed.report.format import toml
 from testbed.report.run import missing
 from testbed.runs.failures import FailureLog
 from testbed.runs.folder import RunFolder
@@ -173,6 +174,31 @@ def test_what_is_missing_is_named_with_the_verb_that_makes_it(tmp_path, settings
         folder.need(Profiles)
     with pytest.raises(InputError, match="tasks.json: no such file; `testbed execute`"):
         folder.executed()
+
+
+def test_a_lost_configuration_is_put_back_or_taken_from_the_report(
+    tmp_path, small_config, settings
+):
+    folder = RunFolder.open(settings, tmp_path / "run")
+    filled(folder.path / "calibration", count=1)
+    kept = (folder.path / "config.json").read_bytes()
+    (folder.path / "config.json").unlink()
+    said = "config.json.* is missing; put it back, .* or choose another --out"
+    with pytest.raises(InputError, match=said):
+        folder.need(config.Config)
+    with pytest.raises(InputError, match=said):
+        RunFolder.open(settings, folder.path)
+    reported = folder.path / "report" / "run.toml"
+    reported.parent.mkdir()
+    reported.write_text(toml(replace(settings, defaulted=()).to_dict()))
+    with pytest.raises(InputError, match="put it back, .* or give .*run.toml as CONFIG"):
+        folder.need(config.Config)
+    other = changed(small_config, "converged_steps = 12", "converged_steps = 20")
+    with pytest.raises(InputError, match="run.toml: sweep: this run folder was made with"):
+        RunFolder.open(other, folder.path)
+    assert RunFolder.open(config.load(reported), folder.path).config() == config.load(reported)
+    (folder.path / "config.json").write_bytes(kept)
+    assert RunFolder.open(settings, folder.path).config() == settings
 
 
 def test_the_images_of_records_are_read_without_touching_the_folder(tmp_path, settings):

@@ -1,6 +1,7 @@
 """Records survive whatever happens to the process that writes them."""
 
 import json
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solver.inputs import InputError
-from testbed.runs.store import RecordStore, read_records
+from testbed.runs.store import RecordStore, read_image, read_records
 from tests.testbed.runs.world import IMAGE, filled, record
 
 OURS = json.dumps(record("id0").to_dict()) + "\n"
@@ -104,3 +105,21 @@ def test_nan_is_never_written(tmp_path):
     with pytest.raises(ValueError):
         store.add(record("bad", time=float("nan")), IMAGE)
     assert store.path.read_bytes() == before
+
+
+def test_a_task_whose_image_was_lost_is_not_finished(tmp_path):
+    filled(tmp_path)
+    lost = tmp_path / "images" / "id1.png"
+    lost.unlink()
+    with pytest.warns(UserWarning, match="1 images are no longer there"):
+        store = RecordStore(tmp_path)
+    assert list(store) == ["id0", "id2"]
+    with pytest.raises(InputError, match="no such image; the command that made it makes it again"):
+        read_image(lost)
+    store.add(record("id1"), IMAGE + 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert sorted(RecordStore(tmp_path)) == ["id0", "id1", "id2"]
+    lost.write_bytes(b"no image")
+    with pytest.raises(InputError, match="remove it, and the command that made it makes it again"):
+        read_image(lost)

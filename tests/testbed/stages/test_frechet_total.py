@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from calibration.records.split import Split
 from testbed.stages.frechet_total import frechet_total
@@ -56,3 +57,24 @@ def test_split_images_are_compared_with_images_that_were_split_alike():
         total = frechet_total(executed, images, sweep, features, reference)
         assert total.inside, total
         assert abs(total.predicted - WIDTH * centre**2) < 0.2 * WIDTH * centre**2 + 3
+
+
+def test_step_counts_that_were_calibrated_with_other_prompts_have_no_prediction():
+    """Users of both step counts ended the validation; other seeds alone are no matter."""
+    rng, reference = np.random.default_rng(0), np.random.default_rng(1).normal(0, 1, (20, WIDTH))
+    executed = [record(steps=n, purpose="user", seed=seed) for seed in (100, 101) for n in (8, 16)]
+    images = rng.normal(0, 1, (4, WIDTH))
+
+    def total(prompts, chosen=slice(None)):
+        sweep = [
+            record(steps=steps, purpose="untimed", seed=steps + seed, prompt=prompts[steps])
+            for steps in (8, 16)
+            for seed in range(8)
+        ]
+        features = {each.id: rng.normal(0, 1, WIDTH) for each in sweep}
+        return frechet_total(executed[chosen], images[chosen], sweep, features, reference)
+
+    assert total({8: "a", 16: "a"}) is not None
+    assert total({8: "a", 16: "b"}, slice(None, None, 2)) is not None
+    with pytest.warns(UserWarning, match="prompt class object was calibrated with other prompts"):
+        assert total({8: "a", 16: "b"}) is None

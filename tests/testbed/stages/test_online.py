@@ -106,7 +106,7 @@ def test_a_stream_is_executed_scored_and_held_against_its_simulation(folder, cap
     with users_beside("edge") as names:
         assert not online(folder, "--execute", *settings, "--policy", "all_edge,all_local")
     assert names == {"edge"}, "decisions and scores use no model meanwhile"
-    runs = json.loads((folder / "online.json").read_text())["runs"]
+    runs = json.loads((folder / "online-executed.json").read_text())["runs"]
     edge, home = runs
     assert edge["offloaded"] == 1 and home["offloaded"] == 0
     for run in runs:

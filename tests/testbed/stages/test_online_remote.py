@@ -41,7 +41,7 @@ def test_a_server_is_the_edge_of_a_stream(folder, small_run):
     finally:
         served.terminate()
         served.communicate(timeout=60)
-    first, second = json.loads((folder / "online.json").read_text())["runs"]
+    first, second = json.loads((folder / "online-executed.json").read_text())["runs"]
     assert first["offloaded"] == 1 and first["executed"]["speed"] > 0
     assert second["executed"]["fastest"] <= second["executed"]["speed"]
     records = [
@@ -83,7 +83,7 @@ def test_whoever_a_full_server_refuses_is_served_at_home(folder):
     finally:
         server.shutdown()
         server.server_close()
-    (run,) = json.loads((folder / "online.json").read_text())["runs"]
+    (run,) = json.loads((folder / "online-executed.json").read_text())["runs"]
     assert run["offloaded"] == 0 and run["met"] == 1
 
 

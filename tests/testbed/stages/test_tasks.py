@@ -1,6 +1,9 @@
 """The tasks of a run: users' images, control images, and which records belong to a calibration."""
 
+import itertools
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,13 +15,17 @@ from testbed import config
 from testbed.data.prompts import open_prompts
 from testbed.runs.folder import RunFolder
 from testbed.stages.checks import check_execution, check_scenario
+from testbed.stages.execute import execute
 from testbed.stages.rig import allocated_steps
 from testbed.stages.tasks import (
     EXECUTION_SEED,
+    check_calibrated,
     offloaded,
     sweep_records,
     user_tasks,
 )
+from testbed.stages.validate import validate
+from tests.calibration.world import MODELS, record
 
 SPEC = ModelSpec("m", device="cpu", dtype="float32", scheduler="s", guidance=3.0)
 SPECS = {"local": SPEC, "edge": SPEC}
@@ -38,6 +45,39 @@ def test_control_images_lie_between_those_of_users(small_config):
     assert all(task.seed >= EXECUTION_SEED for task in tasks)
     served = offloaded(tasks)
     assert [task.user for task in served] == [n for n, a in enumerate(allocation.offload) if a]
+
+
+def test_control_images_are_made_anew_exactly_where_an_image_beside_them_is(small_config):
+    """Those of another day would take that day's speed off today's times."""
+    settings, problem = config.load(small_config), _problem(users=7)
+    problem = replace(problem, labels={"prompt_class": ["object"] * 7})
+
+    def tasks(steps, before=()):
+        allocation = evaluate(problem, [0] * 7, steps)
+        return user_tasks(settings, open_prompts("scenes"), SPECS, allocation, problem, before)
+
+    def kept(asked, again):
+        """Which control images, two behind users 0, 1 to 3, and 4 to 6, are the same."""
+        pairs = zip(asked, again, strict=True)
+        return [task == other for task, other in pairs if task.purpose == "anchor"]
+
+    same, other = [2] * 7, [2, 2, 2, 2, 3, 2, 2]
+    first = tasks(same)
+    assert len({task.id for task in first}) == len(first)
+    assert kept(first, tasks(same)) == [True] * 6
+    assert kept(first, tasks(other)) == [True] * 4 + [False] * 2
+    # an earlier version numbered them by user
+    number = itertools.count()
+    old = [
+        replace(task, seed=EXECUTION_SEED + 3 * (next(number) // 2))
+        if task.purpose == "anchor"
+        else task
+        for task in first
+    ]
+    made = {task.id for task in old}
+    assert kept(old, tasks(same, made)) == [True] * 6
+    assert kept(old, tasks(other, made)) == [True] * 4 + [False] * 2
+    assert kept(first, tasks(same, made - {old[-1].id})) == [False] * 4 + [True] * 2
 
 
 def test_a_problem_that_names_no_prompt_classes_is_not_executed(small_config):
@@ -77,6 +117,38 @@ def test_only_records_of_the_opened_models_belong_to_a_calibration(small_run):
     assert sweep_records(records, SPECS) == []
     executed = RunFolder(small_run.folder).records("execution")
     assert sweep_records(executed, specs) == []
+
+
+def test_an_image_that_was_timed_and_made_in_a_batch_counts_once():
+    """A sweep that was adaptive and then fixed asks for it in both ways."""
+    timed, batched, other = (
+        record(steps=8, purpose=purpose, prompt=prompt)
+        for purpose, prompt in (("sweep", "a"), ("untimed", "a"), ("untimed", "b"))
+    )
+    converged = record(steps=8, purpose="converged", prompt="a")
+    records = [batched, other, timed, converged]
+    assert sweep_records(records, MODELS) == [other, timed, converged]
+
+
+def test_images_of_other_weights_than_those_of_the_profiles_are_refused(small_run, tmp_path):
+    """A folder's or a hub's model may be another one than at the calibration."""
+    folder = RunFolder(shutil.copytree(small_run.folder, tmp_path / "run"))
+    tasks = folder.path / "execution" / "tasks.json"
+    before = tasks.read_bytes()
+    specs = {record.task.place: record.task.spec for record in folder.executed()}
+    changed = {**specs, "edge": replace(specs["edge"], revision="new")}
+    rig = SimpleNamespace(
+        config=folder.need(config.Config), prompts=open_prompts("scenes"), specs=changed
+    )
+    said = "edge.revision: was calibrated as '.*', is now 'new'; `testbed calibrate`"
+    with pytest.raises(InputError, match=said):
+        execute(rig, folder)
+    assert tasks.read_bytes() == before
+    path = folder.path / "execution" / "records.jsonl"
+    path.write_text(path.read_text().replace(str(specs["edge"].revision), "new"))
+    with pytest.raises(InputError, match=said):
+        validate(rig.config, None, folder)
+    check_calibrated([], changed, folder.path)
 
 
 def _with_split(problem):

@@ -179,9 +179,12 @@ def whole_runs(of):
         )
         yield "results.md", f"| {shown} | {inside} % | ±{half} % | {off} % |"
     yield "results.md", f"{honest['runs']} default runs drawn from recorded images"
-    yield "results.md", (
-        f"No prediction fails in {percent(1 - honest['failed'])} % of the runs; "
-        f"in {percent(honest['not_tested'])} % at least one could not be tested"
+    yield (
+        "results.md",
+        (
+            f"No prediction fails in {percent(1 - honest['failed'])} % of the runs; "
+            f"in {percent(honest['not_tested'])} % at least one could not be tested"
+        ),
     )
     swapped, slower, slow = (
         percent(of["drawn"][name]["failed"])

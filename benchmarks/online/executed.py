@@ -1,8 +1,8 @@
 """Streams served in real time by a run folder's own models, every image scored.
 
 Each stream is kept as soon as it is done, so that a long benchmark can be made in parts. In a cell
-all policies serve the same requests, one policy after the other; seeds are other requests. So
-policies are compared in pairs, seed by seed.
+all policies serve the same requests, one policy after the other, in an order that turns from seed
+to seed; seeds are other requests. So policies are compared in pairs, seed by seed.
 """
 
 import itertools
@@ -95,7 +95,9 @@ def execute(
     wanted: list[Asked] = []
     for seed, (process, load) in itertools.product(range(seeds), cells):
         count = max(FEWEST, round(seconds * load * place.capacity))
-        missing = tuple(n for n in policies if (process, seed, load, count, n) not in done)
+        turn = seed % len(policies)  # the machine changes meanwhile
+        order = (*policies[turn:], *policies[:turn])
+        missing = tuple(n for n in order if (process, seed, load, count, n) not in done)
         if missing:
             wanted.append(Asked(missing, (load,), process, count, seed, True))
     spans = [each.requests / each.loads[0] * len(each.policies) for each in wanted]

@@ -75,9 +75,10 @@ def test_what_is_off_is_said():
 
 # a process that opens a link with both of its processes, and says which they are
 _OPENS = """
-import sys, time
+import signal, sys, time
 from calibration.links import LINKS
 from testbed.link.emulated import EmulatedLink
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 link = EmulatedLink(LINKS["lte"], sys.argv[1])
 link.forward(("127.0.0.1", 1))
 try:

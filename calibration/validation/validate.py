@@ -123,13 +123,8 @@ def _user(estimates: UserEstimates) -> UserValidation:
 
 def _others(estimates: Iterable[UserEstimates]) -> int:
     """How many users are not served as the problem has it."""
-    parts = [
-        part.assignment
-        for each in estimates
-        for part in each.parts[:1]
-        if each.assignment.split is None
-    ]
-    told = [(each.service.seconds(each.steps) + each.service.sent, each.time) for each in parts]
+    alone = [each.assignment for each in estimates if each.assignment.split is None]
+    told = [(each.service.seconds(each.steps) + each.service.sent, each.time) for each in alone]
     return sum(not isclose(*pair, rel_tol=1e-6) for pair in told)
 
 

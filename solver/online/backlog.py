@@ -246,11 +246,7 @@ class Backlog:
         return self.end(start + sum(seconds), *seconds)
 
     def _expected(self, span: slice) -> FloatArray:
-        return (
-            self.calls.tick[self._batch[span]]
-            + self.calls.text[self._starts[span]]
-            + self.calls.decode[self._ends[span]]
-        )
+        return self.calls.seconds(self._starts[span], self._batch[span], self._ends[span])
 
     def _grow(self, until: int) -> None:
         """Make room for the iterations before ``until``, and drop those that are over."""

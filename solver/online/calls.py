@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from solver.columnar import FloatArray
+from solver.columnar import FloatArray, IntArray
 from solver.inputs import InputError
 
 #: Iterations that a pace is made of, at most, and how many as expected come before the first.
@@ -51,9 +51,9 @@ class Calls:
         """The largest batch."""
         return len(self.tick) - 1
 
-    def seconds(self, starts: int, batch: int, ends: int) -> float:
-        """An iteration of a ``batch`` of which so many start and end with it."""
-        return float(self.text[starts] + self.tick[batch] + self.decode[ends])
+    def seconds(self, starts: IntArray, batch: IntArray, ends: IntArray) -> FloatArray:
+        """Iterations of a ``batch`` of which so many start and end with it; all of one shape."""
+        return self.text[starts] + self.tick[batch] + self.decode[ends]
 
     def scaled(self, factor: float) -> "Calls":
         """The calls of a machine that takes ``factor`` times as long."""

@@ -173,7 +173,8 @@ class EngineThread:
         batch = present[: self.engine.caps["tick"]]
         new = sum(running.state is None for running in batch)
         ends = sum(running.remaining == 1 for running in batch)
-        self._expected = self.quoter.calls.seconds(new, len(batch), ends)
+        counts = (np.array(count) for count in (new, len(batch), ends))
+        self._expected = float(self.quoter.calls.seconds(*counts))
         usual = all(
             self.engine.networks.guided(running.request.guidance) == self._guided
             for running in batch

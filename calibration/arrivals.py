@@ -134,6 +134,8 @@ def draw(process: str, rate: float, count: int, seed: int) -> Arrivals:
         raise InputError(
             f"arrivals: found {shown(process)}; allowed: {', '.join(PROCESSES)}, or a trace file"
         )
+    if count < 2:
+        raise InputError("requests: found 1; allowed with a trace: at least 2, as it has a rate")
     trace = read_trace(process)
     rounds = math.ceil(count / len(trace.times))
     if rounds > 1:
@@ -141,6 +143,12 @@ def draw(process: str, rate: float, count: int, seed: int) -> Arrivals:
         times = (trace.times + gap * np.arange(rounds)[:, None]).ravel()
         trace = Arrivals(process, times, np.tile(trace.deadlines, rounds))
     return Arrivals(process, trace.times[:count], trace.deadlines[:count]).scaled(rate)
+
+
+def located(process: str) -> str:
+    """A process as it is; a trace file by its whole path: the same from every folder."""
+    known = process in PROCESSES or not os.path.exists(process)
+    return process if known else os.path.abspath(process)
 
 
 def read_trace(path: str | Path) -> Arrivals:
@@ -159,29 +167,33 @@ def read_trace(path: str | Path) -> Arrivals:
 
 
 def _counts(path: str, text: str) -> Arrivals:
+    reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
-        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        names = [name for name in reader.fieldnames or () if re.fullmatch("[0-9]{1,9}", name)]
+        if not names:
+            raise InputError(f"{path}: found no column 1, 2, ...; allowed: counts of each minute")
+        counts = dict.fromkeys(sorted(map(int, names)), 0)
+        for row in reader:  # of a real trace tens of thousands: added up, not kept
+            for name in names:
+                if row[name]:
+                    counts[int(name)] += int(row[name])
     except csv.Error as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
-    names = {name for row in rows for name in row if name and re.fullmatch("[0-9]{1,9}", name)}
-    minutes = sorted(names, key=int)
-    if not minutes:
-        raise InputError(f"{path}: found no column 1, 2, ...; allowed: counts of each minute")
-    try:
-        counts = [sum(int(row.get(minute) or 0) for row in rows) for minute in minutes]
     except ValueError as error:
         raise InputError(
             f"{path}: counts: found {shortened(str(error), 160)}; allowed: whole numbers"
         ) from None
-    if min(counts) < 0:
-        raise InputError(f"{path}: counts: found {shown(min(counts))}; allowed: at least 0")
-    if not 2 <= sum(counts) <= TRACED:
+    least, total = min(counts.values()), sum(counts.values())
+    if least < 0:
+        raise InputError(f"{path}: counts: found {shown(least)}; allowed: at least 0")
+    if not 2 <= total <= TRACED:
         raise InputError(
-            f"{path}: counts: found {shown(sum(counts))} requests; allowed: at least 2, at most "
-            f"{TRACED}"
+            f"{path}: counts: found {shown(total)} requests; allowed: at least 2, at most {TRACED}"
         )
+    first = min(counts)
     spread = [
-        60.0 * (minute + (np.arange(count) + 0.5) / count) for minute, count in enumerate(counts)
+        60.0 * (minute - first + (np.arange(count) + 0.5) / count)
+        for minute, count in counts.items()
     ]
     return Arrivals.of(path, np.concatenate(spread))
 
@@ -218,7 +230,7 @@ def _request(where: str, line: str) -> dict[str, object]:
         return {
             keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords if keyword.arg
         }
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         raise InputError(
             f"{where}: found {shown(line)}; allowed: Request(key=value, ...), with any of "
             f"{', '.join(TRACE_KEYS)}"

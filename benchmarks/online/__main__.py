@@ -19,6 +19,7 @@ from benchmarks.solver import machine
 from solver.inputs import InputError, check_keys, read_json, write_json
 from solver.online import DEFAULT, POLICIES
 from testbed.runs.folder import RunFolder
+from testbed.stages.online.simulate import World
 
 PARTS = ("rate", "stored", "decision", "frontier", "quotes", "speeds")
 
@@ -37,17 +38,18 @@ def main() -> None:
     cells = list(itertools.product(args.processes, args.loads))
     if args.run:
         folder, kept = RunFolder.read(args.run).lock(), None
+        place, seeds = World.read(folder), args.seeds or 5
         if "executed" in result:
             told = result["executed"]["streams"]
             kept = executed.Streams.from_dict(told, f"{args.out}: executed: streams")
 
         def keep_streams(streams: executed.Streams) -> None:
-            told = {"machine": machine(), **executed.compared(streams)}
-            keep("executed", told | {"streams": streams.to_dict()})
+            keep("executed", {"machine": machine(), "streams": streams.to_dict()})
 
-        executed.execute(
-            folder, kept, cells, args.policies, args.seeds or 5, args.seconds, keep_streams
+        streams = executed.execute(
+            folder, place, kept, cells, args.policies, seeds, args.seconds, keep_streams
         )
+        keep("executed", result["executed"] | executed.compared(streams, place))
     else:
         place, seeds = world(), args.seeds or 3
         parts = {
@@ -98,7 +100,7 @@ def goals(result: dict[str, Any]) -> dict[str, bool]:
         told["quotes are off by 10 %, to load 1"] = all(
             cell["quote"]["error"] <= 0.1 for cell in cells
         )
-    if live := result.get("executed"):
+    if (live := result.get("executed")) and "cells" in live:
         told |= executed.goals(live)
     return told
 

@@ -33,6 +33,8 @@ LOADS, COMPARED = (1.0, 1.4, 2.0, 2.8, 4.0, 5.6), (1.4, 2.0, 2.8)
 RAISED, AIMS = (1.0, 4.0, 16.0), (0.5, 0.7, AIM)
 #: A missed deadline costs more than any quality is worth, draws of the seeds.
 LATE, RESAMPLES = 100.0, 2000
+#: A ratio of goodputs that counts as none, so that it has a logarithm.
+LEAST = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +49,13 @@ class Measured:
     def carried(self, level: float, seeds: NDArray[np.int_]) -> float:
         """The goodput at a ``level`` of quality, in the mean over ``seeds``.
 
-        +inf where it is better at every load.
+        +inf where it is better at every load, 0 where it is at none.
         """
         best, goodput = self._frontier(seeds)
         if level <= best[-1]:
             return float("inf")
+        if level > best[0]:
+            return 0.0
         return float(np.interp(-level, -best, goodput))
 
     def part(self, settings: slice) -> "Measured":
@@ -144,7 +148,7 @@ def _compared(ours: Measured, theirs: Measured, seeds: int) -> dict[str, Any]:
     rows = []
     for load in COMPARED:
         value = ratio(load, every)
-        logs = np.log([ratio(load, draw) for draw in draws])
+        logs = np.log([max(ratio(load, draw), LEAST) for draw in draws])
         few = (seeds / (seeds - 1)) ** 0.5 if seeds > 1 else 1.0
         half = t_quantile(seeds - 1) * few * float(logs.std())
         level, goodput = theirs.level(LOADS.index(load), every)

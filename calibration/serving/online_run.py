@@ -58,7 +58,7 @@ class Executed(Schema):
     ``error`` and ``utility`` of the images that were served, on the profiles' scales, with 95 %
     intervals, without those of ``unscored`` requests, as an image that they need could not be made;
     ``speed`` and ``fastest``: the median and the least of measured over expected seconds
-    of an iteration;
+    of an iteration, None where nobody was at the edge;
     ``simulated_time``, mean s, and ``simulated_cost`` of the same requests in the simulation of an
     edge of that speed; ``late_median``, ``late_p99``: how late the load generator was, s.
     """
@@ -67,8 +67,8 @@ class Executed(Schema):
     utility: Interval
     simulated_time: float
     simulated_cost: float
-    speed: float = limits(above=0)
-    fastest: float = limits(above=0)
+    speed: float | None = limits(above=0)
+    fastest: float | None = limits(above=0)
     late_median: float
     late_p99: float
     unscored: int = limits(least=0, default=0)

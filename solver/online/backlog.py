@@ -116,6 +116,9 @@ class Backlog:
         ``weight``: what a second costs it; ``due``: when it must be done, s;
         ``new``: whether its text is yet to be encoded.
         """
+        if self._at >= self._top:  # nobody was there
+            self.speed.rest(self.clock - self._ended)
+            self._ended = self.clock
         first = max(heapq.heappop(self._free), self._at)
         last = first + steps - 1
         heapq.heappush(self._free, last + 1)

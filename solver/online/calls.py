@@ -99,4 +99,14 @@ class Pace:
 
     def after(self, idle: float) -> float:
         """The pace after so many seconds without an iteration: whom it kept away may come again."""
-        return float(self.value**0.5 ** (idle / FORGOTTEN))
+        return float(self.value ** _kept(idle))
+
+    def rest(self, idle: float) -> None:
+        """Iterations begin again after so many seconds without any: what they forgot stays so."""
+        self.value, kept = self.after(idle), _kept(idle)
+        self._last = deque([kept * ratio for ratio in self._last], RECENT)
+
+
+def _kept(idle: float) -> float:
+    """The share of a pace, its logarithm, that is left after so many seconds."""
+    return 0.5 ** (idle / FORGOTTEN)

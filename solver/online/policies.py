@@ -92,7 +92,7 @@ def find_policy(name: str, setting: Setting) -> Policy:
     if isinstance(function, type):
         try:
             function = function(setting)
-        except Exception as error:  # noqa: BLE001 the user's code may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001 the user's code may raise anything
             raise plugin.own_error(name, error) from None
     if not callable(function):
         raise InputError(
@@ -111,7 +111,7 @@ class _Own:
     def charge(self, state: State) -> FloatArray:
         try:
             charged = charge(self._function, state) + np.zeros(len(state.options.seconds))
-        except Exception as error:  # noqa: BLE001
+        except (Exception, SystemExit) as error:  # noqa: BLE001
             raise plugin.own_error(self._name, error) from None
         if not np.isfinite(charged[1:]).all():
             found = charged[1:][~np.isfinite(charged[1:])][0]
@@ -121,7 +121,7 @@ class _Own:
     def __call__(self, state: State) -> int:
         try:
             steps = self._function(state)
-        except Exception as error:  # noqa: BLE001
+        except (Exception, SystemExit) as error:  # noqa: BLE001
             raise plugin.own_error(self._name, error) from None
         if (
             isinstance(steps, bool)

@@ -60,17 +60,17 @@ class Market:
         none, first = calls.least_share([0, 1])
         highest = max((saved / np.where(np.isfinite(home), first, first - none)).max(), 1e-9)
         prices = np.append(0.0, np.geomspace(highest * 1e-5, highest, count))
-        kinds = np.repeat(np.arange(tables.kinds), len(prices))
-        at = np.tile(prices, tables.kinds)
         # the slope of the least cost in the price is what the request takes
-        more = at * 1e-6 + highest * 1e-9
-        costs = [
-            np.minimum(home[kinds], edge_costs(tables, calls, kinds, price).min(axis=1))
-            for price in (at, at + more)
-        ]
-        busy = (costs[1] - costs[0]) / more
-        shape = (tables.kinds, len(prices))
-        return cls(prices, np.minimum.accumulate(busy.reshape(shape), axis=1))
+        more = prices * 1e-6 + highest * 1e-9
+        busy = np.empty((tables.kinds, len(prices)))
+        for kind in range(tables.kinds):  # with deadlines of their own they may be thousands
+            kinds = np.full(len(prices), kind)
+            costs = [
+                np.minimum(home[kind], edge_costs(tables, calls, kinds, price).min(axis=1))
+                for price in (prices, prices + more)
+            ]
+            busy[kind] = (costs[1] - costs[0]) / more
+        return cls(prices, np.minimum.accumulate(busy, axis=1))
 
     def price(self, rates: FloatArray) -> float:
         """The least price at which so many requests of each kind a second fit the edge."""

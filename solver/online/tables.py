@@ -45,7 +45,8 @@ class Tables:
         Raises InputError for a kind without any option, for a ``late`` or ``transfer`` below 0, and
         for what only ``problem/2`` can say.
         """
-        if not problem.is_version_1:
+        # limits of some kinds alone are no more than infinite ones of the others
+        if not replace(problem, deadline=None, max_error=None).is_version_1:
             raise InputError(
                 f"{problem.where}: found {', '.join(problem.names)} as in problem/2; "
                 "allowed for requests that arrive: what problem/1 can say"

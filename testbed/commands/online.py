@@ -183,21 +183,22 @@ def _stored(args: argparse.Namespace) -> None:
 
 def _asked(args: argparse.Namespace) -> "Asked":
     """What was asked for; raises :class:`InputError`."""
+    from calibration.arrivals import located
     from calibration.serving.online_run import Asked
     from solver.inputs import check_keys
     from solver.online import POLICIES
 
     executed = args.execute or args.url is not None
-    names = list(POLICIES) if args.policy == "all" else args.policy.split(",")
+    names = list(POLICIES) if args.policy == "all" else [*dict.fromkeys(args.policy.split(","))]
     check_keys("--policy", [name for name in names if ":" not in name], POLICIES)
     try:
-        loads = [float(load) for load in args.load.split(",")]
+        loads = list(dict.fromkeys(float(load) for load in args.load.split(",")))
     except ValueError:
         raise InputError(f"--load: found '{args.load}'; allowed: numbers, e.g. 0.5,1,2") from None
     values = {
         "policies": names,
         "loads": loads,
-        "arrivals": args.arrivals,
+        "arrivals": located(args.arrivals),
         "requests": args.requests or (EXECUTED if executed else SIMULATED),
         "seed": args.seed,
         "executed": executed,

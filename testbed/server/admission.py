@@ -145,6 +145,9 @@ class Admission:
         options.seconds[steps] = seconds
         now, kind = self.engine.engine.now(), self.worth.kind(wish.prompt_class)
         tables = self.worth.tables(wish.weights) if wish.weights else self._tables
+        if (more := len(columns) - 1 - tables.most_steps) > 0:  # asked for, beyond the profiles
+            wider = np.pad(tables.fixed, ((0, 0), (0, more)), constant_values=np.inf)
+            tables = replace(tables, fixed=wider)
         seen = Snapshot(self.quoter.calls, len(ahead), options, left, pace)
         state = State(tables, seen, kind, now, now)
         shared = options.shared[steps] + previews

@@ -26,6 +26,7 @@ class ImageMetrics(Schema):
     completion: float
     encode: float
     batch: float
+    share_time: float
     predicted: float
     low: float
     high: float
@@ -61,6 +62,7 @@ class ImageMetrics(Schema):
             completion=completion,
             encode=encode,
             batch=finished.batch,
+            share_time=finished.share_time,
             predicted=admitted.seconds,
             low=admitted.low,
             high=admitted.high,

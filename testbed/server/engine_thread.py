@@ -179,7 +179,9 @@ class EngineThread:
             self.engine.networks.guided(running.request.guidance) == self._guided
             for running in batch
         )
-        self._busy_since = time.perf_counter()
+        begun = time.perf_counter()
+        self._speed.rest(begun - self._rested)
+        self._busy_since = begun
         for running in batch:
             if job := jobs.get(running.index):
                 job.remaining, job.encoded = running.remaining - 1, True

@@ -46,7 +46,7 @@ class DrainingServer(uvicorn.Server):
         """Take no more requests, and end when the accepted ones are finished."""
         service: Service | None = getattr(self._app.state, "service", None)
         if service is None or service.draining:
-            self.force_exit = sig == signal.SIGINT
+            self.force_exit = service is not None or sig == signal.SIGINT
             self.should_exit = True
             return
         service.draining = True

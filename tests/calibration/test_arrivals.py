@@ -47,6 +47,8 @@ def test_counts_of_each_minute_are_summed_over_functions(tmp_path):
     path.write_text("HashApp,Trigger,1,2,3\na,http,2,0,1\nb,timer,1,0,0\n")
     times = read_trace(path).times
     assert np.histogram(times, [0, 60, 120, 180])[0].tolist() == [3, 0, 1]
+    path.write_text("1,2,10\n1,1,1\n")  # the minutes between had nobody
+    assert np.floor(read_trace(path).times / 60).tolist() == [0, 1, 9]
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,7 @@ def test_counts_of_each_minute_are_summed_over_functions(tmp_path):
     [
         ("t.txt", "Request(timestamp=1)\nimport os\n", "line 2: found 'import os'; allowed: Req"),
         ("t.txt", "Request(timestamp=open('x'))\n", "line 1: found "),
+        ("t.txt", "Request(extra={[1]: 2})\n", "line 1: found "),
         ("t.txt", "Request(timestamp='now')\nRequest()\n", "line 1: timestamp: found 'now'"),
         ("t.txt", "Request(slo_ms=-1)\nRequest()\n", "line 1: slo_ms: found -1"),
         ("t.txt", "Request()\n", "found 1 requests; allowed: at least 2"),
@@ -107,6 +110,13 @@ def test_requests_at_one_moment_have_no_rate(tmp_path):
         draw("posson", 1.0, 3, 0)
     with pytest.raises(InputError, match="rate: found 0 requests"):
         draw("poisson", 0.0, 3, 0)
+
+
+def test_of_one_request_a_trace_has_no_rate(tmp_path):
+    path = tmp_path / "trace.txt"
+    path.write_text("Request()\nRequest()\n")
+    with pytest.raises(InputError, match="requests: found 1; allowed with a trace: at least 2"):
+        draw(str(path), 1.0, 1, seed=0)
 
 
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=20))

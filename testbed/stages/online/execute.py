@@ -9,7 +9,7 @@ import itertools
 import time
 import warnings
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,10 @@ from calibration.arrivals import lateness
 from calibration.profiles.profile import Profiles
 from calibration.records.record import Record
 from calibration.records.task import Task
-from calibration.serving.online import Desk, Served, events, serve
+from calibration.serving.online import Desk, events
 from calibration.serving.online_run import Asked, Executed, Interval, summary
-from calibration.statistics import Array, t_quantile
-from solver.inputs import InputError
+from calibration.statistics import t_quantile
+from solver.inputs import InputError, to_json
 from solver.online import Backlog, Setting, certify, find_policy, lower_bound
 from testbed.config import Config
 from testbed.engines.batched import BatchedEngine
@@ -32,26 +32,22 @@ from testbed.metrics.pixels import distance
 from testbed.runs.folder import RunFolder
 from testbed.runs.store import RecordStore
 from testbed.stages.online.edge import Edge
+from testbed.stages.online.live import Live
 from testbed.stages.online.remote import RemoteEdge
-from testbed.stages.online.simulate import Run, Stream, World, setting_of, slack_of, streams
+from testbed.stages.online.simulate import (
+    Run,
+    Stream,
+    World,
+    at_speed,
+    calls_at,
+    setting_of,
+    streams,
+)
 from testbed.stages.rig import Rig
 from testbed.stages.tasks import execution_seed
 
 #: Prompts of each class, at most; requests take them in turns.
 PROMPTS = 8
-
-
-@dataclass(frozen=True, eq=False)
-class _Live:
-    """What was served in real time, the images' records in ``store``, the median ``speed`` of
-    iterations and the ``fastest``, and when each request was ``sent``, s.
-    """
-
-    served: Served
-    store: RecordStore
-    speed: float
-    fastest: float
-    sent: Array
 
 
 class Stage:
@@ -90,12 +86,21 @@ class Stage:
             for name in asked.policies:
                 if (load, name) in kept:
                     continue
+                this = replace(asked, policies=(name,), loads=(load,))
+                due = stream.tables.deadline.tolist()
+                key = f"{to_json(this.to_dict(), 'online')} {self.world.capacity} {due}"
+                live = Live.kept(self.folder.path / "online", key, stream.arrival)
                 span = stream.arrival[-1] - stream.arrival[0]
                 print(
-                    f"{name} at load {load:g}: {len(stream.kind)} requests in {span:.0f} s",
+                    f"{name} at load {load:g}: {len(stream.kind)} requests in {span:.0f} s"
+                    + (": served before, its images are scored now" if live else ""),
                     flush=True,
                 )
-                yield self._run(name, load, rate, stream, setting)
+                if live is None:
+                    live = self._serve(name, stream, setting)
+                    live.keep(key)
+                yield self._scored(live, name, load, rate, stream, setting)
+                live.forget()  # whoever asked has kept the result
 
     def _warm_up(self) -> None:
         """Bring the engine to its steady state at every batch size."""
@@ -110,26 +115,15 @@ class Stage:
                     )
                 )
 
-    def _run(self, name: str, load: float, rate: float, stream: Stream, setting: Setting) -> Run:
-        """Serve a stream by a policy, hold it against its simulation, and score its images."""
-        live = self._serve(name, stream, setting)
-        calls = self.world.calls.scaled(live.speed)
+    def _scored(
+        self, live: Live, name: str, load: float, rate: float, stream: Stream, setting: Setting
+    ) -> Run:
+        """Hold what was served against its simulation, and score its images."""
+        calls, slack = calls_at(self.world.calls, live.speed, live.fastest)
         bound = lower_bound(stream.tables, calls, stream.kind, stream.arrival)
-        proof = certify(
-            stream.tables, calls, live.served.outcome, bound, slack_of(live.speed, live.fastest)
-        )
-        policy = find_policy(name, setting)
-        again = serve(
-            stream.tables, self.world.calls, stream.kind, stream.arrival, policy, lambda: live.speed
-        )
-        simulated = summary(
-            name,
-            load,
-            rate,
-            stream.tables,
-            again,
-            certify(stream.tables, calls, again.outcome, bound),
-        )
+        proof = certify(stream.tables, calls, live.served.outcome, bound, slack)
+        again = at_speed(self.world, name, stream, setting, bound, live.speed or 1.0)
+        simulated = summary(name, load, rate, stream.tables, *again)
         error, utility, unscored = self._quality(live, stream)
         late = lateness(stream.arrival, live.sent)
         executed = Executed(
@@ -149,7 +143,7 @@ class Stage:
     def _engine(self) -> BatchedEngine:
         return BatchedEngine(self.rig.pipelines["edge"], self.world.calls.cap)
 
-    def _serve(self, name: str, stream: Stream, setting: Setting) -> _Live:
+    def _serve(self, name: str, stream: Stream, setting: Setting) -> Live:
         desk = Desk(stream.tables, stream.kind, stream.arrival, find_policy(name, setting))
         backlog = Backlog(self.world.calls)
         edge: Edge | RemoteEdge = (
@@ -176,8 +170,7 @@ class Stage:
         told = self.rig.environment()
         for index, (image, measured) in sorted(edge.images.items()):
             store.add(Record(f"{index:06d}", tasks[index], measured, told), image)
-        speed, fastest = (float(f(edge.ratios or [1.0])) for f in (np.median, np.min))
-        return _Live(desk.served(backlog.busy), store, speed, fastest, sent)
+        return Live(desk.served(backlog.busy), store, np.array(edge.ratios), sent)
 
     def _task(
         self, stream: Stream, index: int, place: str, steps: int, purpose: str = "user"
@@ -194,7 +187,7 @@ class Stage:
             user=index if purpose == "user" else None,
         )
 
-    def _quality(self, live: _Live, stream: Stream) -> tuple[Interval, Interval, int]:
+    def _quality(self, live: Live, stream: Stream) -> tuple[Interval, Interval, int]:
         """Error and utility of the images that were served, means over requests, and how many of
         these are left out, as an image that they need could not be made.
 

@@ -22,13 +22,14 @@ from solver.inputs import InputError
 from solver.online import Calls, Snapshot, Tables
 from solver.online.backlog import Done, Options
 from testbed.client.answer import check, read
-from testbed.client.exchange import Exchange, Server, ServerFault
+from testbed.client.exchange import TIMEOUT, Exchange, Server, ServerFault
 from testbed.client.remote import QUOTE, ROUTE
 from testbed.engines.request import Request
 from testbed.runs.store import Pixels
 from testbed.stages.online.edge import Requests
 
-#: Requests under way at once, at most, and seconds until a server that is silent counts as gone.
+#: Requests under way at once, at most, and seconds until a server that tells no quote counts as
+#: gone.
 UNDERWAY, PATIENCE = 256, 120.0
 
 
@@ -41,7 +42,7 @@ class Quoted(Snapshot):
         """Of the answer of ``GET /v1/quote``; without an ``edge`` nothing is possible there."""
         edge, size = quote.get("edge") or {"steps": []}, 1 + tables.most_steps
         steps = np.array(edge["steps"], int)
-        known = steps < size
+        known = (steps >= 1) & (steps < size)
         watts = float(np.mean(tables.problem.place("edge").power)) or 1.0
 
         def column(name: str, missing: float) -> FloatArray:
@@ -51,8 +52,12 @@ class Quoted(Snapshot):
             return values
 
         seconds, shared = column("seconds", np.inf), column("energy_j", 0.0) / watts
+        if not (seconds > 0).all():
+            raise ValueError(f"seconds {seconds[~(seconds > 0)][0]}")
         harm = column("harm" if "harm" in edge else "price", 0.0)
-        table = Options(seconds, shared, shared, harm, np.isfinite(seconds))
+        possible = np.isfinite(seconds)
+        possible[0] = True  # whoever stays at home delays nobody
+        table = Options(seconds, shared, shared, harm, possible)
         present = int(quote["running"]) + int(quote["waiting"])
         left, pace = int(quote.get("left", 0)), float(quote.get("pace", 1.0))
         if not 0 < pace < np.inf:
@@ -137,35 +142,41 @@ class RemoteEdge:
                 told = json.loads(exchange.body)["data"][0]["metrics"]
                 self.images[index] = image, _measured(told, request.arrival, now)
                 self.ratios.append(self._ratio(told))
-                watts = float(np.mean(self._desk.tables.problem.place("edge").power))
-                shared = (told["energy_j"] or 0.0) / watts if watts else 0.0
-            self._desk.finish([Done(index, now, shared)])
+                if (shared := told.get("share_time")) is None:  # an older server
+                    shared = sum(told[call] for call in ("text", "denoise", "decode"))
+                    shared /= told["batch"]
+            self._desk.finish([Done(index, now, float(shared))])
 
     @contextmanager
     def _understood(self, what: str) -> Iterator[None]:
         """Raises InputError where an answer lacks a field, or has another in its place."""
         try:
             yield
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            IndexError,
+            AttributeError,
+            ArithmeticError,
+        ) as error:
             raise InputError(
                 f"{self._server.url}: {what}: found {type(error).__name__}: {error}; allowed: the "
                 "fields that `testbed serve` answers"
             ) from None
 
     def _ratio(self, told: dict[str, Any]) -> float:
-        """Measured over expected seconds of the calls that an image shared."""
-        sizes = np.arange(1 + self._calls.cap)
-        text, tick, decode = (
-            float(np.interp(told["batch"], sizes, call))
-            for call in (self._calls.text, self._calls.tick, self._calls.decode)
-        )
-        spent = told["text"] + told["denoise"] + told["decode"]
-        return float(spent / (text + told["steps"] * tick + decode))
+        """Measured over expected seconds of an image's iterations: how many shared its encoding and
+        its decoding is not told.
+        """
+        tick = np.interp(told["batch"], np.arange(1 + self._calls.cap), self._calls.tick)
+        return float(told["denoise"] / (told["steps"] * tick))
 
     def _ask(self, method: str, route: str, body: object = None) -> Exchange:
         """The server's answer; raises InputError for any but 200 and 429."""
         try:
-            exchange = self._server.exchange(method, route, body, PATIENCE)
+            patience = PATIENCE if method == "GET" else TIMEOUT
+            exchange = self._server.exchange(method, route, body, patience)
             if exchange.status != 429 or method == "GET":
                 check(exchange, self._server.url)
         except ServerFault as fault:

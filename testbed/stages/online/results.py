@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from calibration.arrivals import draw
+from calibration.arrivals import draw, located
 from calibration.serving.online_run import Asked, OnlineRun, PolicyRun
 from solver.inputs import InputError, read_json, write_atomic, write_json
 from solver.online import Bound, Outcome, Regret, certify
 from solver.problem import npz
 from testbed.runs.folder import RunFolder
-from testbed.stages.online.simulate import Run, Stream, World, slack_of
+from testbed.stages.online.simulate import Run, Stream, World, calls_at
 
 #: By whether images were made: the results, and the records that prove them.
 FILES = {
@@ -91,7 +91,9 @@ class Results:
         try:
             kept = OnlineRun.from_dict(read_json(self.path), str(self.path))
             asked = self._asked
-            if replace(kept.asked, loads=asked.loads, policies=asked.policies) != asked:
+            arrivals = located(kept.asked.arrivals)
+            like = replace(asked, loads=kept.asked.loads, policies=kept.asked.policies)
+            if replace(kept.asked, arrivals=arrivals) != like:
                 return
             _prove(self._world, kept, self._records)
         except InputError as error:
@@ -164,7 +166,7 @@ def _prove_run(world: World, stream: Stream, row: PolicyRun, kept: Mapping[str, 
             raise InputError(f"{name}: found other requests; allowed: those of the arrivals")
     calls, slack = world.calls, 1e-6
     if (live := row.executed) is not None:
-        calls, slack = calls.scaled(live.speed), slack_of(live.speed, live.fastest)
+        calls, slack = calls_at(calls, live.speed, live.fastest)
     edges, prices = (tuple(np.ravel(kept[name]).tolist()) for name in ("edges", "prices"))
     bound = Bound(row.bound, edges, prices)
     proof = certify(stream.tables, calls, outcome, bound, slack)

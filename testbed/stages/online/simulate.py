@@ -1,8 +1,10 @@
 """Requests that arrive: policies on simulated streams, from what a run folder measured."""
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,16 @@ from calibration.scenario.scenario import Scenario
 from calibration.serving.online import Served, calls_of, serve
 from calibration.serving.online_run import Asked, PolicyRun, summary
 from solver.inputs import InputError
-from solver.online import Bound, Calls, Setting, Tables, certify, find_policy, lower_bound
+from solver.online import (
+    Bound,
+    Calls,
+    Regret,
+    Setting,
+    Tables,
+    certify,
+    find_policy,
+    lower_bound,
+)
 from solver.online.prices import Market
 from solver.problem import Problem
 from testbed.runs.folder import RunFolder
@@ -46,10 +57,6 @@ class World:
                 f"profiles: edge: batch: found {note}; allowed: timed batches of continuous "
                 "batching, as `testbed calibrate` times them"
             )
-        labels = [(user.prompt_class, user.device_class) for user in scenario.users]
-        kinds, rows, counts = np.unique(
-            np.array(labels), axis=0, return_index=True, return_counts=True
-        )
         if profiles.splits:
             warnings.warn("splits: left out: each request is served at one place", stacklevel=2)
         problem = to_problem(replace(profiles, splits=None), scenario)
@@ -59,10 +66,22 @@ class World:
                 "edge: found a network on the way to it (a url, or links of the scenario); allowed "
                 "for requests that arrive: an edge without, as their policies know no transfers yet"
             )
-        problem = problem.part(rows.tolist())
-        shares = counts / counts.sum()
-        pairs = tuple((str(prompt), str(device)) for prompt, device in kinds)
-        return cls(problem, pairs, shares, calls_of(edge.batch))
+        keys = [
+            (user.prompt_class, user.device_class, user.deadline or inf, user.max_error or inf)
+            for user in scenario.users
+        ]
+        kinds = sorted(Counter(keys).items())
+        problem = problem.part([keys.index(key) for key, _ in kinds])
+        labels = tuple((prompt, device) for (prompt, device, _, _), _ in kinds)
+        home = Tables.of(problem).best_at_home()
+        if not np.isfinite(home).all():
+            who = " on ".join(labels[int(np.isfinite(home).argmin())])
+            raise InputError(
+                f"scenario: {who}: found no local step count within its limits; allowed for "
+                "requests that arrive: one, as gains are those over serving all locally"
+            )
+        shares = np.array([count for _, count in kinds]) / len(keys)
+        return cls(problem, labels, shares, calls_of(edge.batch))
 
     @classmethod
     def read(cls, folder: RunFolder) -> "World":
@@ -153,9 +172,23 @@ def setting_of(world: World, stream: Stream, bound: Bound, asked: Asked) -> Sett
     return Setting(stream.tables, world.calls, price, asked.window)
 
 
-def slack_of(speed: float, fastest: float) -> float:
-    """By how much an execution's calls may be shorter than those of its median speed.
+def at_speed(
+    world: World, name: str, stream: Stream, setting: Setting, bound: Bound, speed: float
+) -> tuple[Served, Regret]:
+    """A stream under a policy at an edge whose iterations take ``speed`` times as long as they were
+    measured; the ``bound`` is that of this edge.
+    """
+    policy, tables = find_policy(name, setting), stream.tables
+    served = serve(tables, world.calls, stream.kind, stream.arrival, policy, lambda: speed)
+    return served, certify(tables, world.calls.scaled(speed), served.outcome, bound)
+
+
+def calls_at(calls: Calls, speed: float | None, fastest: float | None) -> tuple[Calls, float]:
+    """The calls of an execution's median ``speed`` (None: nobody was at the edge), and by how much
+    single ones may be shorter.
 
     Of an iteration the whole is timed; its encoding or decoding may be faster yet.
     """
-    return 1 - 0.8 * fastest / speed
+    if speed is None or fastest is None:
+        return calls, 1e-6
+    return calls.scaled(speed), 1 - 0.8 * fastest / speed

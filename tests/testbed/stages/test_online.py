@@ -18,6 +18,8 @@ from solver.problem import npz
 from testbed.cli import main
 from testbed.runs.folder import RunFolder
 from testbed.stages.online.edge import Edge
+from testbed.stages.online.execute import Stage
+from testbed.stages.online.live import Live
 from testbed.stages.online.simulate import World
 from tests.solver.online.worlds import CALLS, problem
 from tests.testbed.model_threads import users_beside
@@ -98,13 +100,24 @@ def test_a_bound_that_was_raised_in_the_file_is_refused(folder, capsys):
 
 
 @pytest.mark.slow
-def test_a_stream_is_executed_scored_and_held_against_its_simulation(folder, capsys):
+def test_a_stream_is_executed_scored_and_held_against_its_simulation(folder, capsys, monkeypatch):
     trace = folder / "trace.txt"
     lines = [f"Request(timestamp={i * 0.1}, slo_ms=60000)" for i in range(12)]
     trace.write_text("\n".join(lines))
     settings = ("--requests", 12, "--load", 0.7, "--arrivals", trace)
     with users_beside("edge") as names:
+        with monkeypatch.context() as patch:
+            patch.setattr(Stage, "_quality", cut)
+            assert online(folder, "--execute", *settings, "--policy", "all_edge") == 2
+        made = (folder / "online" / "1" / "records.jsonl").read_text()
+        assert (folder / "online" / "1" / "stream.npz").exists()
+        assert Live.kept(folder / "online", "another stream's", np.arange(12) * 0.1) is None
+        capsys.readouterr()
         assert not online(folder, "--execute", *settings, "--policy", "all_edge,all_local")
+    assert "all_edge at load 0.7: 12 requests in 1 s: served before" in capsys.readouterr().out
+    assert (folder / "online" / "1" / "records.jsonl").read_text().startswith(made)
+    assert [path.name for path in (folder / "online").glob("[0-9]*")] == ["1"]
+    assert not (folder / "online" / "1" / "stream.npz").exists()
     assert names == {"edge"}, "decisions and scores use no model meanwhile"
     runs = json.loads((folder / "online-executed.json").read_text())["runs"]
     edge, home = runs
@@ -124,6 +137,11 @@ def test_a_stream_is_executed_scored_and_held_against_its_simulation(folder, cap
     last = [json.loads(line)["measured"] for line in records[-12:]]
     assert all(each["clip_score"] > 0 and each["engine"] == "batched" for each in last)
     assert not online(folder, "--check")
+
+
+def cut(*_):
+    """Scores end here, as where an image that they need cannot be made."""
+    raise InputError("no score")
 
 
 class Rash:

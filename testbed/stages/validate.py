@@ -54,10 +54,12 @@ def validate(config: Config, quality: QualityModels, folder: RunFolder) -> None:
 def _frechet(
     config: Config, quality: QualityModels, folder: RunFolder, executed: Sequence[Record]
 ) -> list[Total]:
-    """The Fréchet distance of the users' images; none where nothing compares features, or where
-    images of a place were calibrated in another folder.
+    """The Fréchet distance of the users' images; none where nothing compares features, of a single
+    image, and where images of a place were calibrated in another folder.
     """
     images = [record for record in executed if record.task.purpose == "user"]
+    if len(images) < 2:
+        return []
     calibrated = {record.task.place for record in folder.records("calibration")}
     if quality.extractor is None or not {each.task.place for each in images} <= calibrated:
         return []

@@ -1,0 +1,43 @@
+"""The Fréchet distance of users' images, where some of what it needs is not there."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from testbed.runs.features import SweepFeatures
+from testbed.runs.folder import RunFolder
+from testbed.stages.validate import _frechet
+from tests.calibration.world import record
+from tests.testbed.runs.world import IMAGE
+
+WIDTH = 4
+QUALITY = SimpleNamespace(
+    extractor=SimpleNamespace(
+        fingerprint="made up",
+        images=lambda images: np.random.default_rng(1).normal(0, 1, (len(images), WIDTH)),
+    )
+)
+USERS = [
+    record(steps=8, purpose="user", user=user, seed=100 + user, prompt=f"of {user}")
+    for user in range(3)
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run folder with six calibration images, of which the features were kept."""
+    made, draw = RunFolder(tmp_path), np.random.default_rng(0)
+    store = made.store("calibration")
+    for prompt in range(6):
+        store.add(record(steps=8, purpose="untimed", prompt=f"p {prompt}"), IMAGE)
+    images, reference = draw.normal(0, 1, (6, WIDTH)), draw.normal(0, 1, (20, WIDTH))
+    made.save_features(SweepFeatures(tuple(store), images, reference, "made up"))
+    return made
+
+
+def test_a_single_image_has_no_frechet_distance(folder):
+    """Its covariance is 0/0: a run of one user once ended in a traceback, fully measured."""
+    assert _frechet(None, QUALITY, folder, USERS[:1]) == []
+    (total,) = _frechet(None, QUALITY, folder, USERS[:2])
+    assert total.predicted > 0 and total.measured > 0

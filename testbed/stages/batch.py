@@ -145,16 +145,22 @@ def serve(
     warm_up, *runs = runs
     spent = np.array([[run[i].end_to_end_time for i in range(len(tasks))] for run in runs])
     measured = np.median(spent, axis=0)
-    expected, at_speed = (
-        compare(delayed(predict(cost, arrivals, steps, cap, order, may), *travel), measured)
-        for may in (drift, 0.0)
-    )
     speed = Drift.of(ratios[1:])
+    slowest = speed.ratio + speed.half_width(1.0)
+    # at another speed the link and the requests' arrivals are as they were
+    expected, at_speed, slower = (
+        compare(delayed(predict(cost, arrivals, steps, cap, order, *at), *travel), measured)
+        for at in ((drift,), (0.0, speed.ratio), (0.0, slowest))
+    )
     return Serving(
         order=expected.order,
         cap=expected.cap,
         requests=expected.requests,
-        totals=expected.totals + tuple(removed(total, speed) for total in at_speed.totals),
+        totals=expected.totals
+        + tuple(
+            removed(total, abs(other.predicted - total.predicted))
+            for total, other in zip(at_speed.totals, slower.totals, strict=True)
+        ),
         median_absolute_error=expected.median_absolute_error,
         paper_median_absolute_error=expected.paper_median_absolute_error,
         coverage=expected.coverage,

@@ -23,7 +23,7 @@ from calibration.sweep.disturbance import DISTURBED, Disturbances, contention
 from testbed.client.makers import Maker, engine_of, make_split, request_of, setup_of, takes_batches
 from testbed.client.remote import RemotePlace
 from testbed.engines.out_of_memory import Parts
-from testbed.engines.request import Failed, Made, Outcome, all_made, outcomes_of
+from testbed.engines.request import Failed, Made, Outcome, all_made, outcomes_of, run_through
 from testbed.engines.stock import generate
 from testbed.engines.threads import Threads, using
 from testbed.environment import environment, machine_load
@@ -175,7 +175,7 @@ class Executor:
                 tasks = [replace(task, seed=seed) for seed in range(size)]
                 if call.kind == "batched":
                     engine = engine_of(self.pipelines[call.place], self.batch)
-                    all_made(engine.run(list(map(request_of, tasks))))
+                    run_through(engine.run(list(map(request_of, tasks))))
                     beside = sum(each for _, each in (*engine.log.text, *engine.log.decode))
                     step = min(each for _, each in engine.log.tick)
                 else:

@@ -35,7 +35,7 @@ def error_and_utility_scales(
 
     An error of 1 is the mean distance between converged images of different prompts. Utility has
     none without a ``clip``, and where the reference's captions fit their own images no better than
-    others'. Raises :class:`InputError` where all converged images are alike.
+    others'. Raises :class:`InputError` where all converged images are alike, or fewer than two.
     """
     scales = {}
     for name in classes:
@@ -49,6 +49,12 @@ def error_and_utility_scales(
                 and record.task.purpose == "converged"
             }
             images = [image(key) for key in list(converged.values())[:UNIT_IMAGES]]
+            if len(images) < 2:
+                raise InputError(
+                    f"records: {place}/{name}: found converged images of {len(images)} prompts, "
+                    "whose distance is the unit of errors; allowed: of at least 2 "
+                    "(calibration/failures.jsonl says why the others failed)"
+                )
             unit = _mean_distance(images)
             if not unit > 0:
                 raise InputError(

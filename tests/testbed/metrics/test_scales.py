@@ -102,6 +102,13 @@ def test_images_that_are_all_alike_are_named_with_what_to_look_at():
         scales_of(images, texts, range(3), pixels=(7, 7, 7))
 
 
+def test_a_single_converged_image_is_not_said_to_be_like_others():
+    with pytest.raises(InputError, match="of 1 prompts, .* at least 2 .calibration/failures.jsonl"):
+        error_and_utility_scales(
+            converged(1), ["edge"], ["all"], {}, lambda _: np.zeros((2, 2, 3), np.uint8), None
+        )
+
+
 @pytest.mark.parametrize("count, block", [(1, 7), (2, 1 << 16), (9, 50)])
 def test_the_mean_distance_of_all_pairs_is_that_of_each(monkeypatch, count, block):
     monkeypatch.setattr(scales, "_PIXELS", block)

@@ -21,7 +21,7 @@ from testbed.runs.folder import RunFolder
 from testbed.runs.store import Pixels
 from testbed.stages.calibrate import extract_features
 from testbed.stages.checks import check_users
-from testbed.stages.frechet_total import frechet_total
+from testbed.stages.frechet_total import frechet_total, kind_of
 from testbed.stages.tasks import check_calibrated, offloaded, sweep_records
 
 
@@ -55,20 +55,21 @@ def _frechet(
     config: Config, quality: QualityModels, folder: RunFolder, executed: Sequence[Record]
 ) -> list[Total]:
     """The Fréchet distance of the users' images; none where nothing compares features, of a single
-    image, and where images of a place were calibrated in another folder.
+    image, and where images of a place, or a class, were calibrated in another folder.
     """
     images = [record for record in executed if record.task.purpose == "user"]
     if len(images) < 2:
         return []
-    calibrated = {record.task.place for record in folder.records("calibration")}
-    if quality.extractor is None or not {each.task.place for each in images} <= calibrated:
+    sweep = sweep_records(folder.records("calibration"), _specs(executed))
+    calibrated = {kind_of(each.task) for each in sweep if each.task.purpose != "converged"}
+    if quality.extractor is None or not {kind_of(each.task) for each in images} <= calibrated:
         return []
-    features, specs = folder.features(), _specs(executed)
-    sweep = {record.id for record in sweep_records(folder.records("calibration"), specs)}
+    features = folder.features()
     if (
         features is None
         or features.extractor != quality.extractor.fingerprint
-        or not sweep <= set(features.ids)  # places that were calibrated one after the other
+        # places that were calibrated one after the other
+        or not {record.id for record in sweep} <= set(features.ids)
     ):
         features = _extract_again(config, quality, folder, executed)
     by_id = dict(zip(features.ids, features.images))

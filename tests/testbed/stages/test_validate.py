@@ -41,3 +41,9 @@ def test_a_single_image_has_no_frechet_distance(folder):
     assert _frechet(None, QUALITY, folder, USERS[:1]) == []
     (total,) = _frechet(None, QUALITY, folder, USERS[:2])
     assert total.predicted > 0 and total.measured > 0
+
+
+def test_users_of_a_class_that_was_calibrated_elsewhere_have_no_frechet_distance(folder):
+    """Of the place other classes are here."""
+    other = record(steps=8, purpose="user", user=3, seed=103, prompt_class="relation")
+    assert _frechet(None, QUALITY, folder, [*USERS, other]) == []

@@ -69,9 +69,9 @@ def _frechet(
         features is None
         or features.extractor != quality.extractor.fingerprint
         # places that were calibrated one after the other
-        or not {record.id for record in sweep} <= set(features.ids)
+        or not {each.id for each in _with_images(folder, sweep)} <= set(features.ids)
     ):
-        features = _extract_again(config, quality, folder, executed)
+        features = _extract_again(config, quality, folder, _with_images(folder, sweep))
     by_id = dict(zip(features.ids, features.images))
     total = frechet_total(
         images,
@@ -89,11 +89,15 @@ def _specs(executed: Sequence[Record]) -> dict[str, ModelSpec]:
     return {record.task.place: record.task.spec for record in executed}
 
 
+def _with_images(folder: RunFolder, sweep: Sequence[Record]) -> list[Record]:
+    """The records whose images are there; of the others the calibration made no features."""
+    return [each for each in sweep if folder.image_path("calibration", each).exists()]
+
+
 def _extract_again(
-    config: Config, quality: QualityModels, folder: RunFolder, executed: Sequence[Record]
+    config: Config, quality: QualityModels, folder: RunFolder, sweep: Sequence[Record]
 ) -> SweepFeatures:
     """The sweep's features, where the calibration did not keep them all."""
-    sweep = sweep_records(folder.records("calibration"), _specs(executed))
     records = {record.id: record for record in sweep}
 
     def image(key: str) -> Pixels:

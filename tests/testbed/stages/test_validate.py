@@ -7,6 +7,7 @@ import pytest
 
 from testbed.runs.features import SweepFeatures
 from testbed.runs.folder import RunFolder
+from testbed.stages import validate
 from testbed.stages.validate import _frechet
 from tests.calibration.world import record
 from tests.testbed.runs.world import IMAGE
@@ -47,3 +48,18 @@ def test_users_of_a_class_that_was_calibrated_elsewhere_have_no_frechet_distance
     """Of the place other classes are here."""
     other = record(steps=8, purpose="user", user=3, seed=103, prompt_class="relation")
     assert _frechet(None, QUALITY, folder, [*USERS, other]) == []
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_lost_image_is_left_out_as_the_calibration_leaves_it_out(folder, monkeypatch, kept):
+    """That of an earlier, larger sweep, which nothing makes again, once ended the validation."""
+    lost = record(steps=16, purpose="untimed")
+    folder.store("calibration").add(lost, IMAGE)
+    (folder.path / "calibration" / "images" / f"{lost.id}.png").unlink()
+    reference = SimpleNamespace(features=folder.features().reference)
+    if not kept:
+        (folder.path / "calibration" / "features.npz").unlink()
+    monkeypatch.setattr(validate, "open_prompts", lambda _: None)
+    monkeypatch.setattr(validate, "given_reference", lambda *_: {"object": reference})
+    (total,) = _frechet(SimpleNamespace(prompts="", quality=None), QUALITY, folder, USERS)
+    assert total.measured > 0 and len(folder.features().ids) == 6

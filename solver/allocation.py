@@ -228,7 +228,7 @@ def _bounded(objective: float, lower_bound: float | None) -> dict[str, Any]:
     bound, size = float(lower_bound), max(abs(objective), abs(lower_bound))
     excess = objective - bound
     # a negative gap says that the bound is none
-    gap = 0.0 if 0 <= excess <= ROUNDING * size else excess / size
+    gap = 0.0 if abs(excess) <= ROUNDING * size else excess / size
     return {"lower_bound": bound, "gap": gap, "status": STATUSES[not 0 <= gap <= OPTIMAL]}
 
 

@@ -143,9 +143,7 @@ def objective(problem: Problem, users: Sequence[UserEstimates]) -> Total:
     A picture that is another than expected has more error and less utility, so that both raise the
     objective together: by how much is not known, so their half-widths are added.
     """
-    weights = {
-        name: np.broadcast_to(value, problem.users) for name, value in problem.weights.items()
-    }
+    weights = {key: np.broadcast_to(value, problem.users) for key, value in problem.weights.items()}
     costs, errors, utilities = [], [], []
     for n, user in enumerate(users):
         w1, w2, c1, c2, c3 = (
@@ -277,10 +275,11 @@ def _sum(name: str, terms: Sequence[_Term], drifting: bool = True) -> _Sum:
     shared: dict[str, float] = defaultdict(float)
     for (prompt_class, *_), group in cells.items():
         covariance, quantile = _curve_covariance(group[0].assignment, name)
-        scale = np.array([term.factor * term.estimate.scale for term in group])
-        steps = [term.assignment.steps for term in group]
-        # below 0 by rounding only
-        shared[prompt_class] += quantile * np.sqrt(max(0.0, scale @ covariance(steps) @ scale))
+        # of users with as many steps one row: there may be thousands
+        steps, at = np.unique([term.assignment.steps for term in group], return_inverse=True)
+        scale = np.bincount(at, [term.factor * term.estimate.scale for term in group])
+        variance = float(scale @ covariance(steps.tolist()) @ scale)  # below 0 by rounding only
+        shared[prompt_class] += quantile * np.sqrt(max(0.0, variance))
     speed = drifting * sum(
         _drift_half(
             name,

@@ -11,6 +11,10 @@ from calibration.validation.estimates import estimate_users
 from tests.calibration.world import World
 
 
+def cell_of(term):
+    return term.assignment.user.prompt_class, term.place
+
+
 def test_users_with_as_many_steps_share_a_row_of_the_curves_covariance(setting, monkeypatch):
     """Matrices of all users by all users, of thousands of them, took gigabytes."""
     records = World(seed=3).execute(setting.scenario, setting.allocation, images=1)
@@ -29,9 +33,9 @@ def test_users_with_as_many_steps_share_a_row_of_the_curves_covariance(setting, 
 
     own = sum(t_quantile(term.estimate.dof) ** 2 * term.estimate.own for term in terms)
     shared = {}
-    for key in dict.fromkeys((term.profile.prompt_class, term.place) for term in terms):
-        alike = [term for term in terms if (term.profile.prompt_class, term.place) == key]
-        fit, steps = alike[0].profile.error, [term.assignment.steps for term in alike]
+    for key in dict.fromkeys(map(cell_of, terms)):
+        alike = [term.assignment for term in terms if cell_of(term) == key]
+        fit, steps = alike[0].service.profile.error, [each.steps for each in alike]
         assert len(steps) > len(set(steps))
         quantile = t_quantile(degrees_of_freedom(fit))
         among_all = quantile * np.sqrt(evaluate(fit, steps)[1].sum())

@@ -38,8 +38,8 @@ def predict(
     ``cap``, ``order``: as :func:`calibration.serving.simulator.simulate` has them. ``drift``: half
     of the relative 95 % interval of the machine's speed over that of the timings
     (:func:`calibration.costs.drift.drift_expected`). ``ratio``: of a call's seconds over those of
-    the timings, where the speed is known (:class:`calibration.costs.drift.Drift`). ``paper`` is T = s Δt, eq. (3): a request
-    alone, with Δt the fitted seconds of an iteration with one request.
+    the timings, where the speed is known (:class:`calibration.costs.drift.Drift`). ``paper`` is
+    T = s Δt, eq. (3): a request alone, with Δt the fitted seconds of an iteration with one request.
 
     The 95 % intervals are quantiles of simulations. The costs are drawn from their covariance
     (Student's t on the logarithm, so that none is below 0), and every call has its own noise. That

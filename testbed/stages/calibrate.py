@@ -196,8 +196,8 @@ def _distances(
     reference: ReferenceDistances,
     repeats: Mapping[str, int],
 ) -> Distances:
-    """The distances of a place's images of a class to the reference, at each step count that has two
-    images; an image counts as often as ``repeats`` says of its prompt.
+    """The distances of a place's images of a class to the reference, at each step count that has
+    two of them; an image counts as often as ``repeats`` says of its prompt.
     """
     frechet, kid, cmmd = [], [], []
     for steps in sorted({record.task.steps for record in records}):

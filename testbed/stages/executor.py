@@ -32,7 +32,7 @@ from testbed.metrics.extractor import Scorer
 from testbed.processes import processes
 from testbed.runs.failures import FailureLog
 from testbed.runs.store import Pixels, RecordStore
-from testbed.runs.work import Work, check_setups, open_calls
+from testbed.runs.work import Work, check_setups, interrupted, open_calls
 
 WARM_UP_STEPS = 3
 #: How often an image is timed at most, where other processes disturb it.
@@ -91,8 +91,9 @@ class Executor:
         failed = self._failed[store.folder]
         self._meet(store)
         check_setups(store, tasks, self._setups, self._environment, self.threads)
+        held = set(store) - interrupted(store, tasks, self.processes.num_processes, ATTEMPTS)
         missing = [
-            open_calls(calls, store, failed, before, self.processes.num_processes)
+            open_calls(calls, held, failed, before, self.processes.num_processes)
             for calls in plan(tasks, self.batch, self._continuous)
         ]
         mine = [
@@ -156,11 +157,10 @@ class Executor:
         for call in sorted(calls, key=lambda call: -len(call.tasks)):
             if call.key not in rough:
                 rough[call.key] = self._rough_seconds(call, sorted(counts[call.place, call.split]))
-        seconds = 0.0
-        for call in calls:
-            image, evaluation = rough[call.key]
-            seconds += len(call.tasks) * image + call.evaluations * evaluation
-        return seconds
+        return sum(
+            len(call.tasks) * rough[call.key][0] + call.evaluations * rough[call.key][1]
+            for call in calls
+        )
 
     def _rough_seconds(self, call: Call, counts: Sequence[int]) -> tuple[float, float]:
         """Of calls like this one: seconds for an image beside its steps, and for an evaluation.

@@ -43,7 +43,7 @@ def batch(rig: Rig, folder: RunFolder) -> Serving | None:
     """Serve the offloaded users once more, all by continuous batching; writes ``serving.json``.
 
     None where no user is offloaded, the edge's model cannot be served in batches, or, with a
-    warning, where a server refuses a request.
+    warning, where memory no longer suffices or a server refuses a request.
     """
     records = {record.id: record for record in folder.executed()}
     tasks = offloaded([record.task for record in records.values()])
@@ -140,6 +140,8 @@ def serve(
     runs, ratios = [], []
     for _ in range(RUNS + 1):
         timings = timed(maker, prompts, tasks[0].guidance, [size], rounds=1)
+        if not timings.tick[1]:
+            raise ServerFault(f"memory no longer holds {size} images at a time")
         ratios.append(timings.tick[1][0] / seconds(cost.tick, size))
         runs.append({made.index: made for made in all_made(engine.run(requests))})
     warm_up, *runs = runs

@@ -97,13 +97,14 @@ def positive_interval(mean: float, half: float) -> tuple[float, float]:
 
     Times and errors are skewed to the right, and so is what a score lacks of the largest. A
     symmetric interval of a mean of them would reach below 0, and would be missed above much more
-    often than below.
+    often than below. Where the standard error is 2.5 times the mean and more, the log-normal
+    distribution has nearly all its mass near 0, and the symmetric interval's upper end counts.
     """
     if not mean > 0:
         return max(0.0, mean - half), max(0.0, mean + half)
-    variance = math.log1p((half / Z95 / mean) ** 2)
+    variance = math.log1p(min(half / Z95 / mean, 1e150) ** 2)  # a larger square overflows
     middle, reach = mean * math.exp(-variance / 2), math.exp(Z95 * math.sqrt(variance))
-    return middle / reach, middle * reach
+    return middle / reach, max(middle * reach, mean + half)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,6 @@ The file format is ``allocation/1``, or ``allocation/2`` where the problem is mo
 with one budget.
 """
 
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from solver.columnar import FloatArray, IntArray, column, fault, fields, whole, word
-from solver.inputs import InputError, read_json, write_atomic
+from solver.inputs import InputError, read_json, to_json, write_atomic
 from solver.limits import PIECE, in_pieces
 from solver.problem import MAX_OPTIONS, Problem
 from solver.problem.usage import checked_prices, integers, option_numbers, used_of
@@ -134,11 +133,11 @@ class Allocation:
         return {"schema": SCHEMAS[extended]} | (dict(vars(self)) if extended else own)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the JSON file, atomically, one field a line."""
-        lines = (
-            f"{json.dumps(name)}: {json.dumps(value, allow_nan=False)}"
-            for name, value in self.to_dict().items()
-        )
+        """Write the JSON file, atomically, one field a line.
+
+        Raises InputError for a number that is not finite, as a sum over users may be.
+        """
+        lines = [to_json({name: value}, str(path))[1:-1] for name, value in self.to_dict().items()]
         write_atomic(path, "{\n " + ",\n ".join(lines) + "\n}\n")
 
 
@@ -228,7 +227,7 @@ def _bounded(objective: float, lower_bound: float | None) -> dict[str, Any]:
     bound, size = float(lower_bound), max(abs(objective), abs(lower_bound))
     excess = objective - bound
     # a negative gap says that the bound is none
-    gap = 0.0 if 0 <= excess <= ROUNDING * size else excess / size
+    gap = 0.0 if abs(excess) <= ROUNDING * size else excess / size
     return {"lower_bound": bound, "gap": gap, "status": STATUSES[not 0 <= gap <= OPTIMAL]}
 
 

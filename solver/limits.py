@@ -43,11 +43,15 @@ def available_bytes() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+class TooLargeError(InputError):
+    """A table exceeds the memory, which says nothing about the problem."""
+
+
 def check_memory(where: str, numbers: int) -> None:
-    """Raise InputError if a table of so many 8-byte numbers, and a copy, exceeds the memory."""
+    """Raise TooLargeError if a table of so many 8-byte numbers, and a copy, exceeds the memory."""
     need, limit = 16 * numbers, available_bytes()
     if need > limit:
-        raise InputError(
+        raise TooLargeError(
             f"{where}: users x max_steps: found a table of {need / 1e9:.3g} GB; "
             f"allowed: at most {limit / 1e9:.3g} GB, the memory that is available"
         )

@@ -96,13 +96,15 @@ def drift_expected(speed_sd: float, parts: int = PARTS) -> float:
 def drifts(records: Iterable[Record], times: Mapping[tuple[str, str], TimeFit]) -> dict[str, Drift]:
     """{place: drift} of the control images among ``records``.
 
-    ``times``: by place and prompt class. A place with fewer than three control images has none.
+    ``times``: by place and prompt class; those of another class do not count. A place with fewer
+    than three control images has none.
     """
     ratios: dict[str, dict[str, float]] = defaultdict(dict)  # by id: a record counts once
     for record in records:
         task = record.task
-        if task.purpose == "anchor":
-            ratios[task.place][record.id] = ratio(record, times[task.place, task.prompt_class])
+        time = times.get((task.place, task.prompt_class))
+        if task.purpose == "anchor" and time is not None:
+            ratios[task.place][record.id] = ratio(record, time)
     return {
         place: Drift.of(list(by_id.values()))
         for place, by_id in ratios.items()

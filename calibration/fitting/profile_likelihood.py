@@ -13,6 +13,7 @@ from calibration.fitting.families import Family
 from calibration.statistics import Array
 
 _COARSE = 60  # shapes from bound to bound
+_AT_ONCE = 10_000_000  # numbers of an array: the sets without each point are as many as the points
 _FINE = 24  # shapes between the neighbours of the best one
 _PROFILE = 120  # shapes of a profile
 
@@ -25,6 +26,15 @@ def best(family: Family, steps: Array, values: Array, weights: Array) -> Array:
     out. Shapes are right to about 1e-4.
     """
     sets = max(len(values), len(weights))
+    most = max(1, _AT_ONCE // (len(steps) * _COARSE))
+    if sets > most:
+        parts = [slice(start, start + most) for start in range(0, sets, most)]
+        return np.concatenate(
+            [
+                best(family, steps, *(x[part] if len(x) > 1 else x for x in (values, weights)))
+                for part in parts
+            ]
+        )
     grid, rows = np.geomspace(*family.bounds[family.shape], _COARSE), np.arange(sets)
     at = np.argmin(_solve(family, steps, values, weights, grid[None])[0], axis=1)
     low, high = np.log(grid[np.maximum(at - 1, 0)]), np.log(grid[np.minimum(at + 1, _COARSE - 1)])

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from calibration.comparison import Comparison, Total
 from calibration.costs.batch import BatchCost, CallCost, call_seconds
-from calibration.costs.drift import Drift
 from calibration.serving.serving import Completion, MeasuredCompletion, RequestTime
 from calibration.serving.simulator import Served, simulate
 from calibration.statistics import Z95
@@ -32,13 +31,15 @@ def predict(
     cap: int,
     order: str = "first_come",
     drift: float = 0.0,
+    ratio: float = 1.0,
 ) -> Completion:
     """When requests that arrive at ``arrivals`` s with ``steps``, both shape (n,), will be done.
 
     ``cap``, ``order``: as :func:`calibration.serving.simulator.simulate` has them. ``drift``: half
     of the relative 95 % interval of the machine's speed over that of the timings
-    (:func:`calibration.costs.drift.drift_expected`). ``paper`` is T = s Δt, eq. (3): a request
-    alone, with Δt the fitted seconds of an iteration with one request.
+    (:func:`calibration.costs.drift.drift_expected`). ``ratio``: of a call's seconds over those of
+    the timings, where the speed is known (:class:`calibration.costs.drift.Drift`). ``paper`` is
+    T = s Δt, eq. (3): a request alone, with Δt the fitted seconds of an iteration with one request.
 
     The 95 % intervals are quantiles of simulations. The costs are drawn from their covariance
     (Student's t on the logarithm, so that none is below 0), and every call has its own noise. That
@@ -53,7 +54,7 @@ def predict(
     sizes = np.arange(1, max(1, min(cap, len(steps))) + 1)
     calls = (cost.tick, cost.text, cost.decode)
     costs = [call_seconds(call, sizes) for call in calls]
-    centre = [seconds for seconds, _ in costs]
+    centre = [ratio * seconds for seconds, _ in costs]
     served = _served(arrivals, steps, cap, order, centre)
     rng = np.random.default_rng(0)
     factors = [np.exp(_draws(rng, call, *about)) for call, about in zip(calls, costs, strict=True)]
@@ -66,7 +67,7 @@ def predict(
         totals[draw] = other.total + delays
         spans[draw] = np.max(other.finished + delays) - other.arrivals.min()
 
-    begin, paper = served.arrivals.min(), np.asarray(steps) * centre[0][0]
+    begin, paper = served.arrivals.min(), np.asarray(steps) * costs[0][0][0]
     low, high = _interval(served.total, totals)
     requests = tuple(
         RequestTime(
@@ -140,20 +141,16 @@ def _delayed(row: Row, seconds: float, sd: float) -> Row:
     return replace(row, predicted=row.predicted + seconds, low=low, high=high)
 
 
-def removed(total: Total, drift: Drift) -> Total:
-    """A compared ``total`` as predicted at the speed that the machine had while it served.
+def removed(total: Total, error: float) -> Total:
+    """A compared ``total`` that is predicted at the speed that the machine had while it served.
 
-    ``drift``: of batches' seconds at that time over the predicted ones.
+    ``error``: half of the 95 % interval of the prediction, for what is not known of this speed.
     """
-    predicted, error = drift.ratio * total.predicted, drift.half_width(total.predicted)
     low, high = (
-        None
-        if end is None
-        else float(predicted + sign * np.hypot(drift.ratio * (end - total.predicted), error))
+        None if end is None else total.predicted + sign * math.hypot(end - total.predicted, error)
         for sign, end in ((-1, total.low), (1, total.high))
     )
-    quantity = f"{total.quantity}, drift removed"
-    moved = replace(total, quantity=quantity, predicted=predicted, low=low, high=high)
+    moved = replace(total, quantity=f"{total.quantity}, drift removed", low=low, high=high)
     return moved if total.measured is None else moved.beside(total.measured)
 
 

@@ -1,5 +1,6 @@
 """What a problem predicts of each user, and what was measured: means over a user's images."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,11 +25,11 @@ class Estimate:
     """One quantity of one user: the mean over the images, predicted and measured (None: not
     measured).
 
-    The predicted mean's variance is ``own`` (of these few images and this prompt) plus ``scale``²
-    times the variance of the fitted curve at the user's steps. ``dof``: degrees of freedom with
-    which ``own`` was estimated. ``paper``: what the paper's own forms predict. ``fixed``: how much
-    of the prediction the machine's speed does not change. ``most``: the largest possible value, if
-    there is one.
+    The predicted mean's variance is ``own`` (of these few images and this prompt), plus ``scale``²
+    times the variance of the fitted curve at the user's steps, plus ``travel``² of a way that was
+    fitted for all users. ``dof``: degrees of freedom with which ``own`` was estimated. ``paper``:
+    what the paper's own forms predict. ``fixed``: how much of the prediction the machine's speed
+    does not change. ``most``: the largest possible value, if there is one.
     """
 
     predicted: float
@@ -40,6 +41,7 @@ class Estimate:
     basis: str | None = None
     fixed: float = 0.0
     most: float | None = None
+    travel: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -147,17 +149,17 @@ def _costs(assignment: Assignment, records: Sequence[Record]) -> tuple[Estimate,
     # The spread of images over the whole sweep holds the machine's changes of speed. All images of
     # an execution share these, so calibration.validation.totals adds them.
     spread = np.sqrt(max(0.0, fit.relative_sd**2 - service.speed_sd**2))
-    travel = (way.own_variance + images * way.variance) if way else 0.0
     computed = (spread * service.seconds(assignment.steps)) ** 2 / images
     time = Estimate(
         predicted=assignment.time,
         measured=_plus(_mean(times), sent),
-        own=computed + travel / images,
+        own=computed + (way.own_variance / images if way else 0.0),
         scale=service.ratio,
         dof=fit.n - 2,
         paper=service.ratio * fit.paper.step_time * assignment.steps + service.sent,
         basis=" and ".join(sorted(service.bases)),
         fixed=service.sent,
+        travel=math.sqrt(way.variance) if way else 0.0,
     )
     metered = service.power_basis == "measured" and None not in joules
     if metered:

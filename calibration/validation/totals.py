@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from calibration.comparison import Comparison, Total
 from calibration.costs.drift import Drift, drift_expected
 from calibration.fitting.prediction import degrees_of_freedom, evaluate
-from calibration.profiles.profile import ClassProfile, SplitPoint
+from calibration.profiles.profile import SplitPoint
 from calibration.scenario.sites import Service
 from calibration.statistics import t_quantile
 from calibration.validation.assignments import Assignment
@@ -43,10 +43,6 @@ class _Term:
     @property
     def place(self) -> str:
         return self.assignment.service.place
-
-    @property
-    def profile(self) -> ClassProfile:
-        return self.assignment.service.profile
 
 
 @dataclass(frozen=True)
@@ -80,7 +76,7 @@ def _half(name: str, term: _Term) -> float:
     """Half of the 95 % interval of a single estimate."""
     assignment, estimate = term.assignment, term.estimate
     covariance, quantile = _curve_covariance(assignment, name)
-    own = t_quantile(estimate.dof) ** 2 * estimate.own
+    own = t_quantile(estimate.dof) ** 2 * (estimate.own + estimate.travel**2)
     drift = _drift_half(name, assignment.service, estimate.predicted - estimate.fixed)
     shared = max(0.0, float(covariance([assignment.steps])[0, 0]))
     return float(np.sqrt(own + (quantile * estimate.scale) ** 2 * shared + drift**2))
@@ -143,9 +139,7 @@ def objective(problem: Problem, users: Sequence[UserEstimates]) -> Total:
     A picture that is another than expected has more error and less utility, so that both raise the
     objective together: by how much is not known, so their half-widths are added.
     """
-    weights = {
-        name: np.broadcast_to(value, problem.users) for name, value in problem.weights.items()
-    }
+    weights = {key: np.broadcast_to(value, problem.users) for key, value in problem.weights.items()}
     costs, errors, utilities = [], [], []
     for n, user in enumerate(users):
         w1, w2, c1, c2, c3 = (
@@ -210,6 +204,7 @@ def _together(time: Estimate, a: float, energy: Estimate, b: float) -> Estimate:
         a * time.paper + b * energy.paper,
         _words(time.basis, energy.basis),
         a * time.fixed + b * energy.fixed,
+        travel=a * time.travel,
     )
 
 
@@ -267,20 +262,22 @@ def _sum(name: str, terms: Sequence[_Term], drifting: bool = True) -> _Sum:
     """The sum of terms of the quantity ``name``; ``drifting``: the speed may have changed since.
 
     The curves of one class at its two places come from the same prompts, so their uncertainties
-    add. The machine's speed is the same for all.
+    add. The machine's speed is the same for all, and so is the way to a place behind a network.
     """
-    owns = [(each.factor * t_quantile(each.estimate.dof), each.estimate.own) for each in terms]
-    own = sum(factor**2 * variance for factor, variance in owns)
+    owns = [(each.factor * t_quantile(each.estimate.dof), each.estimate) for each in terms]
+    own = sum(factor**2 * estimate.own for factor, estimate in owns)
+    travel = sum(factor * estimate.travel for factor, estimate in owns)
     cells: dict[tuple[str, str, SplitPoint | None], list[_Term]] = defaultdict(list)
     for term in terms:
-        cells[term.profile.prompt_class, term.place, term.assignment.split].append(term)
+        cells[term.assignment.user.prompt_class, term.place, term.assignment.split].append(term)
     shared: dict[str, float] = defaultdict(float)
     for (prompt_class, *_), group in cells.items():
         covariance, quantile = _curve_covariance(group[0].assignment, name)
-        scale = np.array([term.factor * term.estimate.scale for term in group])
-        steps = [term.assignment.steps for term in group]
-        # below 0 by rounding only
-        shared[prompt_class] += quantile * np.sqrt(max(0.0, scale @ covariance(steps) @ scale))
+        # of users with as many steps one row: there may be thousands
+        steps, at = np.unique([term.assignment.steps for term in group], return_inverse=True)
+        scale = np.bincount(at, [term.factor * term.estimate.scale for term in group])
+        variance = float(scale @ covariance(steps.tolist()) @ scale)  # below 0 by rounding only
+        shared[prompt_class] += quantile * np.sqrt(max(0.0, variance))
     speed = drifting * sum(
         _drift_half(
             name,
@@ -294,7 +291,7 @@ def _sum(name: str, terms: Sequence[_Term], drifting: bool = True) -> _Sum:
     return _Sum(
         predicted=sum(term.factor * term.estimate.predicted for term in terms),
         measured=measured if terms else None,
-        half=float(np.sqrt(own + sum(half**2 for half in shared.values()) + speed**2)),
+        half=float(np.sqrt(own + sum(half**2 for half in shared.values()) + speed**2 + travel**2)),
         paper=sum(term.factor * term.estimate.paper for term in terms),
         most=sum(mosts) if mosts and len(mosts) == len(terms) else None,
     )

@@ -2,7 +2,7 @@
 
 import math
 
-from solver.allocation import OPTIMAL, Allocation, evaluate
+from solver.allocation import OPTIMAL, ROUNDING, Allocation, evaluate
 from solver.certificate.proof import Proof
 from solver.certificate.several import prove_several
 from solver.certificate.single import prove_plain
@@ -55,7 +55,9 @@ def certify(problem: Problem, allocation: Allocation) -> float:
         if claimed != value and not (
             isinstance(claimed, (int, float))
             and isinstance(value, (int, float))
-            and math.isclose(claimed, value, rel_tol=1e-9)
+            and math.isclose(
+                claimed, value, rel_tol=1e-9, abs_tol=ROUNDING if name == "gap" else 0.0
+            )
         ):
             raise InputError(
                 f"allocation: {name}: found {claimed}; allowed: {value}, which the choices give"

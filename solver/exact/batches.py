@@ -15,9 +15,10 @@ import numpy as np
 
 from solver.allocation import Allocation
 from solver.exact.dynamic_program import Allowance
-from solver.exact.several import prices_of
+from solver.exact.several import UndecidedError, prices_of
 from solver.inputs import InputError
 from solver.knapsack import evaluated
+from solver.limits import TooLargeError
 from solver.options import Choice
 from solver.problem import Makespan, Problem
 from solver.problem.usage import edges_of
@@ -99,7 +100,7 @@ def least_batches(
     """The optimum under makespans; ``linear`` solves the relaxation of a box.
 
     ``start`` is a known choice. When the ``allowance`` that ``linear`` draws on is spent, the best
-    choice so far is the answer. Raises InputError if the problem is infeasible.
+    choice so far is the answer. Raises InputError if the problem is infeasible, or too large.
     """
     count = itertools.count()
     heap: list[tuple[float, int, Box]] = [(-np.inf, next(count), boxes_of(problem))]
@@ -115,6 +116,11 @@ def least_batches(
         looked += 1
         try:
             relaxed = linear(boxed(problem, box))
+        except UndecidedError as error:  # the box may hold the optimum
+            refused, lower = error, min(lower, max(bound, error.lower))
+            continue
+        except TooLargeError:
+            raise
         except InputError as error:
             refused = refused or error
             continue

@@ -65,9 +65,11 @@ def several_limits(problem: Problem, options: Options, allowance: Allowance) -> 
             prices = options.prices(dual.price)
             return evaluated(problem, options.chosen(chosen), "exact", prices, ended.excess)
         if not ended.proven:
+            priced = cost + menu.weight @ dual.price
             raise UndecidedError(
                 f"{problem.where}: no choice was found that keeps {_named(options)}, "
-                "nor a proof that there is none"
+                "nor a proof that there is none",
+                float(priced.min(axis=1).sum() - dual.price @ options.capacity),
             )
     raise InputError(
         f"{problem.where}: no choice keeps {_named(options)} together, though each alone can be"
@@ -83,7 +85,13 @@ def prices_of(problem: Problem) -> dict[str, float]:
 
 
 class UndecidedError(InputError):
-    """Whether a choice keeps the limits was not found out within :mod:`solver.limits`."""
+    """Whether a choice keeps the limits was not found out within :mod:`solver.limits`; any that
+    does costs at least ``lower``.
+    """
+
+    def __init__(self, message: str, lower: float) -> None:
+        super().__init__(message)
+        self.lower = lower
 
 
 def check_limits(problem: Problem, options: Options, menu: Menu, cost: FloatArray) -> None:

@@ -169,10 +169,10 @@ class SweepConfig(Schema):
     def __post_init__(self) -> None:
         if self.local_steps is not None:
             _check_different("local_steps", self.local_steps or (0,), 1)
-            if len(self.local_steps) < 3 or self.half_width is not None:
+            if len(self.local_steps) < 4 or self.half_width is not None:
                 raise InputError(
-                    f"local_steps: found {list(self.local_steps)}; allowed: two step counts, more "
-                    "for a curve, and that of converged images; not with half_width"
+                    f"local_steps: found {list(self.local_steps)}; allowed: at least three step "
+                    "counts, as a fit needs, and that of converged images; not with half_width"
                 )
         if self.splits is not None:
             _check_different("splits", self.splits, 2)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.records.record import Measured
-from testbed.engines.stock import Generated, not_finite, to_uint8
+from testbed.engines.stock import Generated, ImageError, not_finite, to_uint8
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,15 @@ def all_made(outcomes: Iterable[Image | Failed]) -> list[Image]:
             raise outcome.error
         images.append(outcome)
     return images
+
+
+def run_through(outcomes: Iterable[Image | Failed]) -> None:
+    """Have all ``outcomes`` made for the time that they take, which an image that is not finite
+    takes as well; raises what the first of the others failed of.
+    """
+    for outcome in outcomes:
+        if isinstance(outcome, Failed) and not isinstance(outcome.error, ImageError):
+            raise outcome.error
 
 
 def outcomes_of(done: Generated, measured: Measured, first: int = 0) -> list[Made | Failed]:

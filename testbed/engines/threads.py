@@ -13,7 +13,7 @@ from diffusers import DiffusionPipeline
 from calibration.schema import Schema, frozen, limits
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import least_steps, unsupported_reason
-from testbed.engines.request import Request, all_made
+from testbed.engines.request import Request, run_through
 from testbed.engines.stock import generate
 from testbed.metering.meters import NoMeter
 
@@ -97,5 +97,5 @@ def _alone(pipeline: DiffusionPipeline, images: int, steps: int) -> float:
 
 def _batched(pipeline: DiffusionPipeline, images: int, steps: int) -> float:
     engine = BatchedEngine(pipeline, images)
-    all_made(engine.run([Request("", seed, steps, 3.0) for seed in range(images)]))
+    run_through(engine.run([Request("", seed, steps, 3.0) for seed in range(images)]))
     return float(np.mean([seconds for _, seconds in engine.log.tick]))

@@ -10,7 +10,7 @@ from diffusers import DiffusionPipeline
 from calibration.schema import Schema, frozen
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import least_steps
-from testbed.engines.request import Request, all_made
+from testbed.engines.request import Request, run_through
 
 TICKS = 4  # iterations of one timing: the mean of a few is less skewed than a single one
 ROUNDS = 10
@@ -55,7 +55,7 @@ def time_batches(
                 torch.cuda.reset_peak_memory_stats(device)
             engine = BatchedEngine(pipeline, size)
             requests = [Request(prompts[i % len(prompts)], i, steps, guidance) for i in range(size)]
-            all_made(engine.run(requests))
+            run_through(engine.run(requests))
             if min(engine.caps.values()) < size:
                 sizes = [smaller for smaller in sizes if smaller < size]
                 continue

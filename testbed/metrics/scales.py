@@ -35,7 +35,7 @@ def error_and_utility_scales(
 
     An error of 1 is the mean distance between converged images of different prompts. Utility has
     none without a ``clip``, and where the reference's captions fit their own images no better than
-    others'. Raises :class:`InputError` where all converged images are alike.
+    others'. Raises :class:`InputError` where all converged images are alike, or fewer than two.
     """
     scales = {}
     for name in classes:
@@ -49,6 +49,12 @@ def error_and_utility_scales(
                 and record.task.purpose == "converged"
             }
             images = [image(key) for key in list(converged.values())[:UNIT_IMAGES]]
+            if len(images) < 2:
+                raise InputError(
+                    f"records: {place}/{name}: found converged images of {len(images)} prompts, "
+                    "whose distance is the unit of errors; allowed: of at least 2 "
+                    "(calibration/failures.jsonl says why the others failed)"
+                )
             unit = _mean_distance(images)
             if not unit > 0:
                 raise InputError(
@@ -69,7 +75,8 @@ def _clip_scores(reference: ReferenceFeatures, clip: Clip) -> tuple[float, float
     the two cannot be told apart.
 
     A t test over the captions says whether they can: where captions match nothing, one of the two
-    is larger by chance, and their difference is no unit.
+    is larger by chance, and their difference is no unit. Captions count alike in the test, but not
+    in the means, so that these can still lie the other way around.
     """
     assert reference.clip is not None, "a clip scores the reference too"
     captions, index = np.unique(np.array(reference.captions), return_inverse=True)
@@ -87,7 +94,7 @@ def _clip_scores(reference: ReferenceFeatures, clip: Clip) -> tuple[float, float
     floor, ceiling = float(others.sum() / pairs.sum()), float(own.mean())
     gains = np.bincount(index, own - others / pairs) / counts
     error = float(gains.std(ddof=1)) / len(gains) ** 0.5
-    if gains.mean() > float(student.isf(LEVEL, len(gains) - 1)) * error:
+    if ceiling > floor and gains.mean() > float(student.isf(LEVEL, len(gains) - 1)) * error:
         return floor, ceiling
     return (
         f"the captions of {len(index)} reference images fit their own images no better than others'"

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from calibration.records.task import Task
 from calibration.sweep.calls import UNTIMED, Call
-from calibration.sweep.disturbance import Disturbances
+from calibration.sweep.disturbance import DISTURBED, Disturbances
 from solver.inputs import InputError
 from testbed.engines.threads import Threads
 from testbed.environment import alike
@@ -46,6 +46,25 @@ def open_calls(
         for index, rest in half_done:
             chosen[index] = rest
     return chosen
+
+
+def interrupted(
+    store: RecordStore, tasks: Sequence[Task], processes: int, attempts: int
+) -> set[str]:
+    """The ids of the ``tasks`` whose image was disturbed, and whose process was killed before it
+    had timed it again, up to ``attempts`` times: of each process the last in ``store`` alone.
+    """
+    last, disturbances = set(list(store)[-processes:]), Disturbances()
+    timed = [task for task in tasks if task.purpose not in UNTIMED and task.id in store]
+    for task in timed:
+        if task.id not in last:
+            disturbances.add(task, store[task.id].measured)
+    measured = [(task, store[task.id].measured) for task in timed if task.id in last]
+    return {
+        task.id
+        for task, of_task in measured
+        if of_task.attempts < attempts and disturbances.excess(task, of_task) > DISTURBED
+    }
 
 
 def check_setups(

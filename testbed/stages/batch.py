@@ -43,7 +43,7 @@ def batch(rig: Rig, folder: RunFolder) -> Serving | None:
     """Serve the offloaded users once more, all by continuous batching; writes ``serving.json``.
 
     None where no user is offloaded, the edge's model cannot be served in batches, or, with a
-    warning, where a server refuses a request.
+    warning, where memory no longer suffices or a server refuses a request.
     """
     records = {record.id: record for record in folder.executed()}
     tasks = offloaded([record.task for record in records.values()])
@@ -140,21 +140,29 @@ def serve(
     runs, ratios = [], []
     for _ in range(RUNS + 1):
         timings = timed(maker, prompts, tasks[0].guidance, [size], rounds=1)
+        if not timings.tick[1]:
+            raise ServerFault(f"memory no longer holds {size} images at a time")
         ratios.append(timings.tick[1][0] / seconds(cost.tick, size))
         runs.append({made.index: made for made in all_made(engine.run(requests))})
     warm_up, *runs = runs
     spent = np.array([[run[i].end_to_end_time for i in range(len(tasks))] for run in runs])
     measured = np.median(spent, axis=0)
-    expected, at_speed = (
-        compare(delayed(predict(cost, arrivals, steps, cap, order, may), *travel), measured)
-        for may in (drift, 0.0)
-    )
     speed = Drift.of(ratios[1:])
+    slowest = speed.ratio + speed.half_width(1.0)
+    # at another speed the link and the requests' arrivals are as they were
+    expected, at_speed, slower = (
+        compare(delayed(predict(cost, arrivals, steps, cap, order, *at), *travel), measured)
+        for at in ((drift,), (0.0, speed.ratio), (0.0, slowest))
+    )
     return Serving(
         order=expected.order,
         cap=expected.cap,
         requests=expected.requests,
-        totals=expected.totals + tuple(removed(total, speed) for total in at_speed.totals),
+        totals=expected.totals
+        + tuple(
+            removed(total, abs(other.predicted - total.predicted))
+            for total, other in zip(at_speed.totals, slower.totals, strict=True)
+        ),
         median_absolute_error=expected.median_absolute_error,
         paper_median_absolute_error=expected.paper_median_absolute_error,
         coverage=expected.coverage,

@@ -196,8 +196,8 @@ def _distances(
     reference: ReferenceDistances,
     repeats: Mapping[str, int],
 ) -> Distances:
-    """The distances of a place's images of a class to the reference, at each step count; an image
-    counts as often as ``repeats`` says of its prompt.
+    """The distances of a place's images of a class to the reference, at each step count that has
+    two of them; an image counts as often as ``repeats`` says of its prompt.
     """
     frechet, kid, cmmd = [], [], []
     for steps in sorted({record.task.steps for record in records}):
@@ -207,6 +207,8 @@ def _distances(
             if record.task.steps == steps
             for _ in range(repeats.get(record.task.prompt, 1))
         ]
+        if len(chosen) < 2:  # the others failed
+            continue
         images = np.stack([features[record.id] for record in chosen])
         prompts = [record.task.prompt for record in chosen]
         frechet.append(reference.frechet(images, prompts).at(steps))

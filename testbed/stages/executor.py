@@ -23,7 +23,7 @@ from calibration.sweep.disturbance import DISTURBED, Disturbances, contention
 from testbed.client.makers import Maker, engine_of, make_split, request_of, setup_of, takes_batches
 from testbed.client.remote import RemotePlace
 from testbed.engines.out_of_memory import Parts
-from testbed.engines.request import Failed, Made, Outcome, all_made, outcomes_of
+from testbed.engines.request import Failed, Made, Outcome, all_made, outcomes_of, run_through
 from testbed.engines.stock import generate
 from testbed.engines.threads import Threads, using
 from testbed.environment import environment, machine_load
@@ -32,7 +32,7 @@ from testbed.metrics.extractor import Scorer
 from testbed.processes import processes
 from testbed.runs.failures import FailureLog
 from testbed.runs.store import Pixels, RecordStore
-from testbed.runs.work import Work, check_setups, open_calls
+from testbed.runs.work import Work, check_setups, interrupted, open_calls
 
 WARM_UP_STEPS = 3
 #: How often an image is timed at most, where other processes disturb it.
@@ -91,8 +91,9 @@ class Executor:
         failed = self._failed[store.folder]
         self._meet(store)
         check_setups(store, tasks, self._setups, self._environment, self.threads)
+        held = set(store) - interrupted(store, tasks, self.processes.num_processes, ATTEMPTS)
         missing = [
-            open_calls(calls, store, failed, before, self.processes.num_processes)
+            open_calls(calls, held, failed, before, self.processes.num_processes)
             for calls in plan(tasks, self.batch, self._continuous)
         ]
         mine = [
@@ -156,11 +157,10 @@ class Executor:
         for call in sorted(calls, key=lambda call: -len(call.tasks)):
             if call.key not in rough:
                 rough[call.key] = self._rough_seconds(call, sorted(counts[call.place, call.split]))
-        seconds = 0.0
-        for call in calls:
-            image, evaluation = rough[call.key]
-            seconds += len(call.tasks) * image + call.evaluations * evaluation
-        return seconds
+        return sum(
+            len(call.tasks) * rough[call.key][0] + call.evaluations * rough[call.key][1]
+            for call in calls
+        )
 
     def _rough_seconds(self, call: Call, counts: Sequence[int]) -> tuple[float, float]:
         """Of calls like this one: seconds for an image beside its steps, and for an evaluation.
@@ -175,7 +175,7 @@ class Executor:
                 tasks = [replace(task, seed=seed) for seed in range(size)]
                 if call.kind == "batched":
                     engine = engine_of(self.pipelines[call.place], self.batch)
-                    all_made(engine.run(list(map(request_of, tasks))))
+                    run_through(engine.run(list(map(request_of, tasks))))
                     beside = sum(each for _, each in (*engine.log.text, *engine.log.decode))
                     step = min(each for _, each in engine.log.tick)
                 else:

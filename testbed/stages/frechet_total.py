@@ -21,6 +21,11 @@ Cell = dict[str, dict[int, Features]]
 Kind = tuple[str, str, Split | None]
 
 
+def kind_of(task: Task) -> Kind:
+    """Which images a task's is like, but for its steps."""
+    return task.place, task.prompt_class, task.split
+
+
 def frechet_total(
     executed: Sequence[Record],
     executed_features: Features,
@@ -90,7 +95,7 @@ def _cells(
     for record in sweep:
         task = record.task
         if task.purpose in (*POINTS, "split"):
-            by_steps = cells.setdefault((task.place, task.prompt_class, task.split), {})
+            by_steps = cells.setdefault(kind_of(task), {})
             cell = by_steps.setdefault(task.steps, {})
             cell.setdefault(task.prompt, {})[task.seed] = features[record.id]
     return cells
@@ -98,7 +103,7 @@ def _cells(
 
 def _nearest(cells: Mapping[Kind, Mapping[int, Cell]], task: Task) -> Cell:
     """The images at the step count nearest to the task's that has about as many prompts as any."""
-    by_steps = cells[task.place, task.prompt_class, task.split]
+    by_steps = cells[kind_of(task)]
     # an adaptive sweep leaves some step counts with its pilot's few prompts
     enough = max(map(len, by_steps.values())) / 2
     nearest = min(

@@ -21,7 +21,7 @@ from testbed.runs.folder import RunFolder
 from testbed.runs.store import Pixels
 from testbed.stages.calibrate import extract_features
 from testbed.stages.checks import check_users
-from testbed.stages.frechet_total import frechet_total
+from testbed.stages.frechet_total import frechet_total, kind_of
 from testbed.stages.tasks import check_calibrated, offloaded, sweep_records
 
 
@@ -54,21 +54,24 @@ def validate(config: Config, quality: QualityModels, folder: RunFolder) -> None:
 def _frechet(
     config: Config, quality: QualityModels, folder: RunFolder, executed: Sequence[Record]
 ) -> list[Total]:
-    """The Fréchet distance of the users' images; none where nothing compares features, or where
-    images of a place were calibrated in another folder.
+    """The Fréchet distance of the users' images; none where nothing compares features, of a single
+    image, and where images of a place, or a class, were calibrated in another folder.
     """
     images = [record for record in executed if record.task.purpose == "user"]
-    calibrated = {record.task.place for record in folder.records("calibration")}
-    if quality.extractor is None or not {each.task.place for each in images} <= calibrated:
+    if len(images) < 2:
         return []
-    features, specs = folder.features(), _specs(executed)
-    sweep = {record.id for record in sweep_records(folder.records("calibration"), specs)}
+    sweep = sweep_records(folder.records("calibration"), _specs(executed))
+    calibrated = {kind_of(each.task) for each in sweep if each.task.purpose != "converged"}
+    if quality.extractor is None or not {kind_of(each.task) for each in images} <= calibrated:
+        return []
+    features = folder.features()
     if (
         features is None
         or features.extractor != quality.extractor.fingerprint
-        or not sweep <= set(features.ids)  # places that were calibrated one after the other
+        # places that were calibrated one after the other
+        or not {each.id for each in _with_images(folder, sweep)} <= set(features.ids)
     ):
-        features = _extract_again(config, quality, folder, executed)
+        features = _extract_again(config, quality, folder, _with_images(folder, sweep))
     by_id = dict(zip(features.ids, features.images))
     total = frechet_total(
         images,
@@ -86,11 +89,15 @@ def _specs(executed: Sequence[Record]) -> dict[str, ModelSpec]:
     return {record.task.place: record.task.spec for record in executed}
 
 
+def _with_images(folder: RunFolder, sweep: Sequence[Record]) -> list[Record]:
+    """The records whose images are there; of the others the calibration made no features."""
+    return [each for each in sweep if folder.image_path("calibration", each).exists()]
+
+
 def _extract_again(
-    config: Config, quality: QualityModels, folder: RunFolder, executed: Sequence[Record]
+    config: Config, quality: QualityModels, folder: RunFolder, sweep: Sequence[Record]
 ) -> SweepFeatures:
     """The sweep's features, where the calibration did not keep them all."""
-    sweep = sweep_records(folder.records("calibration"), _specs(executed))
     records = {record.id: record for record in sweep}
 
     def image(key: str) -> Pixels:

@@ -35,7 +35,7 @@ def test_json_holds_no_paper_where_it_predicts_nothing():
     assert Comparison.of(12.0, None, 3.0, paper=5.0).to_dict()["paper_relative_error"] is None
 
 
-@given(mean=st.floats(1e-6, 1e6), relative=st.floats(1e-4, 3.0))
+@given(mean=st.floats(1e-6, 1e6), relative=st.floats(1e-4, 2.4))
 def test_a_positive_interval_is_that_of_the_log_normal_with_these_moments(mean, relative):
     low, high = positive_interval(mean, 1.96 * relative * mean)
     distribution = lognorm(*_shape_of(mean, relative))
@@ -55,6 +55,14 @@ def _shape_of(mean, relative):
 def test_a_precise_positive_interval_is_the_symmetric_one():
     assert positive_interval(10.0, 0.1) == pytest.approx((9.9, 10.1), rel=1e-4)
     assert positive_interval(0.0, 1.0) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("relative", [1.0, 2.4, 3.0, 10.0, 100.0, 1e4, 1e170])
+def test_the_less_a_positive_quantity_is_known_the_wider_its_interval(relative):
+    """The log-normal's upper end falls to 0 with the mean: it once lay below the prediction."""
+    half = 1.96 * 2.0
+    low, high = positive_interval(2.0 / relative, half)
+    assert 0.0 <= low < 2.0 / relative < half <= high < 2 * half
 
 
 @given(lacks=st.floats(0.1, 90.0), half=st.floats(0.1, 60.0))

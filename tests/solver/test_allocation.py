@@ -111,6 +111,18 @@ def test_allocation_file(tmp_path):
         assert str(error.value).startswith(f"{path}: {line}")
 
 
+def test_a_sum_that_is_too_large_is_named(tmp_path):
+    """Of energy without a weight, which no cost is made of."""
+    data = example(users=2, edge__power=1e300, edge__step_time=1e10)
+    problem = Problem.from_dict(data | {"weights": data["weights"] | {"energy": 0.0, "time": 0.0}})
+    path = tmp_path / "a.json"
+    with np.errstate(over="ignore"):
+        allocation = evaluate(problem, [1, 1], [1, 1])
+    with pytest.raises(InputError, match=f"^{path}: energy: found inf; allowed: a finite number"):
+        allocation.save(path)
+    assert not path.exists()
+
+
 def test_what_is_looked_at_in_pieces_is_as_in_one():
     """20,000 users: every number to its user, and so are errors."""
     rng = np.random.default_rng(1)

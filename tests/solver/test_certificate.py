@@ -51,6 +51,18 @@ def test_a_status_that_does_not_follow_from_the_bound():
             certify(problem, forged)
 
 
+def test_sums_that_another_machine_rounds_otherwise_are_the_same():
+    """A gap of 2e-12 moves by 1e-4 of itself where the objective moves by its last bit."""
+    problem = Problem.from_dict(example())
+    best = solve(problem)
+    for objective in (math.nextafter(best.objective, to) for to in (-math.inf, math.inf)):
+        for bound in (objective, best.objective - 2e-12 * abs(best.objective)):
+            assert certify(problem, replace(best, objective=objective).bounded(bound)) >= 0
+    off = best.bounded(best.objective - 1e-8 * abs(best.objective))
+    with pytest.raises(InputError, match="gap: found "):
+        certify(problem, replace(off, gap=off.gap - 1e-10))
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6))
 def test_a_bound_above_the_optimum(seed):

@@ -26,7 +26,7 @@ from solver.online import Backlog, Setting, certify, find_policy, lower_bound
 from testbed.config import Config
 from testbed.engines.batched import BatchedEngine
 from testbed.engines.networks import unsupported_reason
-from testbed.engines.request import Request, all_made
+from testbed.engines.request import Request, run_through
 from testbed.engines.threads import using
 from testbed.metrics.pixels import distance
 from testbed.runs.folder import RunFolder
@@ -109,7 +109,7 @@ class Stage:
         guidance = self.rig.specs["edge"].guidance
         with using(self.rig.threads["edge"].batched):
             for steps in (1, 2):
-                all_made(
+                run_through(
                     engine.run(
                         [Request(prompt, seed, steps + i % 3, guidance) for i in range(size)]
                     )

@@ -1,5 +1,7 @@
 """The machine's speed: its spread in a sweep, and its drift from control images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,8 @@ def test_a_places_drift_is_the_median_of_its_control_images_each_counted_once():
     few = [control(seed, 2.0, "local") for seed in range(2)]
     users = [record("edge", seed=9, purpose="user", user=1, time=50.0)]
     times = {(place, "object"): TIME for place in ("local", "edge")}
-    by_place = drifts([*slow, slow[2], *few, *users], times)
+    other = replace(slow[0], id="of a class that was not calibrated")
+    other = replace(other, task=replace(other.task, prompt_class="another"))
+    by_place = drifts([*slow, slow[2], *few, *users, other], times)
     assert list(by_place) == ["edge"] and by_place["edge"].n == 3
     assert by_place["edge"].ratio == pytest.approx(1.2) and by_place["edge"].se > 0

@@ -92,6 +92,22 @@ def test_offloaded_times_are_predicted_with_their_way_and_a_slower_link_is_notic
     assert not any(user.time.inside for user in check(measured, slower=3.0)[0])
 
 
+def test_what_is_not_known_of_the_way_is_the_same_for_all_users(measured):
+    """It once averaged out among users, as if each had measured the way alone."""
+    place = measured.get("edge")
+    unsure = replace(place.transfer, covariance=((0.05**2, 0.0), (0.0, 0.0)))
+    places = tuple(
+        replace(each, transfer=unsure) if each is place else each for each in measured.places
+    )
+    users, total = check(replace(measured, places=places))
+    _, sure = check(measured)
+    half, known = ((row.high - row.low) / 2 for row in (total, sure))
+    shared = 1.96 * 0.05 * len(users)
+    assert half == pytest.approx(np.hypot(known, shared), rel=0.15) and shared > 2 * known
+    for user in users:
+        assert (user.time.high - user.time.low) / 2 > 0.9 * 1.96 * 0.05
+
+
 def test_the_modelled_start_of_a_radio_stands_on_both_sides(measured):
     users, total = check(measured, radio="lte", weights={"time": 0.0})
     assert users and total.inside and "modelled" in total.basis

@@ -7,7 +7,6 @@ import pytest
 
 from calibration.comparison import Total
 from calibration.costs.batch import seconds
-from calibration.costs.drift import Drift
 from calibration.serving.completion import compare, predict, removed
 from calibration.serving.serving import Completion, MeasuredCompletion
 from calibration.serving.simulator import ORDERS, poisson, simulate
@@ -94,16 +93,31 @@ def test_measured_times_stand_beside_their_predictions():
         predict(cost, [], [], 2)
 
 
-def test_a_total_without_drift_moves_with_the_machine_and_holds_the_ratios_uncertainty():
+def test_a_total_at_the_machines_speed_holds_what_is_not_known_of_it():
     total = Total(
-        quantity="makespan", unit="s", predicted=10.0, low=7.0, high=14.0, measured=12.0, paper=5.0
+        quantity="makespan", unit="s", predicted=12.0, low=9.0, high=16.0, measured=15.0, paper=5.0
     )
-    exact = removed(total, Drift(1.2, 0.0, 5))
-    assert exact.quantity == "makespan, drift removed" and exact.predicted == pytest.approx(12.0)
-    assert (exact.low, exact.high) == (pytest.approx(8.4), pytest.approx(16.8))
-    assert exact.inside and exact.relative_error == pytest.approx(0.0, abs=1e-12)
-    assert exact.paper == 5.0
-    drift = Drift(1.2, 0.1, 5)
-    wide = removed(total, drift)
-    for half, end in ((1.2 * 3, 12 - wide.low), (1.2 * 4, wide.high - 12)):
-        assert end == pytest.approx(np.hypot(half, drift.half_width(10.0)))
+    exact = removed(total, 0.0)
+    assert exact.quantity == "makespan, drift removed" and exact.inside
+    assert (exact.low, exact.predicted, exact.high, exact.paper) == (9.0, 12.0, 16.0, 5.0)
+    wide = removed(total, 4.0)
+    assert (wide.low, wide.high) == pytest.approx((7.0, 12 + np.hypot(4, 4)))
+
+
+def test_a_machines_speed_changes_its_own_seconds_alone():
+    """Of requests that arrive over 99 s a slower machine delays the last alone: such a stream once
+    failed, as all of its makespan counted as the machine's.
+    """
+    cost = batch_cost(np.random.default_rng(8))
+    steps, together, apart = [3, 7, 5], [0.0, 0.0, 0.0], [0.5, 50.0, 99.5]
+    for arrivals in (together, apart):
+        as_timed, slower = (predict(cost, arrivals, steps, 2, ratio=r) for r in (1.0, 1.5))
+        times = [
+            [(row.low, row.predicted, row.high) for row in completion.requests]
+            for completion in (as_timed, slower)
+        ]
+        assert np.array(times[1]) == pytest.approx(1.5 * np.array(times[0]))
+        assert [row.paper for row in slower.requests] == [row.paper for row in as_timed.requests]
+        makespan, alone = (each.totals[0].predicted for each in (slower, as_timed))
+        waited = 0.0 if arrivals is together else 99.0
+        assert makespan - waited == pytest.approx(1.5 * (alone - waited))

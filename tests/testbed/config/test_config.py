@@ -271,10 +271,10 @@ def test_a_half_precision_folder_without_variant_is_told_the_variant(tmp_path):
 
 
 def test_a_local_model_may_have_steps_of_its_own():
-    sweep = SweepConfig(steps=(2, 4, 8), local_steps=(4, 1, 2), converged_steps=16)
-    assert (sweep.grid("local"), sweep.converged("local")) == ((1, 2), 4)
+    sweep = SweepConfig(steps=(2, 4, 8), local_steps=(4, 1, 2, 3), converged_steps=16)
+    assert (sweep.grid("local"), sweep.converged("local")) == ((1, 2, 3), 4)
     assert (sweep.grid("edge"), sweep.converged("edge")) == ((2, 4, 8), 16)
     assert SweepConfig().grid("local") == SweepConfig().grid("edge") == SweepConfig().steps
-    for wrong in ({"local_steps": (1, 2)}, {"local_steps": (1, 2, 4), "half_width": 0.1}):
+    for wrong in ({"local_steps": (1, 2, 4)}, {"local_steps": (1, 2, 3, 4), "half_width": 0.1}):
         with pytest.raises(InputError, match="local_steps: found"):
             SweepConfig(**wrong)

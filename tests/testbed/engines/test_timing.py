@@ -3,11 +3,13 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from testbed.config import ModelConfig
-from testbed.engines import timing
+from testbed.engines import threads, timing
+from testbed.engines.batched import Networks
 from testbed.engines.timing import BatchTimings, time_batches
 from testbed.models.pipelines import open_pipeline
 
@@ -46,6 +48,22 @@ def test_a_size_that_memory_does_not_hold_is_left_out(pipeline, monkeypatch, hel
     for sizes, seconds in (timings.tick, timings.text, timings.decode):
         assert sizes == (2, 1, 1, 2) and len(seconds) == 4
     assert len(calls) == held + 1
+
+
+def test_images_that_are_not_finite_are_timed_all_the_same(pipeline, monkeypatch):
+    """One of them once ended a calibration after its whole sweep, and again at each new try."""
+    decode = Networks.decode
+    monkeypatch.setattr(Networks, "decode", lambda *given: np.nan * decode(*given))
+    timings = time_batches(pipeline, PROMPTS, 3.0, [1, 2], rounds=1)
+    assert timings.tick[0] == timings.decode[0] == (2, 1) and min(timings.decode[1]) > 0
+    assert threads._batched(pipeline, 2, 1) > 0
+
+    def fail(*_):
+        raise ValueError("nothing is encoded")
+
+    monkeypatch.setattr(Networks, "encode", fail)
+    with pytest.raises(ValueError, match="nothing is encoded"):
+        time_batches(pipeline, PROMPTS, 3.0, [1, 2], rounds=1)
 
 
 def test_memory_is_measured_on_the_device_that_was_asked_for(pipeline, monkeypatch):

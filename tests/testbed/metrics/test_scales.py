@@ -91,6 +91,16 @@ def test_captions_that_match_are_told_from_those_that_do_not(count):
     assert np.mean([scale.utility is not None for scale in made]) > 0.85
 
 
+def test_gains_of_all_captions_make_no_unit_where_the_means_lie_the_other_way_around():
+    """Eight images of a caption score 10 with it and 5 with others, one of each other 50 and 45."""
+    captions, texts = [0] * 8 + [1, 2, 3], np.eye(5)
+    images = np.full((11, 5), 0.05)
+    images[8:] = 0.45
+    images[range(11), captions] += 0.05
+    images[:, 4] = np.sqrt(1 - (images[:, :4] ** 2).sum(axis=1))
+    assert "mean CLIP score 20.91 against 27.22" in scales_of(images, texts, captions).utility_note
+
+
 def test_one_caption_alone_has_no_wrong_one():
     images, texts = features(0, 4)
     assert "one caption" in scales_of(images, texts, [0, 0, 0, 0]).utility_note
@@ -100,6 +110,13 @@ def test_images_that_are_all_alike_are_named_with_what_to_look_at():
     images, texts = features(0, 3)
     with pytest.raises(InputError, match="edge/all: the converged images of 3 prompts are all ali"):
         scales_of(images, texts, range(3), pixels=(7, 7, 7))
+
+
+def test_a_single_converged_image_is_not_said_to_be_like_others():
+    with pytest.raises(InputError, match="of 1 prompts, .* at least 2 .calibration/failures.jsonl"):
+        error_and_utility_scales(
+            converged(1), ["edge"], ["all"], {}, lambda _: np.zeros((2, 2, 3), np.uint8), None
+        )
 
 
 @pytest.mark.parametrize("count, block", [(1, 7), (2, 1 << 16), (9, 50)])

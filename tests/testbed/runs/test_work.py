@@ -13,7 +13,7 @@ from calibration.sweep.grid import sweep
 from solver.inputs import InputError
 from testbed.environment import alike
 from testbed.runs.store import RecordStore
-from testbed.runs.work import check_setups, open_calls
+from testbed.runs.work import check_setups, interrupted, open_calls
 from tests.testbed.runs.world import IMAGE, record
 
 LIGHT = ModelSpec("light", device="cpu", dtype="float32", scheduler="DDIM", guidance=3.0)
@@ -116,3 +116,18 @@ def test_another_torch_or_number_of_threads_is_warned_of(tmp_path):
 )
 def test_names_of_one_kind_of_processor(name, other, same):
     assert alike(name, other) == alike(other, name) == same
+
+
+def test_an_image_whose_timing_was_interrupted_is_the_last_one_that_stands_out(tmp_path):
+    """A run that was killed after the first line of a disturbed image once kept its time."""
+    store, asked = RecordStore(tmp_path), tasks(seeds=8)
+    for task in asked:
+        disturbed = 9.0 if task in (asked[0], asked[-1]) else 0.0
+        measured = replace(record("any").measured, time=0.8 + disturbed, step_times=(0.2,) * 3)
+        store.add(Record(task.id, task, measured), IMAGE)
+    last = asked[-1].id
+    assert interrupted(store, asked, 1, 3) == interrupted(store, asked, 2, 3) == {last}
+    assert interrupted(store, asked[:-1], 1, 3) == interrupted(store, asked, 1, 1) == set()
+    again = replace(store[last].measured, attempts=3)
+    store.write(replace(store[last], measured=again))
+    assert interrupted(RecordStore(tmp_path), asked, 1, 3) == set()

@@ -1,5 +1,7 @@
 """The edge as a server: the completion of requests is predicted from what batches cost."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from calibration.costs.batch import fit_batching
 from calibration.records.record import Record
 from calibration.records.task import ModelSpec
 from calibration.serving.serving import ServingRequest
+from testbed.client.exchange import ServerFault
 from testbed.config import ModelConfig
 from testbed.engines.stock import generate
 from testbed.engines.timing import time_batches
@@ -75,3 +78,20 @@ def test_users_get_the_stock_pipelines_images_and_times_that_follow_from_the_bat
     for row in serving.requests + serving.totals:
         assert row.low <= row.predicted <= row.high
         assert 0.05 < row.measured / row.predicted < 20
+
+
+def test_a_batch_that_memory_holds_no_longer_is_told(pipeline, cost, monkeypatch):
+    """Two rows a request under guidance: the network holds two requests, of four that it held."""
+    forward = pipeline.unet.forward
+
+    def shrinking(sample, *args, **kwargs):
+        if len(sample) > 4:
+            raise torch.OutOfMemoryError("out of memory")
+        return forward(sample, *args, **kwargs)
+
+    monkeypatch.setattr(pipeline.unet, "forward", shrinking)
+    about = {"place": "edge", "prompt": PROMPTS[0], "prompt_class": "c", "purpose": "user"}
+    tasks = [SPEC.task(**about, seed=i, steps=1, user=i) for i in range(4)]
+    asked = ServingRequest(tuple(task.id for task in tasks), "first_come", None)
+    with pytest.raises(ServerFault, match="memory no longer holds 4 images at a time"):
+        serve(pipeline, replace(cost, cap=4), 0.1, tasks, asked, None)

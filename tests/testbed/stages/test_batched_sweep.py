@@ -171,6 +171,10 @@ def test_a_disturbed_image_is_timed_again_at_most_twice_and_the_least_disturbed_
         for n, line in zip(tried, lines)
     ] == [True] * len(lines)
     assert record == RecordStore(tmp_path)[task.id] and record.measured.clip_score == 50.0
+    path.write_text(lines[0] + "\n")  # killed before the second attempt, and resumed
+    times[:] = [QUIET]
+    (resumed,) = executor.run([task], RecordStore(tmp_path), "test")
+    assert list(resumed.measured.step_times) == QUIET and resumed.measured.clip_score == 50.0
 
 
 def test_a_process_that_takes_part_of_the_machine_is_named_once(pipeline, tmp_path, monkeypatch):

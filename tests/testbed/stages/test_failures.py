@@ -199,6 +199,19 @@ def test_a_warm_up_takes_steps_that_the_sampler_takes(tmp_path):
         pipeline("a", num_inference_steps=1, generator=torch.manual_seed(0))
 
 
+def test_a_warm_up_whose_images_are_not_finite_ends_nothing(pipeline, tmp_path, monkeypatch):
+    calls, decode = [], batched.Networks.decode
+
+    def decoding(*given):
+        calls.append(given)
+        return decode(*given) * (np.nan if len(calls) <= 2 else 1.0)
+
+    monkeypatch.setattr(batched.Networks, "decode", decoding)
+    asked = tasks("untimed", ("a red ball",))
+    made = new_executor(pipeline).run(asked, RecordStore(tmp_path), "test")
+    assert [record.task for record in made] == asked and len(calls) > 2
+
+
 @pytest.mark.slow
 def test_a_whole_run_with_a_failing_user_ends_with_a_report_and_exit_code_1(
     small_run, tmp_path, undrawn, monkeypatch, capsys

@@ -46,7 +46,7 @@ def score(folder, fail):
     stage.world = SimpleNamespace(labels=[("object", "phone")])
     stage.pools = {"object": [("a ball", 7), ("a cube", 8)]}
     # the local model is distilled: it has few steps, and images that converge at few
-    sweep = SweepConfig(steps=(1, 2, 4), converged_steps=30, local_steps=(1, 2, 9))
+    sweep = SweepConfig(steps=(1, 2, 4), converged_steps=30, local_steps=(1, 2, 4, 9))
     executor = Executor(fail)
     stage.rig = SimpleNamespace(
         config=SimpleNamespace(sweep=sweep),

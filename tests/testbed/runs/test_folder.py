@@ -259,7 +259,8 @@ def test_another_allocation_leaves_no_validation_of_the_one_before(small_run, tm
     folder.adopt(problem, allocation)
     assert folder.validation() is not None
     (folder.path / "allocation.json").write_text("{")
-    folder.adopt(problem, allocation)
+    with pytest.warns(UserWarning, match="the damaged one is kept as allocation.json.damaged"):
+        folder.adopt(problem, allocation)
     assert folder.validation() is None and folder.need(Allocation) == allocation
 
 

@@ -21,7 +21,9 @@ from testbed.engines import threads
 from testbed.engines.networks import Networks, unsupported_reason
 from testbed.engines.threads import Threads, using
 from testbed.engines.timing import time_batches
+from testbed.models.pipelines import local_files
 from testbed.models.tokenizers import PROMPTS
+from testbed.runs import contents
 from testbed.runs.folder import RunFolder
 from testbed.stages.rig import open_device, open_model
 
@@ -79,6 +81,8 @@ def open_edge(
     scenario = open_scenario(config, profiles)
     device = open_device(config)
     pipeline, spec = open_model(config.edge, device)
+    if run and (files := local_files(config.edge)):
+        contents.check(run, spec.model, spec.revision, files)
     if reason := unsupported_reason(pipeline):
         raise InputError(f"edge.model: {config.edge.model}: found {reason}")
     own = Threads.current()

@@ -72,6 +72,7 @@ def calibrate(rig: Rig, folder: RunFolder) -> None:
     config, store = rig.config, folder.store("calibration")
     for notice in defaults.notices(config):
         warnings.warn(notice, stacklevel=2)
+    rig.check_contents(folder)
     rig.choose_threads(folder)
     rig.check_link(folder)
     # first: what is wrong with the reference should not show after hours of generation

@@ -21,6 +21,7 @@ def execute(rig: Rig, folder: RunFolder) -> bool:
     before = {record.id for record in folder.of_allocation()}
     tasks = user_tasks(rig.config, rig.prompts, rig.specs, allocation, problem, before)
     on_first_process(lambda: folder.save_tasks(tasks))
+    rig.check_contents(folder)
     rig.choose_threads(folder)
     rig.check_link(folder)
     return len(rig.executor.run(tasks, folder.store("execution"), "execute")) == len(tasks)

@@ -22,7 +22,8 @@ from testbed.engines.request import Failed, Made, Outcome, Request, all_made, ou
 from testbed.engines.stock import generate
 from testbed.environment import environment
 from testbed.metering.meters import open_meter
-from testbed.models.pipelines import pick_device
+from testbed.models.pipelines import local_files, pick_device
+from testbed.runs import contents
 from testbed.runs.failures import FailureLog
 from testbed.runs.store import RecordStore
 from testbed.stages.rig import open_model
@@ -72,6 +73,8 @@ def serve_requests(
     config = replace(config, negative_prompt=negative, guidance=own_guidance(config))
     pipeline, spec = open_model(config, where, {"steps": {r.steps for r in requests}})
     store, failures = RecordStore(out, images=""), FailureLog(out)
+    if files := local_files(config):
+        contents.keep(out, spec.model, spec.revision, files, measured=len(store) > 0)
     failures.forget()
     wanted = [
         item

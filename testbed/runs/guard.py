@@ -16,7 +16,9 @@ RECORDS = ("calibration/records.jsonl", "execution/records.jsonl")
 #: Settings of a sweep of which more can be added to a finished one.
 EXTENT = ("steps", "prompts_per_class", "half_width", "most_prompts", "seeds", "batches", "splits")
 #: What :func:`solver.inputs.write_atomic` leaves behind when its process is killed.
-_PART = re.compile(r"\.[\w.-]+\.(json|npz|png)\.[a-z0-9_]{8}")
+_PART = re.compile(r"\..+\.(json|npz|png|svg|csv|html|toml)\.[a-z0-9_]{8}")
+#: Folders below a run's that hold its files, at most: ``online/references/images``.
+_DEEPEST = 3
 
 
 def check(config: Config, folder: Path) -> None:
@@ -74,13 +76,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     return {**values, "sweep": {"noise": "shared", **sweep}} if isinstance(sweep, dict) else values
 
 
-def sweep_parts(folder: Path) -> None:
-    """Remove what writers that were killed left behind; only for the process with the lock."""
-    for name in (".", "calibration", "calibration/images", "execution", "execution/images"):
-        if (folder / name).is_dir():
-            for entry in (folder / name).iterdir():
-                if _PART.fullmatch(entry.name):
-                    entry.unlink(missing_ok=True)
+def sweep_parts(folder: Path, depth: int = _DEEPEST) -> None:
+    """Remove what writers that were killed left behind, down to a ``depth`` of folders in this one;
+    only for the process with the lock.
+    """
+    for level in range(depth + 1):
+        for entry in folder.glob("*/" * level + ".*"):
+            if _PART.fullmatch(entry.name):
+                entry.unlink(missing_ok=True)
 
 
 def _counts_for_nothing(entry: Path) -> bool:

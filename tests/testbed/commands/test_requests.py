@@ -33,7 +33,12 @@ def test_generate_makes_each_request_once(tmp_path, capsys):
         for i in range(3)
     )
     before = log.read_bytes()
+    part, deeper = tmp_path / "out" / ".r 1.png.abcd1234", tmp_path / "out" / "x" / ".a.png.abcd1234"
+    deeper.parent.mkdir()
+    for path in (part, deeper):  # what a writer that was killed left behind, and someone else's
+        path.write_bytes(b"")
     assert main(command) == 0 and log.read_bytes() == before
+    assert not part.exists() and deeper.exists()
     image = (tmp_path / "out" / "r1.png").read_bytes()
     (tmp_path / "out" / "r1.png").unlink()
     assert main(command) == 0, "an image that is not there is made again"

@@ -62,9 +62,16 @@ def test_parts_of_files_that_killed_writers_left_are_swept_and_nothing_else(tmp_
         folder.path / ".problem.json.abcd_123",
         folder.path / "calibration" / ".batches.json.abcd_123",
         folder.path / "calibration" / "images" / ".id0.png.abcd_123",
+        folder.path / ".report.html.abcd_123",
+        folder.path / ".online.svg.abcd_123",
+        folder.path / "report" / ".run.toml.abcd_123",
+        folder.path / "report" / ".splits.csv.abcd_123",
+        folder.path / "online" / "1" / ".000007.png.abcd_123",
+        folder.path / "online" / "references" / "images" / ".a.png.abcd_123",
     ]
     others = [folder.path / ".notes.txt.abcd_123", folder.path / ".problem.json.backup-of-mine"]
     for path in parts + others:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
     RunFolder.open(settings, folder.path)
     assert not any(path.exists() for path in parts) and all(path.exists() for path in others)

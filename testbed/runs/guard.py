@@ -1,5 +1,6 @@
 """What may become a run's folder, and whether a configuration belongs to what was measured."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,18 @@ _DEEPEST = 3
 
 
 def check(config: Config, folder: Path) -> None:
-    """Raise :class:`InputError` for a folder of something else, or of another configuration.
+    """Raise :class:`InputError` for a folder of something else, of another configuration, or that
+    cannot be written to.
 
     Of a run that has measured something the sweep's extent, the execution and the scenario may
     change: what was measured is kept, and more is measured where it is asked for.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: found a file; allowed: a folder")
+    path = folder.absolute()
+    base = next(path for path in (path, *path.parents) if path.exists())
+    if not base.is_dir():
+        raise InputError(f"{base}: found a file; allowed: a folder")
+    if not os.access(base, os.W_OK | os.X_OK):
+        raise InputError(f"{base}: cannot be written to; allowed: a folder that can")
     if not (folder / CONFIG).exists():
         if has_measured(folder):
             if not (reported := folder / REPORTED).exists():

@@ -8,6 +8,7 @@ from PIL import Image
 
 from testbed.cli import main
 from testbed.runs.store import RecordStore, read_records
+from testbed.stages import requests as requests_module
 from tests.testbed.commands.world import refused
 
 
@@ -65,6 +66,15 @@ def test_another_request_of_the_same_id_never_keeps_the_image_of_the_first(tmp_p
     assert last.task.prompt == "a blue house" and not (out / "a.png").exists()
     ask("a red ball")
     assert main(command) == 0 and (out / "a.png").read_bytes() == first
+
+
+@pytest.mark.parametrize("out", ["r.jsonl", "r.jsonl/images"])
+def test_what_is_no_folder_is_refused_before_a_model_is_opened(tmp_path, capsys, monkeypatch, out):
+    monkeypatch.setattr(requests_module, "open_model", lambda *_: pytest.fail("opened"))
+    path = tmp_path / "r.jsonl"
+    path.write_text('{"id": "a", "prompt": "x", "seed": 1, "steps": 1}\n')
+    said = refused(capsys, "generate", "--model", "embedded:light", path, "-o", tmp_path / out)
+    assert f"-o: found {tmp_path / out}: Not a directory; allowed: what can be written" in said
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A run folder: what it takes for its own, and what it holds."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from solver.problem import Problem
 from testbed import config
 from testbed.report.format import toml
 from testbed.report.run import missing
+from testbed.runs import guard
 from testbed.runs.failures import FailureLog
 from testbed.runs.folder import RunFolder
 from tests.conftest import ROOT
@@ -100,6 +102,18 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, settings, name, cont
         RunFolder.open(settings, folder)
     assert [path.name for path in folder.iterdir()] == [name]
     assert (folder / name).read_text() == content
+
+
+def test_a_folder_that_cannot_be_is_refused_before_anything_is_opened(
+    tmp_path, settings, monkeypatch
+):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file: found a file; allowed: a folder"):
+        guard.check(settings, tmp_path / "file" / "run")
+    guard.check(settings, tmp_path / "a" / "run")
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may write anywhere
+    with pytest.raises(InputError, match="cannot be written to; allowed: a folder that can"):
+        guard.check(settings, tmp_path / "a" / "run")
 
 
 def test_a_configuration_is_compared_only_if_something_was_measured(

@@ -46,7 +46,7 @@ def check_folder(
     for part in _networks(folder, index, config):
         files = weight_files(part, variant)
         if not files or (files[0].suffix == ".bin" and not allow_pickle):
-            raise InputError(_no_weights(part, bool(files)))
+            raise InputError(_no_weights(part, bool(files), of_pipeline=index == PIPELINE))
         for path in files:
             _check_weights(path)
     return config
@@ -201,15 +201,17 @@ def _refuse_pointer(path: Path) -> None:
         )
 
 
-def _no_weights(part: Path, pickled: bool) -> str:
+def _no_weights(part: Path, pickled: bool, of_pipeline: bool) -> str:
     variants = sorted(
         {path.name.split(".")[1] for path in part.glob("[!.]*.*.safetensors")} - {"safetensors"}
     )
     advice = ""
     if pickled:
         advice = "; allow_pickle = true opens pickled ones, which can run any code"
-    elif variants:
+    elif variants and of_pipeline:
         advice = f'; it has those of a variant: variant = "{variants[0]}"'
+    elif variants and (part / (half := f"model.{variants[0]}.safetensors")).is_file():
+        advice = f"; it has {half}: under the name model.safetensors it is opened"
     return (
         f"{part}: no .safetensors weights; allowed: a folder as save_pretrained writes it{advice}"
     )

@@ -3,7 +3,7 @@
 ::
 
     config.json  profiles.json  scenario.json  problem.json  allocation.json  baselines.json
-    serving.json  validation.json  report.html  report/  threads-PLACE.json  link.json
+    serving.json  validation.json  report.html  report/  threads-PLACE.json  link.json  models.json
     calibration/  records.jsonl  images/  failures.jsonl  batches.json  features.npz  reference.npz
     execution/    records.jsonl  images/  failures.jsonl  tasks.json
 

@@ -29,8 +29,9 @@ from testbed.link.emulated import EmulatedLink
 from testbed.link.probe import check
 from testbed.metrics.clip import Clip
 from testbed.metrics.quality import QualityModels
+from testbed.models.folders import read_files
 from testbed.models.inspection import Steps, check_before_fetching, look, note_fallback
-from testbed.models.pipelines import local_files, open_pipeline, pick_device
+from testbed.models.pipelines import local_files, open_pipeline, pick_device, resolve
 from testbed.processes import on_first_process, processes
 from testbed.runs import contents, guard
 from testbed.runs.folder import RunFolder
@@ -98,8 +99,8 @@ class Rig:
         for place, spec in self.specs.items():
             if files := local_files(_model(self.config, place)):
                 contents.keep(path, spec.model, spec.revision, files, measured)
-        if self.quality.clip and (files := local_files(ModelConfig(clip))):
-            contents.keep(path, clip, None, files, measured)
+        if self.quality.clip and os.path.isdir(source := resolve(clip)):
+            contents.keep(path, clip, None, read_files(source), measured)
 
     def choose_threads(self, folder: RunFolder) -> None:
         """Take the numbers of threads that the folder's images are made with.

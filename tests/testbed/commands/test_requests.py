@@ -34,7 +34,8 @@ def test_generate_makes_each_request_once(tmp_path, capsys):
         for i in range(3)
     )
     before = log.read_bytes()
-    part, deeper = tmp_path / "out" / ".r 1.png.abcd1234", tmp_path / "out" / "x" / ".a.png.abcd1234"
+    out = tmp_path / "out"
+    part, deeper = out / ".r 1.png.abcd1234", out / "x" / ".a.png.abcd1234"
     deeper.parent.mkdir()
     for path in (part, deeper):  # what a writer that was killed left behind, and someone else's
         path.write_bytes(b"")

@@ -111,7 +111,7 @@ def test_a_folder_that_cannot_be_is_refused_before_anything_is_opened(
     with pytest.raises(InputError, match="file: found a file; allowed: a folder"):
         guard.check(settings, tmp_path / "file" / "run")
     guard.check(settings, tmp_path / "a" / "run")
-    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may write anywhere
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may write all
     with pytest.raises(InputError, match="cannot be written to; allowed: a folder that can"):
         guard.check(settings, tmp_path / "a" / "run")
 

@@ -108,16 +108,16 @@ def _content(
 def _compare(
     folder: Path, before: ModelContent, now: ModelContent, files: Mapping[str, Path]
 ) -> None:
-    was, is_ = ({entry.name: entry.sha256 for entry in each.files} for each in (before, now))
-    for name in sorted(was.keys() | is_.keys()):
-        if was.get(name) != is_.get(name):
-            if name not in was:
+    old, new = ({entry.name: entry.sha256 for entry in each.files} for each in (before, now))
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            if name not in old:
                 said, allowed = "found a file", "the model without it"
             else:
-                said = "found other content" if name in is_ else "found no such file"
-                allowed = f"the file of SHA-256 {was[name][:12]}..."
+                said = "found other content" if name in new else "found no such file"
+                allowed = f"the file of SHA-256 {old[name][:12]}..."
             where = files.get(name, f"{now.model}: {name}")
             raise InputError(
                 f"{where}: {said}, unlike when {folder} was measured; allowed: {allowed}, or "
-                "another run folder"
+                "another folder (--out)"
             )

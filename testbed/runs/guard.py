@@ -29,8 +29,8 @@ def check(config: Config, folder: Path) -> None:
     Of a run that has measured something the sweep's extent, the execution and the scenario may
     change: what was measured is kept, and more is measured where it is asked for.
     """
-    path = folder.absolute()
-    base = next(path for path in (path, *path.parents) if path.exists())
+    whole = folder.absolute()
+    base = next(path for path in (whole, *whole.parents) if path.exists())
     if not base.is_dir():
         raise InputError(f"{base}: found a file; allowed: a folder")
     if not os.access(base, os.W_OK | os.X_OK):

@@ -67,7 +67,7 @@ def test_the_files_that_are_opened_and_no_others(model):
         ),
         (
             lambda model: (model / "tokenizer/tokenizer.json").write_text("{}"),
-            "tokenizer.json: found a file, .*allowed: the model without it, or another run folder",
+            "tokenizer.json: found a file, .*allowed: the model without it, or another folder",
         ),
         (lambda model: (model / "tokenizer/merges.txt").unlink(), "merges.txt: found no such file"),
     ],

@@ -130,11 +130,11 @@ def check_measured_here(
                 f"{run}: edge.{name}: found {was!r}; allowed: {now!r}, as the model is served, or "
                 f"--profiles {run / FILES[Profiles].name}, with which batches are timed on start"
             )
-    was = (edge.environment or profiles.environment).get("machine")
+    before = (edge.environment or profiles.environment).get("machine")
     here = str(environment(device)["machine"])
-    if isinstance(was, str) and not alike(was, here):
+    if isinstance(before, str) and not alike(before, here):
         warnings.warn(
-            f"{run}: its batches were timed on {was!r}, and this machine is {here!r}: quoted "
+            f"{run}: its batches were timed on {before!r}, and this machine is {here!r}: quoted "
             "times and refusals may be far off",
             stacklevel=2,
         )

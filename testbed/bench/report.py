@@ -119,8 +119,9 @@ class BenchReport(Schema):
 def table(report: BenchReport) -> list[str]:
     """Lines of a small table, and what was published of the same architecture."""
     how = f"{report.dtype}, {report.engine}"
+    shrunk = f", its widths divided by {report.shrink}" if report.shrink != 1 else ""
     lines = [
-        f"{report.architecture} ({report.source}), {how}, {report.environment['machine']}",
+        f"{report.architecture} ({report.source}{shrunk}), {how}, {report.environment['machine']}",
         NOTE,
         f"{'batch':>6}{'s/step':>10}{'text, s':>10}{'decode, s':>10}{'images/s':>10}"
         f"{'GB':>8}{'J/step':>9}",

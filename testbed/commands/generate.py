@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from solver.inputs import InputError
-from testbed.commands.parsing import add_verb, integer
+from testbed.commands.parsing import add_verb, check_writable, integer
 from testbed.config import ModelConfig
 from testbed.data.image_requests import check_arrival, read_requests
 from testbed.runs.failures import NAME as FAILURES
@@ -125,6 +125,7 @@ def generate_all(
             dataclasses.replace(request, arrival=arrival)
             for request, arrival in zip(requests, arrivals, strict=True)
         ]
+    check_writable("-o", out, is_folder=True)
     if last := max((request.arrival or 0.0 for request in requests), default=0.0):
         print(f"generate: the last request arrives after {last:.0f} s", file=sys.stderr)
     from testbed.stages.requests import serve_requests

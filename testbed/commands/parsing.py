@@ -56,16 +56,19 @@ def load_configuration(args: argparse.Namespace) -> Config:
     return settle(config.load(args.config, local=args.local, edge=args.edge), args.out)
 
 
-def check_writable(option: str, path: Path) -> None:
-    """Raise :class:`InputError` where no file can be written at ``path``, before what is to stand
-    in it is worked out. The folder is made, as by :func:`solver.inputs.write_atomic`.
+def check_writable(option: str, path: Path, is_folder: bool = False) -> None:
+    """Raise :class:`InputError` where no file can be written at ``path``, or in it where it
+    ``is_folder``, before what is to stand there is worked out. The folder is made, as by
+    :func:`solver.inputs.write_atomic`.
     """
-    folder = Path(os.path.realpath(path)).parent
+    folder = path if is_folder else Path(os.path.realpath(path)).parent
     try:
-        if path.is_dir():
+        if path.is_dir() and not is_folder:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         folder.mkdir(parents=True, exist_ok=True)
-        if path.is_file() or not path.exists():  # else a pipe, or a device
+        if is_folder or path.is_file() or not path.exists():  # else a pipe, or a device
             with tempfile.TemporaryFile(dir=folder):
                 pass
     except OSError as error:

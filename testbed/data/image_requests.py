@@ -1,5 +1,6 @@
 """A file of requests for images, one JSON object a line."""
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -32,16 +33,24 @@ class ImageRequest:
 def read_requests(path: Path) -> list[ImageRequest]:
     """The requests of a file, one JSON object a line.
 
-    Raises :class:`InputError` naming file, line and field.
+    Raises :class:`InputError` naming file, line and field; also for two ids that some disks take
+    for one name.
     """
     requests: dict[str, ImageRequest] = {}
     names = [field.name for field in fields(ImageRequest)]
     for where, values in read_lines(path, names):
         _check(where, values)
         request = ImageRequest(**values)
-        if request.id in requests:
-            raise InputError(f"{where}: id: '{request.id}' is used twice")
-        requests[request.id] = request
+        # those of macOS and Windows know neither case nor how an accent is composed
+        name = unicodedata.normalize("NFC", request.id.casefold())
+        if (other := requests.get(name)) is not None:
+            if other.id == request.id:
+                raise InputError(f"{where}: id: '{request.id}' is used twice")
+            raise InputError(
+                f"{where}: id: found '{request.id}' beside '{other.id}'; allowed: ids that differ "
+                "in more than case, as each names a file"
+            )
+        requests[name] = request
     return list(requests.values())
 
 

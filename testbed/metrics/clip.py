@@ -65,6 +65,11 @@ class Clip:
                 check_folder(source, "config.json", allow_pickle)
             except InputError as error:
                 raise InputError(f"quality.clip: {error}") from None
+        elif Path(source).is_file():
+            raise InputError(
+                f"quality.clip: {model}: a file; allowed: embedded:clip, a folder as "
+                f"save_pretrained writes it, a hub id OWNER/NAME, or {NONE}"
+            )
         elif not hub_files.is_id(source):
             raise InputError(
                 f"quality.clip: {model}: no such folder; allowed: embedded:clip, a folder, a hub "

@@ -26,7 +26,8 @@ def metrics(
     """The definitions of the metrics of a calibration, empty of what is not measured.
 
     What a path or an id names is also told by its content (``..._sha256``, 12 digits), which is the
-    same on every machine.
+    same on every machine: of a model its weights, of prompts their texts, of a reference the
+    captions alone.
     """
     pool = [prompts.calibration(name, prompts.available(name)) for name in prompts.classes]
     own = [f", {n} at the {place} place" for place, (_, n) in config.sweep.own_steps.items()]

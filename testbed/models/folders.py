@@ -23,7 +23,7 @@ _STEMS = {
 }
 _POINTER = b"version https://git-lfs"
 #: Of the other files of a part, those that the libraries read.
-_READ = (".json", ".txt", ".model")
+_READ = (".json", ".txt", ".model", ".jinja")
 
 
 def check_folder(
@@ -41,13 +41,12 @@ def check_folder(
         raise InputError(f"{folder}: not a model folder: {index} is missing")
     config = read_object(folder / index)
     for part in _parts(folder, index, config):
-        for path in sorted(part.iterdir()):
-            if path.suffix in _READ and not path.name.startswith("._") and path.is_file():
-                _refuse_pointer(path)
+        for path in _texts(part):
+            _refuse_pointer(path)
     for part in _networks(folder, index, config):
         files = weight_files(part, variant)
         if not files or (files[0].suffix == ".bin" and not allow_pickle):
-            raise InputError(_no_weights(part, bool(files)))
+            raise InputError(_no_weights(part, bool(files), of_pipeline=index == PIPELINE))
         for path in files:
             _check_weights(path)
     return config
@@ -81,13 +80,13 @@ def weight_files(part: Path, variant: str | None = None) -> list[Path]:
 
 def fingerprint(folder: str | Path, variant: str | None = None) -> str:
     """Twelve hex digits that change when the weights that are opened of a local folder do (file
-    sizes, first and last MiB).
+    sizes, first and last MiB). Ids of tasks hold it, so it stays as it is; what it does not see,
+    :mod:`testbed.runs.contents` does.
 
     Raises :class:`InputError` where there are none.
     """
     folder = Path(folder)
-    index = PIPELINE if (folder / PIPELINE).is_file() else "config.json"
-    parts = _networks(folder, index, read_object(folder / index))
+    parts = _networks(folder, *_index(folder))
     files = sorted(path for part in parts for path in weight_files(part, variant))
     if not sum(path.stat().st_size for path in files):
         raise InputError(f"{folder}: holds no weights; allowed: a folder as save_pretrained writes")
@@ -100,6 +99,36 @@ def fingerprint(folder: str | Path, variant: str | None = None) -> str:
             file.seek(max(0, size - (1 << 20)))
             digest.update(file.read())
     return digest.hexdigest()[:12]
+
+
+def read_files(folder: str | Path, variant: str | None = None) -> dict[str, Path]:
+    """The files of a local folder that the libraries read, weights and all, by their names in it.
+
+    Indices of shards are left out: the shards that they name are there.
+    """
+    folder = Path(folder)
+    index, config = _index(folder)
+    files = {folder / index}
+    for part in _parts(folder, index, config):
+        files |= {path for path in _texts(part) if ".index." not in path.name}
+    for part in _networks(folder, index, config):
+        files |= set(weight_files(part, variant))
+    return {path.relative_to(folder).as_posix(): path for path in files}
+
+
+def _index(folder: Path) -> tuple[str, dict[str, Any]]:
+    """The name of the file that makes a model of ``folder``, and what it holds."""
+    index = PIPELINE if (folder / PIPELINE).is_file() else "config.json"
+    return index, read_object(folder / index)
+
+
+def _texts(part: Path) -> list[Path]:
+    """The files of a ``part`` that the libraries read beside weights."""
+    return [
+        path
+        for path in sorted(part.iterdir())
+        if path.suffix in _READ and not path.name.startswith("._") and path.is_file()
+    ]
 
 
 def _parts(folder: Path, index: str, config: dict[str, Any]) -> Iterator[Path]:
@@ -172,15 +201,17 @@ def _refuse_pointer(path: Path) -> None:
         )
 
 
-def _no_weights(part: Path, pickled: bool) -> str:
+def _no_weights(part: Path, pickled: bool, of_pipeline: bool) -> str:
     variants = sorted(
         {path.name.split(".")[1] for path in part.glob("[!.]*.*.safetensors")} - {"safetensors"}
     )
     advice = ""
     if pickled:
         advice = "; allow_pickle = true opens pickled ones, which can run any code"
-    elif variants:
+    elif variants and of_pipeline:
         advice = f'; it has those of a variant: variant = "{variants[0]}"'
+    elif variants and (part / (half := f"model.{variants[0]}.safetensors")).is_file():
+        advice = f"; it has {half}: under the name model.safetensors it is opened"
     return (
         f"{part}: no .safetensors weights; allowed: a folder as save_pretrained writes it{advice}"
     )

@@ -17,7 +17,7 @@ from solver.inputs import InputError, check_keys
 from testbed.config import ModelConfig
 from testbed.metering.nvml import unusable_gpu
 from testbed.models import hub, hub_files, loading, memory, samplers
-from testbed.models.folders import fingerprint
+from testbed.models.folders import fingerprint, read_files
 from testbed.models.library_errors import told_in_a_line
 
 WEIGHTS = Path(__file__).parent.parent / "embedded" / "weights"
@@ -86,6 +86,14 @@ def local_folder(config: ModelConfig) -> Path | None:
             "allowed: embedded:NAME, a folder, or a hub id OWNER/NAME"
         )
     return None
+
+
+def local_files(config: ModelConfig) -> dict[str, Path]:
+    """The files that are read of the folder that ``config`` names, by their names in it; none of a
+    server, and of a hub id, whose revision is a commit.
+    """
+    folder = local_folder(config) if config.url is None else None
+    return read_files(folder, config.variant) if folder else {}
 
 
 def quiet_libraries() -> None:

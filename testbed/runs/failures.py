@@ -11,6 +11,7 @@ from pathlib import Path
 from calibration.records.task import Task
 from calibration.schema import Schema, frozen, limits
 from solver.inputs import check_kind
+from testbed.runs.damaged import unless_damaged
 from testbed.runs.lines import ForeignFile, append, whole
 from testbed.runs.store import begins_a_record
 
@@ -65,6 +66,10 @@ class FailureLog:
         check_kind(self.path)
         lines = whole(self.path, self.path.read_bytes())
         return [Failure.from_dict(values, where) for where, values in lines]
+
+    def earlier(self) -> list[Failure]:
+        """Those of an earlier process; none, with a warning, where the file is damaged."""
+        return unless_damaged(self.failures, self.path) or []
 
     def forget(self) -> None:
         """Begin anew: they are tried again."""

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from solver.inputs import InputError, check_kind, write_atomic
 
+NAME = "calibration/features.npz"
+
 
 @dataclass(frozen=True, eq=False)
 class SweepFeatures:
@@ -50,6 +52,4 @@ class SweepFeatures:
                 )
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             reason = " ".join(str(error).split())
-            raise InputError(
-                f"{path}: cannot be read as features: {reason}; remove it, and it is made again"
-            ) from None
+            raise InputError(f"{path}: cannot be read as features: {reason}") from None

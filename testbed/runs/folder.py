@@ -3,7 +3,7 @@
 ::
 
     config.json  profiles.json  scenario.json  problem.json  allocation.json  baselines.json
-    serving.json  validation.json  report.html  report/  threads-PLACE.json  link.json
+    serving.json  validation.json  report.html  report/  threads-PLACE.json  link.json  models.json
     calibration/  records.jsonl  images/  failures.jsonl  batches.json  features.npz  reference.npz
     execution/    records.jsonl  images/  failures.jsonl  tasks.json
 
@@ -11,7 +11,6 @@ A stage reads what earlier ones left here and writes its own files, so a killed 
 was.
 """
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from pathlib import Path
@@ -31,7 +30,9 @@ from solver.problem import Problem
 from testbed.config import Config
 from testbed.link.probe import LinkCheck
 from testbed.runs import guard
+from testbed.runs.damaged import unless_damaged
 from testbed.runs.failures import Failure, FailureLog
+from testbed.runs.features import NAME as FEATURES
 from testbed.runs.features import SweepFeatures
 from testbed.runs.lock import FolderLock, lock
 from testbed.runs.products import FILES, SHOWN, Baseline, Product, TaskList, remedy
@@ -146,7 +147,7 @@ class RunFolder:
 
     def features(self) -> SweepFeatures | None:
         """What the calibration extracted of its images and of the reference."""
-        path = self.path / "calibration" / "features.npz"
+        path = self.path / FEATURES
         return SweepFeatures.load(path) if path.exists() else None
 
     def save(self, product: Product) -> None:
@@ -174,19 +175,17 @@ class RunFolder:
         """Write a problem and its allocation; what was made of another one is removed, but for
         images and their records, which :meth:`of_allocation` tells apart.
         """
-        try:
-            before, old = self.problem(), self.allocation()
-        except InputError:  # one that cannot be read is another one
-            before, old = None, None
+        before = unless_damaged(self.problem, self._path(Problem))
+        old = unless_damaged(self.allocation, self._path(Allocation))
         same = before is not None and before.to_dict() == problem.to_dict()
         if not same:
             (self.path / "baselines.json").unlink(missing_ok=True)
         choice = attrgetter("offload", "steps", "edge_steps")
         if not same or old is None or choice(old) != choice(allocation):
             self._forget_verdicts()
-        scenario = self._path(Scenario)
-        if scenario.exists() and len(Scenario.load(scenario).users) != problem.users:
-            scenario.unlink()
+        scenario = unless_damaged(self.scenario, path := self._path(Scenario))
+        if scenario is not None and len(scenario.users) != problem.users:
+            path.unlink()
         self.save(problem)
         self.save(allocation)
 
@@ -196,7 +195,9 @@ class RunFolder:
 
     def add_link(self, check: LinkCheck) -> None:
         """Add what an emulated link was measured to do to ``link.json``."""
-        write_json(self.path / "link.json", [row.to_dict() for row in (*self.links(), check)])
+        path = self.path / "link.json"
+        rows = (*(unless_damaged(self.links, path) or ()), check)
+        write_json(path, [row.to_dict() for row in rows])
 
     def links(self) -> tuple[LinkCheck, ...]:
         """What the emulated link did, at each opening of the run, in their order."""
@@ -212,21 +213,21 @@ class RunFolder:
 
     def save_features(self, features: SweepFeatures) -> None:
         """Write ``calibration/features.npz``."""
-        features.save(self.path / "calibration" / "features.npz")
+        features.save(self.path / FEATURES)
 
     def once(self, name: str, kind: type[S], asked: Mapping[str, Any], make: Callable[[], S]) -> S:
-        """What the file ``name`` holds; made by ``make`` unless it was made of ``asked`` before, or
-        if it is damaged.
-
-        ``kind`` has a field ``asked``.
+        """What the file ``name`` holds, of a ``kind`` with a field ``asked``; made by ``make``
+        unless it was made of the same before, or if it is damaged.
         """
         path = self.path / name
-        try:
-            values = read_json(path) if path.exists() else None
-            if isinstance(values, dict) and values.get("asked") == plain(asked):
-                return kind.from_dict(values, str(path))
-        except InputError as error:
-            warnings.warn(f"{error}; it is made again", stacklevel=2)
+
+        def kept() -> S | None:
+            values = read_json(path) if path.exists() else {}
+            other = isinstance(values, dict) and values.get("asked") != plain(asked)
+            return None if other else kind.from_dict(values, str(path))
+
+        if (product := unless_damaged(kept, path)) is not None:
+            return product
         write_json(path, make().to_dict())
         return kind.from_dict(read_json(path), str(path))
 
@@ -253,16 +254,16 @@ class RunFolder:
 
     def save_tasks(self, tasks: Iterable[Task]) -> None:
         """Write ``execution/tasks.json``: which tasks carry out the allocation."""
-        self._replace(self._tasks_path, TaskList(tuple(task.id for task in tasks)).to_dict())
+        self._replace(self.tasks_path, TaskList(tuple(task.id for task in tasks)).to_dict())
 
     def executed(self) -> list[Record]:
         """The records of the allocation's execution, in the order of its tasks.
 
         Raises :class:`InputError` where it was not executed, or not to its end.
         """
-        ids = self._asked()
+        ids = self.asked()
         if ids is None:
-            raise InputError(f"{self._tasks_path}: no such file; `testbed execute` makes it")
+            raise InputError(f"{self.tasks_path}: no such file; `testbed execute` makes it")
         records = {record.id: record for record in self.records("execution")}
         if missing := sum(key not in records for key in ids):
             raise InputError(
@@ -276,17 +277,18 @@ class RunFolder:
         """The records of the last allocation's execution that there are, without those of earlier
         ones in the same folder.
         """
-        asked, records = self._asked(), self.records("execution")
+        asked, records = self.asked(), self.records("execution")
         ids = None if asked is None else set(asked)
         return [record for record in records if ids is None or record.id in ids]
 
     @property
-    def _tasks_path(self) -> Path:
+    def tasks_path(self) -> Path:
+        """Where the ids of the tasks that carry out the allocation are kept."""
         return self.path / "execution" / "tasks.json"
 
-    def _asked(self) -> tuple[str, ...] | None:
+    def asked(self) -> tuple[str, ...] | None:
         """The ids of the tasks that carry out the allocation, where it was begun."""
-        path = self._tasks_path
+        path = self.tasks_path
         return TaskList.from_dict(read_json(path), str(path)).tasks if path.exists() else None
 
     def _load(self, kind: type[T]) -> T | None:

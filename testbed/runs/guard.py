@@ -1,5 +1,6 @@
 """What may become a run's folder, and whether a configuration belongs to what was measured."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,24 @@ RECORDS = ("calibration/records.jsonl", "execution/records.jsonl")
 #: Settings of a sweep of which more can be added to a finished one.
 EXTENT = ("steps", "prompts_per_class", "half_width", "most_prompts", "seeds", "batches", "splits")
 #: What :func:`solver.inputs.write_atomic` leaves behind when its process is killed.
-_PART = re.compile(r"\.[\w.-]+\.(json|npz|png)\.[a-z0-9_]{8}")
+_PART = re.compile(r"\..+\.(json|npz|png|svg|csv|html|toml)\.[a-z0-9_]{8}")
+#: Folders below a run's that hold its files, at most: ``online/references/images``.
+_DEEPEST = 3
 
 
 def check(config: Config, folder: Path) -> None:
-    """Raise :class:`InputError` for a folder of something else, or of another configuration.
+    """Raise :class:`InputError` for a folder of something else, of another configuration, or that
+    cannot be written to.
 
     Of a run that has measured something the sweep's extent, the execution and the scenario may
     change: what was measured is kept, and more is measured where it is asked for.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: found a file; allowed: a folder")
+    whole = folder.absolute()
+    base = next(path for path in (whole, *whole.parents) if path.exists())
+    if not base.is_dir():
+        raise InputError(f"{base}: found a file; allowed: a folder")
+    if not os.access(base, os.W_OK | os.X_OK):
+        raise InputError(f"{base}: cannot be written to; allowed: a folder that can")
     if not (folder / CONFIG).exists():
         if has_measured(folder):
             if not (reported := folder / REPORTED).exists():
@@ -74,13 +82,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     return {**values, "sweep": {"noise": "shared", **sweep}} if isinstance(sweep, dict) else values
 
 
-def sweep_parts(folder: Path) -> None:
-    """Remove what writers that were killed left behind; only for the process with the lock."""
-    for name in (".", "calibration", "calibration/images", "execution", "execution/images"):
-        if (folder / name).is_dir():
-            for entry in (folder / name).iterdir():
-                if _PART.fullmatch(entry.name):
-                    entry.unlink(missing_ok=True)
+def sweep_parts(folder: Path, depth: int = _DEEPEST) -> None:
+    """Remove what writers that were killed left behind, down to a ``depth`` of folders in this one;
+    only for the process with the lock.
+    """
+    for level in range(depth + 1):
+        for entry in folder.glob("*/" * level + ".*"):
+            if _PART.fullmatch(entry.name):
+                entry.unlink(missing_ok=True)
 
 
 def _counts_for_nothing(entry: Path) -> bool:

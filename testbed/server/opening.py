@@ -2,6 +2,7 @@
 are worth.
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from diffusers import DiffusionPipeline
 from calibration.costs.batch import BatchCost, fit_batching
 from calibration.costs.drift import drift_expected
 from calibration.profiles import store
-from calibration.profiles.profile import Profiles
+from calibration.profiles.profile import Place, Profiles
 from calibration.scenario.scenario import Scenario
 from calibration.scenario.worth import Worth
 from calibration.serving.quote import Quoter
@@ -21,8 +22,12 @@ from testbed.engines import threads
 from testbed.engines.networks import Networks, unsupported_reason
 from testbed.engines.threads import Threads, using
 from testbed.engines.timing import time_batches
+from testbed.environment import alike, environment
+from testbed.models.pipelines import local_files
 from testbed.models.tokenizers import PROMPTS
+from testbed.runs import contents
 from testbed.runs.folder import RunFolder
+from testbed.runs.products import FILES
 from testbed.stages.rig import open_device, open_model
 
 SIZES, ROUNDS = (1, 2, 4, 8, 16), 4  # of the timing on start
@@ -78,7 +83,11 @@ def open_edge(
         )
     scenario = open_scenario(config, profiles)
     device = open_device(config)
+    if run and profiles and edge and edge.batch:
+        check_measured_here(run, profiles, edge, config.edge, device)
     pipeline, spec = open_model(config.edge, device)
+    if run and (files := local_files(config.edge)):
+        contents.check(run, spec.model, spec.revision, files)
     if reason := unsupported_reason(pipeline):
         raise InputError(f"edge.model: {config.edge.model}: found {reason}")
     own = Threads.current()
@@ -102,6 +111,33 @@ def open_edge(
         profiles,
         Worth.of(scenario, profiles),
     )
+
+
+def check_measured_here(
+    run: Path, profiles: Profiles, edge: Place, config: ModelConfig, device: torch.device
+) -> None:
+    """Raise :class:`InputError` where the ``edge`` of a run's ``profiles`` was measured on another
+    kind of device, or in another dtype, than it is served: its batches would cost other times.
+
+    Another machine is warned of.
+    """
+    for name, was, same, now in (
+        ("device", edge.device, edge.device.split(":")[0] == device.type, device.type),
+        ("dtype", edge.dtype, edge.dtype == config.dtype, config.dtype),
+    ):
+        if not same:
+            raise InputError(
+                f"{run}: edge.{name}: found {was!r}; allowed: {now!r}, as the model is served, or "
+                f"--profiles {run / FILES[Profiles].name}, with which batches are timed on start"
+            )
+    before = (edge.environment or profiles.environment).get("machine")
+    here = str(environment(device)["machine"])
+    if isinstance(before, str) and not alike(before, here):
+        warnings.warn(
+            f"{run}: its batches were timed on {before!r}, and this machine is {here!r}: quoted "
+            "times and refusals may be far off",
+            stacklevel=2,
+        )
 
 
 def image_size(pipeline: DiffusionPipeline) -> tuple[int, int]:

@@ -59,6 +59,7 @@ def batch(rig: Rig, folder: RunFolder) -> Serving | None:
         settings.arrival_rate,
         hashlib.sha256(made_of).hexdigest()[:12],
     )
+    rig.check_contents(folder)
     rig.choose_threads(folder)
     rig.check_link(folder)
     try:

@@ -41,8 +41,10 @@ from testbed.metrics.reference import (
 )
 from testbed.metrics.scales import error_and_utility_scales
 from testbed.processes import on_first_process, processes
+from testbed.runs.damaged import unless_damaged
 from testbed.runs.features import SweepFeatures
 from testbed.runs.folder import RunFolder
+from testbed.runs.products import FILES
 from testbed.runs.store import Pixels, RecordStore
 from testbed.stages.rig import Rig
 from testbed.stages.tasks import (
@@ -70,6 +72,7 @@ def calibrate(rig: Rig, folder: RunFolder) -> None:
     config, store = rig.config, folder.store("calibration")
     for notice in defaults.notices(config):
         warnings.warn(notice, stacklevel=2)
+    rig.check_contents(folder)
     rig.choose_threads(folder)
     rig.check_link(folder)
     # first: what is wrong with the reference should not show after hours of generation
@@ -256,11 +259,12 @@ def _with_other_places(profiles: Profiles, folder: RunFolder) -> Profiles:
     them, with a warning, where they do not compare until what is new is measured there, too.
     """
     measured = {entry.place for entry in profiles.places}
-    before = folder.profiles()
+    path = folder.path / FILES[Profiles].name
+    before = unless_damaged(folder.profiles, path)
     kept = [entry.place for entry in before.places if entry.place not in measured] if before else []
     if before is None or not kept:
         return profiles
-    parts = [Part(f"{folder.path / 'profiles.json'}", place, before) for place in kept]
+    parts = [Part(str(path), place, before) for place in kept]
     try:
         return merge([*parts, Part("this calibration", None, profiles)])
     except InputError as error:

@@ -82,7 +82,7 @@ class Executor:
         on pipelines that were set up otherwise.
         """
         failures = FailureLog(store.folder)
-        before = {failure.id for failure in failures.failures()}
+        before = {failure.id for failure in failures.earlier()}
         self._meet(store)
         if store.folder not in self._failed:
             self._failed[store.folder] = set()

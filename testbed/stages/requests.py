@@ -22,8 +22,10 @@ from testbed.engines.request import Failed, Made, Outcome, Request, all_made, ou
 from testbed.engines.stock import generate
 from testbed.environment import environment
 from testbed.metering.meters import open_meter
-from testbed.models.pipelines import pick_device
+from testbed.models.pipelines import local_files, pick_device
+from testbed.runs import contents, guard
 from testbed.runs.failures import FailureLog
+from testbed.runs.lock import lock
 from testbed.runs.store import RecordStore
 from testbed.stages.rig import open_model
 
@@ -65,13 +67,18 @@ def serve_requests(
     back to stock, which a warning and the records say. Requests are waited for in real time; the
     clock starts with the first that is not finished. A request that fails is written down in
     ``out/failures.jsonl``, a warning tells how many did, and the same call tries these again.
-    Returns the path of the records.
+    Returns the path of the records. Raises :class:`InputError` where another process runs in
+    ``out``.
     """
+    if _held := lock(out):
+        guard.sweep_parts(out, depth=0)
     where = pick_device(device)
     negative = next((r.negative_prompt for r in requests if r.negative_prompt), None)
     config = replace(config, negative_prompt=negative, guidance=own_guidance(config))
     pipeline, spec = open_model(config, where, {"steps": {r.steps for r in requests}})
     store, failures = RecordStore(out, images=""), FailureLog(out)
+    if files := local_files(config):
+        contents.keep(out, spec.model, spec.revision, files, measured=len(store) > 0)
     failures.forget()
     wanted = [
         item

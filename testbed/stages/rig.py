@@ -29,9 +29,11 @@ from testbed.link.emulated import EmulatedLink
 from testbed.link.probe import check
 from testbed.metrics.clip import Clip
 from testbed.metrics.quality import QualityModels
+from testbed.models.folders import read_files
 from testbed.models.inspection import Steps, check_before_fetching, look, note_fallback
-from testbed.models.pipelines import open_pipeline, pick_device
+from testbed.models.pipelines import local_files, open_pipeline, pick_device, resolve
 from testbed.processes import on_first_process, processes
+from testbed.runs import contents, guard
 from testbed.runs.folder import RunFolder
 from testbed.stages.executor import Executor
 from testbed.stages.tasks import model_place, run_scenario
@@ -85,6 +87,20 @@ class Rig:
             config.sweep.converged_batch,
             threads=self.threads,
         )
+
+    def check_contents(self, folder: RunFolder) -> None:
+        """Keep what the files of the models that are folders hold; raises :class:`InputError` where
+        ``folder`` was measured with others.
+        """
+        on_first_process(lambda: self._check_contents(folder.path))
+
+    def _check_contents(self, path: Path) -> None:
+        measured, clip = guard.has_measured(path), self.config.quality.clip
+        for place, spec in self.specs.items():
+            if files := local_files(_model(self.config, place)):
+                contents.keep(path, spec.model, spec.revision, files, measured)
+        if self.quality.clip and os.path.isdir(source := resolve(clip)):
+            contents.keep(path, clip, None, read_files(source), measured)
 
     def choose_threads(self, folder: RunFolder) -> None:
         """Take the numbers of threads that the folder's images are made with.

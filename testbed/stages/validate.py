@@ -16,6 +16,8 @@ from testbed.data.prompts import open_prompts
 from testbed.metrics.quality import QualityModels
 from testbed.metrics.reference import converged_reference, given_reference
 from testbed.processes import on_first_process
+from testbed.runs.damaged import unless_damaged
+from testbed.runs.features import NAME as FEATURES
 from testbed.runs.features import SweepFeatures
 from testbed.runs.folder import RunFolder
 from testbed.runs.store import Pixels
@@ -64,7 +66,7 @@ def _frechet(
     calibrated = {kind_of(each.task) for each in sweep if each.task.purpose != "converged"}
     if quality.extractor is None or not {kind_of(each.task) for each in images} <= calibrated:
         return []
-    features = folder.features()
+    features = unless_damaged(folder.features, folder.path / FEATURES)
     if (
         features is None
         or features.extractor != quality.extractor.fingerprint

@@ -15,9 +15,10 @@ echo "testbed $*"
 case "$*" in
 run*--plan*|doctor) exit 0;;
 esac
-while [ ! -f go ]; do sleep 0.05; done
-echo "$PWD/runs/report.html"
-exit $(cat go)
+box=$(dirname "$0")/../..
+while [ ! -f "$box/go" ]; do sleep 0.05; done
+echo "$PWD: report.html"
+exit $(cat "$box/go")
 """
 
 pytestmark = pytest.mark.skipif(
@@ -50,16 +51,16 @@ def start(box, *arguments):
 def test_a_lost_connection_and_a_second_start(box):
     first = start(box, "my/pair.toml", "--strict")
     for line in first.stdout:
-        if line == "testbed run my/pair.toml --out runs/pair --strict\n":
+        if line == f"testbed run my/pair.toml --out {box}/runs/pair --strict\n":
             break
     first.kill()
     again = start(box, "my/pair.toml", "--strict")
-    assert again.stdout.readline() == "already running: following runs/pair.log\n"
+    assert again.stdout.readline() == f"already running: following {box}/runs/pair.log\n"
     (box / "go").write_text("0")
     said = again.communicate(timeout=20)[0].splitlines()
     assert again.returncode == 0 and said == [
-        "testbed run my/pair.toml --out runs/pair --strict",
-        f"{box}/runs/report.html",
+        f"testbed run my/pair.toml --out {box}/runs/pair --strict",
+        "/: report.html",
     ]
 
 
@@ -71,8 +72,8 @@ def test_it_says_what_there_is_and_what_it_costs_first_and_ends_as_the_run_does(
     assert said[:4] == [
         "install energy",
         "testbed doctor",
-        "testbed run sd15 --out runs/sd15 --plan",
-        "testbed run sd15 --out runs/sd15",
+        f"testbed run sd15 --out {box}/runs/sd15 --plan",
+        f"testbed run sd15 --out {box}/runs/sd15",
     ]
     assert done.returncode == code
 
@@ -87,14 +88,13 @@ def test_it_stops_where_torch_cannot_use_the_gpu(box):
     assert "testbed run" not in said
 
 
-def test_a_configuration_in_the_users_folder_is_found(box, tmp_path_factory):
+def test_paths_are_from_the_users_folder(box, tmp_path_factory):
     users = tmp_path_factory.mktemp("users")
-    (users / "my.toml").touch()
     (box / "go").write_text("0")
-    done = subprocess.run(
-        [box / "scripts/gpu_box", "my.toml"], cwd=users, capture_output=True, text=True, timeout=20
-    )
-    assert f"testbed run {users}/my.toml --out runs/my\n" in done.stdout
+    command = [box / "scripts/gpu_box", "my.toml", "--problem", "p.json", "--local=./m"]
+    done = subprocess.run(command, cwd=users, capture_output=True, text=True, timeout=20)
+    assert f"testbed run my.toml --out {box}/runs/my --problem p.json --local=./m\n" in done.stdout
+    assert f"{users}: report.html\n" in done.stdout
 
 
 def test_a_run_that_is_killed_is_not_taken_for_done(box):

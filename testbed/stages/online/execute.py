@@ -62,6 +62,7 @@ class Stage:
         self.rig = rig = Rig(folder.need(Config))
         if reason := unsupported_reason(rig.pipelines["edge"]):
             raise InputError(f"edge.model: cannot serve in batches: {reason}")
+        rig.check_contents(folder)
         rig.choose_threads(folder)
         self.profiles = folder.need(Profiles)
         for each in (each for entry in self.profiles.places for each in entry.classes):

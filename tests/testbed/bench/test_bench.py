@@ -58,7 +58,9 @@ def test_a_report_is_written_and_its_numbers_belong_together(tmp_path, capsys):
         assert row["images_per_second"] == pytest.approx(
             row["batch"] / (row["overhead"] + 2 * row["step_time"])
         )
-    assert re.search(r"s/step +text, s +decode, s +images/s", capsys.readouterr().out)
+    said = capsys.readouterr().out
+    assert re.search(r"s/step +text, s +decode, s +images/s", said)
+    assert re.match(r"sdxl \(stabilityai/.*, its widths divided by 8\), float32", said)
 
 
 def test_energy_of_a_step_is_read_off_a_meter(monkeypatch):
@@ -136,7 +138,8 @@ def test_the_published_speed_stands_beside_the_measured_one():
         published=bench_report.PUBLISHED["sdxl"],
         batches=(row,),
     )
-    line = bench_report.table(report)[-1]
+    head, *_, line = bench_report.table(report)
+    assert head == "sdxl (s), float16, PyTorch, eager, m"
     assert line == (
         "20 steps: 0.444 images/s here (float16, PyTorch, eager); "
         "published: 2.18 images/s on one H200, FP8, TensorRT (MLPerf Inference v4.1, offline)"

@@ -8,6 +8,7 @@ from PIL import Image
 
 from testbed.cli import main
 from testbed.runs.store import RecordStore, read_records
+from testbed.stages import requests as requests_module
 from tests.testbed.commands.world import refused
 
 
@@ -33,7 +34,13 @@ def test_generate_makes_each_request_once(tmp_path, capsys):
         for i in range(3)
     )
     before = log.read_bytes()
+    out = tmp_path / "out"
+    part, deeper = out / ".r 1.png.abcd1234", out / "x" / ".a.png.abcd1234"
+    deeper.parent.mkdir()
+    for path in (part, deeper):  # what a writer that was killed left behind, and someone else's
+        path.write_bytes(b"")
     assert main(command) == 0 and log.read_bytes() == before
+    assert not part.exists() and deeper.exists()
     image = (tmp_path / "out" / "r1.png").read_bytes()
     (tmp_path / "out" / "r1.png").unlink()
     assert main(command) == 0, "an image that is not there is made again"
@@ -60,6 +67,15 @@ def test_another_request_of_the_same_id_never_keeps_the_image_of_the_first(tmp_p
     assert last.task.prompt == "a blue house" and not (out / "a.png").exists()
     ask("a red ball")
     assert main(command) == 0 and (out / "a.png").read_bytes() == first
+
+
+@pytest.mark.parametrize("out", ["r.jsonl", "r.jsonl/images"])
+def test_what_is_no_folder_is_refused_before_a_model_is_opened(tmp_path, capsys, monkeypatch, out):
+    monkeypatch.setattr(requests_module, "open_model", lambda *_: pytest.fail("opened"))
+    path = tmp_path / "r.jsonl"
+    path.write_text('{"id": "a", "prompt": "x", "seed": 1, "steps": 1}\n')
+    said = refused(capsys, "generate", "--model", "embedded:light", path, "-o", tmp_path / out)
+    assert f"-o: found {tmp_path / out}: Not a directory; allowed: what can be written" in said
 
 
 @pytest.mark.parametrize(

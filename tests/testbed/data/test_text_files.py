@@ -105,6 +105,14 @@ def test_what_would_fail_in_one_request_is_refused_when_the_file_is_read(tmp_pat
     assert len(str(caught.value)) < 600 and str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize("ids", [("cat", "Cat"), ("STRASSE", "straße"), ("\u00e9", "e\u0301")])
+def test_ids_that_some_disks_take_for_one_name_are_refused(tmp_path, ids):
+    path = tmp_path / "r.jsonl"
+    path.write_text("\n".join(json.dumps(GOOD | {"id": name}) for name in ids))
+    with pytest.raises(InputError, match=f"line 2: id: found '{ids[1]}' beside '{ids[0]}'; allow"):
+        read_requests(path)
+
+
 def test_ids_and_prompts_of_every_script_are_taken(tmp_path):
     path = tmp_path / "r.jsonl"
     line = GOOD | {"id": "画像 1", "prompt": "a cat 😀", "guidance": 0, "arrival": 3}

@@ -65,6 +65,23 @@ def test_what_is_neither_a_folder_nor_a_hub_id_is_refused_before_models_are_open
     Clip.check_before_fetching("openai/clip-vit-base-patch32")
 
 
+def test_a_file_is_told_to_be_one(folder):
+    path = folder / "model.safetensors"
+    with pytest.raises(InputError, match=f"quality.clip: {path}: a file; allowed: embedded:clip"):
+        Clip.check_before_fetching(str(path))
+
+
+def test_weights_of_a_variant_alone_open_under_the_name_that_the_message_says(folder):
+    """There is no ``variant`` under ``[quality]``."""
+    path = folder / "model.safetensors"
+    path.rename(half := path.with_name("model.fp16.safetensors"))
+    said = "it has model.fp16.safetensors: under the name model.safetensors it is opened"
+    with pytest.raises(InputError, match=f"quality.clip: .*{said}"):
+        Clip.check_before_fetching(str(folder))
+    half.rename(path)
+    Clip.check_before_fetching(str(folder))
+
+
 def test_pickled_weights_open_by_the_key_that_the_message_names(folder):
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()

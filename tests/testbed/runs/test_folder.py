@@ -1,6 +1,7 @@
 """A run folder: what it takes for its own, and what it holds."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from solver.problem import Problem
 from testbed import config
 from testbed.report.format import toml
 from testbed.report.run import missing
+from testbed.runs import guard
 from testbed.runs.failures import FailureLog
 from testbed.runs.folder import RunFolder
 from tests.conftest import ROOT
@@ -62,9 +64,16 @@ def test_parts_of_files_that_killed_writers_left_are_swept_and_nothing_else(tmp_
         folder.path / ".problem.json.abcd_123",
         folder.path / "calibration" / ".batches.json.abcd_123",
         folder.path / "calibration" / "images" / ".id0.png.abcd_123",
+        folder.path / ".report.html.abcd_123",
+        folder.path / ".online.svg.abcd_123",
+        folder.path / "report" / ".run.toml.abcd_123",
+        folder.path / "report" / ".splits.csv.abcd_123",
+        folder.path / "online" / "1" / ".000007.png.abcd_123",
+        folder.path / "online" / "references" / "images" / ".a.png.abcd_123",
     ]
     others = [folder.path / ".notes.txt.abcd_123", folder.path / ".problem.json.backup-of-mine"]
     for path in parts + others:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
     RunFolder.open(settings, folder.path)
     assert not any(path.exists() for path in parts) and all(path.exists() for path in others)
@@ -93,6 +102,18 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, settings, name, cont
         RunFolder.open(settings, folder)
     assert [path.name for path in folder.iterdir()] == [name]
     assert (folder / name).read_text() == content
+
+
+def test_a_folder_that_cannot_be_is_refused_before_anything_is_opened(
+    tmp_path, settings, monkeypatch
+):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file: found a file; allowed: a folder"):
+        guard.check(settings, tmp_path / "file" / "run")
+    guard.check(settings, tmp_path / "a" / "run")
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may write all
+    with pytest.raises(InputError, match="cannot be written to; allowed: a folder that can"):
+        guard.check(settings, tmp_path / "a" / "run")
 
 
 def test_a_configuration_is_compared_only_if_something_was_measured(
@@ -259,7 +280,8 @@ def test_another_allocation_leaves_no_validation_of_the_one_before(small_run, tm
     folder.adopt(problem, allocation)
     assert folder.validation() is not None
     (folder.path / "allocation.json").write_text("{")
-    folder.adopt(problem, allocation)
+    with pytest.warns(UserWarning, match="the damaged one is kept as allocation.json.damaged"):
+        folder.adopt(problem, allocation)
     assert folder.validation() is None and folder.need(Allocation) == allocation
 
 

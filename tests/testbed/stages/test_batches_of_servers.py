@@ -65,6 +65,7 @@ def test_a_server_that_refuses_its_users_ends_no_run(shop, small_run, tmp_path):
         config=config.load(small_run.config),
         pipelines={"edge": remote},
         threads={"edge": Threads.current()},
+        check_contents=lambda folder: None,
         choose_threads=lambda folder: None,
         check_link=lambda folder: None,
     )

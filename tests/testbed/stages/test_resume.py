@@ -106,8 +106,16 @@ def _frechet(run):
 
 
 def test_a_finished_run_does_nothing_again(small_run, tmp_path, capsys, undrawn):
+    """Nor where products that are made of records were damaged meanwhile: they are made again."""
     run = Path(shutil.copytree(small_run.folder, tmp_path / "run"))
+    products = [run / name for name in ("profiles.json", "problem.json", "execution/tasks.json")]
+    for path in products:
+        path.write_text('{"half')
     before = {path: path.read_bytes() for path in run.glob("*/records.jsonl")}
     assert main(["run", str(small_run.config), "--out", str(run)]) == 0
     assert {path: path.read_bytes() for path in run.glob("*/records.jsonl")} == before
-    assert capsys.readouterr().out.strip() == str(run / "report.html")
+    said = capsys.readouterr()
+    assert said.out.strip() == str(run / "report.html")
+    for path in products:
+        assert f"the damaged one is kept as {path.name}.damaged" in said.err
+        assert path.with_name(f"{path.name}.damaged").read_text() == '{"half'

@@ -123,17 +123,23 @@ def online(of):
 def _executed(of):
     default = "externality_price"
     for cell in of["cells"]:
-        means = {
-            name: statistics.mean(gains)
-            for name, gains in cell["gain"].items()
-            if len(gains) == cell["streams"]
-        }
-        best = max(value for name, value in means.items() if name != default)
-        gains = " | ".join(map(share, (means[default], best, means["window"])))
-        surely = f"{len(cell['ahead'])} | {len(cell['behind'])}"
+        means = [share(statistics.mean(cell["gain"][name])) for name in (default, "window")]
+        more = [_margin(cell["margin"][name]) for name in ("window", "fixed_price", "window_price")]
         where = {"poisson": "Poisson", "bursts": "bursts"}[cell["process"]]
-        yield "results.md", f"| {cell['load']:g}, {where} | {gains} | {surely} |"
-    told = [row["live"]["executed"]["speed"] for row in of["streams"]["rows"]]
+        yield "results.md", f"| {cell['load']:g}, {where} | {' | '.join(means + more)} |"
+    rows = of["streams"]["rows"]
+    first = [row for row in rows if row["seed"] == 0]
+    for policy in dict.fromkeys(row["live"]["policy"] for row in first):
+        cells = []
+        for load in sorted({row["live"]["load"] for row in first}):
+            gains = [
+                [row[kind]["gain"] for kind in ("live", "simulated")]
+                for row in first
+                if (row["live"]["policy"], row["live"]["load"]) == (policy, load)
+            ]
+            cells.append(" / ".join(share(statistics.mean(kind)) for kind in zip(*gains)))
+        yield "results.md", f"| `{policy}` | {' | '.join(cells)} |"
+    told = [row["live"]["executed"]["speed"] for row in rows]
     speeds = [speed for speed in told if speed is not None]  # somebody was at the edge
     yield "results.md", f"it took {min(speeds):.2f} to {max(speeds):.2f} times as long"
     gain, time = (abs(of["simulation"][name]["median"]) for name in ("gain", "time"))
@@ -150,3 +156,11 @@ def _executed(of):
             )
             quotes = f"{percent(row['quote_error'], 1)} % | {percent(row['coverage'])} %"
             yield "results.md", f"| {row['load']:g} | {error} | {utility} | {quotes} |"
+
+
+def _margin(of):
+    """As in +.107 (+.080 to +.133)."""
+    value, low, high = (
+        f"{'-' if of[name] < 0 else '+'}{share(abs(of[name]))}" for name in ("value", "low", "high")
+    )
+    return f"{value} ({low} to {high})"

@@ -14,7 +14,7 @@ from calibration.profiles.profile import Profiles
 from calibration.scenario.parts import EdgeSite
 from calibration.scenario.risk import UserLimits, allowed_steps, user_limits
 from calibration.scenario.scenario import Scenario
-from calibration.scenario.sites import Service, Site, kinds_of, sites
+from calibration.scenario.sites import Service, Site, edges_of, kinds_of, sites, step_limits
 from calibration.scenario.splits import problem_splits
 from solver.columnar import FloatArray, IntArray
 from solver.inputs import InputError
@@ -67,11 +67,7 @@ def to_problem(profiles: Profiles, scenario: Scenario) -> Problem:
     kinds, kind = kinds_of(served)
     limits = user_limits(scenario)
     unit, weights = _units(served, scenario), scenario.weights
-    edges = scenario.edges or (EdgeSite("edge", scenario.edge_budget),)
-    most = {"local": scenario.local.max_steps} | {
-        edge.name: scenario.edge.max_steps if edge.max_steps is None else edge.max_steps
-        for edge in edges
-    }
+    most = step_limits(scenario)
     places = {
         name: _place(name, [site.services[name] for site in kinds], kind, count)
         for name, count in most.items()
@@ -90,7 +86,7 @@ def to_problem(profiles: Profiles, scenario: Scenario) -> Problem:
             "energy": weights.energy / unit.energy_unit,
         },
         "local": places["local"],
-        "edges": {edge.name: places[edge.name] | _load(edge) for edge in edges},
+        "edges": {edge.name: places[edge.name] | _load(edge) for edge in edges_of(scenario)},
         "labels": {
             "prompt_class": [user.prompt_class for user in scenario.users],
             "device_class": [user.device_class for user in scenario.users],

@@ -19,6 +19,7 @@ from calibration import checks
 from calibration.records.task import ModelSpec
 from calibration.schema import Schema, frozen
 from calibration.sweep import grid
+from solver.allocation import Allocation
 from solver.inputs import InputError, read_text
 from solver.problem import PLACES, Problem
 from testbed import config
@@ -31,7 +32,7 @@ from testbed.models import hub, hub_files, memory
 from testbed.models.pipelines import local_folder, pick_device, resolve
 from testbed.models.published import catalogue
 from testbed.models.published.operations import operations
-from testbed.stages.rig import allocatable_steps, check_models
+from testbed.stages.rig import check_models, steps_of_users
 from testbed.stages.tasks import ANCHOR_EVERY, run_scenario
 
 #: Published: Stable Diffusion 1.5, 512x512, half precision, eager.
@@ -145,13 +146,17 @@ def _evaluations(counts: Counter[int]) -> int:
 
 
 def say(
-    settings: Config, cost: StatedCost | None = None, problem: Problem | None = None
+    settings: Config,
+    cost: StatedCost | None = None,
+    problem: Problem | None = None,
+    allocation: Allocation | None = None,
 ) -> list[str]:
     """Lines that tell what calibrating and executing settled ``settings`` costs, and what is free.
 
-    ``cost``: what a preset states; ``problem``: one's own, in place of the scenario's.
+    ``cost``: what a preset states; ``problem``: one's own, in place of the scenario's, and its
+    ``allocation``.
     """
-    check_models(settings, steps=allocatable_steps(settings))
+    check_models(settings, steps=steps_of_users(settings, allocation))
     calibrating = sum(_evaluations(counts) for counts in evaluations(settings).values())
     lines = [
         f"calibration: {calibrating} evaluations of a denoiser; "

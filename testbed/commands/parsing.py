@@ -46,14 +46,19 @@ def add_configuration(parser: argparse.ArgumentParser) -> None:
 
 
 def load_configuration(args: argparse.Namespace) -> Config:
-    """The configuration that the arguments name, its defaults settled; ``args.out`` gets its own.
+    """The configuration that the arguments name; ``args.out`` gets its default.
 
     Raises :class:`InputError` for one that is wrong.
     """
+    args.out = args.out or Path("runs") / config.find(args.config).stem
+    return config.load(args.config, local=args.local, edge=args.edge)
+
+
+def load_settled(args: argparse.Namespace) -> Config:
+    """:func:`load_configuration`, its defaults settled."""
     from testbed.config.defaults import settle  # imports the hub's client, which is slow
 
-    args.out = args.out or Path("runs") / config.find(args.config).stem
-    return settle(config.load(args.config, local=args.local, edge=args.edge), args.out)
+    return settle(load_configuration(args), args.out)
 
 
 def check_writable(option: str, path: Path) -> None:

@@ -19,6 +19,7 @@ from testbed.commands.parsing import (
     add_verb,
     joined,
     load_configuration,
+    load_settled,
     profiles_file,
     risk_of,
 )
@@ -150,11 +151,11 @@ def _run(args: argparse.Namespace) -> int:
     if args.plan:
         from testbed.stages.run import check
 
-        check(settings, args.out, args.solver, problem)
+        settings, allocation = check(settings, args.out, args.solver, problem)
         from testbed.commands import estimate_cost
 
         cost = None if args.local or args.edge else estimate_cost.stated(args.config)
-        print(*estimate_cost.say(settings, cost, problem), sep="\n")
+        print(*estimate_cost.say(settings, cost, problem, allocation), sep="\n")
         return 0
     from testbed.runs.folder import RunFolder
     from testbed.stages.run import run
@@ -168,7 +169,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _calibrate(args: argparse.Namespace) -> int:
-    settings = load_configuration(args)
+    settings = load_settled(args)
     from testbed.runs import guard
     from testbed.stages.checks import check_calibration
 
@@ -214,7 +215,7 @@ def _execute(args: argparse.Namespace) -> int:
     problem, allocation = Problem.load(args.problem), Allocation.load(args.allocation)
     # refuses what is not feasible
     evaluate(problem, allocation.offload, allocation.steps, edge_steps=allocation.edge_steps)
-    settings = load_configuration(args)
+    settings = load_settled(args)
     from testbed.runs import guard
     from testbed.stages.checks import check_execution
 

@@ -13,6 +13,7 @@ from diffusers import DiffusionPipeline
 
 from calibration.links import LINKS
 from calibration.records.task import ModelSpec
+from calibration.scenario.sites import step_limits
 from solver.allocation import Allocation
 from solver.inputs import InputError
 from solver.problem import PLACES
@@ -172,17 +173,17 @@ def check_models(
     Clip.check_before_fetching(config.quality.clip, config.quality.allow_pickle)
 
 
-def allocatable_steps(config: Config) -> dict[str, Steps]:
-    """The step counts that an allocation of the configuration's scenario may ask for, by place."""
-    scenario = run_scenario(config, open_prompts(config.prompts))
-    return {
-        place: {
-            f"scenario: {place}.max_steps = {limit.max_steps} allows each count up to it": range(
-                1, limit.max_steps + 1
-            )
-        }
-        for place, limit in (("local", scenario.local), ("edge", scenario.edge))
-    }
+def steps_of_users(config: Config, allocation: Allocation | None = None) -> Mapping[str, Steps]:
+    """The step counts that users may be given, by place: those of the ``allocation`` of a problem
+    of one's own, else all that the configuration's scenario allows.
+    """
+    if allocation is not None:
+        return allocated_steps(allocation)
+    steps: dict[str, dict[str, range]] = {place: {} for place in PLACES}
+    for name, most in step_limits(run_scenario(config, open_prompts(config.prompts))).items():
+        said = f"scenario: {name}.max_steps = {most} allows each count up to it"
+        steps["local" if name == "local" else "edge"][said] = range(1, most + 1)
+    return steps
 
 
 def allocated_steps(allocation: Allocation) -> dict[str, Steps]:

@@ -29,6 +29,7 @@ from testbed.environment import environment
 from testbed.link.emulated import EmulatedLink
 from testbed.link.probe import check
 from testbed.metrics.clip import Clip
+from testbed.metrics.inception import Inception
 from testbed.metrics.quality import QualityModels
 from testbed.models.inspection import Steps, check_before_fetching, look, note_fallback
 from testbed.models.pipelines import open_pipeline, pick_device
@@ -171,6 +172,8 @@ def check_models(
         if (model := _model(config, place)).url is None:
             check_before_fetching(model, _steps(config, place, steps))
     Clip.check_before_fetching(config.quality.clip, config.quality.allow_pickle)
+    if config.quality.extractor == "inception":
+        Inception.check_before_fetching()
 
 
 def steps_of_users(config: Config, allocation: Allocation | None = None) -> Mapping[str, Steps]:

@@ -6,8 +6,9 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from calibration.checks import shown
 from solver.inputs import InputError
 from solver.problem import PLACES
 from testbed import config
@@ -18,6 +19,21 @@ if TYPE_CHECKING:
     from calibration.profiles.profile import Profiles
 
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses wrong arguments as everything else is refused: by :class:`InputError`, one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise for what argparse found wrong."""
+        said = message.removeprefix("argument ")
+        listed = "" if "; allowed: " in said else f"; allowed: what `{self.prog} --help` lists"
+        raise InputError(said + listed)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            allowed = ", ".join(map(str, action.choices))
+            raise argparse.ArgumentError(action, f"found {shown(value)}; allowed: {allowed}")
 
 
 def add_verb(
@@ -83,11 +99,25 @@ def integer(least: int) -> Callable[[str], int]:
     """The argparse type of an integer >= ``least``."""
 
     def integer(text: str) -> int:
-        if (value := int(text)) < least:
-            raise argparse.ArgumentTypeError(f"found {text}; allowed: an integer >= {least}")
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(
+                f"found {shown(text)}; allowed: an integer >= {least}"
+            )
         return value
 
     return integer
+
+
+def number(text: str) -> float:
+    """The argparse type of a number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"found {shown(text)}; allowed: a number") from None
 
 
 def add_allocation(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +139,7 @@ def add_risk(parser: argparse.ArgumentParser) -> None:
     """Add the probability with which limits may be broken."""
     parser.add_argument(
         "--risk",
-        type=float,
+        type=number,
         help="keep deadlines and errors with probability 1 - RISK, by upper prediction limits",
     )
     parser.add_argument(

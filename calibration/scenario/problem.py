@@ -56,9 +56,9 @@ def to_problem(profiles: Profiles, scenario: Scenario) -> Problem:
     the fitted curves, the error at least 0 and the utility within [0, 1], the range of eq. (7).
     Times and energies stay in seconds and joules: the problem's weights are those of the scenario
     over its units. A class whose utility is left out at a place has a utility of 0 with weight 0,
-    and a warning says so. With a ``risk`` each user's step limits leave only steps that keep its
-    deadline and error limit with that probability (:mod:`calibration.scenario.risk`); the costs
-    stay the expected ones. Splits that were measured, and are not dominated, are options too
+    and a warning says so, as it does of a radio without a network to the edge. With a ``risk`` each
+    user's step limits leave only steps that keep its deadline and error limit with that probability
+    (:mod:`calibration.scenario.risk`); the costs stay the expected ones. Splits that were measured, and are not dominated, are options too
     (:mod:`calibration.scenario.splits`), with a risk those that keep the user's limits. Raises
     :class:`InputError` for a prompt class without profile, for steps beyond the measured ones,
     where the curves would be extrapolated, and for a user whose limits nothing keeps at the risk.
@@ -66,6 +66,12 @@ def to_problem(profiles: Profiles, scenario: Scenario) -> Problem:
     served = sites(profiles, scenario)
     kinds, kind = kinds_of(served)
     limits = user_limits(scenario)
+    if scenario.radio and all(site.edge.way is None for site in kinds):
+        warnings.warn(
+            f"scenario: radio: found {scenario.radio!r}, which adds nothing: the edge was measured "
+            "without a network; allowed: profiles of an edge behind a url",
+            stacklevel=2,
+        )
     unit, weights = _units(served, scenario), scenario.weights
     most = step_limits(scenario)
     places = {

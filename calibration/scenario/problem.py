@@ -58,10 +58,11 @@ def to_problem(profiles: Profiles, scenario: Scenario) -> Problem:
     over its units. A class whose utility is left out at a place has a utility of 0 with weight 0,
     and a warning says so, as it does of a radio without a network to the edge. With a ``risk`` each
     user's step limits leave only steps that keep its deadline and error limit with that probability
-    (:mod:`calibration.scenario.risk`); the costs stay the expected ones. Splits that were measured, and are not dominated, are options too
-    (:mod:`calibration.scenario.splits`), with a risk those that keep the user's limits. Raises
-    :class:`InputError` for a prompt class without profile, for steps beyond the measured ones,
-    where the curves would be extrapolated, and for a user whose limits nothing keeps at the risk.
+    (:mod:`calibration.scenario.risk`); the costs stay the expected ones. Splits that were measured,
+    and are not dominated, are options too (:mod:`calibration.scenario.splits`), with a risk those
+    that keep the user's limits. Raises :class:`InputError` for a prompt class without profile, for
+    steps beyond the measured ones, where the curves would be extrapolated, and for a user whose
+    limits nothing keeps at the risk.
     """
     served = sites(profiles, scenario)
     kinds, kind = kinds_of(served)

@@ -126,6 +126,19 @@ class Site:
         return self.services.get(place, self.edge)
 
 
+def measured_steps(profiles: Profiles) -> dict[str, int]:
+    """The largest step count that was measured of every prompt class, by place."""
+    return {
+        place.place: min(
+            max(point.steps for point in fit.points)
+            for entry in place.classes
+            for fit in (entry.error, entry.utility)
+            if fit is not None
+        )
+        for place in profiles.places
+    }
+
+
 def edges_of(scenario: Scenario) -> tuple[EdgeSite, ...]:
     """The edges of a scenario: where it lists none, one with all of its budget."""
     return scenario.edges or (EdgeSite("edge", scenario.edge_budget),)

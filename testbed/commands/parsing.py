@@ -17,6 +17,7 @@ from testbed.config import Config
 Verb = Callable[[argparse.Namespace], int | None]
 if TYPE_CHECKING:
     from calibration.profiles.profile import Profiles
+    from calibration.scenario.scenario import Scenario
 
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -147,10 +148,20 @@ def add_risk(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def risk_of(args: argparse.Namespace) -> dict[str, Any]:
-    """The keys of a scenario that :func:`add_risk`'s arguments give."""
-    given = {name: getattr(args, name) for name in ("risk", "risk_for")}
-    return {name: value for name, value in given.items() if value is not None}
+def load_scenario(args: argparse.Namespace, profiles: "Profiles") -> "Scenario":
+    """The scenario that the arguments name, on these profiles, with what :func:`add_risk`'s add."""
+    from calibration.scenario.scenario import Scenario
+    from calibration.scenario.sites import measured_steps
+
+    scenario = Scenario.load(args.scenario, profiles.classes(), measured_steps(profiles))
+    given = {name: getattr(args, name, None) for name in ("risk", "risk_for")}
+    if given["risk_for"] and given["risk"] is None and scenario.risk is None:
+        raise InputError(
+            f"--risk-for: found '{args.risk_for}' without a risk; allowed: with --risk, or where "
+            f"{args.scenario} has a risk"
+        )
+    added = {name: value for name, value in given.items() if value is not None}
+    return Scenario.from_dict(scenario.to_dict() | added, str(args.scenario))
 
 
 def profiles_file(text: str) -> tuple[str | None, Path]:

@@ -19,9 +19,9 @@ from testbed.commands.parsing import (
     add_verb,
     joined,
     load_configuration,
+    load_scenario,
     load_settled,
     profiles_file,
-    risk_of,
 )
 
 if TYPE_CHECKING:
@@ -189,12 +189,9 @@ def _calibrate(args: argparse.Namespace) -> int:
 def _problem(args: argparse.Namespace) -> None:
     from calibration.profiles import store
     from calibration.scenario.problem import to_problem
-    from calibration.scenario.scenario import Scenario
 
     profiles = joined(args.profiles)
-    scenario = Scenario.load(args.scenario, profiles.classes())
-    scenario = Scenario.from_dict(scenario.to_dict() | risk_of(args), str(args.scenario))
-    problem = to_problem(profiles, scenario)
+    problem = to_problem(profiles, load_scenario(args, profiles))
     if args.save_profiles:
         store.save(args.save_profiles, profiles)
     problem.save(args.output)
@@ -247,7 +244,6 @@ def _batch(args: argparse.Namespace) -> None:
 
 def _validate(args: argparse.Namespace) -> int:
     from calibration.profiles.profile import Profiles
-    from calibration.scenario.scenario import Scenario
     from testbed.stages.checks import check_users
 
     folder, settings = _open(args.run)
@@ -258,7 +254,7 @@ def _validate(args: argparse.Namespace) -> int:
             )
         folder.save(joined(args.profiles))
     if args.scenario:
-        scenario = Scenario.load(args.scenario, folder.need(Profiles).classes())
+        scenario = load_scenario(args, folder.need(Profiles))
         check_users(folder.need(Problem), scenario)
         folder.save(scenario)
     folder.executed()  # refuses what was not executed before torch is loaded

@@ -1,8 +1,5 @@
 """What a configuration's stages run on: opened models, prompts, and what measures images."""
 
-import os
-import re
-import warnings
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -20,6 +17,7 @@ from solver.problem import PLACES
 from testbed.client.first_look import look as look_at_server
 from testbed.client.remote import RemotePlace
 from testbed.config import Config, LinkConfig, ModelConfig
+from testbed.config.paths import warn_of_namesake
 from testbed.data.prompts import open_prompts
 from testbed.engines import threads
 from testbed.engines.networks import check_call
@@ -213,12 +211,7 @@ def open_model(
     """Open a model and look at it; ``steps``: the counts that it is asked for. The spec names it,
     with its revision, in tasks and records.
     """
-    if re.fullmatch(r"[\w-]+/[\w.-]+", config.model) and os.path.isdir(config.model):
-        warnings.warn(
-            f"model: {config.model}: the folder here is opened, not the model of that id on the "
-            f"hub; ./{config.model} says the same without this warning",
-            stacklevel=2,
-        )
+    warn_of_namesake(config.model)
     pipeline, revision = open_pipeline(config, device)
     look(pipeline, steps or {}, config.guidance, config.negative_prompt)
     return pipeline, ModelSpec(

@@ -82,10 +82,17 @@ def notices(config: Config) -> list[str]:
     if is_embedded(config):
         return []
     said, clip = [], config.quality.clip
-    if "prompts" in config.defaulted:
+    if config.prompts == "scenes":
+        why = "none are named, so " if "prompts" in config.defaulted else ""
         said.append(
-            "prompts: none are named, so the scene captions of this repository's own models are "
-            'used; prompts = "FILE.jsonl" gives others'
+            f"prompts: {why}the scene captions of this repository's own models are used; "
+            'prompts = "FILE.jsonl" gives others'
+        )
+    if config.quality.reference == "scenes" and config.quality.compares:
+        said.append(
+            "quality.reference: scenes are images as this repository's own models make them: what "
+            'is compared with them tells little of other models; allowed: "converged", or a folder '
+            "of captioned images"
         )
     if clip == NONE and "quality.clip" in config.defaulted:
         said.append(

@@ -118,6 +118,10 @@ def test_other_models_get_no_toy_scorer_and_no_scenes_as_reference(settled, monk
     scenes = settled("sd", prompts="scenes")
     assert scenes.quality.reference == "converged"
     assert [notice.split(":")[0] for notice in defaults.notices(scenes)] == ["prompts"]
+    named = replace(scenes, defaulted=(), quality=replace(scenes.quality, reference="scenes"))
+    said = defaults.notices(named)
+    assert [notice.split(":")[0] for notice in said] == ["prompts", "quality.reference"]
+    assert "none are named" in defaults.notices(scenes)[0] and "none are named" not in said[0]
     toy = settled("sd", extra='[quality]\nclip = "embedded:clip"\n')
     assert "knows the scenes" in defaults.notices(toy)[0]
     embedded = settled("embedded:light", "embedded:edge", prompts="scenes")

@@ -36,7 +36,9 @@ from testbed.stages.tasks import offloaded
 #: Times that the requests are served: a single run of a second depends on what else the machine
 #: does, so the medians count.
 RUNS = 5
-SKIPS = "; the clock skips the time in which nobody waits"
+#: What becomes of the time between arrivals: of an engine in this process, and of a server.
+SKIPPED = "the clock skips the time in which nobody waits"
+WAITED = "a server gets them at these times"
 
 
 def batch(rig: Rig, folder: RunFolder) -> Serving | None:
@@ -131,10 +133,9 @@ def serve(
         order, timed = asked.order, time_batches
     size, prompts = min(cap, len(tasks)), [task.prompt for task in tasks]
     if rate:
-        skips = "" if isinstance(maker, RemotePlace) else SKIPS
         print(
-            f"batch: {len(tasks)} requests, arriving over {arrivals[-1]:.0f} s, {RUNS + 1} times"
-            f"{skips}",
+            f"batch: {len(tasks)} requests, arriving over {arrivals[-1]:.0f} s, {RUNS + 1} times; "
+            f"{WAITED if isinstance(maker, RemotePlace) else SKIPPED}",
             flush=True,
         )
     runs, ratios = [], []

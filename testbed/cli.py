@@ -38,7 +38,7 @@ SHARED = ("run", "calibrate", "execute", "batch", "validate")
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all verbs."""
-    top = Parser(
+    top: argparse.ArgumentParser = Parser(
         prog="testbed", description=DESCRIPTION, epilog="example: testbed run --out runs/first"
     )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")

@@ -177,20 +177,20 @@ def _serve(
             flush=True,
         )
 
-    def run() -> dict[int, Finished | Made]:
+    def serve_once() -> dict[int, Finished | Made]:
         outcomes = {outcome.index: outcome for outcome in engine.run(requests)}
         errors = {i: each.error for i, each in outcomes.items() if isinstance(each, Failed)}
         if errors:
             raise _Unmade(errors)
         return {i: each for i, each in outcomes.items() if not isinstance(each, Failed)}
 
-    warm_up, runs, ratios = run(), [], []
+    warm_up, runs, ratios = serve_once(), [], []
     for _ in range(RUNS):
         timings = timed(maker, prompts, tasks[0].guidance, [size], rounds=1)
         if not timings.tick[1]:
             raise ServerFault(f"memory no longer holds {size} images at a time")
         ratios.append(timings.tick[1][0] / seconds(cost.tick, size))
-        runs.append(run())
+        runs.append(serve_once())
     spent = np.array([[run[i].end_to_end_time for i in range(len(tasks))] for run in runs])
     measured = np.median(spent, axis=0)
     speed = Drift.of(ratios)

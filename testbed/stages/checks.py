@@ -93,9 +93,9 @@ def _check_room(config: Config, scenario: Scenario, out: Path | None) -> None:
     """Raise :class:`InputError` where nobody may compute at home, and the edges' budgets and slots
     hold fewer users than there are.
     """
-    limits, users = step_limits(scenario), len(scenario.users)
+    limits, users, known = step_limits(scenario), len(scenario.users), bool(_measured(out))
     # fewer steps may have been measured before
-    least = {place: 1 if _measured(out) else min(config.sweep.grid(place)) for place in PLACES}
+    least = {place: 1 if known else min(config.sweep.grid(place)) for place in PLACES}
     room = sum(
         min(edge.budget // least["edge"], users if edge.slots is None else edge.slots)
         for edge in edges_of(scenario)

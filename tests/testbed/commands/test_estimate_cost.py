@@ -85,7 +85,7 @@ def test_evaluations_are_those_that_calibration_makes(small_config):
 
 
 def test_a_plan_of_an_adaptive_sweep_is_its_first_round(small_config):
-    text = small_config.read_text().replace("[sweep]", "[sweep]\nhalf_width = 0.1")
+    text = small_config.read_text().replace("[sweep]", "[sweep]\nhalf_width = 0.05")
     small_config.write_text(text.replace("[1, 2, 3, 6]", str(list(range(1, 31)))))
     settings = config.load(small_config)
     settings = replace(settings, sweep=replace(settings.sweep, converged_steps=40))

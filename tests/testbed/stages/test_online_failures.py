@@ -1,15 +1,20 @@
 """Images that the edge of an executed stream fails to make: they end no stream."""
 
+import json
 import time
+import warnings
+from threading import Thread
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import numpy as np
 import pytest
 
-from calibration.records.record import Measured
 from calibration.serving.online import Desk
+from solver.inputs import InputError
 from solver.online import Backlog
 from testbed.engines.request import Failed, Finished, Log, Request
 from testbed.stages.online.edge import Edge
+from testbed.stages.online.remote import RemoteEdge
 from tests.solver.online.worlds import CALLS, tables
 
 STEPS = 3
@@ -71,3 +76,50 @@ def test_a_stream_in_which_all_fail_is_served_at_home():
     with pytest.warns(UserWarning, match="3 requests failed"):
         outcome, edge = serve(dict.fromkeys(range(3), 1), count=3)
     assert not outcome.edge.any() and not edge.images
+
+
+QUOTE = {
+    "running": 0,
+    "waiting": 0,
+    "edge": {"steps": [3], "seconds": [0.1], "energy_j": [1.0], "price": [0]},
+}
+
+
+def ask(status):
+    """What became of two requests at a server that answers them with a ``status``, and the edge."""
+
+    def answer(environ, respond):
+        asked = environ["REQUEST_METHOD"] == "GET"
+        respond("200 OK" if asked else status, [("Content-Type", "application/json")])
+        return [json.dumps(QUOTE if asked else {"error": {"message": "no"}}).encode()]
+
+    server = make_server("127.0.0.1", 0, answer, handler_class=_Quiet)
+    Thread(target=server.serve_forever, daemon=True).start()
+    desk = Desk(tables(), np.arange(2), np.zeros(2), lambda state: STEPS)
+    try:
+        edge = RemoteEdge(f"http://127.0.0.1:{server.server_port}", CALLS, desk)
+        edge.start()
+        for index in range(2):
+            edge.decide([index], lambda index, steps, now: Request("a", index, steps, 3.0, now))
+        edge.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+    return desk.served(0.0).outcome, edge
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+def test_whom_a_server_fails_is_served_at_home_and_said_and_whom_a_full_one_refuses_too():
+    with pytest.warns(UserWarning, match="2 requests failed at the edge, the first of .*500: no"):
+        outcome, edge = ask("500 Internal Server Error")
+    assert not outcome.edge.any() and np.isfinite(outcome.seconds).all() and not edge.images
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        outcome, edge = ask("429 Too Many Requests")
+    assert not outcome.edge.any() and not edge.failures
+    with pytest.raises(InputError, match="400: no; allowed: a server like"):
+        ask("400 Bad Request")

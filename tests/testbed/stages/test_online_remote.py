@@ -61,8 +61,7 @@ class _Quiet(WSGIRequestHandler):
         pass
 
 
-@pytest.mark.parametrize("status", ["429 Too Many Requests", "500 Internal Server Error"])
-def test_whom_a_server_refuses_or_fails_is_served_at_home(folder, capsys, status):
+def test_whoever_a_full_server_refuses_is_served_at_home(folder):
     quote = {
         "running": 0,
         "waiting": 0,
@@ -70,9 +69,9 @@ def test_whom_a_server_refuses_or_fails_is_served_at_home(folder, capsys, status
     }
 
     def answer(environ, respond):
-        asked = environ["REQUEST_METHOD"] == "GET"
-        respond("200 OK" if asked else status, [("Content-Type", "application/json")])
-        return [json.dumps(quote if asked else {"error": {"message": "no"}}).encode()]
+        status = "200 OK" if environ["REQUEST_METHOD"] == "GET" else "429 Too Many Requests"
+        respond(status, [("Content-Type", "application/json")])
+        return [json.dumps(quote if status[0] == "2" else {"error": {}}).encode()]
 
     server = make_server("127.0.0.1", 0, answer, handler_class=_Quiet)
     Thread(target=server.serve_forever, daemon=True).start()
@@ -86,8 +85,6 @@ def test_whom_a_server_refuses_or_fails_is_served_at_home(folder, capsys, status
         server.server_close()
     (run,) = json.loads((folder / "online-executed.json").read_text())["runs"]
     assert run["offloaded"] == 0 and run["met"] == 1
-    failed = f"5 requests failed at the edge, the first of {url}: 500: no: they were served at home"
-    assert (failed in capsys.readouterr().err) == (status[0] == "5")
 
 
 QUOTE = {"running": 2, "waiting": 1, "left": 9, "edge": None}

@@ -213,7 +213,8 @@ class Scenario(Schema):
         """Resolve settings: fill in the defaults and draw the users.
 
         ``measured``: by place, the most steps that a default may be
-        (:func:`calibration.scenario.sites.measured_steps`). Raises :class:`InputError`, a line that names ``where`` and the key.
+        (:func:`calibration.scenario.sites.measured_steps`). Raises :class:`InputError`, a line that
+        names ``where`` and the key.
         """
         where = where or "scenario"
         given = {key: value for key, value in table(where, values).items() if value is not None}

@@ -105,9 +105,7 @@ def integer(least: int) -> Callable[[str], int]:
         except ValueError:
             value = least - 1
         if value < least:
-            raise argparse.ArgumentTypeError(
-                f"found {shown(text)}; allowed: an integer >= {least}"
-            )
+            raise argparse.ArgumentTypeError(f"found {shown(text)}; allowed: an integer >= {least}")
         return value
 
     return integer

@@ -52,8 +52,7 @@ class Inception:
         except (*DAMAGED, RuntimeError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(
-                f"{path}: not the weights of Inception-v3: {reason}; remove it, "
-                f"or fetch {url}"
+                f"{path}: not the weights of Inception-v3: {reason}; remove it, or fetch {url}"
             ) from None
         self._model = metric.inception.to(device)
         check_features(f"{path}", self.images(TRIAL_IMAGES))

@@ -41,7 +41,8 @@ def test_the_default_problem_is_worth_solving(profiles):
 def test_step_limits_that_are_left_open_are_at_most_what_was_measured(profiles):
     (place, other), few = profiles.places, [1, 2, 4, 8]
     classes = tuple(
-        replace(entry, error=cut(entry.error, few), utility=None) for entry in place.classes
+        replace(entry, error=cut(entry.error, few), utility=cut(entry.utility, few))
+        for entry in place.classes
     )
     shorter = replace(profiles, places=(replace(place, classes=classes), other))
     most = measured_steps(shorter)

@@ -1,4 +1,4 @@
-"""What is known before the sweep is told before it: an own problem, too little room, step counts."""
+"""What is known before the sweep is told then: of an own problem, of room, and of step counts."""
 
 import pytest
 

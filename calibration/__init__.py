@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from calibration.records.task import Task
     from calibration.scenario.problem import to_problem
     from calibration.scenario.scenario import Scenario
+    from calibration.scenario.sites import measured_steps
     from calibration.serving.simulator import simulate
     from calibration.validation.validate import validate
     from calibration.validation.verdicts import verdicts
@@ -55,6 +56,7 @@ __all__ = [
     "fit_report",
     "fit_time",
     "load_profiles",
+    "measured_steps",
     "predict",
     "save_profiles",
     "simulate",
@@ -77,6 +79,7 @@ _HOMES = {
     "fit_report": ("calibration.fitting.fit", "fit_report"),
     "fit_time": ("calibration.costs.time", "fit_time"),
     "load_profiles": ("calibration.profiles.store", "load"),
+    "measured_steps": ("calibration.scenario.sites", "measured_steps"),
     "predict": ("calibration.fitting.prediction", "predict"),
     "save_profiles": ("calibration.profiles.store", "save"),
     "simulate": ("calibration.serving.simulator", "simulate"),

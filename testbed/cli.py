@@ -23,6 +23,7 @@ from testbed.commands import (
     solve,
     stages,
 )
+from testbed.commands.parsing import Parser
 from testbed.environment import launched
 
 DESCRIPTION = (
@@ -37,7 +38,7 @@ SHARED = ("run", "calibrate", "execute", "batch", "validate")
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all verbs."""
-    top = argparse.ArgumentParser(
+    top: argparse.ArgumentParser = Parser(
         prog="testbed", description=DESCRIPTION, epilog="example: testbed run --out runs/first"
     )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -48,7 +49,6 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point. Returns 0 when done, 2 when the input is wrong, 1 on anything else."""
-    args = parser().parse_args(argv)
     out, errors = sys.stdout, sys.stderr
 
     def show(message: object, *_: object) -> None:
@@ -56,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     shown, warnings.showwarning = warnings.showwarning, show  # type: ignore[assignment]
     try:
+        args = parser().parse_args(argv)
         # of several processes that share a run the first one speaks; all of them tell errors
         if args.verb in SHARED and launched()[0] > 0:
             sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")

@@ -22,9 +22,10 @@ def launched() -> tuple[int, int]:
     if "LOCAL_RANK" not in os.environ:
         return 0, 1
     try:
-        return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+        rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     except ValueError:
         return 0, 1
+    return (rank, count) if count > 1 else (0, 1)
 
 
 def environment(device: "torch.device") -> dict[str, str | int | None]:

@@ -14,7 +14,7 @@ from calibration.profiles.profile import Profiles
 from calibration.scenario.parts import EdgeSite
 from calibration.scenario.risk import UserLimits, allowed_steps, user_limits
 from calibration.scenario.scenario import Scenario
-from calibration.scenario.sites import Service, Site, kinds_of, sites
+from calibration.scenario.sites import Service, Site, edges_of, kinds_of, sites, step_limits
 from calibration.scenario.splits import problem_splits
 from solver.columnar import FloatArray, IntArray
 from solver.inputs import InputError
@@ -56,22 +56,25 @@ def to_problem(profiles: Profiles, scenario: Scenario) -> Problem:
     the fitted curves, the error at least 0 and the utility within [0, 1], the range of eq. (7).
     Times and energies stay in seconds and joules: the problem's weights are those of the scenario
     over its units. A class whose utility is left out at a place has a utility of 0 with weight 0,
-    and a warning says so. With a ``risk`` each user's step limits leave only steps that keep its
-    deadline and error limit with that probability (:mod:`calibration.scenario.risk`); the costs
-    stay the expected ones. Splits that were measured, and are not dominated, are options too
-    (:mod:`calibration.scenario.splits`), with a risk those that keep the user's limits. Raises
-    :class:`InputError` for a prompt class without profile, for steps beyond the measured ones,
-    where the curves would be extrapolated, and for a user whose limits nothing keeps at the risk.
+    and a warning says so, as it does of a radio without a network to the edge. With a ``risk`` each
+    user's step limits leave only steps that keep its deadline and error limit with that probability
+    (:mod:`calibration.scenario.risk`); the costs stay the expected ones. Splits that were measured,
+    and are not dominated, are options too (:mod:`calibration.scenario.splits`), with a risk those
+    that keep the user's limits. Raises :class:`InputError` for a prompt class without profile, for
+    steps beyond the measured ones, where the curves would be extrapolated, and for a user whose
+    limits nothing keeps at the risk.
     """
     served = sites(profiles, scenario)
     kinds, kind = kinds_of(served)
     limits = user_limits(scenario)
+    if scenario.radio and all(site.edge.way is None for site in kinds):
+        warnings.warn(
+            f"scenario: radio: found {scenario.radio!r}, which adds nothing: the edge was measured "
+            "without a network; allowed: profiles of an edge behind a url",
+            stacklevel=2,
+        )
     unit, weights = _units(served, scenario), scenario.weights
-    edges = scenario.edges or (EdgeSite("edge", scenario.edge_budget),)
-    most = {"local": scenario.local.max_steps} | {
-        edge.name: scenario.edge.max_steps if edge.max_steps is None else edge.max_steps
-        for edge in edges
-    }
+    most = step_limits(scenario)
     places = {
         name: _place(name, [site.services[name] for site in kinds], kind, count)
         for name, count in most.items()
@@ -90,7 +93,7 @@ def to_problem(profiles: Profiles, scenario: Scenario) -> Problem:
             "energy": weights.energy / unit.energy_unit,
         },
         "local": places["local"],
-        "edges": {edge.name: places[edge.name] | _load(edge) for edge in edges},
+        "edges": {edge.name: places[edge.name] | _load(edge) for edge in edges_of(scenario)},
         "labels": {
             "prompt_class": [user.prompt_class for user in scenario.users],
             "device_class": [user.device_class for user in scenario.users],

@@ -79,8 +79,6 @@ allocation problem of profiles and a scenario.
 """
 
 import dataclasses
-import math
-import random
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -90,6 +88,7 @@ from typing import Any, ClassVar, Self
 from calibration.checks import number, table, whole
 from calibration.links import LINKS
 from calibration.scenario.devices import DEVICES
+from calibration.scenario.draw import assign
 from calibration.scenario.parts import EdgeSite, Link, OwnDevice, User
 from calibration.schema import Schema, frozen, limits
 from solver.inputs import InputError, check_keys, read_json, read_text
@@ -97,7 +96,6 @@ from solver.inputs import InputError, check_keys, read_json, read_text
 USERS, MOST_USERS, MOST_WEIGHT = 30, 1_000_000, 1e9
 STEPS_PER_USER = 6  # of the default edge budget
 MAX_STEPS = {"local": 16, "edge": 32}
-_LARGE = 1e280  # a share whose sums may overflow
 RISK_FOR = ("user", "all")
 CLASSES = ("object", "scene", "relation")
 RADIOS = tuple(name for name, link in LINKS.items() if link.radio)
@@ -180,16 +178,21 @@ class Scenario(Schema):
             _known(f"edges: {edge.name}: device_class", edge.device_class, known)
 
     @classmethod
-    def load(cls, path: str | Path, classes: set[str] | None = None) -> Self:
+    def load(
+        cls,
+        path: str | Path,
+        classes: set[str] | None = None,
+        measured: Mapping[str, int] = MAX_STEPS,
+    ) -> Self:
         """Read a scenario from TOML, or from the JSON that ``to_dict`` gives.
 
         ``classes``: the prompt classes that there are profiles of. Where the file names none, and
-        the default classes are not all among them, equally many users ask for each. Raises
-        :class:`InputError`.
+        the default classes are not all among them, equally many users ask for each. ``measured``:
+        as :meth:`from_dict` has it. Raises :class:`InputError`.
         """
         path = Path(path)
         if path.suffix == ".json":
-            return cls.from_dict(read_json(path), str(path))
+            return cls.from_dict(read_json(path), str(path), measured)
         default: dict[str, Any] = {}
         if classes is not None and not classes >= set(CLASSES):
             default = {"prompt_classes": dict.fromkeys(sorted(classes), 1)}
@@ -198,13 +201,20 @@ class Scenario(Schema):
             given = tomllib.loads(text)
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: not a readable TOML file: {error}") from None
-        return cls.from_dict(default | given, str(path))
+        return cls.from_dict(default | given, str(path), measured)
 
     @classmethod
-    def from_dict(cls, values: object, where: str | None = None) -> Self:
+    def from_dict(
+        cls,
+        values: object,
+        where: str | None = None,
+        measured: Mapping[str, int] = MAX_STEPS,
+    ) -> Self:
         """Resolve settings: fill in the defaults and draw the users.
 
-        Raises :class:`InputError`, a line that names ``where`` and the key.
+        ``measured``: by place, the most steps that a default may be
+        (:func:`calibration.scenario.sites.measured_steps`). Raises :class:`InputError`, a line that
+        names ``where`` and the key.
         """
         where = where or "scenario"
         given = {key: value for key, value in table(where, values).items() if value is not None}
@@ -225,7 +235,7 @@ class Scenario(Schema):
         }
         for place, most in MAX_STEPS.items():
             own = table(f"{where}: {place}", given.get(place, {}))
-            resolved[place] = {"max_steps": most, **own}
+            resolved[place] = {"max_steps": min(most, measured.get(place, most)), **own}
         scenario = super().from_dict(resolved, where)
         users = _users(f"{where}: users", given.get("users", USERS), scenario)
         budget = given.get("edge_budget", STEPS_PER_USER * len(users))
@@ -260,8 +270,8 @@ def _users(where: str, given: Any, scenario: Scenario) -> tuple[User, ...]:
     whole(where, given, 1)
     if given > MOST_USERS:
         raise InputError(f"{where}: found {given}; allowed: at most {MOST_USERS}")
-    prompts = _assign(scenario.prompt_classes, given, f"{scenario.seed}/prompt class")
-    devices = _assign(scenario.device_classes, given, f"{scenario.seed}/device class")
+    prompts = assign(scenario.prompt_classes, given, f"{scenario.seed}/prompt class")
+    devices = assign(scenario.device_classes, given, f"{scenario.seed}/device class")
     return tuple(map(User, range(given), prompts, devices))
 
 
@@ -276,24 +286,3 @@ def _user(where: str, index: int, given: object, devices: Sequence[str]) -> User
             f"{where}: user: found {user['user']!r}; allowed: {index}, its place in the list"
         )
     return User.from_dict({**user, "user": index}, where)
-
-
-def _assign(shares: Mapping[str, float], count: int, seed: str) -> Sequence[str]:
-    """``count`` names in the shares' proportions (largest remainders), in an order drawn from
-    ``seed``.
-
-    The order sorts the names by ``random()`` of a generator seeded with a string, which is the one
-    stream that Python keeps stable.
-    """
-    if max(shares.values()) > _LARGE:  # so that no sum overflows; a power of two changes no digit
-        shares = {name: math.ldexp(share, -100) for name, share in shares.items()}
-    total = sum(shares.values())
-    exact = {name: count * share / total for name, share in shares.items()}
-    counts = {name: math.floor(value) for name, value in exact.items()}
-    missing = count - sum(counts.values())
-    for name in sorted(shares, key=lambda name: counts[name] - exact[name])[:missing]:
-        counts[name] += 1
-    names = [name for name, times in counts.items() for _ in range(times)]
-    draw = random.Random(seed)
-    keyed = sorted((draw.random(), index, name) for index, name in enumerate(names))
-    return [name for _, _, name in keyed]

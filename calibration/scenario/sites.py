@@ -126,6 +126,32 @@ class Site:
         return self.services.get(place, self.edge)
 
 
+def measured_steps(profiles: Profiles) -> dict[str, int]:
+    """The largest step count that was measured of every prompt class, by place."""
+    return {
+        place.place: min(
+            max(point.steps for point in fit.points)
+            for entry in place.classes
+            for fit in (entry.error, entry.utility)
+            if fit is not None
+        )
+        for place in profiles.places
+    }
+
+
+def edges_of(scenario: Scenario) -> tuple[EdgeSite, ...]:
+    """The edges of a scenario: where it lists none, one with all of its budget."""
+    return scenario.edges or (EdgeSite("edge", scenario.edge_budget),)
+
+
+def step_limits(scenario: Scenario) -> dict[str, int]:
+    """The most steps of an image, by place of the problem: ``local``, and each edge's name."""
+    return {"local": scenario.local.max_steps} | {
+        edge.name: scenario.edge.max_steps if edge.max_steps is None else edge.max_steps
+        for edge in edges_of(scenario)
+    }
+
+
 def sites(profiles: Profiles, scenario: Scenario) -> list[Site]:
     """How each user of the scenario is served, in their order.
 
@@ -155,7 +181,7 @@ def _site(profiles: Profiles, scenario: Scenario, user: User) -> Site:
     watts = scenario.watts.get(device.name, device.watts)
     services = {"local": _service(profiles, "local", user, device, watts)}
     link = scenario.links.get(user.link or scenario.link or "")
-    for edge in scenario.edges or (EdgeSite("edge", scenario.edge_budget),):
+    for edge in edges_of(scenario):
         name = edge.device_class
         machine = MEASURED if name is None else _device(scenario, name, profile)
         modelled = scenario.edge_watts if name is None else machine.watts

@@ -45,6 +45,9 @@ class _Running:
     first: int
     last: int
     due: float
+    weight: float
+    new: bool
+    number: int  # in the order of arrival
 
 
 @dataclass(eq=False)
@@ -62,6 +65,7 @@ class Backlog:
     speed: Pace = field(default_factory=Pace)
     _at: int = 0  # the next iteration; arrays begin with it after _grow
     _top: int = 0  # one past the last iteration that anyone takes
+    _count: int = 0  # of all who joined
     _free: list[int] = field(default_factory=list)  # by slot: its first free iteration
     _running: dict[int, list[_Running]] = field(default_factory=dict)  # by last iteration
     _begun: tuple[int, ...] = (0, 0, 0)  # batch, starts and ends of the last that began
@@ -131,8 +135,26 @@ class Backlog:
         self._due[z] = min(self._due[z], due)
         self._seconds[a : z + 1] = self._expected(slice(a, z + 1))
         self._top = max(self._top, last + 1)
-        self._running.setdefault(last, []).append(_Running(name, first, last, due))
+        running = _Running(name, first, last, due, weight, new, self._count)
+        self._running.setdefault(last, []).append(running)
+        self._count += 1
         return first, last
+
+    def leave(self, name: int) -> None:
+        """A request leaves between two iterations, unfinished; who waits may begin earlier."""
+        present = (running for these in self._running.values() for running in these)
+        rest = sorted((each for each in present if each.name != name), key=lambda each: each.number)
+        self._running, self._free, self._top = {}, [self._at] * self.calls.cap, self._at
+        ahead = slice(self._at - self._base, None)
+        for column in (self._batch, self._starts, self._ends, self._seconds, self._weight):
+            column[ahead] = 0
+        self._due[ahead] = np.inf
+        for each in rest:
+            begun = each.first < self._at
+            steps = each.last + 1 - max(each.first, self._at)
+            _, last = self.add(each.name, steps, each.weight, each.due, each.new and not begun)
+            if begun:
+                self._running[last][-1].first = each.first
 
     def options(self, now: float, most_steps: int) -> Options:
         """What one more request, of 1 to ``most_steps``, would come to at ``now``.
@@ -224,7 +246,8 @@ class Backlog:
         """
         batch, starts, ends = self._begun
         self.clock, self._ended, self.busy = clock, clock, self.busy + text + tick + decode
-        self.speed.add(self._asked, text + tick + decode)
+        if tick:  # no call, where all failed
+            self.speed.add(self._asked, text + tick + decode)
         self._paid.append(self._paid[-1] + tick / batch)
         self._encoded.append(text / max(starts, 1))
         return [

@@ -7,7 +7,9 @@ as the one step that was published for it.
 
 import shutil
 import tomllib
+import warnings
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -18,7 +20,7 @@ from huggingface_hub import constants
 from calibration import checks
 from calibration.records.task import ModelSpec
 from calibration.schema import Schema, frozen
-from calibration.sweep import grid
+from solver.allocation import Allocation
 from solver.inputs import InputError, read_text
 from solver.problem import PLACES, Problem
 from testbed import config
@@ -26,13 +28,14 @@ from testbed.client.exchange import Server, ServerFault
 from testbed.client.remote import served_model
 from testbed.config import NONE, Config
 from testbed.config.defaults import notices
-from testbed.data.prompts import open_prompts
+from testbed.data.prompts import FilePrompts, open_prompts
 from testbed.models import hub, hub_files, memory
 from testbed.models.pipelines import local_folder, pick_device, resolve
 from testbed.models.published import catalogue
 from testbed.models.published.operations import operations
-from testbed.stages.rig import allocatable_steps, check_models
-from testbed.stages.tasks import ANCHOR_EVERY, run_scenario
+from testbed.stages import batch
+from testbed.stages.rig import check_models, steps_of_users
+from testbed.stages.tasks import ANCHOR_EVERY, adaptive_sweep, run_scenario, sweep_tasks
 
 #: Published: Stable Diffusion 1.5, 512x512, half precision, eager.
 GPU, GPU_ARCHITECTURE, GPU_STEPS_PER_SECOND = "RTX 4090", "sd15", 24.9
@@ -83,26 +86,34 @@ def stated(name: str | Path | None) -> StatedCost | None:
     return StatedCost.from_dict(table, f"{path}: cost")
 
 
+class _Counted(FilePrompts):
+    """As many made-up prompts of each class as a sweep may use: they are counted, not read."""
+
+    def __init__(self, classes: Sequence[str], most: int) -> None:
+        self.path, self.classes = Path(), tuple(classes)
+        self._pools = {name: [f"{name} {i}" for i in range(2 * most)] for name in classes}
+
+
 def evaluations(settings: Config) -> dict[str, Counter[int]]:
     """Images of the calibration sweep (of an adaptive one: its first round) by place and step
     count.
     """
-    model = ModelSpec("any", device="any", dtype="any", scheduler="any", guidance=1.0)
-    sweep, classes = settings.sweep, open_prompts(settings.prompts).classes
-    prompts = {name: [f"{name} {i}" for i in range(sweep.prompts_per_class)] for name in classes}
+    specs = dict.fromkeys(
+        PLACES, ModelSpec("any", device="any", dtype="any", scheduler="any", guidance=1.0)
+    )
+    sweep = settings.sweep
+    most = max(sweep.prompts_per_class, sweep.most_prompts)
+    prompts = _Counted(open_prompts(settings.prompts).classes, most)
+    if sweep.half_width is None:
+        tasks = sweep_tasks(settings, prompts, specs)
+    else:
+        with warnings.catch_warnings():  # it warns where the real prompts are checked
+            warnings.simplefilter("ignore")
+            tasks = adaptive_sweep(settings, prompts, specs).tasks()
     counts: dict[str, Counter[int]] = {place: Counter() for place in PLACES}
-    for task in grid.sweep(
-        dict.fromkeys(PLACES, model),
-        prompts,
-        list(sweep.seeds),
-        list(sweep.steps),
-        sweep.converged_steps,
-        own=sweep.own_steps,
-    ):
-        counts[task.place][task.steps] += 1
-    both = dict.fromkeys(PLACES, model)
-    for task in grid.split_tasks(both, prompts, sweep.seeds, sweep.splits or ()):
-        for place, steps in task.split.parts(task.steps).items() if task.split else ():
+    for task in tasks:
+        parts = task.split.parts(task.steps) if task.split else {task.place: task.steps}
+        for place, steps in parts.items():
             counts[place][steps] += 1
     return counts
 
@@ -145,13 +156,17 @@ def _evaluations(counts: Counter[int]) -> int:
 
 
 def say(
-    settings: Config, cost: StatedCost | None = None, problem: Problem | None = None
+    settings: Config,
+    cost: StatedCost | None = None,
+    problem: Problem | None = None,
+    allocation: Allocation | None = None,
 ) -> list[str]:
     """Lines that tell what calibrating and executing settled ``settings`` costs, and what is free.
 
-    ``cost``: what a preset states; ``problem``: one's own, in place of the scenario's.
+    ``cost``: what a preset states; ``problem``: one's own, in place of the scenario's, and its
+    ``allocation``.
     """
-    check_models(settings, steps=allocatable_steps(settings))
+    check_models(settings, steps=steps_of_users(settings, allocation))
     calibrating = sum(_evaluations(counts) for counts in evaluations(settings).values())
     lines = [
         f"calibration: {calibrating} evaluations of a denoiser; "
@@ -161,8 +176,8 @@ def say(
         users = len(run_scenario(settings, open_prompts(settings.prompts), problem).users)
         images = users * settings.execute.images_per_user
         lines.append(
-            f"serving: at most {images} requests, arriving over about {images / rate:.0f} s; the "
-            "clock skips the time in which nobody waits"
+            f"serving: at most {images} requests, arriving over about {images / rate:.0f} s, "
+            f"{batch.RUNS + 1} times; {batch.WAITED if settings.edge.url else batch.SKIPPED}"
         )
     cache = next(path for path in Path(constants.HF_HUB_CACHE).parents if path.exists())
     disk = shutil.disk_usage(cache).free / 1e9

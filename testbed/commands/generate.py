@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from solver.inputs import InputError
-from testbed.commands.parsing import add_verb, check_writable, integer
+from testbed.commands.parsing import add_verb, check_writable, integer, number
 from testbed.config import ModelConfig
 from testbed.data.image_requests import check_arrival, read_requests
 from testbed.runs.failures import NAME as FAILURES
@@ -58,7 +58,7 @@ def add_parsers(verbs: "Verbs") -> None:
     )
     parser.add_argument(
         "--arrivals",
-        type=float,
+        type=number,
         metavar="RATE",
         help="let them arrive at RATE a second (Poisson) and wait for them",
     )

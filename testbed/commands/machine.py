@@ -54,7 +54,7 @@ def _add_bench(verbs: "Verbs") -> None:
     )
     parser.add_argument(
         "--shrink",
-        type=int,
+        type=integer(1),
         choices=[1, 2, 4, 8],
         default=1,
         help="divide all widths and take few layers: to try the command",

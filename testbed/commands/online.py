@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from solver.inputs import InputError
 from testbed import tables
-from testbed.commands.parsing import add_verb, integer
+from testbed.commands.parsing import add_verb, integer, number
 
 if TYPE_CHECKING:
     from calibration.serving.online_run import Asked, PolicyRun
@@ -58,18 +58,18 @@ def add_parsers(verbs: "Verbs") -> None:
     )
     parser.add_argument(
         "--deadline",
-        type=float,
+        type=number,
         help="seconds, for every request (default: the scenario's, or none)",
     )
     parser.add_argument(
         "--late",
-        type=float,
+        type=number,
         default=1.0,
         help="what a missed deadline costs, in units of eq. (8)'s cost (default: 1)",
     )
     parser.add_argument(
         "--window",
-        type=float,
+        type=number,
         help="seconds for which the policy `window` holds requests (default: 0.6 of a mean local "
         "request)",
     )

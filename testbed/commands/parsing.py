@@ -6,8 +6,9 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from calibration.checks import shown
 from solver.inputs import InputError
 from solver.problem import PLACES
 from testbed import config
@@ -16,8 +17,24 @@ from testbed.config import Config
 Verb = Callable[[argparse.Namespace], int | None]
 if TYPE_CHECKING:
     from calibration.profiles.profile import Profiles
+    from calibration.scenario.scenario import Scenario
 
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses wrong arguments as everything else is refused: by :class:`InputError`, one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise for what argparse found wrong."""
+        said = message.removeprefix("argument ")
+        listed = "" if "; allowed: " in said else f"; allowed: what `{self.prog} --help` lists"
+        raise InputError(said + listed)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            allowed = ", ".join(map(str, action.choices))
+            raise argparse.ArgumentError(action, f"found {shown(value)}; allowed: {allowed}")
 
 
 def add_verb(
@@ -46,14 +63,19 @@ def add_configuration(parser: argparse.ArgumentParser) -> None:
 
 
 def load_configuration(args: argparse.Namespace) -> Config:
-    """The configuration that the arguments name, its defaults settled; ``args.out`` gets its own.
+    """The configuration that the arguments name; ``args.out`` gets its default.
 
     Raises :class:`InputError` for one that is wrong.
     """
+    args.out = args.out or Path("runs") / config.find(args.config).stem
+    return config.load(args.config, local=args.local, edge=args.edge)
+
+
+def load_settled(args: argparse.Namespace) -> Config:
+    """:func:`load_configuration`, its defaults settled."""
     from testbed.config.defaults import settle  # imports the hub's client, which is slow
 
-    args.out = args.out or Path("runs") / config.find(args.config).stem
-    return settle(config.load(args.config, local=args.local, edge=args.edge), args.out)
+    return settle(load_configuration(args), args.out)
 
 
 def check_writable(option: str, path: Path, is_folder: bool = False) -> None:
@@ -81,11 +103,23 @@ def integer(least: int) -> Callable[[str], int]:
     """The argparse type of an integer >= ``least``."""
 
     def integer(text: str) -> int:
-        if (value := int(text)) < least:
-            raise argparse.ArgumentTypeError(f"found {text}; allowed: an integer >= {least}")
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"found {shown(text)}; allowed: an integer >= {least}")
         return value
 
     return integer
+
+
+def number(text: str) -> float:
+    """The argparse type of a number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"found {shown(text)}; allowed: a number") from None
 
 
 def add_allocation(parser: argparse.ArgumentParser) -> None:
@@ -107,7 +141,7 @@ def add_risk(parser: argparse.ArgumentParser) -> None:
     """Add the probability with which limits may be broken."""
     parser.add_argument(
         "--risk",
-        type=float,
+        type=number,
         help="keep deadlines and errors with probability 1 - RISK, by upper prediction limits",
     )
     parser.add_argument(
@@ -115,10 +149,20 @@ def add_risk(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def risk_of(args: argparse.Namespace) -> dict[str, Any]:
-    """The keys of a scenario that :func:`add_risk`'s arguments give."""
-    given = {name: getattr(args, name) for name in ("risk", "risk_for")}
-    return {name: value for name, value in given.items() if value is not None}
+def load_scenario(args: argparse.Namespace, profiles: "Profiles") -> "Scenario":
+    """The scenario that the arguments name, on these profiles, with what :func:`add_risk`'s add."""
+    from calibration.scenario.scenario import Scenario
+    from calibration.scenario.sites import measured_steps
+
+    scenario = Scenario.load(args.scenario, profiles.classes(), measured_steps(profiles))
+    given = {name: getattr(args, name, None) for name in ("risk", "risk_for")}
+    if given["risk_for"] and given["risk"] is None and scenario.risk is None:
+        raise InputError(
+            f"--risk-for: found '{args.risk_for}' without a risk; allowed: with --risk, or where "
+            f"{args.scenario} has a risk"
+        )
+    added = {name: value for name, value in given.items() if value is not None}
+    return Scenario.from_dict(scenario.to_dict() | added, str(args.scenario))
 
 
 def profiles_file(text: str) -> tuple[str | None, Path]:

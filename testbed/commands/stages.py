@@ -19,8 +19,9 @@ from testbed.commands.parsing import (
     add_verb,
     joined,
     load_configuration,
+    load_scenario,
+    load_settled,
     profiles_file,
-    risk_of,
 )
 
 if TYPE_CHECKING:
@@ -150,11 +151,11 @@ def _run(args: argparse.Namespace) -> int:
     if args.plan:
         from testbed.stages.run import check
 
-        check(settings, args.out, args.solver, problem)
+        settings, allocation = check(settings, args.out, args.solver, problem)
         from testbed.commands import estimate_cost
 
         cost = None if args.local or args.edge else estimate_cost.stated(args.config)
-        print(*estimate_cost.say(settings, cost, problem), sep="\n")
+        print(*estimate_cost.say(settings, cost, problem, allocation), sep="\n")
         return 0
     from testbed.runs.folder import RunFolder
     from testbed.stages.run import run
@@ -168,7 +169,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _calibrate(args: argparse.Namespace) -> int:
-    settings = load_configuration(args)
+    settings = load_settled(args)
     from testbed.runs import guard
     from testbed.stages.checks import check_calibration
 
@@ -188,12 +189,9 @@ def _calibrate(args: argparse.Namespace) -> int:
 def _problem(args: argparse.Namespace) -> None:
     from calibration.profiles import store
     from calibration.scenario.problem import to_problem
-    from calibration.scenario.scenario import Scenario
 
     profiles = joined(args.profiles)
-    scenario = Scenario.load(args.scenario, profiles.classes())
-    scenario = Scenario.from_dict(scenario.to_dict() | risk_of(args), str(args.scenario))
-    problem = to_problem(profiles, scenario)
+    problem = to_problem(profiles, load_scenario(args, profiles))
     if args.save_profiles:
         store.save(args.save_profiles, profiles)
     problem.save(args.output)
@@ -214,7 +212,7 @@ def _execute(args: argparse.Namespace) -> int:
     problem, allocation = Problem.load(args.problem), Allocation.load(args.allocation)
     # refuses what is not feasible
     evaluate(problem, allocation.offload, allocation.steps, edge_steps=allocation.edge_steps)
-    settings = load_configuration(args)
+    settings = load_settled(args)
     from testbed.runs import guard
     from testbed.stages.checks import check_execution
 
@@ -246,7 +244,6 @@ def _batch(args: argparse.Namespace) -> None:
 
 def _validate(args: argparse.Namespace) -> int:
     from calibration.profiles.profile import Profiles
-    from calibration.scenario.scenario import Scenario
     from testbed.stages.checks import check_users
 
     folder, settings = _open(args.run)
@@ -257,7 +254,7 @@ def _validate(args: argparse.Namespace) -> int:
             )
         folder.save(joined(args.profiles))
     if args.scenario:
-        scenario = Scenario.load(args.scenario, folder.need(Profiles).classes())
+        scenario = load_scenario(args, folder.need(Profiles))
         check_users(folder.need(Problem), scenario)
         folder.save(scenario)
     folder.executed()  # refuses what was not executed before torch is loaded

@@ -8,6 +8,7 @@ import ast
 import dataclasses
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from calibration.scenario.scenario import MAX_STEPS, USERS, Scenario
 from solver.inputs import InputError, read_json
 from solver.problem import PLACES
 from testbed.config import NONE, Config, ModelConfig, SweepConfig
+from testbed.config.paths import leads, same, warn_of_namesake
 from testbed.data.prompts import FilePrompts, ScenePrompts, open_prompts
 from testbed.models import hub_files
 from testbed.runs import guard
@@ -27,17 +29,21 @@ SCORER, SCORER_COMMIT = "openai/clip-vit-large-patch14", "32bd64288804d66eefd0cc
 FEW_STEPS, FEW_CONVERGED = (1, 2, 3, 4, 6, 8), 16
 #: Consistency samplers; with more than ``original_inference_steps`` they refuse.
 _CONSISTENCY, _ORIGINAL_STEPS = ("LCMScheduler", "TCDScheduler"), 50
+#: The keys that may be paths.
+_PATHS = ("prompts", "local.model", "edge.model", "quality.clip", "quality.reference")
 #: What gets its value together with a key that nobody gave.
 _WITH = {"quality.clip": ("quality.clip_revision",)}
 
 
 def settle(config: Config, out: Path | None = None) -> Config:
-    """``config`` with values in place of its ``defaulted`` keys.
+    """``config`` with values in place of its ``defaulted`` keys, and with paths that mean the same
+    from every working folder.
 
     In a folder ``out`` that has measured something they are what they were. Raises
     :class:`InputError` for prompts that are too few.
     """
     known = _measured_with(out)
+    config = _placed(config, known)
     if known is not None:
         keys = [name for key in config.defaulted for name in (key, *_WITH.get(key, ()))]
         return _with(config, {key: _value(known, key) for key in keys})
@@ -76,10 +82,17 @@ def notices(config: Config) -> list[str]:
     if is_embedded(config):
         return []
     said, clip = [], config.quality.clip
-    if "prompts" in config.defaulted:
+    if config.prompts == "scenes":
+        why = "none are named, so " if "prompts" in config.defaulted else ""
         said.append(
-            "prompts: none are named, so the scene captions of this repository's own models are "
-            'used; prompts = "FILE.jsonl" gives others'
+            f"prompts: {why}the scene captions of this repository's own models are used; "
+            'prompts = "FILE.jsonl" gives others'
+        )
+    if config.quality.reference == "scenes" and config.quality.compares:
+        said.append(
+            "quality.reference: scenes are images as this repository's own models make them: what "
+            'is compared with them tells little of other models; allowed: "converged", or a folder '
+            "of captioned images"
         )
     if clip == NONE and "quality.clip" in config.defaulted:
         said.append(
@@ -114,6 +127,20 @@ def _measured_with(out: Path | None) -> Config | None:
     if out is None or not guard.has_measured(out):
         return None
     return guard.known_config(out)
+
+
+def _placed(config: Config, known: Config | None) -> Config:
+    """``config`` with absolute paths, or as ``known`` has them: its records name models by them."""
+    values = {}
+    for key in _PATHS:
+        path, section = _value(config, key), getattr(config, key.split(".")[0])
+        if not leads(path) or getattr(section, "url", None):  # a server's model is its own
+            continue
+        before = None if known is None else _value(known, key)
+        values[key] = before if before and same(path, before) else os.path.abspath(path)
+        if key.endswith(".model"):
+            warn_of_namesake(path)
+    return _with(config, values)
 
 
 def _of_quality(config: Config) -> dict[str, Any]:

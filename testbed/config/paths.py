@@ -1,6 +1,8 @@
 """The paths in a configuration: what they lead to, and what they hide."""
 
 import os
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,26 @@ def beside(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
     parts = {"local": ("model",), "edge": ("model",), "quality": ("clip", "reference")}
     inner = {key: placed(values[key], *names) for key, names in parts.items() if key in values}
     return placed({**values, **inner}, "prompts")
+
+
+def leads(path: str) -> bool:
+    """Whether a setting is the path of something, from the working folder."""
+    return path not in _WORDS and os.path.exists(path)
+
+
+def same(path: str, other: str) -> bool:
+    """Whether two settings are alike, or lead to the same from the working folder."""
+    return path == other or (leads(path) and leads(other) and os.path.samefile(path, other))
+
+
+def warn_of_namesake(model: str) -> None:
+    """Warn of a folder here that could be a model's id on the hub."""
+    if re.fullmatch(r"[\w-]+/[\w.-]+", model) and os.path.isdir(model):
+        warnings.warn(
+            f"model: {model}: the folder here is opened, not the model of that id on the hub; "
+            f"./{model} says the same without this warning",
+            stacklevel=2,
+        )
 
 
 def check_revision(name: str, model: str, field: str, revision: str | None) -> None:

@@ -15,6 +15,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from solver.inputs import InputError
 from testbed.engines.out_of_memory import Parts
 from testbed.metrics.extractor import TRIAL_IMAGES, Features, Images, check_features
+from testbed.models import hub_files
 from testbed.processes import processes, together
 
 WIDTH = 2048
@@ -38,15 +39,9 @@ class Inception:
     )
 
     def __init__(self, device: torch.device) -> None:
-        try:
-            from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
-        except ImportError:
-            raise InputError(
-                "quality.extractor: 'inception' needs torch-fidelity: scripts/install inception; "
-                "allowed without it: 'clip'"
-            ) from None
+        url = _url()
         with processes().main_process_first():
-            path = _weights(URL_INCEPTION_V3)
+            path = _weights(url)
         self.device, self.fingerprint = device, hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         try:
             # refuses all but tensors; torch-fidelity itself would run what a pickle says
@@ -57,11 +52,17 @@ class Inception:
         except (*DAMAGED, RuntimeError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(
-                f"{path}: not the weights of Inception-v3: {reason}; remove it, "
-                f"or fetch {URL_INCEPTION_V3}"
+                f"{path}: not the weights of Inception-v3: {reason}; remove it, or fetch {url}"
             ) from None
         self._model = metric.inception.to(device)
         check_features(f"{path}", self.images(TRIAL_IMAGES))
+
+    @staticmethod
+    def check_before_fetching() -> None:
+        """Raise :class:`InputError` where it cannot be had, whatever else is opened before it."""
+        path = _path(url := _url())
+        if not path.is_file() and not hub_files.answers(url):
+            raise _missing(url, path, "offline mode" if is_offline_mode() else "no network")
 
     @torch.inference_mode()
     def images(self, images: Images, batch: int = 64) -> Features:
@@ -84,9 +85,32 @@ class Inception:
         return together(images, extract)
 
 
+def _url() -> str:
+    """Where the weights are fetched from."""
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+    except ImportError:
+        raise InputError(
+            "quality.extractor: 'inception' needs torch-fidelity: scripts/install inception; "
+            "allowed without it: 'clip'"
+        ) from None
+    return str(URL_INCEPTION_V3)
+
+
+def _path(url: str) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+
+
+def _missing(url: str, path: Path, reason: str) -> InputError:
+    return InputError(
+        f"quality.extractor: the weights of Inception-v3 cannot be fetched ({reason}); put {url} "
+        f"into {path.parent}"
+    )
+
+
 def _weights(url: str) -> Path:
     """The file of the weights, downloaded if it is not there."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+    path = _path(url)
     if not path.is_file():
         try:
             if is_offline_mode():
@@ -94,9 +118,5 @@ def _weights(url: str) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(path), progress=False)
         except OSError as error:
-            reason = " ".join(str(error).split())
-            raise InputError(
-                "quality.extractor: the weights of Inception-v3 cannot be fetched "
-                f"({reason}); put {url} into {path.parent}"
-            ) from None
+            raise _missing(url, path, " ".join(str(error).split())) from None
     return path

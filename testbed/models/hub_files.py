@@ -29,13 +29,16 @@ def unreachable() -> str | None:
     """Why nothing can be fetched from the hub, in words; None where it can."""
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
-    return None if _answers(constants.ENDPOINT) else f"{constants.ENDPOINT} cannot be reached"
+    return None if answers(constants.ENDPOINT) else f"{constants.ENDPOINT} cannot be reached"
 
 
 @cache
-def _answers(endpoint: str) -> bool:
+def answers(address: str) -> bool:
+    """Whether a server is there; asked once in a process, by the hub's client, which asks nobody in
+    offline mode.
+    """
     try:
-        status = get_session().head(endpoint, timeout=_PATIENCE).status_code
+        status = get_session().head(address, timeout=_PATIENCE).status_code
     except Exception:  # whatever the client's HTTP library raises
         return False
     return status < 500  # as a proxy has it that does not reach the hub either

@@ -63,10 +63,10 @@ def has_measured(folder: Path) -> bool:
 
 
 def known_config(folder: Path) -> Config | None:
-    """The configuration of a run folder; None where there is none."""
-    if not (folder / CONFIG).exists():
-        return None
-    return from_dict(read_config(folder), str(folder / CONFIG))
+    """The configuration of a run folder, or that of its report; None where there is neither."""
+    if (folder / CONFIG).exists():
+        return from_dict(read_config(folder), str(folder / CONFIG))
+    return load(folder / REPORTED) if (folder / REPORTED).exists() else None
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -86,9 +86,18 @@ def check_setups(
             if before and before[name] != value:
                 raise InputError(
                     f"{store.path}: {task.place}.{name}: was {before[name]!r} when this run "
-                    f"began, now {value!r}; set {name} = {before[name]!r}"
+                    f"began, now {value!r}; {_way_back(name, before[name])}"
                 )
     _check_machine(store, tasks, environment, threads)
+
+
+def _way_back(name: str, before: Any) -> str:
+    """What to do where a set-up's ``name`` is not what it was; not all of them are keys."""
+    if name == "link":
+        return "allowed: the preset and method of [link] as they were, or another --out"
+    if name == "resolution" and isinstance(before, str):
+        return "allowed: a server that makes images of that size, or another --out"
+    return f"set {name} = {before!r}"
 
 
 def _check_machine(

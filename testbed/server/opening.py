@@ -18,6 +18,7 @@ from calibration.scenario.worth import Worth
 from calibration.serving.quote import Quoter
 from solver.inputs import InputError
 from testbed.config import Config, ModelConfig
+from testbed.config.paths import same
 from testbed.engines import threads
 from testbed.engines.networks import Networks, unsupported_reason
 from testbed.engines.threads import Threads, using
@@ -76,7 +77,7 @@ def open_edge(
         raise InputError(f"edge.url: found {config.edge.url!r}; allowed: a model of this machine")
     profiles = RunFolder(run).need(Profiles) if run else store.load(curves) if curves else None
     edge = profiles.get("edge") if profiles else None
-    if edge and edge.model != config.edge.model:
+    if edge and not same(edge.model, config.edge.model):
         raise InputError(
             f"{run or curves}: edge: found {edge.model!r}; allowed: {config.edge.model!r}, "
             "the model that is served"

@@ -3,6 +3,7 @@
 import solver
 from calibration.profiles.profile import Profiles
 from calibration.scenario.problem import to_problem
+from solver.allocation import Allocation
 from solver.inputs import InputError
 from solver.problem import Problem
 from testbed.config import Config
@@ -17,15 +18,17 @@ def allocate(
     folder: RunFolder,
     method: str = "exact",
     given: Problem | None = None,
+    solved: Allocation | None = None,
 ) -> None:
     """Make the problem of the folder's profiles and the configuration's scenario, and solve it.
 
-    ``method``: as :func:`solver.solve` takes it; ``given``: a problem in place of that one. Writes
-    ``scenario.json``, ``problem.json``, ``allocation.json`` and ``baselines.json``.
+    ``method``: as :func:`solver.solve` takes it; ``given``: a problem in place of that one, and its
+    allocation where it is ``solved`` already. Writes ``scenario.json``, ``problem.json``,
+    ``allocation.json`` and ``baselines.json``.
     """
     scenario = run_scenario(config, open_prompts(config.prompts), given)
     problem = to_problem(folder.need(Profiles), scenario) if given is None else given
-    allocation = solver.solve(problem, method)
+    allocation = solved or solver.solve(problem, method)
     folder.save(scenario)
     folder.adopt(problem, allocation)
     methods = [allocation]

@@ -24,7 +24,7 @@ from testbed.client.exchange import ServerFault
 from testbed.client.makers import Maker
 from testbed.client.remote import Concurrent, RemotePlace
 from testbed.engines.batched import BatchedEngine
-from testbed.engines.request import Request, all_made
+from testbed.engines.request import Failed, Finished, Made, Request
 from testbed.engines.threads import using
 from testbed.engines.timing import BatchTimings, time_batches
 from testbed.processes import processes
@@ -36,14 +36,16 @@ from testbed.stages.tasks import offloaded
 #: Times that the requests are served: a single run of a second depends on what else the machine
 #: does, so the medians count.
 RUNS = 5
-SKIPS = "; the clock skips the time in which nobody waits"
+#: What becomes of the time between arrivals: of an engine in this process, and of a server.
+SKIPPED = "the clock skips the time in which nobody waits"
+WAITED = "a server gets them at these times"
 
 
 def batch(rig: Rig, folder: RunFolder) -> Serving | None:
     """Serve the offloaded users once more, all by continuous batching; writes ``serving.json``.
 
     None where no user is offloaded, the edge's model cannot be served in batches, or, with a
-    warning, where memory no longer suffices or a server refuses a request.
+    warning, where memory no longer suffices, or a server is not there or refuses every request.
     """
     records = {record.id: record for record in folder.executed()}
     tasks = offloaded([record.task for record in records.values()])
@@ -92,6 +94,15 @@ def _travel(edge: Place, tasks: Sequence[Task]) -> tuple[float, float]:
     return float(np.mean([fit.seconds(weight.down) for weight in weighs if weight])), fit.sd
 
 
+class _Unmade(Exception):
+    """Requests whose images could not be made, by their place in the stream, and why."""
+
+    def __init__(self, errors: dict[int, Exception]) -> None:
+        first = next(iter(errors.values()))
+        super().__init__(f"{len(errors)} requests failed, the first of {first}")
+        self.errors = errors
+
+
 def serve(
     maker: Maker,
     cost: BatchCost,
@@ -102,6 +113,35 @@ def serve(
     travel: tuple[float, float] = (0.0, 0.0),
     grid: Sequence[int] = (),
 ) -> Serving:
+    """:func:`_serve` without the tasks that fail, with a warning: the others are then served anew.
+
+    Raises :class:`ServerFault` where none is left.
+    """
+    while True:
+        try:
+            return _serve(maker, cost, drift, tasks, asked, image, travel, grid)
+        except _Unmade as failed:
+            left = [task for index, task in enumerate(tasks) if index not in failed.errors]
+            if not left:
+                raise ServerFault(str(failed)) from None
+            warnings.warn(
+                f"batch: the users are served without {len(tasks) - len(left)} of {len(tasks)}: "
+                f"{failed}",
+                stacklevel=2,
+            )
+            tasks = left
+
+
+def _serve(
+    maker: Maker,
+    cost: BatchCost,
+    drift: float,
+    tasks: Sequence[Task],
+    asked: ServingRequest,
+    image: Callable[[str], Pixels],
+    travel: tuple[float, float],
+    grid: Sequence[int],
+) -> Serving:
     """Serve users' ``tasks`` at the cap that was measured, several times.
 
     ``drift``: expected, as :func:`calibration.serving.completion.predict` takes it. ``image``: that
@@ -110,7 +150,7 @@ def serve(
     ``RUNS`` runs. Time in which nobody waits is skipped: what follows does not depend on it, but
     for a machine that falls asleep meanwhile. A server is sent each request when it arrives, and
     batches as it does; ``travel``: predicted seconds on the way, and their standard deviation;
-    ``grid``: the step counts that it was measured at.
+    ``grid``: the step counts that it was measured at. Raises :class:`_Unmade`.
     """
     rate, steps = asked.arrival_rate, [task.steps for task in tasks]
     arrivals = poisson(rate, len(tasks), seed=0) if rate else np.zeros(len(tasks))
@@ -132,23 +172,29 @@ def serve(
         order, timed = asked.order, time_batches
     size, prompts = min(cap, len(tasks)), [task.prompt for task in tasks]
     if rate:
-        skips = "" if isinstance(maker, RemotePlace) else SKIPS
         print(
-            f"batch: {len(tasks)} requests, arriving over {arrivals[-1]:.0f} s, {RUNS + 1} times"
-            f"{skips}",
+            f"batch: {len(tasks)} requests, arriving over {arrivals[-1]:.0f} s, {RUNS + 1} times; "
+            f"{WAITED if isinstance(maker, RemotePlace) else SKIPPED}",
             flush=True,
         )
-    runs, ratios = [], []
-    for _ in range(RUNS + 1):
+
+    def serve_once() -> dict[int, Finished | Made]:
+        outcomes = {outcome.index: outcome for outcome in engine.run(requests)}
+        errors = {i: each.error for i, each in outcomes.items() if isinstance(each, Failed)}
+        if errors:
+            raise _Unmade(errors)
+        return {i: each for i, each in outcomes.items() if not isinstance(each, Failed)}
+
+    warm_up, runs, ratios = serve_once(), [], []
+    for _ in range(RUNS):
         timings = timed(maker, prompts, tasks[0].guidance, [size], rounds=1)
         if not timings.tick[1]:
             raise ServerFault(f"memory no longer holds {size} images at a time")
         ratios.append(timings.tick[1][0] / seconds(cost.tick, size))
-        runs.append({made.index: made for made in all_made(engine.run(requests))})
-    warm_up, *runs = runs
+        runs.append(serve_once())
     spent = np.array([[run[i].end_to_end_time for i in range(len(tasks))] for run in runs])
     measured = np.median(spent, axis=0)
-    speed = Drift.of(ratios[1:])
+    speed = Drift.of(ratios)
     slowest = speed.ratio + speed.half_width(1.0)
     # at another speed the link and the requests' arrivals are as they were
     expected, at_speed, slower = (

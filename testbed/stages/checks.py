@@ -9,6 +9,7 @@ from pathlib import Path
 from calibration.checks import shortened
 from calibration.records.task import ModelSpec
 from calibration.scenario.scenario import Scenario
+from calibration.scenario.sites import edges_of, step_limits
 from solver.allocation import Allocation
 from solver.inputs import InputError
 from solver.problem import PLACES, Problem
@@ -73,22 +74,39 @@ def check_scenario(config: Config, out: Path | None = None) -> None:
     """
     prompts = open_prompts(config.prompts)
     scenario = run_scenario(config, prompts)
-    own = ("edge", "edge", scenario.edge.max_steps)
-    limits = [("local", "local", scenario.local.max_steps)]
-    limits += [
-        own if site.max_steps is None else (site.name, "edge", site.max_steps)
-        for site in scenario.edges
-    ] or [own]
-    if max(most for _, _, most in limits) == 0:
+    limits = step_limits(scenario)
+    if max(limits.values()) == 0:
         raise InputError("scenario: max_steps: found 0 at every place; allowed: more at one")
-    for name, place, most in limits:
-        measured = max(config.sweep.grid(place))
+    for name, most in limits.items():
+        measured = max(config.sweep.grid("local" if name == "local" else "edge"))
         if most > measured:
             raise InputError(
                 f"scenario: {name}.max_steps: found {most}; "
                 f"allowed: at most {measured}, the largest that is measured there"
             )
+    if not config.sweep.splits:  # which share their steps in ways of their own
+        _check_room(config, scenario, out)
     _check_unseen(config, prompts, [user.prompt_class for user in scenario.users], out)
+
+
+def _check_room(config: Config, scenario: Scenario, out: Path | None) -> None:
+    """Raise :class:`InputError` where nobody may compute at home, and the edges' budgets and slots
+    hold fewer users than there are.
+    """
+    limits, users, known = step_limits(scenario), len(scenario.users), bool(_measured(out))
+    # fewer steps may have been measured before
+    least = {place: 1 if known else min(config.sweep.grid(place)) for place in PLACES}
+    room = sum(
+        min(edge.budget // least["edge"], users if edge.slots is None else edge.slots)
+        for edge in edges_of(scenario)
+        if limits[edge.name] >= least["edge"]
+    )
+    if limits["local"] < least["local"] and room < users:
+        raise InputError(
+            f"scenario: local.max_steps: found {limits['local']}, so that nobody computes at home, "
+            f"with {users} users and room for {room} at the edge; allowed: at least "
+            f"{least['local']}, or a larger edge_budget"
+        )
 
 
 def check_execution(

@@ -1,8 +1,5 @@
 """What a configuration's stages run on: opened models, prompts, and what measures images."""
 
-import os
-import re
-import warnings
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -13,12 +10,14 @@ from diffusers import DiffusionPipeline
 
 from calibration.links import LINKS
 from calibration.records.task import ModelSpec
+from calibration.scenario.sites import step_limits
 from solver.allocation import Allocation
 from solver.inputs import InputError
 from solver.problem import PLACES
 from testbed.client.first_look import look as look_at_server
 from testbed.client.remote import RemotePlace
 from testbed.config import Config, LinkConfig, ModelConfig
+from testbed.config.paths import warn_of_namesake
 from testbed.data.prompts import open_prompts
 from testbed.engines import threads
 from testbed.engines.networks import check_call
@@ -28,6 +27,7 @@ from testbed.environment import environment
 from testbed.link.emulated import EmulatedLink
 from testbed.link.probe import check
 from testbed.metrics.clip import Clip
+from testbed.metrics.inception import Inception
 from testbed.metrics.quality import QualityModels
 from testbed.models.folders import read_files
 from testbed.models.inspection import Steps, check_before_fetching, look, note_fallback
@@ -186,19 +186,21 @@ def check_models(
         if (model := _model(config, place)).url is None:
             check_before_fetching(model, _steps(config, place, steps))
     Clip.check_before_fetching(config.quality.clip, config.quality.allow_pickle)
+    if config.quality.extractor == "inception":
+        Inception.check_before_fetching()
 
 
-def allocatable_steps(config: Config) -> dict[str, Steps]:
-    """The step counts that an allocation of the configuration's scenario may ask for, by place."""
-    scenario = run_scenario(config, open_prompts(config.prompts))
-    return {
-        place: {
-            f"scenario: {place}.max_steps = {limit.max_steps} allows each count up to it": range(
-                1, limit.max_steps + 1
-            )
-        }
-        for place, limit in (("local", scenario.local), ("edge", scenario.edge))
-    }
+def steps_of_users(config: Config, allocation: Allocation | None = None) -> Mapping[str, Steps]:
+    """The step counts that users may be given, by place: those of the ``allocation`` of a problem
+    of one's own, else all that the configuration's scenario allows.
+    """
+    if allocation is not None:
+        return allocated_steps(allocation)
+    steps: dict[str, dict[str, range]] = {place: {} for place in PLACES}
+    for name, most in step_limits(run_scenario(config, open_prompts(config.prompts))).items():
+        said = f"scenario: {name}.max_steps = {most} allows each count up to it"
+        steps["local" if name == "local" else "edge"][said] = range(1, most + 1)
+    return steps
 
 
 def allocated_steps(allocation: Allocation) -> dict[str, Steps]:
@@ -225,12 +227,7 @@ def open_model(
     """Open a model and look at it; ``steps``: the counts that it is asked for. The spec names it,
     with its revision, in tasks and records.
     """
-    if re.fullmatch(r"[\w-]+/[\w.-]+", config.model) and os.path.isdir(config.model):
-        warnings.warn(
-            f"model: {config.model}: the folder here is opened, not the model of that id on the "
-            f"hub; ./{config.model} says the same without this warning",
-            stacklevel=2,
-        )
+    warn_of_namesake(config.model)
     pipeline, revision = open_pipeline(config, device)
     look(pipeline, steps or {}, config.guidance, config.negative_prompt)
     return pipeline, ModelSpec(

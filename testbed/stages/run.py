@@ -2,29 +2,35 @@
 
 from pathlib import Path
 
-from solver.methods import find_method
+from solver.allocation import Allocation
+from solver.methods import find_method, solve
 from solver.problem import Problem
 from testbed.config import Config
+from testbed.config.defaults import settle
 from testbed.runs import guard
 from testbed.stages.checks import check_calibration, check_problem, check_scenario
 
 
 def check(
     config: Config, out: str | Path, method: str = "exact", problem: Problem | None = None
-) -> None:
-    """Raise :class:`InputError` for a configuration that cannot be run, or a folder of something
-    else; nothing is opened or fetched for it, and torch is not loaded.
+) -> tuple[Config, Allocation | None]:
+    """``config`` with its defaults settled, and the allocation of a ``problem`` of one's own.
 
-    ``method`` and ``problem``: as :func:`testbed.stages.allocate.allocate` takes them.
+    ``method`` and ``problem``: as :func:`testbed.stages.allocate.allocate` takes them. Raises
+    :class:`InputError` for a configuration that cannot be run, a folder of something else, and a
+    problem that is infeasible, or that the method cannot solve; nothing is opened or fetched for
+    it, and torch is not loaded.
     """
     out = Path(out)
+    config = settle(config, out)
     guard.check(config, out)
     check_calibration(config, out=out)
-    if problem is None:
-        check_scenario(config, out)
-    else:
+    if problem is not None:
         check_problem(config, problem, out)
+        return config, solve(problem, method)
     find_method(method)
+    check_scenario(config, out)
+    return config, None
 
 
 def run(
@@ -34,10 +40,11 @@ def run(
 
     ``method`` and ``problem``: as :func:`testbed.stages.allocate.allocate` takes them.
     Where images of users failed, the report shows the others, and nothing is validated. A run that
-    was stopped goes on where it was. Raises :class:`InputError`, before anything is
-    measured, for a configuration that cannot be run, or a folder of something else.
+    was stopped goes on where it was. What ``config`` leaves open is settled as
+    :func:`testbed.config.defaults.settle` says. Raises :class:`InputError`, before anything is
+    measured, for what :func:`check` refuses.
     """
-    check(config, out, method, problem)
+    config, allocation = check(config, out, method, problem)
     # these load torch: only for a configuration that can be run
     from testbed.processes import on_first_process
     from testbed.report.page import write_report
@@ -45,13 +52,13 @@ def run(
     from testbed.stages.batch import batch
     from testbed.stages.calibrate import calibrate
     from testbed.stages.execute import execute
-    from testbed.stages.rig import Rig, allocatable_steps, open_folder
+    from testbed.stages.rig import Rig, open_folder, steps_of_users
     from testbed.stages.validate import validate
 
-    rig = Rig(config, steps=allocatable_steps(config))
+    rig = Rig(config, steps=steps_of_users(config, allocation))
     folder = open_folder(config, out)
     calibrate(rig, folder)
-    on_first_process(lambda: allocate(config, folder, method, problem))
+    on_first_process(lambda: allocate(config, folder, method, problem, allocation))
     if execute(rig, folder):
         batch(rig, folder)
         validate(config, rig.quality, folder)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from testbed import config
-from testbed.cli import main
+from testbed.cli import main, parser
 from testbed.runs.folder import RunFolder
 from tests.conftest import ROOT
 from tests.testbed.commands.world import refused
@@ -54,6 +54,30 @@ def test_every_verb_has_help_with_an_example(verb, capsys):
         main([verb, "--help"])
     assert stop.value.code == 0
     assert f"example: testbed {verb}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments, line",
+    [
+        (["rnu"], "VERB: found 'rnu'; allowed: run, calibrate, "),
+        (["online", "r", "--requests", "x"], "--requests: found 'x'; allowed: an integer >= 1\n"),
+        (["online", "r", "--deadline", "1 s"], "--deadline: found '1 s'; allowed: a number\n"),
+        (["problem", "--risk", "5%"], "--risk: found '5%'; allowed: a number\n"),
+        (["generate", "--order", "any"], "--order: found 'any'; allowed: first_come, shortest\n"),
+        (["bench", "--shrink", "3"], "--shrink: found 3; allowed: 1, 2, 4, 8\n"),
+        (["run", "--pln"], "unrecognized arguments: --pln; allowed: what `testbed "),
+        (["problem"], "the following arguments are required: --profiles, --scenario, -o/--outp"),
+        (["solve", "p", "-o"], "-o/--output: expected one argument; allowed: what `testbed solve"),
+    ],
+)
+def test_wrong_arguments_are_one_line_with_what_is_allowed(capsys, arguments, line):
+    assert refused(capsys, *arguments).startswith(f"testbed: {line}")
+
+
+def test_no_argument_of_a_verb_has_a_type_that_refuses_without_what_is_allowed():
+    (verbs,) = (action for action in parser()._actions if action.dest == "verb")
+    types = {action.type for verb in verbs.choices.values() for action in verb._actions}
+    assert len(types) > 5 and not {int, float} & types
 
 
 def test_wrong_input_never_shows_a_traceback(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from solver.inputs import InputError
 from testbed import config
 from testbed.cli import main
+from testbed.environment import launched
 from testbed.stages import rig
 from tests.conftest import ROOT
 
@@ -40,6 +41,15 @@ def test_a_rank_that_a_job_scheduler_left_in_the_environment_silences_nothing(
     assert "fit/1" in capsys.readouterr().out
     assert main(["fit", str(tmp_path / "none.csv")]) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+def test_a_rank_alone_is_that_of_no_other_process(monkeypatch):
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert launched() == (0, 1)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert launched() == (1, 2)
 
 
 def test_a_second_process_is_silent_only_where_it_shares_work_and_never_about_errors(

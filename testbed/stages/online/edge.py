@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 
 from calibration.records.record import Measured
 from calibration.serving.online import Desk
 from solver.online import Backlog
 from testbed.engines.batched import BatchedEngine
-from testbed.engines.request import Log, Outcome, Request, all_made
+from testbed.engines.request import Failed, Finished, Log, Outcome, Request
 from testbed.engines.threads import using
 from testbed.runs.store import Pixels
 
@@ -20,13 +21,15 @@ class Edge:
     """An ``engine`` that makes one iteration after the other while anyone is present.
 
     The ``backlog`` follows it: what it tells of the future begins with the iteration that is under
-    way, corrected by how long each really took. :meth:`decide` and the engine's bookkeeping exclude
-    each other; its calls of the network do not wait for anyone.
+    way, corrected by how long each really took. A request whose image fails is served at home from
+    then on. :meth:`decide` and the engine's bookkeeping exclude each other; its calls of the
+    network do not wait for anyone.
     """
 
     def __init__(self, engine: BatchedEngine, backlog: Backlog, desk: Desk, threads: int) -> None:
         self.images: dict[int, tuple[Pixels, Measured]] = {}
         self.ratios: list[float] = []  # measured over expected seconds of each iteration
+        self.failures: list[Exception] = []  # of images, in turn
         self._engine, self._backlog, self._desk = engine, backlog, desk
         self._state, self._closed = threading.Condition(), False
         self._coming: dict[int, Request] = {}
@@ -66,6 +69,7 @@ class Edge:
         self._thread.join()
         if self._error is not None:
             raise self._error
+        warn_of(self.failures)
 
     def _serve(self, threads: int) -> None:
         try:
@@ -92,12 +96,31 @@ class Edge:
 
     def _end(self, ended: list[Outcome]) -> None:
         with self._state:
-            finished = all_made(ended)  # before the books: it raises where an image failed
             text, tick, decode = self._engine.log.seconds
-            self.ratios.append((text + tick + decode) / self._expected)
-            done = self._backlog.end(self.now(), text, tick, decode)
-            for made in finished:
-                self.images[made.index] = made.image, made.measured()
-            if {name for name, _, _ in done} != {outcome.index for outcome in ended}:
+            now = self.now()
+            done = {each.name: each for each in self._backlog.end(now, text, tick, decode)}
+            failed = False
+            for outcome in ended:
+                if isinstance(outcome, Failed):
+                    failed = True
+                    self.failures.append(outcome.error)
+                    if done.pop(outcome.index, None) is None:  # before its last iteration
+                        self._backlog.leave(outcome.index)
+                    self._desk.refuse(outcome.index, now)
+                else:
+                    self.images[outcome.index] = outcome.image, outcome.measured()
+            if not failed:  # else they are no whole calls
+                self.ratios.append((text + tick + decode) / self._expected)
+            if not done.keys() == {made.index for made in ended if isinstance(made, Finished)}:
                 raise RuntimeError("the engine's batches are not those that were expected")
-            self._desk.finish(done)
+            self._desk.finish(list(done.values()))
+
+
+def warn_of(failures: Sequence[Exception]) -> None:
+    """Warn of images that the edge could not make."""
+    if failures:
+        warnings.warn(
+            f"{len(failures)} requests failed at the edge, the first of {failures[0]}: they were "
+            "served at home from then on",
+            stacklevel=3,
+        )

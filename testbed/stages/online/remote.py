@@ -26,7 +26,7 @@ from testbed.client.exchange import TIMEOUT, Exchange, Server, ServerFault
 from testbed.client.remote import QUOTE, ROUTE
 from testbed.engines.request import Request
 from testbed.runs.store import Pixels
-from testbed.stages.online.edge import Requests
+from testbed.stages.online.edge import Requests, warn_of
 
 #: Requests under way at once, at most, and seconds until a server that tells no quote counts as
 #: gone.
@@ -83,6 +83,7 @@ class RemoteEdge:
     def __init__(self, url: str, calls: Calls, desk: Desk) -> None:
         self.images: dict[int, tuple[Pixels, Measured]] = {}
         self.ratios: list[float] = []  # measured over expected seconds of an iteration
+        self.failures: list[Exception] = []  # of images, in turn
         self._calls, self._desk = calls, desk
         try:
             self._server = Server(url)
@@ -121,6 +122,7 @@ class RemoteEdge:
                 waiting.result()
         finally:
             self._pool.shutdown(cancel_futures=True)
+        warn_of(self.failures)
 
     def _send(self, index: int, request: Request) -> None:
         body = {
@@ -134,10 +136,13 @@ class RemoteEdge:
         exchange = self._ask("POST", ROUTE, body)
         now = self.now()
         with self._books:
-            if exchange.status == 429:  # its queue is full: the user's own device does it
+            try:
+                image = read(exchange, self._server.url).image
+            except ServerFault as fault:  # the user's own device does it
+                if exchange.status != 429:  # else its queue is full
+                    self.failures.append(fault)
                 self._desk.refuse(index, now)
                 return
-            image = read(exchange, self._server.url).image
             with self._understood("data[0].metrics"):
                 told = json.loads(exchange.body)["data"][0]["metrics"]
                 self.images[index] = image, _measured(told, request.arrival, now)
@@ -173,11 +178,13 @@ class RemoteEdge:
         return float(told["denoise"] / (told["steps"] * tick))
 
     def _ask(self, method: str, route: str, body: object = None) -> Exchange:
-        """The server's answer; raises InputError for any but 200 and 429."""
+        """The server's answer. Raises InputError where it refuses what is asked for, but for want
+        of room, or tells no quote.
+        """
         try:
             patience = PATIENCE if method == "GET" else TIMEOUT
             exchange = self._server.exchange(method, route, body, patience)
-            if exchange.status != 429 or method == "GET":
+            if method == "GET" or (400 <= exchange.status < 500 and exchange.status != 429):
                 check(exchange, self._server.url)
         except ServerFault as fault:
             raise InputError(f"{fault}; allowed: a server like `testbed serve`") from None

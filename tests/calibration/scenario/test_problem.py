@@ -1,12 +1,14 @@
 """The problem made of profiles and a scenario."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from calibration.scenario.devices import DEVICES
 from calibration.scenario.problem import Units, to_problem, units
 from calibration.scenario.scenario import Scenario
-from calibration.scenario.sites import sites
+from calibration.scenario.sites import measured_steps, sites
 from solver import solve
 from solver.inputs import InputError
 from tests.calibration.world import World, true_error, true_time, true_utility
@@ -34,6 +36,32 @@ def test_the_default_problem_is_worth_solving(profiles):
     allocation = solve(problem)
     assert allocation.status == "optimal" and 5 <= sum(allocation.offload) <= 25
     assert len(set(allocation.steps)) >= 4 and allocation.edge_steps_used > 150
+
+
+def test_step_limits_that_are_left_open_are_at_most_what_was_measured(profiles):
+    (place, other), few = profiles.places, [1, 2, 4, 8]
+    classes = tuple(
+        replace(entry, error=cut(entry.error, few), utility=cut(entry.utility, few))
+        for entry in place.classes
+    )
+    shorter = replace(profiles, places=(replace(place, classes=classes), other))
+    most = measured_steps(shorter)
+    assert most == {place.place: 8, other.place: 32}
+    scenario = Scenario.from_dict({"users": 3}, measured=most)
+    assert {"local": scenario.local.max_steps, "edge": scenario.edge.max_steps} == {
+        "local": min(16, most["local"]),
+        "edge": most["edge"],
+    }
+    with pytest.raises(InputError, match="max_steps: found .*; allowed: at most 8"):
+        to_problem(shorter, Scenario.from_dict({"users": 3}))
+    to_problem(shorter, scenario)
+    own = {"users": 3, "local": {"max_steps": 9}}
+    assert Scenario.from_dict(own, measured=most).local.max_steps == 9, "what is given stays"
+
+
+def cut(fit, steps):
+    """A fit with the points at these steps alone."""
+    return replace(fit, points=tuple(point for point in fit.points if point.steps in steps))
 
 
 def test_a_problem_holds_the_profiles_curves_and_the_devices_ratios(profiles):

@@ -1,5 +1,6 @@
 """The way to an edge behind a network is part of an offloaded image's time, and of no other's."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -53,8 +54,12 @@ def scenario(**change):
     return Scenario.from_dict({"users": 12, "edge_budget": 120, "prompt_classes": shares, **change})
 
 
-def test_the_transfer_is_that_of_the_users_class(measured):
-    plain = profiles(World(1).calibrate(CLASSES), CLASSES)
+@pytest.fixture(scope="module")
+def plain():
+    return profiles(World(1).calibrate(CLASSES), CLASSES)
+
+
+def test_the_transfer_is_that_of_the_users_class(measured, plain):
     far, near = (to_problem(each, scenario()) for each in (measured, plain))
     added = np.asarray(far.edge.transfer_time) - np.asarray(near.edge.transfer_time)
     sizes = {"object": 40e3, "scene": 80e3}
@@ -72,6 +77,14 @@ def test_a_radio_that_sleeps_is_modelled_and_said_to_be(measured):
     assert not np.asarray(none.edge.transfer_energy).any()
     bases = sites(measured, scenario(radio="lte"))[0].edge.way.bases
     assert bases == ("emulated", "modelled")
+
+
+def test_a_radio_without_a_network_to_the_edge_is_said_to_add_nothing(measured, plain):
+    with pytest.warns(UserWarning, match="radio: found 'lte', which adds nothing"):
+        to_problem(plain, scenario(radio="lte"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        to_problem(measured, scenario(radio="lte"))
 
 
 def check(measured, slower=1.0, **change):

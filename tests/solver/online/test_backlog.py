@@ -138,3 +138,41 @@ def test_what_is_told_is_that_of_the_machines_present_pace():
 def test_calls_that_cannot_be_are_refused(tick, text):
     with pytest.raises(InputError, match="^calls: "):
         Calls.of(tick, text, [0.0, 0.0])
+
+
+@given(
+    st.lists(st.integers(1, 9), min_size=2, max_size=14),
+    st.integers(1, 4),
+    st.integers(0, 13),
+    st.integers(1, 6),
+)
+def test_who_waits_behind_a_request_that_leaves_begins_earlier(steps, cap, who, when):
+    """Against a queue whose first ``cap`` make each iteration."""
+    calls, backlog, queue, clock = calls_of(cap), Backlog(calls_of(cap)), [], 0.0
+
+    def join(name, count):
+        backlog.add(name, count)
+        queue.append({"name": name, "left": count, "shared": 0.0, "new": True})
+
+    for name, count in enumerate(steps):
+        join(name, count)
+    iteration = 0
+    while queue:
+        batch, iteration = queue[:cap], iteration + 1
+        starts, ends = (sum(each) for each in zip(*((r["new"], r["left"] == 1) for r in batch)))
+        spent = calls.text[starts], calls.tick[len(batch)], calls.decode[ends]
+        assert backlog.begin(clock) == pytest.approx(sum(spent))
+        clock += sum(spent)
+        for row in batch:
+            row["shared"] += spent[1] / len(batch) + (spent[0] / starts if row["new"] else 0.0)
+            row["left"], row["new"] = row["left"] - 1, False
+        done = {row["name"]: row["shared"] + spent[2] / ends for row in batch if not row["left"]}
+        told = {name: shared for name, _, shared in backlog.end(clock, *spent)}
+        assert told == pytest.approx(done)
+        queue = [row for row in queue if row["left"]]
+        if iteration == when:
+            backlog.leave(who)
+            queue = [row for row in queue if row["name"] != who]
+            join(99, 3)
+        assert backlog.left == sum(row["left"] for row in queue)
+        assert backlog.present == len(queue)

@@ -5,6 +5,8 @@ come to.
 import json
 import re
 import socket
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from testbed.data.prompts import open_prompts
 from testbed.models.published import catalogue
 from testbed.models.published.operations import operations
 from testbed.runs.store import RecordStore
-from testbed.stages.tasks import sweep_tasks
+from testbed.stages.tasks import adaptive_sweep, sweep_tasks
 from tests.solver.problems import example
 from tests.testbed.client.world import SMALL_RUN, serving
 from tests.testbed.runs.world import IMAGE, record
@@ -80,6 +82,31 @@ def test_evaluations_are_those_that_calibration_makes(small_config):
     assert sum(
         steps * images for counts in made.values() for steps, images in counts.items()
     ) == sum(task.steps for task in tasks)
+
+
+def test_a_plan_of_an_adaptive_sweep_is_its_first_round(small_config):
+    text = small_config.read_text().replace("[sweep]", "[sweep]\nhalf_width = 0.05")
+    small_config.write_text(text.replace("[1, 2, 3, 6]", str(list(range(1, 31)))))
+    settings = config.load(small_config)
+    settings = replace(settings, sweep=replace(settings.sweep, converged_steps=40))
+    specs = {place: model_spec(place) for place in PLACES}
+    with pytest.warns(UserWarning, match="half_width"):
+        tasks = adaptive_sweep(settings, open_prompts(settings.prompts), specs).tasks()
+    counts = {place: Counter(t.steps for t in tasks if t.place == place) for place in PLACES}
+    assert cost.evaluations(settings) == counts
+    assert len(counts["edge"]) < 30, "not the whole grid"
+
+
+def test_a_plan_says_whether_time_between_arrivals_is_waited_for(small_config, tmp_path, capsys):
+    text = small_config.read_text()
+    small_config.write_text(text.replace("[execute]", "[execute]\narrival_rate = 0.5"))
+    assert main(["run", str(small_config), "--plan"]) == 0
+    assert "the clock skips the time in which nobody waits" in capsys.readouterr().out
+    with serving() as (url, _):
+        served = SERVED.format(url=url) + "[execute]\narrival_rate = 0.5\n"
+        (tmp_path / "served.toml").write_text(served)
+        assert main(["run", str(tmp_path / "served.toml"), "--plan"]) == 0
+    assert " s, 6 times; a server gets them at these times" in capsys.readouterr().out
 
 
 def test_operations_of_known_networks():

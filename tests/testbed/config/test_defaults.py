@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from solver.inputs import InputError
+from solver.inputs import InputError, write_json
 from testbed import config
 from testbed.commands.serve import _settings
 from testbed.config import defaults
 from testbed.data.prompts import open_prompts
 from testbed.engines.networks import ADAPTERS
+from testbed.runs import guard
 from testbed.stages.checks import check_calibration, check_scenario
 from testbed.stages.tasks import run_scenario
 from tests.testbed.own_pairs import configuration, write_prompts
@@ -117,6 +118,10 @@ def test_other_models_get_no_toy_scorer_and_no_scenes_as_reference(settled, monk
     scenes = settled("sd", prompts="scenes")
     assert scenes.quality.reference == "converged"
     assert [notice.split(":")[0] for notice in defaults.notices(scenes)] == ["prompts"]
+    named = replace(scenes, defaulted=(), quality=replace(scenes.quality, reference="scenes"))
+    said = defaults.notices(named)
+    assert [notice.split(":")[0] for notice in said] == ["prompts", "quality.reference"]
+    assert "none are named" in defaults.notices(scenes)[0] and "none are named" not in said[0]
     toy = settled("sd", extra='[quality]\nclip = "embedded:clip"\n')
     assert "knows the scenes" in defaults.notices(toy)[0]
     embedded = settled("embedded:light", "embedded:edge", prompts="scenes")
@@ -133,9 +138,6 @@ def test_a_scorer_that_cannot_be_fetched_leaves_utility_out_and_says_what_to_giv
 
 def test_a_run_folder_keeps_what_its_defaults_came_to(settled, tmp_path, monkeypatch):
     """With a network again the scorer could be had; the folder's records have no scores."""
-    from solver.inputs import write_json
-    from testbed.runs import guard
-
     own, out = settled("sd"), tmp_path / "run"
     (out / "calibration").mkdir(parents=True)
     write_json(out / "config.json", own.to_dict())
@@ -151,9 +153,6 @@ def test_a_run_folder_keeps_what_its_defaults_came_to(settled, tmp_path, monkeyp
 
 
 def test_a_run_with_the_default_scorer_goes_on_by_the_same_command(settled, tmp_path, monkeypatch):
-    from solver.inputs import write_json
-    from testbed.runs import guard
-
     monkeypatch.setattr(defaults, "_scorer_is_here", lambda: True)
     own, out = settled("sd"), tmp_path / "run"
     assert own.quality.clip_revision is not None
@@ -187,6 +186,40 @@ def test_a_servers_name_of_its_model_is_neither_a_path_nor_a_file(tmp_path, monk
         assert own.edge.model == name and own.local.model == str(tmp_path / "beside" / "sdxl")
 
 
+@pytest.fixture
+def measured(tmp_path):
+    """Makes the folder of a run of a configuration that has measured something."""
+
+    def make(settings):
+        write_json(tmp_path / "run" / "config.json", settings.to_dict())
+        (tmp_path / "run" / "calibration").mkdir()
+        (tmp_path / "run" / "calibration" / "records.jsonl").write_text("{}\n")
+        return tmp_path / "run"
+
+    return make
+
+
+def test_the_same_command_from_another_folder_goes_on(settled, measured, tmp_path, monkeypatch):
+    own = settled("sd")
+    assert (own.prompts, own.local.model) == (str(tmp_path / "prompts.jsonl"), str(tmp_path / "sd"))
+    out = measured(own)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = defaults.settle(config.load("../my.toml"), out)
+    assert again == own
+    guard.check(again, out)
+    open_prompts(guard.known_config(out).prompts)
+
+
+def test_a_folder_that_names_paths_from_where_it_began_keeps_these_names(settled, measured):
+    """Earlier versions wrote them so, and records name the models by them."""
+    settled("sd")
+    before = config.load("my.toml")
+    assert (before.prompts, before.local.model) == ("prompts.jsonl", "sd")
+    again = settled("sd", out=measured(before))
+    assert (again.prompts, again.local.model) == ("prompts.jsonl", "sd")
+
+
 @pytest.mark.parametrize(
     "model, guidance",
     [("sd", 7.5), ("zero-snr", 5.0), ("turbo", 0.0), ("lcm", 0.0), ("embedded:edge", 3.0)],
@@ -205,8 +238,6 @@ def test_a_distilled_network_that_takes_the_guidance_scale_gets_one(settled, tmp
 
 
 def test_a_folder_that_was_measured_with_another_default_keeps_it(settled, tmp_path):
-    from solver.inputs import write_json
-
     own, out = settled("sd"), tmp_path / "run"
     (out / "calibration").mkdir(parents=True)
     before = {place: replace(getattr(own, place), guidance=3.0) for place in ("local", "edge")}

@@ -14,6 +14,7 @@ from solver.inputs import InputError
 from testbed.cli import main
 from testbed.config import from_dict
 from testbed.metrics.inception import WIDTH, Inception
+from testbed.stages import rig
 
 URL = "https://example.org/v0/weights-inception.pth"
 
@@ -58,6 +59,19 @@ def test_missing_weights_are_named_with_where_to_put_them(checkpoints):
         == "quality.extractor: the weights of Inception-v3 cannot be fetched (offline mode); "
         f"put {URL} into {checkpoints}"
     )
+
+
+@pytest.mark.parametrize("how", [["--plan"], []])
+def test_missing_weights_are_told_before_a_model_is_opened(
+    checkpoints, small_config, tmp_path, capsys, monkeypatch, how
+):
+    monkeypatch.setattr(rig, "open_pipeline", lambda *_: pytest.fail("a model was opened"))
+    text = small_config.read_text()
+    small_config.write_text(text.replace("[quality]", '[quality]\nextractor = "inception"'))
+    assert main(["run", str(small_config), "--out", str(tmp_path / "run"), *how]) == 2
+    assert f"cannot be fetched (offline mode); put {URL} into" in capsys.readouterr().err
+    (checkpoints / URL.rsplit("/", 1)[1]).write_bytes(b"")
+    Inception.check_before_fetching()
 
 
 def test_an_extractor_is_one_of_two():

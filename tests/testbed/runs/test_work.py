@@ -80,6 +80,21 @@ def test_images_that_are_missing_are_not_timed_on_another_machine(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "name, before, now, way_back",
+    [
+        ("memory", "whole", "sliced", "set memory = 'whole'"),
+        ("link", "lte by tun", "lte by relay", "allowed: the preset and method of .link."),
+        ("resolution", "64x64", "128x128", "allowed: a server that makes images of that size"),
+    ],
+)
+def test_a_set_up_that_changed_is_told_how_it_is_put_back(tmp_path, name, before, now, way_back):
+    store, (task, _) = RecordStore(tmp_path), tasks()
+    store.add(Record(task.id, task, record("any").measured, {"pipeline": {name: before}}), IMAGE)
+    with pytest.raises(InputError, match=f"local.{name}: was '{before}' .* '{now}'; {way_back}"):
+        check_setups(store, [task], {"local": {name: now}}, {}, {})
+
+
+@pytest.mark.parametrize(
     "environment", [{}, {"machine": None}, {"machine": "AMD EPYC"}, {"machine": "AMD EPYC 7B13"}]
 )
 def test_older_records_and_shorter_names_are_no_other_machine(tmp_path, environment):

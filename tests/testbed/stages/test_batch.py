@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +12,8 @@ from calibration.records.task import ModelSpec
 from calibration.serving.serving import ServingRequest
 from testbed.client.exchange import ServerFault
 from testbed.config import ModelConfig
+from testbed.engines.batched import BatchedEngine
+from testbed.engines.request import Failed
 from testbed.engines.stock import generate
 from testbed.engines.timing import time_batches
 from testbed.metering.meters import NoMeter
@@ -34,11 +37,8 @@ def cost(pipeline):
     return fit_batching(timings.tick, timings.text, timings.decode, timings.memory)
 
 
-@pytest.mark.parametrize("order, rate", [("first_come", None), ("shortest", 20.0)])
-def test_users_get_the_stock_pipelines_images_and_times_that_follow_from_the_batches(
-    pipeline, cost, tmp_path, order, rate
-):
-    tasks = [
+def of_users(count):
+    return [
         SPEC.task(
             place="edge",
             prompt=PROMPTS[i % 2],
@@ -48,8 +48,15 @@ def test_users_get_the_stock_pipelines_images_and_times_that_follow_from_the_bat
             user=i,
             purpose="user",
         )
-        for i in range(6)
+        for i in range(count)
     ]
+
+
+@pytest.mark.parametrize("order, rate", [("first_come", None), ("shortest", 20.0)])
+def test_users_get_the_stock_pipelines_images_and_times_that_follow_from_the_batches(
+    pipeline, cost, tmp_path, order, rate
+):
+    tasks = of_users(6)
     store = RecordStore(tmp_path)
     for task in tasks:
         meter = NoMeter()
@@ -95,3 +102,24 @@ def test_a_batch_that_memory_holds_no_longer_is_told(pipeline, cost, monkeypatch
     asked = ServingRequest(tuple(task.id for task in tasks), "first_come", None)
     with pytest.raises(ServerFault, match="memory no longer holds 4 images at a time"):
         serve(pipeline, replace(cost, cap=4), 0.1, tasks, asked, None)
+
+
+def test_users_whose_images_fail_are_left_out_and_the_others_served(pipeline, cost, monkeypatch):
+    failing = {1}
+
+    class Engine(BatchedEngine):
+        def run(self, requests):
+            for outcome in super().run(requests):
+                failed = requests[outcome.index].seed in failing
+                yield Failed(outcome.index, ValueError("no numbers")) if failed else outcome
+
+    monkeypatch.setattr(batch, "BatchedEngine", Engine)
+    tasks, black = of_users(3), np.zeros((1, 1, 3), np.uint8)
+    asked = ServingRequest(tuple(task.id for task in tasks), "first_come", None)
+    with pytest.warns(UserWarning, match="without 1 of 3: 1 requests failed, .* of no numbers"):
+        serving = serve(pipeline, cost, 0.1, tasks, asked, lambda key: black)
+    assert serving.users == (0, 2) and [row.steps for row in serving.requests] == [2, 4]
+    assert serving.asked == asked and serving.images.compared == 2
+    failing |= {0, 2}
+    with pytest.raises(ServerFault, match="3 requests failed, the first of no numbers"):
+        serve(pipeline, cost, 0.1, tasks, asked, lambda key: black)

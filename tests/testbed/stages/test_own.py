@@ -83,7 +83,7 @@ def test_two_edges_and_a_solver_of_ones_own(small_run, tmp_path, capsys, monkeyp
     assert not (tmp_path / "new").exists()
 
 
-def test_a_risk_on_the_command_line(small_run, tmp_path):
+def test_a_risk_on_the_command_line(small_run, tmp_path, capsys):
     scenario = tmp_path / "s.toml"
     scenario.write_text(
         "users = 4\ndeadline = 60.0\nlocal = {max_steps = 3}\nedge = {max_steps = 5}\n"
@@ -96,3 +96,21 @@ def test_a_risk_on_the_command_line(small_run, tmp_path):
     bold = Problem.load(tmp_path / "p.json")
     assert careful.local.max_steps.shape == (4,) and bold.local.max_steps.shape == ()
     assert main([*made, "--risk", "2"]) == 2
+    assert main([*made, "--risk-for", "all"]) == 2
+    assert "--risk-for: found 'all' without a risk; allowed: " in capsys.readouterr().err
+    scenario.write_text("risk = 0.05\n" + scenario.read_text())
+    assert main([*made, "--risk-for", "all"]) == 0
+    assert Problem.load(tmp_path / "p.json").to_dict() == careful.to_dict()
+
+
+def test_steps_that_a_scenario_leaves_open_are_at_most_those_measured(small_run, tmp_path, capsys):
+    """The grid of the small run ends at 6 steps, below the defaults of 16 and 32."""
+    (tmp_path / "s.toml").write_text("users = 4\ndevice_classes = { server-core = 1 }\n")
+    made = ["problem", "--profiles", str(small_run.folder / "profiles.json")]
+    made += ["--scenario", str(tmp_path / "s.toml"), "-o", str(tmp_path / "p.json")]
+    assert main(made) == 0
+    problem = Problem.load(tmp_path / "p.json")
+    assert (problem.local.max_steps, problem.edge.max_steps) == (6, 6)
+    (tmp_path / "s.toml").write_text("users = 4\nedge = { max_steps = 16 }\n")
+    assert main(made) == 2
+    assert "edge.max_steps: found 16; allowed: at most 6" in capsys.readouterr().err

@@ -122,11 +122,11 @@ def check_measured_here(
 
     Another machine is warned of.
     """
-    for name, was, same, now in (
+    for name, was, fits, now in (
         ("device", edge.device, edge.device.split(":")[0] == device.type, device.type),
         ("dtype", edge.dtype, edge.dtype == config.dtype, config.dtype),
     ):
-        if not same:
+        if not fits:
             raise InputError(
                 f"{run}: edge.{name}: found {was!r}; allowed: {now!r}, as the model is served, or "
                 f"--profiles {run / FILES[Profiles].name}, with which batches are timed on start"

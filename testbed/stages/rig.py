@@ -1,5 +1,6 @@
 """What a configuration's stages run on: opened models, prompts, and what measures images."""
 
+import os
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -140,6 +141,13 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if "gpu" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
+
+
+def pytest_collection_finish(session):
+    """What slow tests start in processes of their own is forked from this one as it is now."""
+    forked = sys.modules.get("tests.forked")
+    if forked and any("slow" in item.keywords for item in session.items):
+        forked.prepare()
 
 
 def _turns(items):

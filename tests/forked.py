@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import sys
 import tempfile
+from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.reduction import DupFd
 
 import pytest
@@ -72,6 +73,40 @@ class Forked:
 
     def kill(self):
         self._process.kill()
+
+
+def prepare():
+    """Fork the process that forks them from this one, whose tests have imported the libraries, too.
+
+    To be called before any test has started a thread or changed anything. Where there is a GPU,
+    which a fork of a process that asked for it cannot use, the first of them starts that process.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        return
+    for module in _IMPORTED:
+        importlib.import_module(module)
+    resource_tracker.ensure_running()  # it is started in the way that is replaced
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(util, "spawnv_passfds", _fork)
+        forkserver.ensure_running()
+
+
+def _fork(_, arguments, descriptors):
+    """As :func:`multiprocessing.util.spawnv_passfds` of an interpreter with ``-c``, which is not
+    started; returns the process's id.
+    """
+    if process := os.fork():
+        return process
+    first = 3
+    for number in (*sorted(descriptors), os.sysconf("SC_OPEN_MAX")):
+        os.closerange(first, number)
+        first = number + 1
+    try:
+        exec(arguments[-1], {})
+    finally:
+        os._exit(0)
 
 
 class _Later:

@@ -117,7 +117,9 @@ def generate(
     and the rest is decoding.
     """
     device = pipeline._execution_device  # with offload, pipeline.device is where the weights wait
-    away = {"negative_prompt": [negative_prompt] * len(prompts)} if negative_prompt else {}
+    options = call_options(pipeline, steps)
+    if negative_prompt:
+        options["negative_prompt"] = [negative_prompt] * len(prompts)
     marks: list[float] = []
 
     def first_call(*_: Any) -> None:
@@ -139,8 +141,7 @@ def generate(
             output_type="np",
             generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
             callback_on_step_end=step_end,
-            **away,
-            **call_options(pipeline, steps),
+            **options,
         )
         end = synchronised_clock(device)
         energy_j = meter.stop()

@@ -151,9 +151,12 @@ def write_prompts(path, classes=("thing", "place"), each=6):
     return path
 
 
-def configuration(prompts, local, edge=None, extra="", settings=""):
-    """The text of a configuration that names prompts and two models, and what ``extra`` says."""
+def configuration(prompts, local, edge=None, extra="", settings="", edge_settings=None):
+    """The text of a configuration that names prompts and two models, and what ``extra`` says;
+    ``settings``: of both models, or of the local one where there are ``edge_settings``.
+    """
+    of_edge = settings if edge_settings is None else edge_settings
     return (
         f'prompts = "{prompts}"\n[local]\nmodel = "{local}"\n{settings}'
-        f'[edge]\nmodel = "{edge or local}"\n{settings}{extra}'
+        f'[edge]\nmodel = "{edge or local}"\n{of_edge}{extra}'
     )

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -68,13 +69,17 @@ class Adapter(ABC):
 
     def __init__(self, pipeline: DiffusionPipeline) -> None:
         self.pipeline, self.vae = pipeline, pipeline.vae
-        self.device: torch.device = pipeline._execution_device
         self.denoiser: torch.nn.Module = denoiser(pipeline)
         size = getattr(pipeline, "default_sample_size", None) or self.config.sample_size
         height, width = (size, size) if isinstance(size, int) else size
         #: Pixels of an image (height, width).
         self.pixels = height * pipeline.vae_scale_factor, width * pipeline.vae_scale_factor
         self.latent_shape: tuple[int, int, int] = (self.config.in_channels, height, width)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the networks compute; to find out takes a look at each of their modules."""
+        return self.pipeline._execution_device
 
     @property
     def config(self) -> Any:

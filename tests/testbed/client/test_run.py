@@ -38,7 +38,8 @@ def finished(tmp_path_factory):
     path = tmp_path_factory.mktemp("served")
     shop = Shop()
     with serving(shop) as (url, _):
-        (path / "served.toml").write_text(CONFIG.format(url=url))
+        text = CONFIG.format(url=url).replace("prompts_per_class = 3", "prompts_per_class = 2")
+        (path / "served.toml").write_text(text)
         with few_timings():
             assert main(["run", str(path / "served.toml"), "--out", str(path / "run")]) == 0
     return RunFolder.read(path / "run"), shop

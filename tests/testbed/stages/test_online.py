@@ -102,9 +102,9 @@ def test_a_bound_that_was_raised_in_the_file_is_refused(folder, capsys):
 @pytest.mark.slow
 def test_a_stream_is_executed_scored_and_held_against_its_simulation(folder, capsys, monkeypatch):
     trace = folder / "trace.txt"
-    lines = [f"Request(timestamp={i * 0.1}, slo_ms=60000)" for i in range(12)]
+    lines = [f"Request(timestamp={i * 0.1}, slo_ms=60000)" for i in range(6)]
     trace.write_text("\n".join(lines))
-    settings = ("--requests", 12, "--load", 0.7, "--arrivals", trace)
+    settings = ("--requests", 6, "--load", 0.7, "--arrivals", trace)
     with users_beside("edge") as names:
         with monkeypatch.context() as patch:
             patch.setattr(Stage, "_quality", cut)
@@ -132,9 +132,9 @@ def test_a_stream_is_executed_scored_and_held_against_its_simulation(folder, cap
     assert edge["cost"] >= edge["bound"] - 0.5 * most, "at another speed than the median it may be"
     assert home["executed"]["simulated_time"] == pytest.approx(home["time"], rel=0.5)
     records = (folder / "online" / "1" / "records.jsonl").read_text().splitlines()
-    assert len(list((folder / "online" / "1").glob("*.png"))) == 12
+    assert len(list((folder / "online" / "1").glob("*.png"))) == 6
     # the last lines hold the scores
-    last = [json.loads(line)["measured"] for line in records[-12:]]
+    last = [json.loads(line)["measured"] for line in records[-6:]]
     assert all(each["clip_score"] > 0 and each["engine"] == "batched" for each in last)
     assert not online(folder, "--check")
 
@@ -159,7 +159,7 @@ class Rash:
 
 @pytest.mark.slow
 def test_a_policy_that_fails_leaves_no_thread_on_the_model(folder, capsys):
-    settings = ("--requests", 5, "--load", 0.5, "--policy", f"{__name__}:Rash")
+    settings = ("--requests", 2, "--load", 0.5, "--policy", f"{__name__}:Rash")
     assert online(folder, "--execute", *settings) == 2
     assert "no more" in capsys.readouterr().err
     assert all(thread.name != "edge" for thread in threading.enumerate())

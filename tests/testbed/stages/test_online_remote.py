@@ -35,7 +35,7 @@ def test_a_server_is_the_edge_of_a_stream(folder, small_run):
             folder,
             "--url",
             url,
-            *("--requests", 8, "--load", 1),
+            *("--requests", 4, "--load", 1),
             *("--policy", "all_edge,externality_price"),
         )
     finally:
@@ -52,7 +52,7 @@ def test_a_server_is_the_edge_of_a_stream(folder, small_run):
     assert all(
         each["measured"]["end_to_end_time"] > each["measured"]["service_time"] for each in records
     )
-    assert len(list((folder / "online" / "1").glob("*.png"))) == 8
+    assert len(list((folder / "online" / "1").glob("*.png"))) == 4
     assert not online(folder, "--check")
 
 

@@ -44,7 +44,7 @@ EDGE = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(USER, min_size=2, max_size=6),
     st.lists(EDGE, max_size=3),

@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 #: An array of floats; its shape is told where it is used.
 Array = NDArray[np.float64]
@@ -30,7 +30,7 @@ def t_quantile(dof: int | None, level: float = 0.95) -> float:
 @cache
 def t_critical(dof: int | None, probability: float) -> float:
     """The value that a Student's t variable stays below with ``probability``; ``dof`` as above."""
-    return float(student.ppf(probability, math.inf if dof is None else max(1, dof)))
+    return float(stdtrit(math.inf if dof is None else max(1, dof), probability))
 
 
 def pooled_sd(deviations: Array, groups: NDArray[np.int_]) -> float:
@@ -109,7 +109,9 @@ def interpolation_weights(at: ArrayLike, grid: ArrayLike) -> Array:
 
 def group_medians(values: Array, groups: NDArray[np.int_]) -> Array:
     """The median of the ``values``, shape (n,), of each group; ``groups``: (n,), 0, 1, ..."""
-    return np.array([np.median(values[groups == group]) for group in range(groups.max() + 1)])
+    sizes = np.bincount(groups)
+    ranked, first = values[np.lexsort((values, groups))], np.cumsum(sizes) - sizes
+    return (ranked[first + (sizes - 1) // 2] + ranked[first + sizes // 2]) / 2
 
 
 def matrix(values: Array) -> Matrix:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
-from scipy.stats import f as fisher
+from scipy.special import fdtrc
 
 from calibration.schema import Schema, frozen, limits
 from calibration.statistics import Array
@@ -60,7 +60,7 @@ def fit_line(
     if dof is None or residual_dof <= 0 or not line.any():
         return line, covariance, None
     residuals = values / (design @ line) - 1
-    p = float(fisher.sf(chi2 / residual_dof, residual_dof, dof))
+    p = float(fdtrc(residual_dof, dof, chi2 / residual_dof))
     largest = int(np.argmax(np.abs(residuals)))
     lack = LackOfFit(p, float(residuals[largest]), int(counts[largest]), p >= AFFINE_LEVEL)
     return line, covariance, lack

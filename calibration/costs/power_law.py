@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtr
 
 from calibration.costs.line import AFFINE_LEVEL
 from calibration.costs.metering import Metered
@@ -80,7 +80,7 @@ def constant_power(
     degrees = residual_dof if dof is None else dof
     quantile = t_quantile(degrees)
     if error > 0:
-        p = float(2 * student.sf(abs(excess) / error, degrees))
+        p = float(2 * stdtr(degrees, -abs(excess) / error))
     else:
         p = float(abs(excess) < 1e-9 * joules.max())
     ratio = ratio_low = ratio_high = None

@@ -7,11 +7,11 @@ random-effects meta-analysis). The fitted curve is then shrunk towards the point
 each residual's variance that is discrepancy rather than noise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
-from scipy.stats import chi2 as chi_square
-from scipy.stats import f as fisher
+from scipy.special import fdtri, gammaincinv
 
 from calibration.fitting.curve_fit import CurvePoint
 from calibration.fitting.families import Family, families
@@ -29,8 +29,8 @@ def largest_by_chance(residual_dof: int, dof: int | None) -> float:
     ``dof``: that of the standard errors (None: exact).
     """
     if dof is None:
-        return float(chi_square.ppf(LEVEL, residual_dof) / residual_dof)
-    return float(fisher.ppf(LEVEL, residual_dof, dof))
+        return float(2 * gammaincinv(residual_dof / 2, LEVEL) / residual_dof)
+    return float(fdtri(residual_dof, dof, LEVEL))
 
 
 def discrepancy(points: Points) -> float:
@@ -40,10 +40,18 @@ def discrepancy(points: Points) -> float:
     """
     if points.sd is None:
         return 0.0
-    least = None
+    tried = []
     for family in families(points.kind):
         if points.step_counts > len(family.parameters):
-            least = _of_family(family, points, points.sd, least)
+            reduced = partial(_reduced, family, points, points.sd)
+            residual_dof = len(points.s) - len(family.parameters)
+            if reduced(0.0) <= largest_by_chance(residual_dof, points.dof):
+                return 0.0
+            tried.append(reduced)
+    least = None
+    for reduced in tried:
+        if least is None or reduced(least) <= 1:
+            least = _least(reduced)
     return least or 0.0
 
 
@@ -73,21 +81,18 @@ def correction(
     return weights @ (kept * (values - at_points)), covariance
 
 
-def _of_family(family: Family, points: Points, sd: Array, least: float | None) -> float:
-    """The ``family``'s δ, or ``least``, that of the families before it, where that is less."""
-    s, y, unit = points.s, points.y, points.unit
+def _reduced(family: Family, points: Points, sd: Array, delta: float) -> float:
+    """Chi square over its degrees of freedom of the ``family``'s best curve, with this δ."""
+    s, y = points.s, points.y
+    total = np.hypot(sd, delta * points.unit)
+    (p,) = best(family, s, y[None], 1 / total[None])
     residual_dof = len(s) - len(family.parameters)
+    return float(np.sum(((y - family.function(s, p)) / total) ** 2) / residual_dof)
 
-    def reduced(delta: float) -> float:
-        total = np.hypot(sd, delta * unit)
-        (p,) = best(family, s, y[None], 1 / total[None])
-        return float(np.sum(((y - family.function(s, p)) / total) ** 2) / residual_dof)
 
-    if reduced(0.0) <= largest_by_chance(residual_dof, points.dof):
-        return 0.0
+def _least(reduced: Callable[[float], float]) -> float:
+    """The δ at which ``reduced`` is 1; at most 1."""
     low, high = 0.0, 1.0
-    if least is not None and reduced(least) > 1:
-        return least
     for _ in range(20):
         middle = (low + high) / 2
         low, high = (middle, high) if reduced(middle) > 1 else (low, middle)

@@ -17,6 +17,7 @@ KINDS = ("error", "utility")
 
 Bounds = tuple[float, float]
 _Function = Callable[[Array, Array], Array]
+_Columns = Callable[[Array, Array], tuple[Array, ...]]
 
 # A rate of 5 per step completes 99 % of the change in one step; a rate of 1e-5 completes 1 % in
 # 1,000 steps. No step grid distinguishes more extreme rates.
@@ -31,9 +32,10 @@ class Family:
 
     ``function(steps, p)`` gives values, shape (n,), for steps, shape (n,), and a parameter vector
     ``p`` in the order of ``parameters``; ``gradient(steps, p)`` the derivatives by the parameters,
-    shape (n, k). ``bounds`` holds one (low, high) per parameter. ``shape`` is the index of the
-    nonlinear parameter. ``within`` names the families that contain this one: a curve without a
-    floor is one with a floor of 0.
+    shape (n, k). ``columns(steps, shape)`` are what the linear parameters multiply, in their order;
+    without any the values follow from the shape. ``bounds`` holds one (low, high) per parameter.
+    ``shape`` is the index of the nonlinear parameter. ``within`` names the families that contain
+    this one: a curve without a floor is one with a floor of 0.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Family:
     parameters: tuple[str, ...]
     function: _Function
     gradient: _Function
+    columns: _Columns
     bounds: tuple[Bounds, ...]
     shape: int
     within: tuple[str, ...] = ()
@@ -50,16 +53,15 @@ class Family:
         """The indices of the linear parameters."""
         return [i for i in range(len(self.parameters)) if i != self.shape]
 
-    def design(self, steps: Array, shapes: Array) -> tuple[Array, Array]:
+    def design(self, steps: Array, shapes: Array) -> tuple[Array, tuple[Array, ...]]:
         """The linear problem at each of ``shapes``, shape (g,), for ``steps``, shape (n,).
 
-        Returns the part of the values without a coefficient, shape (n, g), and the columns that the
-        linear parameters multiply, shape (n, g, number of linear parameters).
+        Returns the part of the values without a coefficient, shape (n, g) or (), and the columns
+        that the linear parameters multiply, each of shape (n, g).
         """
-        p = np.zeros((len(self.parameters), len(shapes)))
-        p[self.shape] = shapes
-        fixed = np.broadcast_to(self.function(steps[:, None], p), (len(steps), len(shapes)))
-        return fixed, self.gradient(steps[:, None], p)[..., self.linear]
+        s = steps[:, None]
+        fixed = np.zeros(()) if self.linear else self.function(s, shapes[None])
+        return fixed, self.columns(s, shapes)
 
 
 def families(kind: str) -> list[Family]:
@@ -68,15 +70,24 @@ def families(kind: str) -> list[Family]:
 
 
 def _columns(*columns: ArrayLike) -> Array:
-    shape = np.broadcast_shapes(*(np.shape(column) for column in columns))
+    shape = np.broadcast(*columns).shape
     stacked = np.empty((*shape, len(columns)))  # np.stack takes thrice as long for few numbers
     for index, column in enumerate(columns):
         stacked[..., index] = column
     return stacked
 
 
+def _ones(s: Array, shape: Array) -> Array:
+    """The column of a constant."""
+    return np.ones(np.broadcast(s, shape).shape)
+
+
 def _exponential(s: Array, p: Array) -> Array:
     return p[0] * np.exp(-p[1] * s)
+
+
+def _exponential_columns(s: Array, decay: Array) -> tuple[Array, ...]:
+    return (np.exp(-decay * s),)
 
 
 def _exponential_gradient(s: Array, p: Array) -> Array:
@@ -88,16 +99,23 @@ def _power(s: Array, p: Array) -> Array:
     return p[0] * s ** -p[1]
 
 
+def _power_columns(s: Array, exponent: Array) -> tuple[Array, ...]:
+    return (s**-exponent,)
+
+
 def _power_gradient(s: Array, p: Array) -> Array:
     decayed = s ** -p[1]
     return _columns(decayed, -p[0] * np.log(s) * decayed)
 
 
-def _with_floor(function: _Function, gradient: _Function) -> tuple[_Function, _Function]:
-    """The function and gradient of a two-parameter family plus a floor."""
+def _with_floor(
+    function: _Function, gradient: _Function, columns: _Columns
+) -> tuple[_Function, _Function, _Columns]:
+    """The function, gradient and columns of a two-parameter family plus a floor."""
     return (
         lambda s, p: function(s, p) + p[2],
         lambda s, p: _columns(*np.moveaxis(gradient(s, p), -1, 0), 1.0),
+        lambda s, shape: (*columns(s, shape), _ones(s, shape)),
     )
 
 
@@ -146,6 +164,7 @@ FAMILIES = {
             ("scale", "decay"),
             _exponential,
             _exponential_gradient,
+            _exponential_columns,
             (_POSITIVE, _RATE),
             shape=1,
             within=("exponential_floor",),
@@ -154,7 +173,7 @@ FAMILIES = {
             "exponential_floor",
             "error",
             ("scale", "decay", "floor"),
-            *_with_floor(_exponential, _exponential_gradient),
+            *_with_floor(_exponential, _exponential_gradient, _exponential_columns),
             (_POSITIVE, _RATE, _POSITIVE),
             shape=1,
         ),
@@ -164,6 +183,7 @@ FAMILIES = {
             ("scale", "exponent"),
             _power,
             _power_gradient,
+            _power_columns,
             (_POSITIVE, _RATE),
             shape=1,
             within=("power_floor",),
@@ -172,7 +192,7 @@ FAMILIES = {
             "power_floor",
             "error",
             ("scale", "exponent", "floor"),
-            *_with_floor(_power, _power_gradient),
+            *_with_floor(_power, _power_gradient, _power_columns),
             (_POSITIVE, _RATE, _POSITIVE),
             shape=1,
         ),
@@ -183,6 +203,7 @@ FAMILIES = {
             ("rate",),
             _saturating,
             _saturating_gradient,
+            lambda s, shape: (),
             (_RATE,),
             shape=0,
             within=("saturating_amplitude", "saturating_offset"),
@@ -194,6 +215,7 @@ FAMILIES = {
             ("amplitude", "rate"),
             _amplitude,
             _amplitude_gradient,
+            lambda s, shape: (1 - np.exp(-shape * s),),
             (_POSITIVE, _RATE),
             shape=1,
             within=("saturating_offset",),
@@ -205,6 +227,7 @@ FAMILIES = {
             ("ceiling", "drop", "rate"),
             _offset,
             _offset_gradient,
+            lambda s, shape: (_ones(s, shape), -np.exp(-shape * s)),
             (_ANY, _POSITIVE, _RATE),
             shape=2,
         ),
@@ -214,6 +237,7 @@ FAMILIES = {
             ("ceiling", "drop", "exponent"),
             _ceiling,
             _ceiling_gradient,
+            lambda s, shape: (_ones(s, shape), -(s**-shape)),
             (_ANY, _POSITIVE, _RATE),
             shape=2,
         ),

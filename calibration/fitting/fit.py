@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from numpy.typing import ArrayLike
-from scipy.stats import spearmanr
 
 from calibration.checks import whole
 from calibration.fitting import prediction
@@ -152,6 +151,8 @@ def _note(violation: Violation, kind: str) -> str:
 
 
 def _rises(steps: Sequence[int], values: Sequence[float]) -> bool:
+    from scipy.stats import spearmanr  # half a second to import: only when asked for
+
     varied = len(set(values)) > 1 and len(set(steps)) > 1
     return varied and spearmanr(steps, values).statistic > 0
 

@@ -171,13 +171,14 @@ def _solve(
     rest = first - _dot(second, first) / norm * second
     a = _dot(rest, target) / _square(rest)
     b = _dot(second, target - a * first) / norm
-    # The problem is convex: where the free minimum violates a bound, the best point has a
-    # coefficient at its bound.
     inside = (a >= low[0]) & (b >= low[1])
-    chi2s = _length(target - alone[0] * first), _length(target - alone[1] * second)
-    first_alone = chi2s[0] <= chi2s[1]
-    a = np.where(inside, a, np.where(first_alone, alone[0], 0.0))
-    b = np.where(inside, b, np.where(first_alone, 0.0, alone[1]))
+    if not inside.all():
+        # The problem is convex: where the free minimum violates a bound, the best point has a
+        # coefficient at its bound.
+        chi2s = _length(target - alone[0] * first), _length(target - alone[1] * second)
+        first_alone = chi2s[0] <= chi2s[1]
+        a = np.where(inside, a, np.where(first_alone, alone[0], 0.0))
+        b = np.where(inside, b, np.where(first_alone, 0.0, alone[1]))
     return _length(target - a * first - b * second), np.stack([a, b], -1)
 
 
@@ -185,13 +186,13 @@ def _weighted(
     family: Family, steps: Array, values: Array, weights: Array, shapes: Array
 ) -> tuple[list[Array], Array]:
     """The weighted columns of the linear parameters, each (n, m or 1, g), and their target,
-    (n, m, g): sums over the points are then of long rows.
+    (n, m, g or 1): sums over the points are then of long rows.
     """
     fixed, columns = family.design(steps, shapes.ravel())
     shaped = (len(steps), *shapes.shape)
     scale = weights.T[..., None]
-    target = scale * (values.T[..., None] - fixed.reshape(shaped))
-    return [scale * columns[..., i].reshape(shaped) for i in range(columns.shape[-1])], target
+    target = scale * (values.T[..., None] - (fixed.reshape(shaped) if fixed.ndim else fixed))
+    return [scale * column.reshape(shaped) for column in columns], target
 
 
 def _dot(a: Array, b: Array) -> Array:

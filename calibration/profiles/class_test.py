@@ -5,6 +5,7 @@ Profiles are fitted for each class, which costs images; this test says whether i
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,11 +95,17 @@ def _permutation_test(
     """(p, share) of ``curves``, shape (prompts, steps), of ``classes``, shape (prompts,)."""
     spread = curves.std(axis=0)
     curves = (curves - curves.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    rng = np.random.default_rng(0)
-    orders = np.stack([classes, *(rng.permutation(classes) for _ in range(PERMUTATIONS))])
+    orders = _orders(tuple(classes.tolist()))
     between = np.zeros(len(orders))
     for name, size in enumerate(np.bincount(classes)):
         between += (((orders == name).astype(float) @ curves) ** 2).sum(axis=1) / size
     further = int((between[1:] >= between[0] * (1 - 1e-12)).sum())
     share = float(between[0]) / max(float((curves**2).sum()), 1e-300)
     return (1 + further) / (1 + PERMUTATIONS), share
+
+
+@lru_cache(maxsize=1)  # of the quantities of both places mostly the same
+def _orders(classes: tuple[int, ...]) -> NDArray[np.intp]:
+    """The ``classes`` of the prompts, and permutations of them, shape (1 + permutations, n)."""
+    own, rng = np.array(classes), np.random.default_rng(0)
+    return np.stack([own, *(rng.permutation(own) for _ in range(PERMUTATIONS))])

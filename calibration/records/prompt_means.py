@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +20,24 @@ _REPLICATES = 400
 class PromptMeans:
     """Points of a curve and their uncertainty.
 
-    ``covariance``, shape (points, points), of the points' values, and ``replicates``, shape
-    (samples, points), bootstrap means; both None where two step counts have fewer than three
-    prompts in common. ``dof``: degrees of freedom of the standard errors.
+    ``covariance``, shape (points, points), of the points' values; None where two step counts have
+    fewer than three prompts in common. ``dof``: degrees of freedom of the standard errors.
+    ``means``, shape (prompts, points), of each prompt; nan: not run.
     """
 
     points: tuple[CurvePoint, ...]
     covariance: NDArray[np.float64] | None
-    replicates: NDArray[np.float64] | None
     dof: int
+    means: NDArray[np.float64]
+
+    @cached_property
+    def replicates(self) -> NDArray[np.float64] | None:
+        """Bootstrap means, shape (samples, points); None where the covariance is.
+
+        A replicate is a sample of prompts with replacement, each with all its seeds and step
+        counts, among those that were run at the same step counts.
+        """
+        return None if self.covariance is None else _replicates(self.means)
 
 
 def prompt_means(
@@ -40,9 +50,8 @@ def prompt_means(
 
     A prompt's images resemble each other, so prompts, not images, are the independent observations:
     ``se`` is the standard error of the mean over prompts. The same prompts appear at several step
-    counts, so the means are correlated, and the covariance says so. A replicate is a sample of
-    prompts with replacement, each with all its seeds and step counts, among those that were run at
-    the same step counts. Raises :class:`InputError` if no record has a value.
+    counts, so the means are correlated, and the covariance says so. Raises :class:`InputError` if
+    no record has a value.
     """
     values: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
@@ -59,17 +68,16 @@ def prompt_means(
     points, means = [], np.full((len(rows), len(grid)), np.nan)
     for column, steps in enumerate(grid):
         by_prompt = values[steps]
-        means[[rows[prompt] for prompt in by_prompt], column] = _means(by_prompt)
-        points.append(_point(steps, by_prompt, repeats or {}))
+        of_prompts = np.array([np.mean(of_prompt) for of_prompt in by_prompt.values()])
+        means[[rows[prompt] for prompt in by_prompt], column] = of_prompts
+        points.append(_point(steps, by_prompt, of_prompts, repeats or {}))
     measured = ~np.isnan(means)
     common = measured.T.astype(int) @ measured
     # Step counts with more prompts say more about a curve and about the spread, in proportion.
     counts = measured.sum(axis=0)
     dof = max(1, int(counts @ (counts - 1) / counts.sum()))
-    if common.min() < 3:
-        return PromptMeans(tuple(points), None, None, dof)
-    covariance = _covariance(means, measured, common)
-    return PromptMeans(tuple(points), covariance, _replicates(means, measured), dof)
+    covariance = _covariance(means, measured, common) if common.min() >= 3 else None
+    return PromptMeans(tuple(points), covariance, dof, means)
 
 
 def covariance_between_prompts(
@@ -103,14 +111,14 @@ def fit_weights(points: Sequence[CurvePoint], kind: str) -> NDArray[np.float64] 
     return bounded if (bounded > 0).all() else None
 
 
-def _means(by_prompt: Mapping[str, Sequence[float]]) -> NDArray[np.float64]:
-    return np.array([np.mean(values) for values in by_prompt.values()])
-
-
 def _point(
-    steps: int, by_prompt: Mapping[str, Sequence[float]], repeats: Mapping[str, int]
+    steps: int,
+    by_prompt: Mapping[str, Sequence[float]],
+    means: NDArray[np.float64],
+    repeats: Mapping[str, int],
 ) -> CurvePoint:
-    images, means = np.concatenate(list(by_prompt.values())), _means(by_prompt)
+    """The point of ``by_prompt``, the values of each prompt, with these ``means``."""
+    images = np.concatenate(list(by_prompt.values()))
     between = np.var(means, ddof=1) if len(means) > 1 else None
     times = np.array([repeats.get(prompt, 1) for prompt in by_prompt], float)
     independent = times.sum() ** 2 / (times**2).sum()  # prompts that are worth as much
@@ -150,8 +158,8 @@ def _covariance(
     return (vector * np.maximum(value, 0.0)) @ vector.T
 
 
-def _replicates(means: NDArray[np.float64], measured: NDArray[np.bool_]) -> NDArray[np.float64]:
-    rng = np.random.default_rng(0)
+def _replicates(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    rng, measured = np.random.default_rng(0), ~np.isnan(means)
     totals, weights = np.zeros((_REPLICATES, means.shape[1])), np.zeros(means.shape[1])
     # Prompts are drawn within groups of equal step counts, so that no step count is left empty.
     for pattern in np.unique(measured, axis=0):

@@ -158,7 +158,9 @@ def _served(
     arrivals: ArrayLike, steps: ArrayLike, cap: int, order: str, seconds: Sequence[Array]
 ) -> Served:
     """The simulation with the ``seconds`` of iterations, encodings and decodings by batch size."""
-    tick, text, decode = (lambda batch, table=table: table[batch - 1] for table in seconds)
+    # numbers of Python's own, as the simulation adds them one by one
+    tables = [table.tolist() for table in seconds]
+    tick, text, decode = (lambda batch, table=table: table[batch - 1] for table in tables)
     return simulate(arrivals, steps, tick, cap, order, text, decode)
 
 

@@ -126,7 +126,7 @@ def simulate(
         _Request(int(i), float(arrivals[i]), int(steps[i]))
         for i in np.argsort(-arrivals, kind="stable")
     ]
-    joined, finished = np.full(len(steps), np.nan), np.full(len(steps), np.nan)
+    joined, finished = [math.nan] * len(steps), [math.nan] * len(steps)
     waiting: list[tuple[tuple[float, ...], _Request]] = []
     batch: list[_Request] = []
     log, clock = [], 0.0
@@ -146,7 +146,7 @@ def simulate(
             else:
                 chosen = heapq.heappop(waiting)[1]
             batch.append(chosen)
-            if np.isnan(joined[chosen.index]):
+            if math.isnan(joined[chosen.index]):
                 joined[chosen.index] = clock
                 encoded += 1
         clock += text(encoded) if encoded else 0.0
@@ -164,10 +164,11 @@ def simulate(
         done = [request.index for request in batch if not request.remaining]
         if done:
             clock += decode(len(done))
-            finished[done] = clock
+            for index in done:
+                finished[index] = clock
         log.append((start, waited, encoded, len(batch), ticks, len(done), clock))
         batch = [request for request in batch if request.remaining]
-    return Served(arrivals, joined, finished, np.array(log, LOG))
+    return Served(arrivals, np.array(joined), np.array(finished), np.array(log, LOG))
 
 
 def poisson(rate: float, count: int, seed: int) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy.stats import t as student
+from scipy.special import stdtr
 
 from calibration.costs.drift import Drift, drift_expected
 from calibration.costs.energy import EnergyFit
@@ -148,7 +148,7 @@ def _law(judged: str, law: PowerLaw, residual_dof: int) -> Verdict | _Check:
         return Verdict.not_tested(CALIBRATION, judged, law.reason or "", allowed="3")
     value = f"exponent {law.exponent:.3g} ({law.low:.3g} to {law.high:.3g})"
     error = max((law.high - law.low) / 2 / t_quantile(residual_dof), 1e-12)
-    p = float(2 * student.sf(abs(law.exponent - 3) / error, max(1, residual_dof)))
+    p = float(2 * stdtr(max(1, residual_dof), -abs(law.exponent - 3) / error))
     return _Check(judged, value, p, cause=LAW)
 
 

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import chi2 as chi_square
-from scipy.stats import f as fisher
+from scipy.special import chdtrc, fdtrc
 
 from calibration.fitting.curve_fit import CurveFit, FamilyFit, InterpolationTable
 from calibration.fitting.prediction import members
@@ -39,8 +38,8 @@ def misfit_p(fit: CurveFit) -> float | None:
     if residual_dof < 1:
         return None
     if family.dof is None:
-        return float(chi_square.sf(chi2, residual_dof))
-    return float(fisher.sf(chi2 / residual_dof, residual_dof, family.dof))
+        return float(chdtrc(residual_dof, chi2))
+    return float(fdtrc(residual_dof, family.dof, chi2 / residual_dof))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from scipy.stats import betabinom, binom, norm
+from scipy.special import ndtri
 
 from calibration.comparison import Comparison, Total
 from calibration.costs.drift import Drift
@@ -50,7 +50,7 @@ def of_predictions(validation: Validation) -> list[Verdict]:
         if not validation.users or any(user.quantity(name) for user in validation.users)
     ]
     level = LEVEL / max(1, len(counted) + sum(row.testable for row in covered))
-    widened = float(norm.isf(level / 2)) / Z95
+    widened = float(-ndtri(level / 2)) / Z95
     unsteady = any(total.unit == "s" and _too_wide(total, widened) for total in counted)
     return [
         *(_total(total, widened, unsteady) for total in validation.totals),
@@ -186,6 +186,8 @@ def inside_by_chance(cells: Sequence[Hashable]) -> Any:
     with a correlation :data:`SHARED_VARIANCE`: a beta-binomial with the mean correlation of all
     pairs.
     """
+    from scipy.stats import betabinom, binom  # half a second to import: only when asked for
+
     n = len(cells)
     pairs = sum(count * (count - 1) for count in Counter(cells).values())
     if not pairs:

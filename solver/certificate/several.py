@@ -61,7 +61,7 @@ def prove_several(problem: Problem, allocation: Allocation) -> Proof:
     boxes: list[Box] = [boxes_of(problem)]
     while boxes:
         box, looked = boxes.pop(), looked + 1
-        bound = _Bound(boxed(problem, box), own)
+        bound = here if box == longest else _Bound(boxed(problem, box), own)
         gap = bound.better(bound.options.from_prices(allocation.prices))
         wide = [name for name, (low, high) in box.items() if low < high]
         if gap <= max(tolerance, excess):

@@ -56,6 +56,7 @@ class Backlog:
 
     ``clock`` is when the next iteration begins, s. A ``noise`` makes each call longer or shorter
     than expected; what :meth:`options` tells is what is expected at the ``speed`` of late.
+    ``present`` requests are not finished, and still take ``left`` iterations, all together.
     """
 
     calls: Calls
@@ -63,6 +64,8 @@ class Backlog:
     clock: float = 0.0
     busy: float = 0.0
     speed: Pace = field(default_factory=Pace)
+    present: int = field(default=0, init=False)
+    left: int = field(default=0, init=False)
     _at: int = 0  # the next iteration; arrays begin with it after _grow
     _top: int = 0  # one past the last iteration that anyone takes
     _count: int = 0  # of all who joined
@@ -89,11 +92,6 @@ class Backlog:
     def pace(self) -> float:
         """How many times as long as ``calls`` say iterations take."""
         return self.speed.after(0.0 if self._at < self._top else self.clock - self._ended)
-
-    @property
-    def present(self) -> int:
-        """How many requests are not finished."""
-        return sum(map(len, self._running.values()))
 
     def advance(self, now: float) -> list[Done]:
         """Go on until ``now``, s; returns what finished, in order.
@@ -138,6 +136,7 @@ class Backlog:
         running = _Running(name, first, last, due, weight, new, self._count)
         self._running.setdefault(last, []).append(running)
         self._count += 1
+        self.present, self.left = self.present + 1, self.left + steps
         return first, last
 
     def leave(self, name: int) -> None:
@@ -145,6 +144,7 @@ class Backlog:
         present = (running for these in self._running.values() for running in these)
         rest = sorted((each for each in present if each.name != name), key=lambda each: each.number)
         self._running, self._free, self._top = {}, [self._at] * self.calls.cap, self._at
+        self.present = self.left = 0
         ahead = slice(self._at - self._base, None)
         for column in (self._batch, self._starts, self._ends, self._seconds, self._weight):
             column[ahead] = 0
@@ -192,15 +192,6 @@ class Backlog:
         seconds = float(self._seconds[at : last - self._base + 1].sum())
         return self.clock - now + self.pace * seconds
 
-    @property
-    def left(self) -> int:
-        """Iterations that those present still take, all together."""
-        return sum(
-            last - max(running.first, self._at) + 1
-            for last, these in self._running.items()
-            for running in these
-        )
-
     def remaining(self) -> IntArray:
         """Iterations until each request present is done, waiting included, ascending."""
         ends = [[last] * len(these) for last, these in sorted(self._running.items())]
@@ -237,7 +228,7 @@ class Backlog:
         self._begun = tuple(int(kind[at]) for kind in (self._batch, self._starts, self._ends))
         self._asked = float(self._seconds[at])
         self.clock = now + self.pace * self._asked
-        self._at += 1
+        self._at, self.left = self._at + 1, self.left - self._begun[0]
         return self._asked
 
     def end(self, clock: float, text: float, tick: float, decode: float) -> list[Done]:
@@ -250,6 +241,8 @@ class Backlog:
             self.speed.add(self._asked, text + tick + decode)
         self._paid.append(self._paid[-1] + tick / batch)
         self._encoded.append(text / max(starts, 1))
+        done = self._running.pop(self._at - 1, [])
+        self.present -= len(done)
         return [
             Done(
                 running.name,
@@ -259,7 +252,7 @@ class Backlog:
                 + self._encoded[running.first]
                 + decode / ends,
             )
-            for running in self._running.pop(self._at - 1, ())
+            for running in done
         ]
 
     def _iterate(self) -> list[Done]:

@@ -23,7 +23,7 @@ def place():
 
 
 def test_under_overload_the_default_is_the_best_of_all_and_fast(place):
-    result = rate.rate_budget(place, [("poisson", 2.0)], 400, 1)
+    result = rate.rate_budget(place, [("poisson", 2.0)], 250, 1)
     (cell,) = result["cells"]
     gain = cell["gain"]
     assert gain["all_local"] == 0 and cell["beats_window"]
@@ -88,7 +88,7 @@ def test_errors_are_split_into_bias_and_spread():
 
 @pytest.mark.parametrize("process", ["poisson", "bursts"])
 def test_who_knows_the_process_quotes_better_than_the_backlog_alone(place, process):
-    (cell,) = quotes.quoted(place, [(process, 1.0)], 250, 1, 40, 9)["cells"]
+    (cell,) = quotes.quoted(place, [(process, 1.0)], 250, 1, 24, 6)["cells"]
     assert cell["oracle"]["error"] < cell["backlog"]["error"]
     assert abs(cell["oracle"]["bias"]) < 0.12 < cell["backlog"]["bias"]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import lognorm
 
@@ -35,6 +35,7 @@ def test_json_holds_no_paper_where_it_predicts_nothing():
     assert Comparison.of(12.0, None, 3.0, paper=5.0).to_dict()["paper_relative_error"] is None
 
 
+@settings(max_examples=40)
 @given(mean=st.floats(1e-6, 1e6), relative=st.floats(1e-4, 2.4))
 def test_a_positive_interval_is_that_of_the_log_normal_with_these_moments(mean, relative):
     low, high = positive_interval(mean, 1.96 * relative * mean)

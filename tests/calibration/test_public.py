@@ -5,8 +5,6 @@ import sys
 
 import calibration
 from calibration import save_profiles
-from tests.calibration.world import World
-from tests.calibration.world import profiles as profiles_of
 
 
 def test_every_public_name_is_there_and_none_is_loaded_before():
@@ -15,11 +13,8 @@ def test_every_public_name_is_there_and_none_is_loaded_before():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_the_documented_example_runs(tmp_path, monkeypatch):
-    save_profiles(
-        tmp_path / "profiles.json",
-        profiles_of(World(seed=1).calibrate(prompts=5, steps=[1, 3, 8, 16, 32])),
-    )
+def test_the_documented_example_runs(measured, tmp_path, monkeypatch):
+    save_profiles(tmp_path / "profiles.json", measured)
     monkeypatch.chdir(tmp_path)
     lines = [line for line in calibration.__doc__.splitlines() if line.startswith(">>> ")]
     names = {}

@@ -197,13 +197,13 @@ def test_a_message_stays_a_short_line_whatever_was_found(change):
     assert message.startswith("f.json: ") and message.isprintable() and len(message) < 600
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_a_changed_file_is_read_or_refused_in_a_line(data):
     read_or_refused(Outer.from_dict, data.draw(mutations(VALID)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(json_values)
 def test_any_value_is_read_or_refused(value):
     read_or_refused(Outer.from_dict, value)

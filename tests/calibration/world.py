@@ -3,6 +3,7 @@ exactly.
 """
 
 import random
+from functools import cache
 
 import numpy as np
 
@@ -58,6 +59,13 @@ def true_split(task):
     return seconds, error, utility
 
 
+@cache
+def tasks(classes, prompts, seeds, steps):
+    """Those of a sweep, which many worlds are asked."""
+    texts = {name: [f"{name} {index}" for index in range(prompts)] for name in classes}
+    return sweep(MODELS, texts, list(seeds), list(steps))
+
+
 class World:
     """Answers tasks. ``watts``: what its meter reads (None: no meter); ``slower``: a factor on all
     times; ``noise`` on everything.
@@ -100,8 +108,8 @@ class World:
         return Record(task.id, task, measured, {"machine": "made up"}, f"images/{task.id}.png")
 
     def calibrate(self, classes=CLASSES, prompts=12, seeds=(0,), steps=GRID):
-        texts = {name: [f"{name} {index}" for index in range(prompts)] for name in classes}
-        return [self.record(task) for task in sweep(MODELS, texts, list(seeds), steps)]
+        asked = tasks(tuple(classes), prompts, tuple(seeds), tuple(steps))
+        return [self.record(task) for task in asked]
 
     def calibrate_splits(self, totals, classes=CLASSES, prompts=12):
         texts = {name: [f"{name} {index}" for index in range(prompts)] for name in classes}
@@ -158,7 +166,15 @@ def record(
     **measured,
 ):
     """A record of one's own numbers; what is not given of ``measured`` is made up."""
-    task = MODELS[place].task(
+    task = made(place, prompt, prompt_class, seed, steps, purpose, user)
+    times = {"text_time": 0.0, "step_times": (), "decode_time": 0.0, "time": 1.0, "energy_j": None}
+    return Record(task.id, task, Measured(**{**times, **measured}), environment or {})
+
+
+@cache
+def made(place, prompt, prompt_class, seed, steps, purpose, user):
+    """A task; with its id it is dearer than the rest of a record."""
+    return MODELS[place].task(
         place=place,
         prompt=prompt,
         prompt_class=prompt_class,
@@ -167,5 +183,3 @@ def record(
         purpose=purpose,
         user=user,
     )
-    times = {"text_time": 0.0, "step_times": (), "decode_time": 0.0, "time": 1.0, "energy_j": None}
-    return Record(task.id, task, Measured(**{**times, **measured}), environment or {})

@@ -1,6 +1,6 @@
 """Random problems with several places and limits, and their optimum read from the file alone."""
 
-import itertools
+import functools
 import math
 
 import numpy as np
@@ -147,9 +147,12 @@ def is_kept(data, choice):
 def enumerated(data):
     """The least cost of all choices that keep every limit; None if there is none."""
     every = [options_of(data, user) for user in range(data["users"])]
-    best = None
-    for choice in itertools.product(*every):
-        cost = math.fsum(option[-1] for option in choice)
-        if (best is None or cost < best) and is_kept(data, choice):
-            best = cost
-    return best
+    if not all(every):
+        return None
+    cost = functools.reduce(np.add.outer, [[option[-1] for option in own] for own in every])
+    for index in np.argsort(cost, axis=None):
+        numbers = np.unravel_index(index, cost.shape)
+        choice = [own[number] for own, number in zip(every, numbers, strict=True)]
+        if is_kept(data, choice):  # the first, as the cheapest come first
+            return math.fsum(option[-1] for option in choice)
+    return None

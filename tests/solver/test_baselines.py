@@ -12,7 +12,7 @@ NAMES = ("all_local", "edge_first", "greedy", "random", "uniform")
 TABLE = {"family": "table", "values": [0.0] * 3}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 3))
 def test_every_answer_keeps_all_limits(seed, edges):
     """None is below the optimum (evaluate refuses what breaks a limit), greedy and uniform are not

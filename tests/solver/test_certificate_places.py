@@ -1,9 +1,9 @@
 """The certificate of problems with several places and limits, attacked."""
 
-import itertools
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,11 +23,11 @@ def solved(seed, **features):
         return None
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6))
 def test_every_mutation_that_costs_more_is_refused(seed):
-    """Each user's every other option, with all numbers computed again to match: the choice is
-    refused where it breaks a limit, and as an optimum where it costs more.
+    """Another option of a user, with all numbers computed again to match: the choice is refused
+    where it breaks a limit, and as an optimum where it costs more.
     """
     if (drawn := solved(seed)) is None:
         return
@@ -39,9 +39,9 @@ def test_every_mutation_that_costs_more_is_refused(seed):
             every, (best.places[a] for a in best.offload), best.steps, best.edge_steps, strict=True
         )
     ]
-    for user, option in itertools.chain.from_iterable(
-        ((user, option) for option in own) for user, own in enumerate(every)
-    ):
+    others = [(user, option) for user, own in enumerate(every) for option in own]
+    for at in np.random.default_rng(seed).permutation(len(others))[:6]:
+        user, option = others[at]
         choice = [*chosen[:user], option, *chosen[user + 1 :]]
         offload = [best.places.index(each[0]) for each in choice]
         steps, on_edge = [each[2] for each in choice], [each[3] for each in choice]

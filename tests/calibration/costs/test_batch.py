@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.costs.batch import BatchCost, call_seconds, fit_batching, fit_call, seconds
@@ -55,6 +55,7 @@ def test_a_pause_of_the_machine_leaves_the_fit():
     )
 
 
+@settings(max_examples=50)
 @given(st.lists(st.floats(1e-3, 10), min_size=2, max_size=6), st.integers(0, 10**6))
 def test_a_larger_batch_never_costs_less(medians, seed):
     batches, times = timings(
@@ -70,6 +71,7 @@ def test_a_larger_batch_never_costs_less(medians, seed):
     assert (np.diag(covariance) >= 0).all()
 
 
+@settings(max_examples=40)
 @given(st.floats(1e-3, 1e3), st.integers(0, 10**6))
 def test_the_unit_of_time_does_not_matter(unit, seed):
     batches, times = timings(affine, np.random.default_rng(seed), each=4)

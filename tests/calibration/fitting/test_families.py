@@ -39,3 +39,6 @@ def test_gradients_are_those_of_the_functions(name, data):
         for h in 1e-6 * np.eye(len(p))
     ]
     assert np.allclose(family.gradient(s, p), np.transpose(numeric), atol=1e-6)
+    fixed, columns = family.design(s, p[[family.shape]])
+    values = fixed + sum(p[at] * column for at, column in zip(family.linear, columns, strict=True))
+    assert np.allclose(np.ravel(values), family.function(s, p), rtol=1e-12)

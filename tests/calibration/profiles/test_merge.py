@@ -44,9 +44,9 @@ ENVIRONMENTS = {
 
 def measured(seed, environment, **world):
     """What one machine measured: both places, both classes."""
-    points = tuple(DistancePoint(steps, 9.0 / steps, None, None, 6) for steps in (1, 4, 16))
+    points = tuple(DistancePoint(steps, 9.0 / steps, None, None, 6) for steps in (1, 4, 8))
     return profiles(
-        World(seed=seed, **world).calibrate(CLASSES, prompts=6),
+        World(seed=seed, **world).calibrate(CLASSES, prompts=4, steps=[1, 2, 4, 8, 32]),
         CLASSES,
         distances={key: Distances(points) for key in scales(CLASSES)},
         metrics=METRICS,
@@ -107,7 +107,7 @@ def test_joined_profiles_can_be_joined_again(made):
     again = merge(
         [
             Part("joined.json", "edge", joined(**made)),
-            Part("c.json", "local", measured(3, {"machine": "phone"})),
+            Part("c.json", "local", replace(made["ue"], environment={"machine": "phone"})),
         ]
     )
     assert [entry.environment["machine"] for entry in again.places] == ["phone", "H100"]

@@ -58,7 +58,7 @@ def test_the_covariance_of_ragged_means_is_unbiased():
     an image's 1/4.
     """
     rng, estimates = np.random.default_rng(1), []
-    for _ in range(300):
+    for _ in range(200):
         table = 0.5 * rng.normal(size=(40, 3)) + rng.normal(size=(40, 1))
         table[8:, 1] = np.nan
         estimates.append(prompt_means(records(table), DISTANCE).covariance)

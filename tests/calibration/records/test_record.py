@@ -72,7 +72,7 @@ def test_what_is_wrong_with_a_line_is_named(part, change, message):
         Record.from_dict({**LINE, part: {**LINE[part], **change}}, "r.jsonl: line 3")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_a_damaged_line_is_read_or_refused(data):
     read_or_refused(Record.from_dict, data.draw(mutations(LINE)))

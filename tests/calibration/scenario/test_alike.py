@@ -10,8 +10,6 @@ from calibration.scenario.scenario import Scenario
 from calibration.scenario.sites import sites
 from solver.inputs import InputError
 from solver.problem.place import COLUMNS
-from tests.calibration.world import World
-from tests.calibration.world import profiles as profiles_of
 
 CLASSES = ("object", "scene")
 OWN = {
@@ -46,24 +44,18 @@ EDGE = st.fixed_dictionaries(
 )
 
 
-@pytest.fixture(scope="module")
-def profiles():
-    world = World(noise=0.3)
-    return profiles_of(world.calibrate(CLASSES, prompts=4, seeds=(0, 1)), CLASSES)
-
-
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(USER, min_size=2, max_size=6),
     st.lists(EDGE, max_size=3),
     st.fixed_dictionaries({}, optional=OPTIONAL | {"risk": st.sampled_from([0.05, 0.4])}),
 )
-def test_the_problem_of_many_is_that_of_each_alone(profiles, users, edges, more):
+def test_the_problem_of_many_is_that_of_each_alone(measured, users, edges, more):
     given_edges = [edge | {"name": f"edge{index}"} for index, edge in enumerate(edges)]
     shared = OWN | more | ({"edges": given_edges} if edges else {})
 
     def made(own):
-        return to_problem(profiles, Scenario.from_dict({**shared, "users": own}))
+        return to_problem(measured, Scenario.from_dict({**shared, "users": own}))
 
     try:
         alone = [made([user]) for user in users]
@@ -92,12 +84,12 @@ def test_the_problem_of_many_is_that_of_each_alone(profiles, users, edges, more)
         assert problem.labels["device_class"][index] == single.labels["device_class"][0]
 
 
-def test_the_mean_user_is_that_of_all_users(profiles):
+def test_the_mean_user_is_that_of_all_users(measured):
     """The automatic units count every user, not every kind."""
     users = [{"prompt_class": "object", "device_class": "old"}] * 3
     users.append({"prompt_class": "scene", "device_class": "server-core"})
     values = {**OWN, "users": users, "time_unit": "auto", "energy_unit": "auto"}
     scenario = Scenario.from_dict(values)
-    problem = to_problem(profiles, scenario)
-    seconds = [site.local.seconds(scenario.local.max_steps) for site in sites(profiles, scenario)]
+    problem = to_problem(measured, scenario)
+    seconds = [site.local.seconds(scenario.local.max_steps) for site in sites(measured, scenario)]
     assert problem.weights["time"] == scenario.weights.time / np.mean(seconds)

@@ -18,34 +18,37 @@ from calibration.validation.validation import Validation
 from calibration.validation.verdicts import verdicts
 from solver import solve
 from solver.inputs import InputError
+from tests.calibration.conftest import swept
 from tests.calibration.world import World, scales
 from tests.calibration.world import profiles as profiles_of
 
 WITHOUT = Scales.without_utility(0.4, "captions match nothing")
-SCENARIO = {"users": 6, "local": {"max_steps": 8}, "edge": {"max_steps": 8}, "edge_budget": 20}
+CLASSES = ("object", "scene")
+SCENARIO = {
+    "users": 6,
+    "local": {"max_steps": 8},
+    "edge": {"max_steps": 8},
+    "edge_budget": 20,
+    "prompt_classes": dict.fromkeys(CLASSES, 1),
+}
+OF_ONE = SCENARIO | {"prompt_classes": {"object": 1}}
+
+
+def of_classes(names):
+    return [record for record in swept() if record.task.prompt_class in names]
 
 
 @pytest.fixture(scope="module")
-def records():
-    return World(seed=3).calibrate(prompts=4)
-
-
-@pytest.fixture(scope="module")
-def whole(records):
-    return profiles_of(records)
-
-
-@pytest.fixture(scope="module")
-def partly(records):
-    """Profiles in which "scene" has no utility."""
+def partly():
+    """Profiles of the same records, in which "scene" has no utility."""
     own = {key: WITHOUT if key[1] == "scene" else scale for key, scale in scales().items()}
-    return profiles_of(records, scales=own)
+    return profiles_of(of_classes(CLASSES), scales=own)
 
 
 @pytest.fixture(scope="module")
-def none(records):
-    """Profiles without any utility."""
-    return profiles_of(records, scales=dict.fromkeys(scales(), WITHOUT))
+def none():
+    """Profiles of one class, without any utility."""
+    return profiles_of(of_classes(["object"]), scales=dict.fromkeys(scales(), WITHOUT))
 
 
 def without(profiles):
@@ -57,14 +60,14 @@ def without(profiles):
     }
 
 
-def test_the_rest_of_such_a_class_is_as_it_would_be(whole, partly, tmp_path):
+def test_the_rest_of_such_a_class_is_as_it_would_be(measured, partly, tmp_path):
     assert without(partly) == {("local", "scene"), ("edge", "scene")}
-    for place, kind in itertools.product(("local", "edge"), ("object", "scene", "relation")):
-        ours, theirs = partly.find(place, kind), whole.find(place, kind)
+    for place, kind in itertools.product(("local", "edge"), CLASSES):
+        ours, theirs = partly.find(place, kind), measured.find(place, kind)
         assert ours.error == theirs.error and ours.time == theirs.time
         assert ours.clip_score == theirs.clip_score
     compared = {row.quantity: row.prompts for row in partly.places[0].class_differences}
-    assert compared["utility"] == 2 / 3 * compared["error"]
+    assert compared == {"time": 24, "error": 24}, "one class is compared with none"
     save(tmp_path / "p.json", partly)
     assert load(tmp_path / "p.json") == partly
 
@@ -101,9 +104,9 @@ def test_its_users_have_weight_0_with_a_warning_and_their_choice_follows_from_th
         assert (allocation.offload[n], allocation.steps[n]) == min(costs, key=costs.get)
 
 
-def test_with_a_utility_everywhere_the_weight_stays_one_number(whole, recwarn):
+def test_with_a_utility_everywhere_the_weight_stays_one_number(measured, recwarn):
     assert (
-        np.ndim(to_problem(whole, Scenario.from_dict(SCENARIO)).to_dict()["weights"]["utility"])
+        np.ndim(to_problem(measured, Scenario.from_dict(SCENARIO)).to_dict()["weights"]["utility"])
         == 0
     )
     assert not recwarn
@@ -140,7 +143,7 @@ def test_validation_judges_what_there_is_and_says_nothing_of_what_is_not(partly)
 
 
 def test_without_any_utility_no_total_of_it_is_made_up(none):
-    scenario = Scenario.from_dict(SCENARIO)
+    scenario = Scenario.from_dict(OF_ONE)
     with pytest.warns(UserWarning):
         problem = to_problem(none, scenario)
     allocation = solve(problem)
@@ -152,17 +155,17 @@ def test_without_any_utility_no_total_of_it_is_made_up(none):
     assert validation.coverage["utility"] is None
 
 
-def test_places_are_joined_where_one_leaves_utility_out_and_it_counts_for_nobody(whole, none):
+def test_places_are_joined_where_one_leaves_utility_out_and_it_counts_for_nobody(measured, none):
     """A device without a scorer, an edge with one; error and time are weighed as ever."""
-    scorer = dataclasses.replace(whole.metrics, utility=MetricDefinition("score", model="clip"))
-    edge = dataclasses.replace(whole, metrics=scorer)
+    scorer = dataclasses.replace(measured.metrics, utility=MetricDefinition("score", model="clip"))
+    edge = dataclasses.replace(measured, metrics=scorer)
     none = dataclasses.replace(
         none, metrics=dataclasses.replace(none.metrics, utility=MetricDefinition())
     )
     joined = merge([Part("device", "local", none), Part("server", "edge", edge)])
     assert joined.metrics.utility.model == "clip"
     with pytest.warns(UserWarning, match="left out"):
-        problem = to_problem(joined, Scenario.from_dict(SCENARIO))
+        problem = to_problem(joined, Scenario.from_dict(OF_ONE))
     assert problem.weights["utility"].tolist() == [0.0] * 6
     other = dataclasses.replace(
         edge, metrics=dataclasses.replace(scorer, error=MetricDefinition("another error"))

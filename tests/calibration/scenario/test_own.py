@@ -42,7 +42,8 @@ USERS = [
 @pytest.fixture(scope="module")
 def profiles():
     world = World(noise=0.5)
-    return profiles_of(world.calibrate(["object"], prompts=4, seeds=(0, 1)), ["object"])
+    records = world.calibrate(["object"], 4, (0, 1), steps=[1, 2, 4, 8, 16, 32])
+    return profiles_of(records, ["object"])
 
 
 def test_own_devices_users_and_links_reach_the_problem(profiles):

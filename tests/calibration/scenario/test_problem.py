@@ -15,36 +15,24 @@ from tests.calibration.world import World, true_error, true_time, true_utility
 from tests.calibration.world import profiles as profiles_of
 
 
-@pytest.fixture(scope="module")
-def profiles():
-    return profiles_of(World(seed=1).calibrate())
-
-
-@pytest.fixture(scope="module")
-def small():
-    """One class, made without noise."""
-    world = World(noise=0.0, watts=50.0)
-    return profiles_of(world.calibrate(["object"], prompts=4, seeds=(0, 1)), ["object"])
-
-
 def one_class(**settings):
     return Scenario.from_dict({"prompt_classes": {"object": 1}, **settings})
 
 
-def test_the_default_problem_is_worth_solving(profiles):
-    problem = to_problem(profiles, Scenario.from_dict({}))
+def test_the_default_problem_is_worth_solving(measured):
+    problem = to_problem(measured, Scenario.from_dict({}))
     allocation = solve(problem)
     assert allocation.status == "optimal" and 5 <= sum(allocation.offload) <= 25
     assert len(set(allocation.steps)) >= 4 and allocation.edge_steps_used > 150
 
 
-def test_step_limits_that_are_left_open_are_at_most_what_was_measured(profiles):
-    (place, other), few = profiles.places, [1, 2, 4, 8]
+def test_step_limits_that_are_left_open_are_at_most_what_was_measured(measured):
+    (place, other), few = measured.places, [1, 2, 4, 8]
     classes = tuple(
         replace(entry, error=cut(entry.error, few), utility=cut(entry.utility, few))
         for entry in place.classes
     )
-    shorter = replace(profiles, places=(replace(place, classes=classes), other))
+    shorter = replace(measured, places=(replace(place, classes=classes), other))
     most = measured_steps(shorter)
     assert most == {place.place: 8, other.place: 32}
     scenario = Scenario.from_dict({"users": 3}, measured=most)
@@ -64,9 +52,9 @@ def cut(fit, steps):
     return replace(fit, points=tuple(point for point in fit.points if point.steps in steps))
 
 
-def test_a_problem_holds_the_profiles_curves_and_the_devices_ratios(profiles):
+def test_a_problem_holds_the_profiles_curves_and_the_devices_ratios(measured):
     scenario = Scenario.from_dict({"device_classes": {"snapdragon-8-gen-3": 1, "server-core": 1}})
-    problem = to_problem(profiles, scenario)
+    problem = to_problem(measured, scenario)
     for n, user in enumerate(scenario.users):
         ratio = DEVICES[user.device_class].ratio
         assert problem.time("local")[n, 9] == pytest.approx(
@@ -82,41 +70,41 @@ def test_a_problem_holds_the_profiles_curves_and_the_devices_ratios(profiles):
     assert problem.error("local").min() >= 0 and problem.utility("edge").max() <= 1
 
 
-def test_auto_units_make_the_mean_local_request_one(profiles):
+def test_auto_units_make_the_mean_local_request_one(measured):
     scenario = Scenario.from_dict({"weights": {"time": 0.3, "energy": 0.1}})
-    problem = to_problem(profiles, scenario)
+    problem = to_problem(measured, scenario)
     assert problem.weights["time"] * problem.time("local")[:, 15].mean() == pytest.approx(0.3)
     assert problem.weights["energy"] * problem.energy("local")[:, 15].mean() == pytest.approx(0.1)
     fixed = Scenario.from_dict({"time_unit": 2.0, "energy_unit": 100})
-    assert units(profiles, fixed) == Units(time_unit=2.0, energy_unit=100.0)
-    assert to_problem(profiles, fixed).weights["energy"] == pytest.approx(0.002)
+    assert units(measured, fixed) == Units(time_unit=2.0, energy_unit=100.0)
+    assert to_problem(measured, fixed).weights["energy"] == pytest.approx(0.002)
 
 
-def test_power_is_measured_only_on_the_device_that_was_metered(small, profiles):
+def test_power_is_measured_only_on_the_device_that_was_metered(exact, measured):
     mixed = one_class(
         users=4,
         device_classes={"server-core": 1, "snapdragon-8-elite": 1},
         watts={"snapdragon-8-elite": 7.0},
         edge_watts=33,
     )
-    for site in sites(small, mixed):
+    for site in sites(exact, mixed):
         phone = site.user.device_class == "snapdragon-8-elite"
         assert site.local.watts == pytest.approx(7.0 if phone else 50.0)
         assert site.local.power_basis == ("modelled" if phone else "measured")
         assert site.local.time_basis == ("emulated" if phone else "measured")
         assert (site.edge.power_basis, site.edge.watts) == ("measured", pytest.approx(50.0))
-    unmetered = sites(profiles, mixed)[0].edge
+    unmetered = sites(measured, mixed)[0].edge
     assert (unmetered.power_basis, unmetered.watts) == ("modelled", 33)
 
 
-def test_steps_beyond_the_measured_grid_are_refused(small):
+def test_steps_beyond_the_measured_grid_are_refused(exact):
     message = (
         "edge.max_steps: found 33; allowed: at most 32, "
         "the largest step count measured for edge/object"
     )
     with pytest.raises(InputError, match=message):
-        to_problem(small, one_class(edge={"max_steps": 33}))
-    assert to_problem(small, one_class(edge={"max_steps": 32})).edge.max_steps == 32
+        to_problem(exact, one_class(edge={"max_steps": 33}))
+    assert to_problem(exact, one_class(edge={"max_steps": 32})).edge.max_steps == 32
 
 
 def test_steps_below_the_measured_grid_are_not_offered():
@@ -128,14 +116,14 @@ def test_steps_below_the_measured_grid_are_not_offered():
     )
 
 
-def test_a_class_without_profile_is_named(small):
+def test_a_class_without_profile_is_named(exact):
     with pytest.raises(InputError, match="no local profile of prompt class 'scene'; there: object"):
-        to_problem(small, Scenario.from_dict({"prompt_classes": {"scene": 1}}))
+        to_problem(exact, Scenario.from_dict({"prompt_classes": {"scene": 1}}))
 
 
-def test_limits_reach_the_problem(small):
+def test_limits_reach_the_problem(exact):
     problem = to_problem(
-        small, one_class(users=2, deadline=0.3, max_error=0.4, local={"max_steps": 0})
+        exact, one_class(users=2, deadline=0.3, max_error=0.4, local={"max_steps": 0})
     )
     allowed = np.isfinite(problem.cost("edge"))
     assert (problem.time("edge")[allowed] <= 0.3).all() and (

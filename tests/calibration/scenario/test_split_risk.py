@@ -145,7 +145,7 @@ def test_new_images_exceed_an_errors_limit_no_more_often_than_said():
     """Over many calibrations with few prompts; the limits are no wider than need be."""
     how, steps, risk, broken = Split("local", 4), 8, 0.1, []
     (task,) = (t for t in split_tasks(MODELS, {"object": ["x"]}, [0], [steps]) if t.split == how)
-    for seed in range(200):
+    for seed in range(120):
         known, new = (
             [world.record(replace(task, prompt=f"prompt {n}")) for n in range(count)]
             for world, count in ((World(seed), 6), (World(1000 + seed), 10))

@@ -32,9 +32,8 @@ SHARES = {"prompt_classes": dict.fromkeys(CLASSES, 1)}
 @pytest.fixture(scope="module")
 def records():
     world = World(watts=40.0)
-    return world.calibrate(CLASSES, 8, steps=[1, 2, 4, 8, 32]), world.calibrate_splits(
-        TOTALS, CLASSES, 8
-    )
+    alone = world.calibrate(CLASSES, 8, steps=[1, 2, 4, 8, 32])
+    return alone, world.calibrate_splits(TOTALS, CLASSES, 8)
 
 
 @pytest.fixture(scope="module")
@@ -145,14 +144,14 @@ def test_a_split_is_dominated_where_both_error_and_utility_are_better_for_less(p
     outcomes = set()
     for name in CLASSES:
         points = profiles.splits.classes[name]
+        alone = {
+            place: [(at(profile.error, n), at(profile.utility, n)) for n in range(1, max(TOTALS))]
+            for place in ("local", "edge")
+            for profile in [profiles.find(place, name)]
+        }
         for point in points:
             most = point.split.parts(point.steps)
-            rivals = [
-                (at(profile.error, n), at(profile.utility, n))
-                for place in ("local", "edge")
-                for profile in [profiles.find(place, name)]
-                for n in range(1, most[place] + 1)
-            ]
+            rivals = [rival for place in alone for rival in alone[place][: most[place]]]
             rivals += [
                 (value(other.error), value(other.utility))
                 for other in points

@@ -26,7 +26,7 @@ def test_no_batch_beyond_the_largest_that_was_timed():
 @pytest.mark.parametrize("stream", [False, True])
 def test_completions_lie_inside_their_intervals(stream):
     rng, inside, totals, errors, papers = np.random.default_rng(7), [], [], [], []
-    for trial in range(24):
+    for trial in range(12):
         cost = batch_cost(rng, sd=0.05, each=8)
         steps, order = rng.integers(4, 51, 16), list(ORDERS)[trial % 2]
         arrivals = poisson(6.0, 16, trial) if stream else np.zeros(16)

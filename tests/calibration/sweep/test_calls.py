@@ -3,7 +3,7 @@
 from dataclasses import replace
 from itertools import chain
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.sweep.calls import GROUP, plan, shares
@@ -15,6 +15,7 @@ TASKS = sweep(
 )
 
 
+@settings(max_examples=40)
 @given(st.integers(1, 40), st.sets(st.sampled_from(["local", "edge"])))
 def test_every_image_is_made_once_and_converged_ones_before_those_that_need_them(cap, batched):
     first, rest = plan(TASKS, cap, batched)
@@ -61,6 +62,7 @@ def test_timed_images_are_spread_over_the_whole_sweep():
     assert [rest[index].tasks[0] for index in at] == [t for t in TASKS if t.purpose == "sweep"]
 
 
+@settings(max_examples=30)
 @given(st.integers(1, 5), st.integers(1, 9))
 def test_processes_share_groups_evenly_and_whole(processes, cap):
     calls = list(chain(*plan(TASKS, cap, ["edge"])))

@@ -31,7 +31,12 @@ class Setting:
 def chain(world, classes=CLASSES, steps=None, prompts=12, seeds=(0,), **settings):
     """Calibrate, make the problem, solve it."""
     grid = {"steps": steps} if steps else {}
-    profiles = profiles_of(world.calibrate(classes, prompts, seeds, **grid), classes)
+    records = world.calibrate(classes, prompts, seeds, **grid)
+    return allocated(profiles_of(records, classes), classes, **settings)
+
+
+def allocated(profiles, classes, **settings):
+    """Make the problem of these profiles, solve it."""
     scenario = Scenario.from_dict({"prompt_classes": dict.fromkeys(classes, 1), **settings})
     problem = to_problem(profiles, scenario)
     return Setting(profiles, scenario, problem, solve(problem))

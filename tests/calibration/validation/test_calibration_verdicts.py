@@ -16,12 +16,11 @@ from calibration.validation.calibration_verdicts import of_calibration
 from calibration.validation.verdict import INFO, NOT_TESTED, PASS, PROMPTS, SPEED, WARN
 from tests.calibration.validation.world import validation, with_classes
 from tests.calibration.world import CLASSES, World
-from tests.calibration.world import profiles as profiles_of
 
 
 @pytest.fixture(scope="module")
-def profiles():
-    return profiles_of(World(seed=2).calibrate(prompts=8))
+def profiles(measured):
+    return measured
 
 
 def judged(rows, start):

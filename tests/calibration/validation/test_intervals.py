@@ -14,23 +14,21 @@ from tests.calibration.validation.setting import anchors, chain, total
 from tests.calibration.world import MODELS, World
 
 
-def test_a_world_as_calibrated_lies_inside_as_often_as_the_intervals_say(setting):
-    validation = setting.run(World(seed=3, watts=40.0))
+def test_a_world_as_calibrated_lies_inside_as_often_as_the_intervals_say(sound):
     for name in QUANTITIES:
-        assert 0.91 <= validation.coverage[name] <= 0.99, name
-    assert all(row.inside for row in validation.totals)
-    assert validation.median_absolute_error["time"] < 0.03
-    assert {user.images for user in validation.users} == {2}
+        assert 0.91 <= sound.coverage[name] <= 0.99, name
+    assert all(row.inside for row in sound.totals)
+    assert sound.median_absolute_error["time"] < 0.03
+    assert {user.images for user in sound.users} == {2}
 
 
-def test_a_world_that_has_become_slower_lies_outside_and_only_in_time_and_energy(setting):
-    validation = setting.run(World(seed=3, watts=40.0, slower=1.5))
-    assert validation.coverage["time"] < 0.01 and validation.coverage["energy"] < 0.01
-    assert validation.coverage["error"] > 0.9 and validation.coverage["utility"] > 0.9
+def test_a_world_that_has_become_slower_lies_outside_and_only_in_time_and_energy(slower):
+    assert slower.coverage["time"] < 0.01 and slower.coverage["energy"] < 0.01
+    assert slower.coverage["error"] > 0.9 and slower.coverage["utility"] > 0.9
     for name in ("time", "energy", "objective"):
-        assert not total(validation, name).inside
-    assert total(validation, "error").inside
-    assert total(validation, "time").relative_error == pytest.approx(1 / 1.5 - 1, abs=0.02)
+        assert not total(slower, name).inside
+    assert total(slower, "error").inside
+    assert total(slower, "time").relative_error == pytest.approx(1 / 1.5 - 1, abs=0.02)
 
 
 class Wandering(World):
@@ -70,7 +68,7 @@ def test_intervals_that_do_not_hold_a_shared_noise_are_said_not_to(setting):
     for noise, said in (("shared", True), ("own", False)):
         metrics = replace(setting.profiles.metrics, error=MetricDefinition(noise=noise))
         other = replace(setting, profiles=replace(setting.profiles, metrics=metrics))
-        notes = other.run(World(seed=3, watts=40.0)).notes
+        notes = other.validate([]).notes
         assert any("the same noise" in note for note in notes) == said
 
 
@@ -116,8 +114,8 @@ def test_the_machines_drift_is_told_from_a_wrong_prediction(setting):
     prediction stays wrong.
     """
     slow = World(seed=3, watts=40.0, slower=1.3)
-    executed = slow.execute(setting.scenario, setting.allocation)
-    validation = setting.validate([*executed, *anchors(slow, MODELS, 12)])
+    records = slow.execute(setting.scenario, setting.allocation)
+    validation = setting.validate([*records, *anchors(slow, MODELS, 12)])
     raw, mended = (row for row in validation.totals if row.quantity.startswith("time"))
     assert (raw.quantity, mended.quantity) == ("time (sum)", "time (sum), drift removed")
     assert not raw.inside and raw.relative_error == pytest.approx(1 / 1.3 - 1, abs=0.02)
@@ -126,17 +124,15 @@ def test_the_machines_drift_is_told_from_a_wrong_prediction(setting):
     slower = [note for note in validation.notes if "slower while" in note]
     assert sum("30." in note or "29." in note for note in slower) == 2
     assert {user.images for user in validation.users} == {2}  # anchors are no user's images
-    executed = slow.execute(setting.scenario, setting.allocation)
-    wrong = setting.validate([*executed, *anchors(World(seed=4), MODELS, 12)])
+    wrong = setting.validate([*records, *anchors(World(seed=4), MODELS, 12)])
     assert not total(wrong, "time (sum), drift removed").inside
 
 
-def test_drift_needs_three_anchors_at_each_place_and_counts_each_once(setting):
+def test_drift_needs_three_anchors_at_each_place_and_counts_each_once(setting, executed):
     world, times = World(seed=5), setting.profiles.times()
     assert drifts([*anchors(world, MODELS, 2)] * 2, times) == {}
     edge = anchors(world, ["edge"], 3)
     assert {place: drift.n for place, drift in drifts(edge * 2, times).items()} == {"edge": 3}
-    executed = world.execute(setting.scenario, setting.allocation)
     validation = setting.validate([*executed, *edge])
     rows = [row.quantity for row in validation.totals if "time" in row.quantity]
     assert rows == ["time (sum)"]

@@ -1,6 +1,7 @@
 """Misfit of curves beyond their points' errors, and the correction for several tests."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -10,12 +11,11 @@ from calibration.validation.calibration_verdicts import LEVEL, of_calibration
 from calibration.validation.misfit import holm, misfit_p
 from calibration.validation.verdict import NOT_TESTED, PASS, WARN
 from tests.calibration.validation.world import with_classes
-from tests.calibration.world import World
-from tests.calibration.world import profiles as profiles_of
 
 STEPS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32])
 
 
+@cache
 def curve(sd, bend=0.0, seed=0, dof=None):
     """An exponential error with relative noise ``sd``, and a ``bend`` that no family has."""
     truth = (np.exp(-0.14 * STEPS) + 0.03) * (1 + bend * np.sin(2.5 * np.log(STEPS)))
@@ -55,12 +55,9 @@ def test_without_standard_errors_there_is_no_test():
     assert misfit_p(replace(curve(0.1), points=points)) is None
 
 
-def test_a_bent_curve_warns_where_it_was_measured_precisely_and_not_where_noise_hides_it():
-    records = World(seed=2).calibrate(["object"], prompts=4, steps=[1, 2, 4, 8, 16])
-    profiles = profiles_of(records, ["object"])
-
+def test_a_bent_curve_warns_where_it_was_measured_precisely_and_not_where_noise_hides_it(measured):
     def verdict(error):
-        bent = with_classes(profiles, lambda _, each: replace(each, error=error))
+        bent = with_classes(measured, lambda _, each: replace(each, error=error))
         rows = of_calibration(bent)
         return next(row for row in rows if row.judged.startswith("error curve")).verdict
 

@@ -24,7 +24,8 @@ CLASSES = ("object", "relation")
 @pytest.fixture(scope="module")
 def profiles():
     world = World(watts=40.0)
-    records = world.calibrate(CLASSES) + world.calibrate_splits((4, 8, 16), CLASSES)
+    records = world.calibrate(CLASSES, steps=[1, 2, 4, 8, 16, 32])
+    records += world.calibrate_splits((4, 8, 16), CLASSES)
     return profiles_of(records, CLASSES, shared=SharedLatents("a", "b", (4, 8, 8)))
 
 

@@ -31,10 +31,10 @@ def with_parts(record, task=None, **measured):
     )
 
 
-def test_predictions_are_the_problems_and_totals_add_up(setting):
+def test_predictions_are_the_problems_and_totals_add_up(setting, executed):
     problem, allocation = setting.problem, setting.allocation
     frechet = Total(quantity="frechet", unit="", predicted=1.0, low=None, high=None)
-    validation = setting.run(World(seed=3, watts=40.0), extra_totals=[frechet])
+    validation = setting.validate(executed, extra_totals=[frechet])
     for user in validation.users[:40]:
         n, place, steps = user.user, user.place, user.steps
         assert place == ("local", "edge")[allocation.offload[n]] and steps == allocation.steps[n]
@@ -71,11 +71,10 @@ def test_the_totals_of_serving_in_batches_stand_last(setting):
     assert Validation.from_dict(validation.to_dict()).serving == serving
 
 
-def test_measured_values_come_from_the_records_with_ratio_and_scales(setting):
-    records = World(seed=3, watts=40.0).execute(setting.scenario, setting.allocation)
-    validation = setting.validate([*records, *records[:9]])
+def test_measured_values_come_from_the_records_with_ratio_and_scales(setting, executed):
+    validation = setting.validate([*executed, *executed[:9]])
     for user in validation.users[:60]:
-        own = [record for record in records if record.task.user == user.user]
+        own = [record for record in executed if record.task.user == user.user]
         device = DEVICES[user.device_class]
         ratio = device.ratio if user.place == "local" else 1.0
         assert len(user.records) == 2
@@ -92,12 +91,8 @@ def test_measured_values_come_from_the_records_with_ratio_and_scales(setting):
     assert any("Modelled" in note for note in validation.notes)
 
 
-def test_users_that_were_not_served_are_said_and_left_out(setting):
-    records = [
-        record
-        for record in World(seed=3, watts=40.0).execute(setting.scenario, setting.allocation)
-        if record.task.user != 7
-    ]
+def test_users_that_were_not_served_are_said_and_left_out(setting, executed):
+    records = [record for record in executed if record.task.user != 7]
     steps = setting.allocation.steps[7] + 1
     wrong_steps = replace(with_parts(records[0], {"user": 7, "steps": steps}), id="f" * 16)
     validation = setting.validate([*records, wrong_steps])
@@ -134,12 +129,11 @@ def test_inputs_that_do_not_belong_together_are_refused(setting):
         fewer.validate([])
 
 
-def test_what_the_papers_forms_predict_stands_beside(setting):
+def test_what_the_papers_forms_predict_stands_beside(setting, sound):
     """By hand, from the profiles' own paper entries: T = s Δt, energy = watts T, exponentials;
     local times times the ratio.
     """
-    validation = setting.run(World(seed=3, watts=40.0))
-    for user in validation.users:
+    for user in sound.users:
         profile = setting.profiles.find(user.place, user.prompt_class)
         device = DEVICES[user.device_class]
         ratio = device.ratio if user.place == "local" else 1
@@ -166,28 +160,28 @@ def test_what_the_papers_forms_predict_stands_beside(setting):
         ("error", np.mean),
         ("utility", np.mean),
     ):
-        row, rows = total(validation, name), [user.quantity(name) for user in validation.users]
+        row, rows = total(sound, name), [user.quantity(name) for user in sound.users]
         assert row.paper == pytest.approx(how([each.paper for each in rows]))
         assert row.paper_relative_error == pytest.approx((row.paper - row.measured) / row.measured)
         median = np.median([abs(each.paper_relative_error) for each in rows])
-        assert validation.paper_median_absolute_error[name] == pytest.approx(median)
+        assert sound.paper_median_absolute_error[name] == pytest.approx(median)
     weights = setting.problem.weights
     costs = [
         sum(weights[name] * user.quantity(name).paper for name in ("time", "error", "energy"))
-        for user in validation.users
+        for user in sound.users
     ]
-    gains = [weights["utility"] * user.utility.paper for user in validation.users]
-    assert total(validation, "objective").paper == pytest.approx(
+    gains = [weights["utility"] * user.utility.paper for user in sound.users]
+    assert total(sound, "objective").paper == pytest.approx(
         sum(weights["cost"] * cost - gain for cost, gain in zip(costs, gains, strict=True))
     )
     # an overhead that the paper's form has not: it must be further off
-    paper_error = validation.paper_median_absolute_error["time"]
-    assert paper_error > 2 * validation.median_absolute_error["time"]
+    paper_error = sound.paper_median_absolute_error["time"]
+    assert paper_error > 2 * sound.median_absolute_error["time"]
 
 
-def test_a_prediction_that_fails_is_named(setting):
-    assert failures(setting.run(World(seed=3, watts=40.0))) == []
-    failed = failures(setting.run(World(seed=3, watts=40.0, slower=1.5)))
+def test_a_prediction_that_fails_is_named(sound, slower):
+    assert failures(sound) == []
+    failed = failures(slower)
     assert [line.split(":")[0] for line in failed] == [
         "time (sum)",
         "energy (sum)",

@@ -21,20 +21,13 @@ from calibration.validation.verdicts import failures, headline, verdicts, warnin
 from tests.calibration.validation.setting import chain
 from tests.calibration.validation.world import row, validation
 from tests.calibration.world import World
-from tests.calibration.world import profiles as profiles_of
 
 _ORDER = (FAIL, WARN, NOT_TESTED, PASS, INFO)
 
 
-@pytest.fixture(scope="module")
-def profiles():
-    records = World(seed=2).calibrate(["object"], prompts=4, steps=[1, 2, 4, 8, 16])
-    return profiles_of(records, ["object"])
-
-
-def test_predictions_come_first_and_of_each_the_worst(profiles):
+def test_predictions_come_first_and_of_each_the_worst(measured):
     given = validation([row(), row(False, 4.0), row(False, 1.0), row(None, None)], inside=12)
-    rows = verdicts(given, profiles)
+    rows = verdicts(given, measured)
     predictions = [each for each in rows if each.about == PREDICTION]
     calibration = [each for each in rows if each.about == CALIBRATION]
     assert rows == predictions + calibration

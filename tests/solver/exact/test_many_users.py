@@ -52,7 +52,7 @@ def test_a_sample_that_misleads():
     )
 
 
-@pytest.mark.parametrize("users", [60, 50_000])
+@pytest.mark.parametrize("users", [60, 20_000])
 def test_many_users_of_a_few_kinds(users):
     """Alike in all, or in all but what an image costs anyway: no even share, and still proven."""
     rng = np.random.default_rng(2)
@@ -75,8 +75,9 @@ def test_many_users_of_a_few_kinds(users):
     data["local"]["overhead"] = data["edge"]["overhead"] = rng.integers(0, 1000, users) / 8
     apart = Problem.from_dict(data)
     assert DistinctUsers.of(apart).count.max() <= 5 + users / 500
-    assert solve(apart).status == "optimal"
-    assert solve(apart).objective - apart.edge.overhead.sum() == pytest.approx(
+    different = solve(apart)
+    assert different.status == "optimal"
+    assert different.objective - apart.edge.overhead.sum() == pytest.approx(
         alike.objective, rel=1e-9
     )
 
@@ -145,10 +146,10 @@ def test_an_edge_that_helps_nobody(recwarn):
 def test_many_users_are_a_matter_of_memory(monkeypatch):
     """10^7 users were refused by a limit on users x steps, not by need."""
     assert Problem.from_dict(example(users=10**7)).users == 10**7
-    problem = Problem.from_dict(example(users=1_500_000, edge_budget=10**7))
+    problem = Problem.from_dict(example(users=600_000, edge_budget=4 * 10**6))
     allocation = solve(problem)
-    assert allocation.status == "optimal" and allocation.edge_steps_used == 10**7
-    monkeypatch.setattr(limits, "available_bytes", lambda: 10**9)
-    line = "^problem: users x max_steps: found a table of 1.7 GB; allowed: at most 1 GB, the memory"
+    assert allocation.status == "optimal" and allocation.edge_steps_used == 4 * 10**6
+    monkeypatch.setattr(limits, "available_bytes", lambda: 5 * 10**8)
+    line = "^problem: users x max_steps: found a table of 0.682 GB; allowed: at most 0.5 GB, the "
     with pytest.raises(InputError, match=line):
         solve(problem, "uniform")

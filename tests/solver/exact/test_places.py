@@ -11,7 +11,7 @@ from solver.options import Menu, Options
 from tests.solver.places import enumerated, is_kept, options_of, random_places
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 3), st.booleans())
 def test_exact_is_the_least_of_all_choices(seed, edges, whole):
     """Every feature drawn; refused exactly where nothing keeps all limits."""

@@ -20,7 +20,7 @@ from tests.solver.problems import (
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6))
 def test_permuting_users_permutes_the_answer(seed):
     problem = Problem.from_dict(random_problem(seed))
@@ -36,7 +36,7 @@ def test_permuting_users_permutes_the_answer(seed):
     assert other.objective == pytest.approx(allocation.objective, rel=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.floats(0.1, 1e3))
 def test_a_constant_cost_changes_no_choice(seed, constant):
     """Seconds that every option of every user takes anyway."""
@@ -51,7 +51,7 @@ def test_a_constant_cost_changes_no_choice(seed, constant):
     assert base.status == other.status == "optimal"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.floats(1e-6, 1e6))
 def test_more_budget_never_hurts_and_weights_scale(seed, factor):
     data = random_problem(seed)

@@ -16,7 +16,7 @@ from tests.solver.places import enumerated, random_places
 ABSENT = ("slots", "makespan", "split")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 3), st.booleans(), st.booleans())
 def test_exact_is_the_least_of_all_choices(seed, count, whole, tier):
     """Whether the users can be packed or not; with a tier on one of them that is not alike."""

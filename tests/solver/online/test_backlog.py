@@ -40,7 +40,11 @@ def test_requests_are_done_when_the_simulation_of_the_stream_says(asked, cap):
     for index, (arrival, count) in enumerate(zip(arrivals, steps)):
         done += backlog.advance(arrival)
         backlog.add(index, count)
+        running = [each for these in backlog._running.values() for each in these]
+        assert backlog.present == len(running) == index + 1 - len(done)
+        assert backlog.left == sum(each.last - max(each.first, backlog._at) + 1 for each in running)
     done += backlog.drain()
+    assert backlog.present == backlog.left == 0
     finished = np.full(len(steps), np.nan)
     for name, at, _ in done:
         finished[name] = at

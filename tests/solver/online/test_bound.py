@@ -38,10 +38,10 @@ def cheapest_schedule(world, calls, kind, arrival):
     return best
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("limits", [{}, {"deadline": 0.25}, {"max_error": 0.5}])
 def test_no_schedule_of_a_small_trace_costs_less_than_the_bound(seed, limits):
-    world = tables(users=3, edge_steps=4, seed=seed, **limits)
+    world = tables(users=3, edge_steps=3, seed=seed, **limits)
     rng = np.random.default_rng(seed)
     kind, arrival = rng.integers(0, 3, 4), np.sort(rng.uniform(0, 0.1, 4))
     slow = Calls.of(CALLS.tick[1:4] * 2, CALLS.text[1:4], CALLS.decode[1:4])

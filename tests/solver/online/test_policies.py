@@ -127,7 +127,7 @@ def test_the_price_lowers_the_steps_of_those_whom_only_the_edge_serves():
 
 def test_under_overload_the_price_of_others_delay_beats_selfishness_and_holding():
     world = tables(seed=1)
-    kind, arrival = stream(world, 90.0, 500)
+    kind, arrival = stream(world, 90.0, 300)
     cost = {
         name: serve(world, CALLS, kind, arrival, find_policy(name, Setting(world, CALLS)))
         .outcome.cost(world)
@@ -154,7 +154,7 @@ def test_those_who_come_together_at_the_beginning_are_not_sent_home(name):
 def test_an_edge_of_one_request_at_a_time_has_a_price_too():
     calls = Calls(CALLS.tick[:2], CALLS.text[:2], CALLS.decode[:2])
     world, cost = tables(seed=1), {}
-    kind, arrival = stream(world, 40.0, 400)
+    kind, arrival = stream(world, 40.0, 250)
     for name in ("externality_price", "externality", "selfish"):
         policy = find_policy(name, Setting(world, calls))
         cost[name] = serve(world, calls, kind, arrival, policy).outcome.cost(world).sum()

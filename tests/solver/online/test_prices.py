@@ -42,7 +42,7 @@ def test_a_plan_that_leaves_no_time_to_spare_serves_less(monkeypatch):
         monkeypatch.setattr(prices, "KEPT", kept)
         limit = np.full(6, deadline) if np.isfinite(deadline) else None
         world = Tables.of(replace(base, deadline=limit, weights=weights))
-        kind, arrival = stream(world, 20.0, 300)
+        kind, arrival = stream(world, 20.0, 200)
         policy = ExternalityPrice(Setting(world, CALLS))
         cost[deadline, kept] = serve(world, CALLS, kind, arrival, policy).outcome.cost(world).mean()
     for deadline in (np.inf, 30.0):
@@ -116,7 +116,7 @@ def test_a_plan_takes_the_time_that_a_stream_takes(rate):
     stayed.
     """
     steps, world = 6, tables()
-    kind, arrival = stream(world, rate, 4000)
+    kind, arrival = stream(world, rate, 1500)
     served = serve(world, CALLS, kind, arrival, lambda state: steps)
     batch = served.outcome.seconds.sum() / served.busy
     found = served.outcome.shared.mean(), served.outcome.seconds.mean()
@@ -129,7 +129,7 @@ def test_a_plan_follows_the_machines_pace():
     were measured there, and better than one that does not know it.
     """
     world, slow = tables(seed=1), float(np.exp(11 * prices.CHANGED))
-    kind, arrival = stream(world, 40.0, 600)
+    kind, arrival = stream(world, 40.0, 400)
     asked, end = [], float(arrival[-1])
     for calls, pace in ((CALLS, slow), (CALLS.scaled(slow), 1.0), (CALLS, 1.0)):
         policy = ExternalityPrice(Setting(world, calls))
@@ -153,7 +153,7 @@ def test_a_plan_follows_the_machines_pace():
 def test_what_fits_the_edge_is_what_fits_it_at_its_pace(name):
     """A policy that looks at the edge's rate sends as on a machine that was measured as slow."""
     world, slow = tables(seed=1), float(np.exp(7 * prices.CHANGED))
-    kind, arrival = stream(world, 25.0, 600)
+    kind, arrival = stream(world, 25.0, 400)
     share = {}
     for calls, noise in ((CALLS, None), (CALLS.scaled(slow), None), (CALLS, lambda: slow)):
         policy = find_policy(name, Setting(world, calls))

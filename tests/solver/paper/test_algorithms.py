@@ -11,7 +11,7 @@ from solver.paper.algorithms import algorithm_3, rounded
 from tests.solver.problems import example, small_problems
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(small_problems(), st.integers(0, 99))
 def test_every_start_gives_a_feasible_allocation(drawn, seed):
     """Tables of any shape, places that cannot serve, deadlines, least steps: feasible, and never
@@ -73,7 +73,7 @@ def test_tau_of_the_paper_decides_by_the_first_round():
     With tau grown, users still move.
     """
     moved = 0
-    for seed in range(3):
+    for seed in range(2):
         problem = varied(seed, users=15)
         for start in (0.5, "random"):
             trace = algorithm_3(problem, start, seed)
@@ -84,14 +84,14 @@ def test_tau_of_the_paper_decides_by_the_first_round():
                     (trace[0].a > 0.5) != (algorithm_3(problem, start, seed, tau=None)[-1].a > 0.5)
                 ).tolist()
             )
-    assert moved > 10
+    assert moved > 6
 
 
 def test_continuation_forgets_its_start():
     """From random starts tau = 1e5 ends far apart and far off; grown, an order of magnitude nearer
     to the optimum, on average.
     """
-    problems = [varied(seed, users=15) for seed in range(8)]
+    problems = [varied(seed, users=15) for seed in range(5)]
     gaps = {
         method: np.mean(
             [

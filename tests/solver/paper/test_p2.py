@@ -12,7 +12,7 @@ from solver.paper.relaxation import FLOOR
 
 
 @pytest.mark.parametrize("case", P2_CASES)
-@pytest.mark.parametrize("seed, tau", [(0, 0.0), (1, 0.3), (2, 10.0)])
+@pytest.mark.parametrize("seed, tau", [(0, 0.0), (2, 10.0)])
 def test_p2_is_that_of_a_convex_solver(case, seed, tau):
     """Objective, a, s and the price, on problems whose every kind of limit is tight somewhere."""
     problem = varied(seed, **P2_CASES[case])

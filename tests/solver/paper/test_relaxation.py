@@ -51,7 +51,7 @@ def test_costs_for_real_steps(changes, off):
             )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 9), max_size=8), min_size=1, max_size=3))
 def test_a_table_becomes_convex(rows):
     """Convex, continuous in value and slope, >= 0, nowhere far above the table, and the table

@@ -8,6 +8,7 @@ each residual's variance that is discrepancy rather than noise.
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from scipy.stats import chi2 as chi_square
@@ -23,6 +24,7 @@ from calibration.statistics import Array, interpolation_weights
 LEVEL = 0.95
 
 
+@cache
 def largest_by_chance(residual_dof: int, dof: int | None) -> float:
     """The largest chi square over ``residual_dof`` that is put down to chance.
 
@@ -42,7 +44,7 @@ def discrepancy(points: Points) -> float:
         return 0.0
     least = None
     for family in families(points.kind):
-        if points.step_counts > len(family.parameters):
+        if least != 0.0 and points.step_counts > len(family.parameters):
             least = _of_family(family, points, points.sd, least)
     return least or 0.0
 

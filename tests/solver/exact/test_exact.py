@@ -86,11 +86,9 @@ def envelope_slope(best, budget):
     )[0]
 
 
-@pytest.mark.parametrize(
-    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))]
-)
+@pytest.mark.parametrize("seed", [0, 1])
 def test_exact_is_plain_dynamic_programming(seed):
-    """2000 instances of all shapes: the objective is the optimum, and said to be."""
+    """1000 instances of all shapes: the objective is the optimum, and said to be."""
     rng = np.random.default_rng(seed)
     for _ in range(500):
         cost, budget = random_costs(rng)
@@ -103,9 +101,9 @@ def test_exact_is_plain_dynamic_programming(seed):
 
 @pytest.mark.slow
 def test_exact_is_highs_on_many():
-    """400 instances of all shapes, to within HiGHS's tolerance."""
+    """150 instances of all shapes, to within HiGHS's tolerance."""
     rng = np.random.default_rng(9)
-    for _ in range(400):
+    for _ in range(150):
         cost, budget = random_costs(rng)
         problem, range_of_costs = priced(cost, budget), np.ptp(cost[np.isfinite(cost)])
         assert solve(problem, "milp").objective == pytest.approx(

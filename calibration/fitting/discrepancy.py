@@ -8,7 +8,7 @@ each residual's variance that is discrepancy rather than noise.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from scipy.special import fdtri, gammaincinv
@@ -23,6 +23,7 @@ from calibration.statistics import Array, interpolation_weights
 LEVEL = 0.95
 
 
+@cache
 def largest_by_chance(residual_dof: int, dof: int | None) -> float:
     """The largest chi square over ``residual_dof`` that is put down to chance.
 

@@ -39,17 +39,17 @@ def fit_family(family: Family, points: Points, replicates: ArrayLike | None = No
     variances = np.diag(covariance) / np.maximum(np.diag(inverse @ inverse.T), 1e-300)
     scale = np.array([float(f"{variance:.9g}") for variance in variances])
 
-    def intervals(times: float) -> dict[str, Interval]:
-        """{parameter: (low, high)} at so many standard errors."""
-        ends = profile(family, s, y, 1 / sd, p[family.shape], chi2 + times**2 * scale)
-        low, high = np.fmin(ends[:, 0], p), np.fmax(ends[:, 1], p)  # p where rounding leaves none
-        return _by_name(family, low, high)
-
+    limits = np.array([chi2 + times**2 * scale for times in (t_quantile(dof), 2.0)])
+    ends = profile(family, s, y, 1 / sd, p[family.shape], limits)
+    intervals, reach = (  # p where rounding leaves none
+        _by_name(family, np.fmin(low, p), np.fmax(high, p))
+        for low, high in np.moveaxis(ends, -1, 1)
+    )
     held_out_error, held_out_square = _held_out(family, points, without_each)
     fit = FamilyFit(
         family=family.name,
         parameters=dict(zip(family.parameters, p.tolist(), strict=True)),
-        intervals=intervals(t_quantile(dof)),
+        intervals=intervals,
         covariance=matrix(covariance),
         noise=noise,
         dof=dof,
@@ -58,7 +58,7 @@ def fit_family(family: Family, points: Points, replicates: ArrayLike | None = No
         held_out_error=held_out_error,
         bootstrap_intervals=_bootstrap(family, points, replicates),
     )
-    refusal = _refusal(family, fit, points, resolved, intervals(2.0))
+    refusal = _refusal(family, fit, points, resolved, reach)
     if refusal is None:
         return Candidate(fit, held_out_square)
     return Candidate(replace(fit, refused=refusal.reason), held_out_square, refusal.curve_supported)

@@ -9,7 +9,7 @@ its start.
 
 import numpy as np
 
-from calibration.fitting.families import Family
+from calibration.fitting.families import Bounds, Family
 from calibration.statistics import Array
 
 _COARSE = 60  # shapes from bound to bound
@@ -56,37 +56,53 @@ def best(family: Family, steps: Array, values: Array, weights: Array) -> Array:
 def profile(
     family: Family, steps: Array, values: Array, weights: Array, shape: float, limits: Array
 ) -> Array:
-    """Profile-likelihood intervals, a (low, high) per parameter, shape (k, 2).
+    """Profile-likelihood intervals, a (low, high) per parameter, shape (..., k, 2).
 
     A parameter's interval is where chi square, minimised over the other parameters, stays within
-    its own of ``limits``, shape (k,). It is nan where rounding exceeds the limit. ``values``,
+    its own of ``limits``, shape (..., k). It is nan where rounding exceeds the limit. ``values``,
     ``weights`` (1 / sd): (n,); ``shape``: the best one.
     """
-    intervals = np.full((len(family.parameters), 2), np.nan)
+    intervals = np.full((*limits.shape, 2), np.nan)
+    whole = _on_grid(family, steps, values, weights, shape, family.bounds[family.shape])
     for limit in np.unique(limits):
-        grid, chi2 = _around(family, steps, values, weights, shape, limit)
+        grid, chi2 = _around(family, steps, values, weights, shape, limit, whole)
         if not (chi2 <= limit).any():  # exact points: rounding exceeds the limit
             continue
-        ends = np.empty_like(intervals)
+        ends = np.empty((len(family.parameters), 2))
         ends[family.shape] = _crossings(np.log(grid), chi2, limit)
         ends[family.linear] = _extents(family, steps, values, weights, grid[chi2 <= limit], limit)
-        intervals[limits == limit] = ends[limits == limit]
+        intervals = np.where((limits == limit)[..., None], ends, intervals)
     return intervals
 
 
 def _around(
-    family: Family, steps: Array, values: Array, weights: Array, shape: float, limit: float
+    family: Family,
+    steps: Array,
+    values: Array,
+    weights: Array,
+    shape: float,
+    limit: float,
+    whole: tuple[Array, Array],
 ) -> tuple[Array, Array]:
-    """A grid of shapes that resolves where chi square is within ``limit``, and chi square on it."""
-    low, high = family.bounds[family.shape]
-    for _ in range(8):
-        grid = np.unique(np.append(np.geomspace(low, high, _PROFILE), shape))
-        chi2 = _solve(family, steps, values[None], weights[None], grid[None])[0][0]
+    """A grid of shapes that resolves where chi square is within ``limit``, and chi square on it;
+    ``whole``: the same from bound to bound.
+    """
+    grid, chi2 = whole
+    for _ in range(7):
         inside = np.flatnonzero(chi2 <= limit)
         if not len(inside) or inside[-1] - inside[0] > _PROFILE / 3:
             break
-        low, high = grid[max(inside[0] - 1, 0)], grid[min(inside[-1] + 1, len(grid) - 1)]
+        ends = grid[max(inside[0] - 1, 0)], grid[min(inside[-1] + 1, len(grid) - 1)]
+        grid, chi2 = _on_grid(family, steps, values, weights, shape, ends)
     return grid, chi2
+
+
+def _on_grid(
+    family: Family, steps: Array, values: Array, weights: Array, shape: float, ends: Bounds
+) -> tuple[Array, Array]:
+    """Shapes between the ``ends``, with the best ``shape``, and chi square on them."""
+    grid = np.unique(np.append(np.geomspace(*ends, _PROFILE), shape))
+    return grid, _solve(family, steps, values[None], weights[None], grid[None])[0][0]
 
 
 def _crossings(log_shapes: Array, chi2: Array, limit: float) -> list[float]:

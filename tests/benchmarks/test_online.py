@@ -153,6 +153,7 @@ def test_of_cells_without_pairs_no_goal_is_met():
 
 @pytest.mark.slow
 def test_streams_are_executed_kept_and_not_made_again(small_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(executed, "FEWEST", 6)
     folder = RunFolder.read(shutil.copytree(small_run.folder, tmp_path / "run"))
     place = World.read(folder)
     monkeypatch.setattr(controls, "STREAMS", 3)

@@ -38,7 +38,7 @@ device_classes = {{ server-core = 1 }}
 """
 _TRUE = {"steps": [1, 2, 3, 4, 6, 8, 12, 16], "prompts": 4, "converged": 32, "reference": 256}
 _TRUE |= {"users": 15, "budget": 60, "most": 16, "batches": [1, 2, 4, 8]}
-_SMALL = {"steps": [1, 2, 3], "prompts": 2, "converged": 4, "reference": 24}
+_SMALL = {"steps": [1, 2, 3], "prompts": 2, "converged": 4, "reference": 8}
 _SMALL |= {"users": 3, "budget": 9, "most": 3, "batches": [1, 2]}
 
 

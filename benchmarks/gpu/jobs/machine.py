@@ -46,7 +46,7 @@ def run(notes: Notes, setting: Setting) -> str:
     meter = notes.attempt("meter", lambda: counter(setting)) or {}
     side = 256 if setting.small else 8192
     rates = notes.attempt("best", lambda: best(setting, side)) or {}
-    notes.attempt("doctor", doctor)
+    notes.attempt("doctor", lambda: doctor(setting))
     if not rates:
         raise RuntimeError(f"{setting.device}: {notes.read()['best']['failed']}")
     name = environment.get("machine", "unknown machine")
@@ -135,10 +135,12 @@ def _clock(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def doctor() -> list[str]:
-    """The lines of ``testbed doctor``."""
-    from testbed.commands.doctor import print_report
+def doctor(setting: Setting) -> list[str]:
+    """The lines of ``testbed doctor``, which times few batches in a trial."""
+    from testbed.commands import doctor
 
+    if setting.small:
+        doctor.SIZES = (1, 2)
     with contextlib.redirect_stdout(io.StringIO()) as text:
-        print_report()
+        doctor.print_report()
     return text.getvalue().splitlines()

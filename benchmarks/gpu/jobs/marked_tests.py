@@ -1,43 +1,50 @@
 """The tests marked ``gpu``."""
 
-import re
-import subprocess
-import sys
+import os
+from collections import Counter
 from pathlib import Path
+
+import pytest
 
 from benchmarks.gpu.notes import Notes
 from benchmarks.gpu.setting import Setting
 
 ROOT = Path(__file__).parents[3]
-_OUTCOME = re.compile(r"^(tests/\S+::.+?) (PASSED|FAILED|ERROR|SKIPPED)")
 COMPILED = "compiled"  # what the slow tests of torch.compile have in their names
 
 
+class _Outcomes:
+    """What becomes of each test, noted at once: a later one may end the process."""
+
+    def __init__(self, notes: Notes) -> None:
+        self._notes, self.of_test = notes, dict[str, str]()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Called by pytest after a test's set-up, call and tear-down."""
+        if report.when == "call" or not report.passed:
+            error = report.failed and report.when != "call"
+            self.of_test[report.nodeid] = "error" if error else report.outcome
+            self._notes.add(outcomes=self.of_test)
+
+
 def run(notes: Notes, setting: Setting, names: str = f"not {COMPILED}") -> str:
-    """Run those whose names match pytest's expression ``names``; raises where one failed."""
+    """Run those whose names match pytest's expression ``names``; raises where one failed.
+
+    They run in this process, which has the libraries already, and is the job's own.
+    """
     marked = [
         path
         for path in sorted((ROOT / "tests").rglob("test_*.py"))
         if "pytest.mark.gpu" in path.read_text(encoding="utf-8")
     ]
-    command = [sys.executable, "-m", "pytest", "-v", "--tb=short", "-p", "no:cacheprovider"]
-    command += ["-m", "gpu", "-k", names, *(str(path.relative_to(ROOT)) for path in marked)]
-    outcomes: dict[str, str] = {}
-    lines: list[str] = []
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        for line in process.stdout or ():
-            print(line, end="")
-            lines.append(line.rstrip())
-            if outcome := _OUTCOME.match(line):
-                outcomes[outcome[1]] = outcome[2].lower()
-                notes.add(outcomes=outcomes)
-    counts = {kind: list(outcomes.values()).count(kind) for kind in sorted({*outcomes.values()})}
-    text = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "none ran"
-    if process.returncode:
-        notes.add(output=lines[-60:])
-        raise RuntimeError(f"pytest exits {process.returncode}: {text}")
+    os.chdir(ROOT)
+    command = ["-v", "--tb=short", "-p", "no:cacheprovider", "-p", "no:faulthandler", "-m", "gpu"]
+    outcomes = _Outcomes(notes)
+    code = pytest.main([*command, "-k", names, *map(str, marked)], plugins=[outcomes])
+    counts = sorted(Counter(outcomes.of_test.values()).items())
+    text = ", ".join(f"{count} {kind}" for kind, count in counts) or "none ran"
+    if code:
+        raise RuntimeError(f"pytest exits {int(code)}: {text}")
     return text
 
 

@@ -60,7 +60,7 @@ class Serving:
         """The mixed requests."""
         guidance = guidance_of(self.name)
         if setting.small:
-            return make_requests(4, 1, 3, guidance, 2)
+            return make_requests(3, 1, 2, guidance, 2)
         return make_requests(REQUESTS, self.fewest, self.most, guidance, LEVELS)
 
     def cap(self, pipeline: DiffusionPipeline, setting: Setting) -> int:

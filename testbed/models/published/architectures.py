@@ -5,13 +5,14 @@ weights cannot be had. Shrunk, they are folders of a model's true architecture f
 """
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import diffusers
 import torch
 import transformers
 from diffusers import DiffusionPipeline
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from testbed.models.pipelines import WEIGHTS
 from testbed.models.published.catalogue import find
@@ -32,7 +33,7 @@ _WIDTHS = (
     "d_model",
     "d_ff",
     "d_kv",
-    "num_heads",  # T5's, whose d_model is not heads of d_kv: all others' widths are
+    "num_heads",  # T5's, whose d_model is not heads of d_kv: others' widths are
     "caption_channels",
     "joint_attention_dim",
     "caption_projection_dim",
@@ -42,6 +43,7 @@ _WIDTHS = (
 )
 # a UNet's is a number of heads
 _HEADS = ("attention_head_dim", "cross_attention_head_dim")
+_LANGUAGE_MODELS = ("T5EncoderModel", "Gemma2Model")  # they read hundreds of tokens, padded
 _DECODER_SHRINK = 4  # further: images of 1024 pixels are decoded in tests
 
 
@@ -55,8 +57,8 @@ def build(
     """Networks of the architecture ``name``, ``{part: module}``, made on ``device`` in ``dtype`` at
     once, weights drawn from seed 0.
 
-    ``shrink`` divides all widths (2, 4 or 8) and takes two layers where there are many; ``parts``:
-    only these. On ``"meta"`` nothing is allocated.
+    ``shrink`` divides all widths (2, 4 or 8) and takes two layers where there are many, of a
+    language model one; ``parts``: only these. On ``"meta"`` nothing is allocated.
     """
     chosen = {
         part: component
@@ -65,7 +67,8 @@ def build(
     }
     where = torch.device(device)
     forked = [where.index or 0] if where.type == "cuda" else []
-    with torch.random.fork_rng(forked), _made_in(dtype), where:
+    draw = _Undrawn() if where.type == "meta" else nullcontext()
+    with torch.random.fork_rng(forked), _made_in(dtype), where, draw:
         torch.manual_seed(0)
         return {
             part: _network(kind, _shrunk(kind, config, shrink)).eval()
@@ -112,7 +115,7 @@ def _network(kind: str, config: dict[str, Any]) -> torch.nn.Module:
             "pad_token_id": tokenizer.pad_token_id,
         }
         return getattr(transformers, kind)(transformers.CLIPTextConfig(**config, **ends))
-    if kind in ("T5EncoderModel", "Gemma2Model"):
+    if kind in _LANGUAGE_MODELS:
         settings = getattr(
             transformers, kind.removesuffix("EncoderModel").removesuffix("Model") + "Config"
         )
@@ -137,7 +140,9 @@ def _shrunk(kind: str, config: dict[str, Any], shrink: int) -> dict[str, Any]:
         small["axes_dims_rope"] = [head // 4, 3 * head // 8, 3 * head // 8]
     for layers in ("num_layers", "num_single_layers", "num_hidden_layers"):
         if layers in small:
-            small[layers] = 2
+            small[layers] = 1 if kind in _LANGUAGE_MODELS else 2
+    if "num_key_value_heads" in small:
+        small["num_attention_heads"] = small["num_key_value_heads"] = 1
     if "transformer_layers_per_block" in small:
         small["transformer_layers_per_block"] = 1
     if "vocab_size" in small:
@@ -162,6 +167,22 @@ def _tokenizer() -> transformers.CLIPTokenizer:
     return transformers.CLIPTokenizer.from_pretrained(
         WEIGHTS / "light" / "tokenizer", model_max_length=77
     )
+
+
+class _Undrawn(TorchDispatchMode):
+    """Leaves weights as they are: torch takes longer to draw those without memory than to make
+    them.
+    """
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if function.overloadpacket in _DRAWS:
+            return args[0]
+        return function(*args, **(kwargs or {}))
+
+
+_DRAWS = [getattr(torch.ops.aten, name) for name in ("uniform_", "normal_", "fill_", "zero_")]
 
 
 @contextmanager

@@ -1,10 +1,14 @@
 """Records of images whose time, idle power and power law are known, for the tests of energy."""
 
+from dataclasses import replace
+from functools import cache
+
 import numpy as np
 
 from calibration.costs.energy import fit_energy
 from calibration.costs.metering import metered
 from calibration.costs.time import fit_time
+from calibration.records.record import Measured
 from tests.calibration import world
 
 GRID = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
@@ -12,15 +16,26 @@ OVERHEAD, STEP_TIME = 0.2, 0.1  # s
 IDLE, ABOVE, CLOCK = 30.0, 100.0, 1.5e9  # W, W at the clock in Hz
 
 
+@cache
+def asked(steps):
+    """A record of an image of so many steps, as good as any other: its task takes time to make."""
+    return world.record(steps=steps)
+
+
 def record(steps, seconds, joules, clock=None, idle=IDLE, period=0.0, meter="replay"):
     """``joules`` are those counted; an image too short for the counter has none of its own."""
-    return world.record(
-        steps=steps,
-        time=seconds,
-        energy_j=joules if meter and seconds >= period else None,
-        energy_parts_j=None if meter is None else {"gpu0": joules},
-        clock_hz=clock,
-        meter=meter,
+    return replace(
+        asked(steps),
+        measured=Measured(
+            text_time=0.0,
+            step_times=(),
+            decode_time=0.0,
+            time=seconds,
+            energy_j=joules if meter and seconds >= period else None,
+            energy_parts_j=None if meter is None else {"gpu0": joules},
+            clock_hz=clock,
+            meter=meter,
+        ),
         environment={"idle_watts": idle, "meter_period_s": period or None},
     )
 

@@ -74,8 +74,8 @@ def test_energy_of_a_step_is_read_off_a_meter(monkeypatch):
 
 @pytest.mark.slow
 def test_a_pipeline_with_the_older_callback_tells_its_steps_too():
-    (row,) = bench.run(bench.Bench("pixart", [1], "float32", 2, "cpu", shrink=8)).rows
-    assert [len(times) for times in row.samples.step_times] == [2] * bench.REPEATS
+    (row,) = bench.run(bench.Bench("pixart", [1], "float32", 2, "cpu", shrink=8, repeats=1)).rows
+    assert [len(times) for times in row.samples.step_times] == [2]
     assert row.decode_time > 0
 
 

@@ -20,7 +20,7 @@ from testbed.engines.request_state import RequestState
 from testbed.engines.stock import ImageError
 from tests.testbed.pipelines_world import stable_diffusion_xl
 
-STEPS = (1, 5, 3, 2, 4)
+STEPS = (1, 4, 2, 2, 3)
 REQUESTS = [
     Request(f"a red car number {i}", 10 + i, s, (3.0, 1.0)[i % 2]) for i, s in enumerate(STEPS)
 ]

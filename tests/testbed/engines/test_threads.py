@@ -56,7 +56,7 @@ def test_a_sampler_that_needs_several_steps_has_them(monkeypatch):
 
 @pytest.mark.slow
 def test_real_pipelines_are_measured(two, monkeypatch):
-    monkeypatch.setattr(threads, "_ROUNDS", 2)
+    monkeypatch.setattr(threads, "_ROUNDS", 1)
     chosen = choose(stable_diffusion(), 2, {})
     assert {chosen.single, chosen.batched} <= {1, 2} and torch.get_num_threads() == 2
 

@@ -12,13 +12,14 @@ from testbed.engines import threads, timing
 from testbed.engines.batched import Networks
 from testbed.engines.timing import BatchTimings, time_batches
 from testbed.models.pipelines import open_pipeline
+from tests.testbed.pipelines_world import stable_diffusion, with_sampler
 
 PROMPTS = ["a big red ball in the middle", "a small blue star at the top"]
 
 
 @pytest.fixture(scope="module")
 def pipeline():
-    return open_pipeline(ModelConfig("embedded:light"), torch.device("cpu"))[0]
+    return with_sampler(stable_diffusion(), "DDIM")
 
 
 def test_every_size_is_timed_equally_often_in_turns(pipeline):

@@ -1,5 +1,6 @@
 """A folder of images with captions as the reference of a calibration."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,11 +9,12 @@ import pytest
 from solver.inputs import InputError
 from testbed.cli import main
 from testbed.config import QualityConfig
-from testbed.data.prompts import open_prompts
+from testbed.data.prompts import ScenePrompts, open_prompts
 from testbed.metrics.quality import QualityModels
 from testbed.metrics.reference import all_features, converged_reference, given_reference
 from testbed.runs.folder import RunFolder
 from tests.testbed.data.world import folder
+from tests.testbed.own_pairs import save
 from tests.testbed.stages.world import few_timings
 
 
@@ -38,32 +40,59 @@ def test_all_classes_share_the_folders_images(tmp_path, own):
     assert len(all_features(references)) == 2
 
 
+CONFIG = """
+prompts = "{folder}"
+[local]
+model = "some/model"
+revision = "replaced with it"
+guidance = 7.5
+[edge]
+model = "some/other"
+guidance = 7.5
+[quality]
+clip = "embedded:clip"
+reference = "{folder}"
+[sweep]
+steps = [1, 2, 3]
+prompts_per_class = 3
+converged_steps = 4
+batches = [1, 2]
+[scenario]
+users = 2
+edge_budget = 4
+local = {{ max_steps = 3 }}
+edge = {{ max_steps = 3 }}
+"""
+
+
 @pytest.mark.slow
-def test_a_calibration_against_a_folder_of_photographs(tmp_path, small_config, capsys):
-    folder(tmp_path / "photos")
-    text = small_config.read_text().replace(
-        "[quality]", f'[quality]\nreference = "{tmp_path / "photos"}"'
-    )
-    small_config.write_text(
-        text.replace("[1, 2, 3, 6]", "[1, 2, 3]").replace(
-            "converged_steps = 12", "converged_steps = 4"
-        )
-    )
-    broken = tmp_path / "photos" / "val2017" / "c.png"
-    picture = broken.read_bytes()
-    broken.write_bytes(b"")
-    assert main(["calibrate", str(small_config), "--out", str(tmp_path / "run")]) == 2
-    assert "c.png: not a readable image" in capsys.readouterr().err
-    assert not (
-        tmp_path / "run" / "calibration" / "records.jsonl"
-    ).exists()  # said before anything was generated
-    broken.write_bytes(picture)
+def test_a_whole_run_on_folders_of_models_and_of_photographs(tmp_path, capsys):
+    images, captions = ScenePrompts().reference("object", 8)
+    files = [f"{i}.png" for i in range(8)]
+    for file, image in zip(files, images):
+        image.save(tmp_path / file)
+    listed = {"images": [{"id": i, "file_name": file} for i, file in enumerate(files)]}
+    listed["annotations"] = [{"image_id": i, "caption": said} for i, said in enumerate(captions)]
+    (tmp_path / "captions.json").write_text(json.dumps(listed))
+    (tmp_path / "c.toml").write_text(CONFIG.format(folder=tmp_path))
+    models = {"local": str(save("sd", tmp_path / "sd")), "edge": str(save("sdxl", tmp_path / "xl"))}
+    command = ["run", str(tmp_path / "c.toml"), "--out", str(tmp_path / "run")]
+    command += ["--local", models["local"], "--edge", models["edge"]]
+    run, picture = RunFolder(tmp_path / "run"), (tmp_path / "5.png").read_bytes()
+    (tmp_path / "5.png").write_bytes(b"")
+    assert main(command) == 2
+    assert "5.png: not a readable image" in capsys.readouterr().err
+    assert not run.records("calibration")  # said before anything was generated
+    (tmp_path / "5.png").write_bytes(picture)
     with few_timings():
-        assert main(["calibrate", str(small_config), "--out", str(tmp_path / "run")]) == 0
-    profiles = RunFolder(tmp_path / "run").profiles()
+        assert main(command) == 0
+    assert run.report_path.is_file()
+    made = {(record.task.place, record.task.model) for record in run.records("calibration")}
+    assert made == set(models.items())
+    profiles = run.profiles()
     metrics = profiles.metrics
-    assert metrics.frechet.reference == str(tmp_path / "photos")
-    assert metrics.frechet.reference_size == 3
+    assert metrics.frechet.reference == str(tmp_path)
+    assert metrics.frechet.reference_size == 8
     contents = {
         metrics.frechet.extractor_sha256,
         metrics.frechet.reference_sha256,
@@ -78,7 +107,7 @@ def test_a_calibration_against_a_folder_of_photographs(tmp_path, small_config, c
                 assert point.steps == kid.steps == cmmd.steps
                 assert all(each.low <= each.value <= each.high for each in (point, kid, cmmd))
                 assert not point.carried and point.note.startswith(
-                    "3 images and 3 reference images cannot carry"
+                    "3 images and 8 reference images cannot carry"
                 )
 
 

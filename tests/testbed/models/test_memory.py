@@ -12,7 +12,7 @@ from testbed.engines.stock import generate
 from testbed.metering.meters import NoMeter
 from testbed.models import memory
 from testbed.models.pipelines import open_pipeline, setup
-from testbed.models.published.architectures import assemble
+from tests.testbed.own_pairs import save
 
 CPU = torch.device("cpu")
 
@@ -47,8 +47,8 @@ def test_decoding_goes_on_in_float32_where_half_precision_overflows(folder):
 
 
 def test_sdxl_decodes_in_float32(tmp_path):
-    assemble("sdxl", "cpu", shrink=8).save_pretrained(tmp_path / "sdxl")
-    pipeline, _ = open_pipeline(ModelConfig(str(tmp_path / "sdxl"), dtype="float16"), CPU)
+    folder = str(save("sdxl", tmp_path / "sdxl"))
+    pipeline, _ = open_pipeline(ModelConfig(folder, dtype="float16"), CPU)
     decoded_in = []
     pipeline.vae.decoder.register_forward_pre_hook(
         lambda _module, inputs: decoded_in.append(inputs[0].dtype)

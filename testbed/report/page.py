@@ -8,6 +8,7 @@ such.
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -146,13 +147,19 @@ def write_report(run_folder: str | Path) -> Path:
 
 def render(page: View) -> str:
     """The HTML of a page."""
+    return _templates().get_template("report.html").render(vars(page))
+
+
+@cache
+def _templates() -> Environment:
+    """The templates, which are compiled once."""
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         lstrip_blocks=True,
     )
     templates.filters.update(number=number, quantity=quantity, percent=percent)
-    return templates.get_template("report.html").render(vars(page))
+    return templates
 
 
 def _utf8(text: str) -> bytes:

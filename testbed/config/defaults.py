@@ -9,7 +9,6 @@ import dataclasses
 import importlib.util
 import json
 import os
-import re
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -182,42 +181,33 @@ def call_default(name: str, argument: str) -> float | None:
     """The default of an ``argument`` of the call of diffusers' pipeline class ``name``; None where
     there is none. It is read off the source, as importing it would load torch.
     """
-    return _defaults_of_call(name).get(argument)
+    return _call_defaults(name).get(argument)
 
 
-@cache
-def _defaults_of_call(name: str) -> Mapping[str, Any]:
-    """The defaults of all arguments of the call of a pipeline class."""
-    path = _sources().get(name)
-    for pipeline in ast.parse(path.read_text(encoding="utf-8")).body if path else ():
-        if not isinstance(pipeline, ast.ClassDef) or pipeline.name != name:
-            continue
-        for node in pipeline.body:
-            if isinstance(node, ast.FunctionDef) and node.name == "__call__":
-                last_first = zip(
-                    reversed(node.args.args), reversed(node.args.defaults), strict=False
-                )
-                return {
-                    argument.arg: value.value
-                    for argument, value in last_first
-                    if isinstance(value, ast.Constant)
-                }
-    return {}
-
-
-@cache
-def _sources() -> Mapping[str, Path]:
-    """The file of each of diffusers' pipeline classes: to search hundreds of files takes a while,
-    and several models may ask.
-    """
+@cache  # hundreds of files are searched, and several models may ask
+def _call_defaults(name: str) -> Mapping[str, Any]:
     package = importlib.util.find_spec("diffusers")
     assert package is not None and package.submodule_search_locations
     folder = Path(package.submodule_search_locations[0]) / "pipelines"
-    return {
-        name: path
-        for path in sorted(folder.rglob("pipeline_*.py"), reverse=True)  # the first one counts
-        for name in re.findall(r"^class (\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE)
-    }
+    for path in sorted(folder.rglob("pipeline_*.py")):
+        if f"class {name}(" not in (text := path.read_text(encoding="utf-8")):
+            continue
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.ClassDef) and node.name == name:
+                return _defaults_of_call(node)
+    return {}
+
+
+def _defaults_of_call(pipeline: ast.ClassDef) -> dict[str, Any]:
+    for node in pipeline.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "__call__":
+            last_first = zip(reversed(node.args.args), reversed(node.args.defaults), strict=False)
+            return {
+                argument.arg: value.value
+                for argument, value in last_first
+                if isinstance(value, ast.Constant)
+            }
+    return {}
 
 
 def _scorer_is_here() -> bool:

@@ -17,7 +17,8 @@ from tests.solver.online.worlds import CALLS, tables
 
 @pytest.fixture
 def folder(small_run, tmp_path):
-    return shutil.copytree(small_run.folder, tmp_path / "run")
+    without = shutil.ignore_patterns("images")
+    return shutil.copytree(small_run.folder, tmp_path / "run", ignore=without)
 
 
 def online(folder, *arguments):
@@ -61,7 +62,7 @@ class _Quiet(WSGIRequestHandler):
         pass
 
 
-def test_whoever_a_full_server_refuses_is_served_at_home(folder):
+def test_whoever_a_full_server_refuses_is_served_at_home(folder, unplotted):
     quote = {
         "running": 0,
         "waiting": 0,

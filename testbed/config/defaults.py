@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,11 @@ def call_default(name: str, argument: str) -> float | None:
     """The default of an ``argument`` of the call of diffusers' pipeline class ``name``; None where
     there is none. It is read off the source, as importing it would load torch.
     """
+    return _call_defaults(name).get(argument)
+
+
+@cache  # hundreds of files are searched, and several models may ask
+def _call_defaults(name: str) -> Mapping[str, Any]:
     package = importlib.util.find_spec("diffusers")
     assert package is not None and package.submodule_search_locations
     folder = Path(package.submodule_search_locations[0]) / "pipelines"
@@ -188,8 +194,8 @@ def call_default(name: str, argument: str) -> float | None:
             continue
         for node in ast.parse(text).body:
             if isinstance(node, ast.ClassDef) and node.name == name:
-                return _defaults_of_call(node).get(argument)
-    return None
+                return _defaults_of_call(node)
+    return {}
 
 
 def _defaults_of_call(pipeline: ast.ClassDef) -> dict[str, Any]:

@@ -9,17 +9,24 @@ import pytest
 # scrolls in. A text's rectangle is taken to be the middle 70 % of its line, as the boxes of
 # neighbouring lines may touch.
 PAINTED = """() => {
-  const painted = [];
+  const painted = [], known = new Map();
+  const views = node => {  // the boxes that it and what it lies in scroll in
+    if (!node) return [];
+    if (!known.has(node)) {
+      const scrolls = getComputedStyle(node).overflowX !== 'visible';
+      const own = scrolls ? [node.getBoundingClientRect()] : [];
+      known.set(node, own.concat(views(node.parentElement)));
+    }
+    return known.get(node);
+  };
   const add = (box, element, what, shrink) => {
     let {left, right, top, bottom} = box;
-    for (let node = element; node; node = node.parentElement)
-      if (getComputedStyle(node).overflowX !== 'visible') {
-        const view = node.getBoundingClientRect();
-        left = Math.max(left, view.left);
-        right = Math.min(right, view.right);
-        top = Math.max(top, view.top);
-        bottom = Math.min(bottom, view.bottom);
-      }
+    for (const view of views(element)) {
+      left = Math.max(left, view.left);
+      right = Math.min(right, view.right);
+      top = Math.max(top, view.top);
+      bottom = Math.min(bottom, view.bottom);
+    }
     const trim = shrink * (bottom - top);
     if (right - left > 1 && bottom - top > 1)
       painted.push({left, right, top: top + trim, bottom: bottom - trim, what});

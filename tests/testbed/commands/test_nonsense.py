@@ -156,14 +156,14 @@ def made(folder):
     return run("problem", "--profiles", profiles, *scenario)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_nonsense_in_a_problem(folder, data):
     (folder / "p.json").write_text(json.dumps(edited(data.draw, PROBLEM)))
     solved(folder)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_nonsense_in_a_scenario(folder, data):
     (folder / "s.json").write_text(json.dumps(edited(data.draw, SCENARIO)))

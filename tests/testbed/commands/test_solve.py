@@ -9,6 +9,7 @@ import pytest
 
 from solver import Problem, solve
 from testbed.cli import main
+from testbed.figures import plots
 from tests.solver.problems import example
 from tests.testbed.commands.world import refused
 
@@ -142,6 +143,7 @@ def test_a_broken_pipe_loses_no_table(problem_file, tmp_path, monkeypatch):
         raise BrokenPipeError
 
     monkeypatch.setattr("builtins.print", closed)
+    monkeypatch.setattr(plots, "sweep", lambda rows, paths: [path.touch() for path in paths])
     path = tmp_path / "s.csv"
     arguments = ["solve", str(problem_file), "--sweep", "edge_budget=20:60:20", "--csv", str(path)]
     with pytest.raises(BrokenPipeError):

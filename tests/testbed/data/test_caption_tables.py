@@ -14,13 +14,17 @@ from testbed.models.published.operations import Operations
 HEADER = "image_id\tcaption\tfile_name"
 
 
-def table(path, captions, name="captions/captions.tsv", header=HEADER, end="\n"):
-    """A folder with an empty image for each of ``captions``, which are written as they stand."""
-    (path / name).parent.mkdir(parents=True, exist_ok=True)
-    rows = [f"{i}\t{caption}\t{i}.jpg" for i, caption in enumerate(captions)]
-    (path / name).write_text(end.join([header, *rows, ""]), encoding="utf-8", newline="")
-    (path / "images").mkdir(exist_ok=True)
-    for i in range(len(captions)):
+def table(path, captions, header=HEADER, end="\n", images=None):
+    """A folder with an empty image for each of ``captions``, which are written as they stand, or
+    with fewer ``images``, in turns.
+    """
+    images = images or len(captions)
+    rows = [f"{i}\t{caption}\t{i % images}.jpg" for i, caption in enumerate(captions)]
+    for name in ("captions", "images"):
+        (path / name).mkdir(parents=True)
+    file = path / "captions" / "captions.tsv"
+    file.write_text(end.join([header, *rows, ""]), encoding="utf-8", newline="")
+    for i in range(images):
         (path / "images" / f"{i}.jpg").touch()
     return path
 
@@ -92,7 +96,7 @@ def coco(tmp_path, monkeypatch):
         captions[4000 + i] = "A man riding a wave on top of a surfboard." if i < 4 else captions[i]
     captions[0] = "A man riding a wave on top of a surfboard."
     captions[9_999] = captions[1]  # calibrates already
-    table(tmp_path / "coco2014", captions)
+    table(tmp_path / "coco2014", captions, images=2)
     monkeypatch.chdir(tmp_path)
     return captions
 

@@ -1,5 +1,8 @@
 """Image files of every mode: the colours that a viewer shows, upright."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
@@ -57,9 +60,19 @@ def test_other_modes_have_three_channels(tmp_path, mode, name):
     assert saved(tmp_path, Image.fromarray(COLOURS).convert(mode), name).shape == (12, 20, 3)
 
 
+def chunk(kind, data):
+    """A chunk of a PNG."""
+    crc = zlib.crc32(kind + data)
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+
+
 def test_an_image_that_unpacks_to_gigabytes_is_refused_in_one_line(tmp_path):
-    path = tmp_path / "bomb.png"
-    Image.new("1", (20_000, 20_000)).save(path)
+    """A black one, of a bit a pixel."""
+    path, side = tmp_path / "bomb.png", 20_000
+    head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(side * (1 + side // 8)), 1)
+    chunks = chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
     with pytest.raises(InputError, match="bomb.png: not a readable image: .*exceeds") as caught:
         read_image(path)
     assert "\n" not in str(caught.value)

@@ -1,9 +1,9 @@
 """Emulated links with real TCP: what they do, and that nothing of them stays."""
 
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,7 +17,6 @@ from testbed.client.exchange import Server
 from testbed.link.emulated import EmulatedLink
 from testbed.link.namespaces import unusable_reason
 from testbed.link.probe import LinkCheck, LinkFigures, check, failures
-from tests.conftest import ROOT
 from tests.testbed.client.world import Shop, serving
 
 REASON = unusable_reason()
@@ -73,32 +72,32 @@ def test_what_is_off_is_said():
     assert "round trip" in failures(asked, LinkFigures(0.018, 10e6, 50e6))[0]
 
 
-# a process that opens a link with both of its processes, and says which they are
-_OPENS = """
-import signal, sys, time
-from calibration.links import LINKS
-from testbed.link.emulated import EmulatedLink
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
-link = EmulatedLink(LINKS["lte"], sys.argv[1])
-link.forward(("127.0.0.1", 1))
-try:
-    print(*[process.pid for process in link._processes], flush=True)
-    time.sleep(60)
-except KeyboardInterrupt:
-    time.sleep(0.2)
-    print(*[process.poll() for process in link._processes], flush=True)
-"""
+def _open(method, told):
+    """Open a link with both of its processes, say which they are, and after an interrupt how they
+    ended.
+    """
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    link = EmulatedLink(LINKS["lte"], method)
+    link.forward(("127.0.0.1", 1))
+    try:
+        told.send([process.pid for process in link._processes])
+        time.sleep(60)
+    except KeyboardInterrupt:
+        time.sleep(0.2)
+        told.send([process.poll() for process in link._processes])
 
 
 def _opened(method):
-    """That process, first of a group of its own, and its processes' ids."""
-    command = [sys.executable, "-c", _OPENS, method]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    pids = [int(word) for word in process.stdout.readline().split()]
+    """A process with a link, first of a group of its own, what it tells, and its processes' ids."""
+    fork = multiprocessing.get_context("fork")
+    heard, told = fork.Pipe(duplex=False)
+    process = fork.Process(target=_open, args=(method, told))
+    process.start()
+    told.close()
+    pids = heard.recv()
     assert pids and all(_runs(pid) for pid in pids)
-    return process, pids
+    return process, heard, pids
 
 
 def _end(pids):
@@ -110,23 +109,22 @@ def _end(pids):
 
 @pytest.mark.skipif(bool(REASON), reason=str(REASON))
 def test_a_killed_process_leaves_neither_namespaces_nor_processes():
-    process, pids = _opened("tun")
+    process, _, pids = _opened("tun")
     assert len(pids) == 2
     namespaces = {os.readlink(f"/proc/{pid}/ns/net") for pid in pids}
     assert namespaces == {os.readlink("/proc/self/ns/net")}  # they only hold descriptors of others
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    process.kill()
+    process.join()
     _end(pids)
 
 
 @methods
 def test_an_interrupt_of_the_terminal_leaves_the_link_to_who_uses_it(method):
     """It goes to the whole group of processes."""
-    process, pids = _opened(method)
+    process, heard, pids = _opened(method)
     os.killpg(process.pid, signal.SIGINT)
-    said, _ = process.communicate(timeout=30)
-    assert said.split() == ["None"] * len(pids)
+    assert heard.recv() == [None] * len(pids)
+    process.join()
     _end(pids)
 
 

@@ -21,6 +21,12 @@ CPU = torch.device("cpu")
 CAPTION = captions("scene", "held-out")[0]
 
 
+@pytest.fixture(scope="module")
+def own():
+    """The embedded scorer."""
+    return Clip("embedded:clip", CPU)
+
+
 @pytest.fixture
 def folder(tmp_path):
     return Path(shutil.copytree(WEIGHTS / "clip", tmp_path / "clip"))
@@ -36,7 +42,7 @@ def set_values(path, **values):
 
 
 @pytest.mark.parametrize("length", [None, 4, 1000])
-def test_captions_are_cut_at_the_models_length_whatever_the_tokenizer_says(folder, length):
+def test_captions_are_cut_at_the_models_length_whatever_the_tokenizer_says(own, folder, length):
     """Without model_max_length the run died after its sweep; with the end token cut off the
     features are those of another token.
     """
@@ -44,7 +50,7 @@ def test_captions_are_cut_at_the_models_length_whatever_the_tokenizer_says(folde
     values = json.loads(path.read_text())
     values.pop("model_max_length", None)
     path.write_text(json.dumps(values if length is None else values | {"model_max_length": length}))
-    own, other = Clip("embedded:clip", CPU), Clip(str(folder), CPU)
+    other = Clip(str(folder), CPU)
     image, text = np.asarray(render(CAPTION, 0)), " ".join([CAPTION.text] * 6)
     for caption in (CAPTION.text, text):
         assert np.allclose(other.texts([caption]), own.texts([caption]), atol=1e-5)
@@ -82,13 +88,12 @@ def test_weights_of_a_variant_alone_open_under_the_name_that_the_message_says(fo
     Clip.check_before_fetching(str(folder))
 
 
-def test_pickled_weights_open_by_the_key_that_the_message_names(folder):
+def test_pickled_weights_open_by_the_key_that_the_message_names(own, folder):
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     with pytest.raises(InputError, match="quality.clip: .* allow_pickle = true"):
         Clip(str(folder), CPU)
-    clip = Clip(str(folder), CPU, allow_pickle=True)
-    assert clip.fingerprint == Clip("embedded:clip", CPU).fingerprint
+    assert Clip(str(folder), CPU, allow_pickle=True).fingerprint == own.fingerprint
 
 
 def test_a_pickle_that_holds_more_than_tensors_is_not_run(folder, tmp_path):
@@ -154,13 +159,13 @@ def test_a_scorer_that_is_no_clip(tmp_path):
         Clip(str(tmp_path), CPU)
 
 
-def test_a_batch_beyond_memory_is_halved(monkeypatch):
-    clip, sizes = Clip("embedded:clip", CPU), []
+def test_a_batch_beyond_memory_is_halved(own, monkeypatch):
+    sizes = []
     images = [np.asarray(render(CAPTION, seed)) for seed in range(7)]
     texts = [CAPTION.text, *(f"a {color} ball" for color in ("red", "green", "blue", "white"))]
-    expected = clip.images(images), clip.texts(texts)
+    expected = own.images(images), own.texts(texts)
     for name in ("get_image_features", "get_text_features"):
-        call = getattr(clip, name)
+        call = getattr(own, name)
 
         def short(inputs, *rest, call=call):
             sizes.append(len(inputs))
@@ -168,7 +173,7 @@ def test_a_batch_beyond_memory_is_halved(monkeypatch):
                 raise RuntimeError("could not create a primitive")
             return call(inputs, *rest)
 
-        monkeypatch.setattr(clip, name, short)
-    for ours, before in zip((clip.images(images), clip.texts(texts)), expected, strict=True):
+        monkeypatch.setattr(own, name, short)
+    for ours, before in zip((own.images(images), own.texts(texts)), expected, strict=True):
         assert np.allclose(ours, before, atol=1e-4)
     assert max(sizes) == 7 and sizes.count(1) >= 2

@@ -74,13 +74,22 @@ def test_kernel_distances_of_equal_distributions_are_zero_on_average(name):
     assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(len(values))
 
 
-@pytest.mark.parametrize("name", ["frechet", "kid", "cmmd"])
 @pytest.mark.parametrize(
-    "n, times", [(8, 300), (12, 300), (90, 60), pytest.param(90, 300, marks=pytest.mark.slow)]
-)  # fewer images than features + 1, a sweep's number, and groups of several prompts
+    "name, n, times",
+    [
+        ("frechet", 8, 200),  # fewer images than features + 1
+        *((name, 12, 200) for name in ("frechet", "kid", "cmmd")),  # a sweep's number
+        ("frechet", 60, 60),  # groups of several prompts
+        *((name, 90, 100) for name in ("kid", "cmmd")),
+        *(
+            pytest.param(name, 90, 300, marks=pytest.mark.slow)
+            for name in ("frechet", "kid", "cmmd")
+        ),
+    ],
+)
 def test_intervals_cover_the_expected_distance(name, n, times):
     """What 95 % intervals cover, so many times, is the mean distance of as many images to the same
-    reference.
+    reference; without bias it is that of more images, too.
     """
     rng = np.random.default_rng(n)
     reference = ReferenceDistances(rng.normal(size=(200, 8)))
@@ -93,7 +102,7 @@ def test_intervals_cover_the_expected_distance(name, n, times):
     ends = [(estimate.low, estimate.high) for estimate in estimates]
     coverage = np.mean([low <= expected <= high for low, high in ends])
     print(f"{name}, n = {n}: coverage {coverage:.3f}")
-    assert 0.90 <= coverage <= (0.995 if times == 300 else 1.0)
+    assert 0.90 <= coverage <= (0.995 if times >= 200 else 1.0)
 
 
 def test_a_bootstrap_would_lie_beside_the_expected_distance():
@@ -170,7 +179,7 @@ def test_the_extrapolation_covers_the_true_distance_where_the_plain_value_is_abo
     rng = np.random.default_rng(5)
     y = rng.normal(size=(300, 4))
     reference, true = ReferenceDistances(y), true_distance(y, 4)
-    estimates = [reference.frechet(draw(rng, 40, 4)) for _ in range(150)]
+    estimates = [reference.frechet(draw(rng, 40, 4)) for _ in range(60)]
     ends = np.array([(at.infinity.low, at.infinity.high) for at in estimates])
     values, infinite = np.array([(at.value, at.infinity.value) for at in estimates]).T
     coverage = np.mean((ends[:, 0] <= true) & (true <= ends[:, 1]))

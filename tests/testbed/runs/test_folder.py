@@ -3,13 +3,13 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
+import signal
 from dataclasses import replace
 
 import pytest
 
 from calibration.profiles.profile import Profiles
+from solver import inputs
 from solver.allocation import Allocation
 from solver.inputs import InputError
 from solver.problem import Problem
@@ -19,8 +19,7 @@ from testbed.report.run import missing
 from testbed.runs import guard
 from testbed.runs.failures import FailureLog
 from testbed.runs.folder import RunFolder
-from tests.conftest import ROOT
-from tests.testbed.runs.world import IMAGE, filled, record
+from tests.testbed.runs.world import IMAGE, ended, filled, record
 
 
 @pytest.fixture
@@ -34,24 +33,17 @@ def changed(path, old, new):
     return config.load(path)
 
 
-def killed_while_writing(path, small_config):
-    """Leave what kill -9 leaves, in the moment before ``config.json`` is there."""
-    code = (
-        "import os, signal, sys, solver.inputs\n"
-        "from testbed import config\n"
-        "from testbed.runs.folder import RunFolder\n"
-        "solver.inputs.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "RunFolder.open(config.load(sys.argv[1]), sys.argv[2])\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, small_config, path], cwd=ROOT)
-    assert done.returncode == -9
-    assert [name for name in map(str, path.iterdir()) if ".config.json." in name]
+def open_and_die(settings, path):
+    """Open a run folder; kill -9 comes in the moment before ``config.json`` is there."""
+    inputs.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    RunFolder.open(settings, path)
 
 
 def test_kill_9_while_the_configuration_is_first_written_does_not_pin_the_folder(
-    tmp_path, small_config, settings
+    tmp_path, settings
 ):
-    killed_while_writing(tmp_path / "run", small_config)
+    assert ended(open_and_die, settings, tmp_path / "run") == -9
+    assert list((tmp_path / "run").glob(".config.json.*"))
     folder = RunFolder.open(settings, tmp_path / "run")
     assert folder.config() == settings
     assert sorted(path.name for path in folder.path.iterdir()) == [".lock", "config.json"]

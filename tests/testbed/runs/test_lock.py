@@ -1,8 +1,10 @@
 """Two runs on one folder at once: the second one is refused, whatever became of the first one."""
 
 import errno
+import importlib
+import multiprocessing
 import os
-import subprocess
+import signal
 import sys
 from types import SimpleNamespace
 
@@ -15,29 +17,28 @@ from testbed.runs import lock as lock_module
 from testbed.runs.folder import RunFolder
 from testbed.runs.lock import lock
 from testbed.runs.store import RecordStore
-from tests.conftest import ROOT
-from tests.testbed.runs.world import filled
+from tests.testbed.runs.world import ended, filled
 
-HOLD = (
-    "import pathlib, sys, time\n"
-    "from testbed.runs.lock import lock\n"
-    "held = lock(pathlib.Path(sys.argv[1]))\n"
-    "print('held' if held else 'none', flush=True)\n"
-    "time.sleep(600)\n"
-)
+
+def hold(folder, locked):
+    """Take the lock, tell of it, and keep it."""
+    held = lock(folder)
+    assert held
+    locked.set()
+    signal.pause()
 
 
 @pytest.fixture
 def holder(tmp_path):
     """Another process, which has the lock on ``tmp_path / "run"``."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, tmp_path / "run"], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "held\n"
+    fork = multiprocessing.get_context("fork")
+    locked = fork.Event()
+    process = fork.Process(target=hold, args=(tmp_path / "run", locked))
+    process.start()
+    assert locked.wait(30)
     yield process
     process.kill()
-    process.wait()
-    process.stdout.close()
+    process.join()
 
 
 def test_a_second_run_on_a_folder_is_refused_with_the_first_ones_process(
@@ -54,7 +55,7 @@ def test_kill_9_gives_the_lock_back(holder, tmp_path):
     with pytest.raises(InputError, match=f"process {holder.pid}"):
         lock(tmp_path / "run")
     holder.kill()
-    holder.wait()
+    holder.join()
     assert lock(tmp_path / "run") is not None
 
 
@@ -62,13 +63,7 @@ def test_the_lock_is_held_as_long_as_someone_in_the_process_needs_it(tmp_path):
     held = lock(tmp_path / "run")
     assert lock(tmp_path / "run") is held
     del held
-    done = subprocess.run(
-        [sys.executable, "-c", HOLD.replace("time.sleep(600)", ""), tmp_path / "run"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout == "held\n", done.stderr
+    assert ended(lock, tmp_path / "run") == 0
 
 
 @pytest.fixture
@@ -131,6 +126,16 @@ def test_an_error_of_a_lock_that_is_another_one_is_not_hidden(tmp_path, monkeypa
         lock(tmp_path)
 
 
+def import_anew():
+    """Import the commands and run folders on a system without fcntl."""
+    ours = ("solver", "calibration", "testbed")
+    for name in [name for name in sys.modules if name.split(".")[0] in ours]:
+        del sys.modules[name]
+    sys.modules["fcntl"] = None
+    importlib.import_module("testbed.cli")
+    assert importlib.import_module("testbed.runs.lock").fcntl is None
+    importlib.import_module("testbed.runs.folder")
+
+
 def test_without_fcntl_every_verb_can_be_imported():
-    code = "import sys; sys.modules['fcntl'] = None; import testbed.cli, testbed.runs.folder"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    assert ended(import_anew) == 0

@@ -35,7 +35,7 @@ def test_a_line_that_is_written_again_replaces_its_record_where_it_stood(tmp_pat
     assert len(store.path.read_text().splitlines()) == 4, "what was measured stays in the file"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_a_file_cut_anywhere_keeps_every_whole_record(tmp_path_factory, data):
     """kill -9 or a full disk may cut the file at any byte: all whole lines stay, writing goes on

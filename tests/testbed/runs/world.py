@@ -1,4 +1,6 @@
-"""Records and images for the tests of run folders."""
+"""Records and images for the tests of run folders, and processes that use them."""
+
+import multiprocessing
 
 import numpy as np
 
@@ -24,6 +26,14 @@ TASK = Task(
 def record(name, time=1.0):
     """A record of an image that took ``time`` seconds."""
     return Record(name, TASK, Measured(0.1, (0.2, 0.2), 0.1, time, energy_j=None))
+
+
+def ended(target, *args):
+    """The exit code of a call in a process of its own: 1 where it raises, -9 where it is killed."""
+    process = multiprocessing.get_context("fork").Process(target=target, args=args)
+    process.start()
+    process.join()
+    return process.exitcode
 
 
 def filled(folder, count=3):

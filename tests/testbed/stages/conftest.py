@@ -18,3 +18,9 @@ def timed_less():
 def timed_again(monkeypatch):
     """Images that are disturbed are timed again, as they are in such a run."""
     monkeypatch.setattr(executor, "ATTEMPTS", ATTEMPTS)
+
+
+@pytest.fixture
+def unplotted(monkeypatch):
+    """What streams came to is not plotted, which takes longer than short ones themselves."""
+    monkeypatch.setattr("testbed.figures.online.plot", lambda *_: None)

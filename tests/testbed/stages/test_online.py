@@ -27,7 +27,8 @@ from tests.testbed.model_threads import users_beside
 
 @pytest.fixture
 def folder(small_run, tmp_path):
-    return shutil.copytree(small_run.folder, tmp_path / "run")
+    without = shutil.ignore_patterns("images")
+    return shutil.copytree(small_run.folder, tmp_path / "run", ignore=without)
 
 
 def online(folder, *arguments):
@@ -69,7 +70,7 @@ def cost_and_bound(folder):
     return run["cost"], run["bound"]
 
 
-def test_splits_are_left_out_and_one_line_says_so(folder, capsys):
+def test_splits_are_left_out_and_one_line_says_so(folder, capsys, unplotted):
     """Nothing else changes."""
     settings = ["--requests", 20, "--load", 1, "--policy", "selfish"]
     assert not online(folder, *settings)
@@ -89,7 +90,7 @@ def test_splits_are_left_out_and_one_line_says_so(folder, capsys):
     assert cost_and_bound(folder) == before
 
 
-def test_a_bound_that_was_raised_in_the_file_is_refused(folder, capsys):
+def test_a_bound_that_was_raised_in_the_file_is_refused(folder, capsys, unplotted):
     assert not online(folder, "--requests", 30, "--load", 1, "--policy", "selfish,all_edge")
     path = folder / "online.json"
     values = json.loads(path.read_text())

@@ -4,20 +4,24 @@ import json
 import re
 import shutil
 import sys
+from contextlib import contextmanager
 from threading import Thread
+from types import SimpleNamespace
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 
+from solver.inputs import InputError
 from testbed.cli import main
-from testbed.stages.online.remote import Quoted
+from testbed.stages.online.remote import Quoted, RemoteEdge
 from tests.forked import Forked
 from tests.solver.online.worlds import CALLS, tables
 
 
 @pytest.fixture
 def folder(small_run, tmp_path):
-    return shutil.copytree(small_run.folder, tmp_path / "run")
+    without = shutil.ignore_patterns("images")
+    return shutil.copytree(small_run.folder, tmp_path / "run", ignore=without)
 
 
 def online(folder, *arguments):
@@ -61,7 +65,7 @@ class _Quiet(WSGIRequestHandler):
         pass
 
 
-def test_whoever_a_full_server_refuses_is_served_at_home(folder):
+def test_whoever_a_full_server_refuses_is_served_at_home(folder, unplotted):
     quote = {
         "running": 0,
         "waiting": 0,
@@ -99,31 +103,46 @@ def test_a_quote_tells_how_many_iterations_are_left():
     assert quoted.expected(4, 0.0) == CALLS.alone(4), "what was not quoted takes the least"
 
 
-@pytest.mark.parametrize(
-    "quote, reason",
-    [
-        ({}, "KeyError: 'running'"),
-        ([], "AttributeError"),
-        (QUOTE | {"left": None}, "TypeError"),
-        (QUOTE | {"edge": {"steps": [1]}}, "KeyError: 'seconds'"),
-    ],
-)
-def test_a_server_that_quotes_something_else_is_one_line(folder, capsys, quote, reason):
+@contextmanager
+def quoting(quote):
+    """The URL of a server that quotes this."""
+
     def answer(environ, respond):
         respond("200 OK", [("Content-Type", "application/json")])
         return [json.dumps(quote).encode()]
 
     server = make_server("127.0.0.1", 0, answer, handler_class=_Quiet)
     Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}"
     try:
-        command = "--url", url, "--requests", 2, "--load", 1, "--policy", "all_edge"
-        assert online(folder, *command) == 2
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_a_server_that_quotes_something_else_is_one_line(folder, capsys):
+    with quoting({}) as url:
+        command = "--url", url, "--requests", 2, "--load", 1, "--policy", "all_edge"
+        assert online(folder, *command) == 2
     (line,) = (line for line in capsys.readouterr().err.splitlines() if url in line)
-    assert f"{url}: quote: found {reason}" in line
+    assert f"{url}: quote: found KeyError: 'running'" in line
+
+
+@pytest.mark.parametrize(
+    "quote, reason",
+    [
+        ([], "AttributeError"),
+        (QUOTE | {"left": None}, "TypeError"),
+        (QUOTE | {"edge": {"steps": [1]}}, "KeyError: 'seconds'"),
+    ],
+)
+def test_whatever_else_is_quoted_is_told(quote, reason):
+    with quoting(quote) as url:
+        edge = RemoteEdge(url, CALLS, SimpleNamespace(tables=tables()))
+        edge.start()
+        with pytest.raises(InputError, match=f"{url}: quote: found {reason}"):
+            edge.decide([0], None)
+        edge.close()
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,27 @@ def images(folder):
     }
 
 
+@pytest.fixture(scope="module")
+def elsewhere(small_run, tmp_path_factory):
+    """Files of a scenario, a problem and an allocation, made of a run's profiles outside of it."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    scenario, problem, allocation = (folder / name for name in ("s.toml", "p.json", "a.json"))
+    scenario.write_text(
+        "users = 4\nedge_budget = 9\nlocal = { max_steps = 3 }\nedge = { max_steps = 5 }\n"
+    )
+    profiles = ["--profiles", str(small_run.folder / "profiles.json")]
+    assert main(["problem", *profiles, "--scenario", str(scenario), "-o", str(problem)]) == 0
+    assert main(["solve", str(problem), "-o", str(allocation)]) == 0
+    return scenario, problem, allocation
+
+
+def execute(elsewhere, small_run, out):
+    """Execute the allocation in the folder ``out``."""
+    _, problem, allocation = map(str, elsewhere)
+    files = ["--allocation", allocation, "--problem", problem, str(small_run.config)]
+    assert main(["execute", *files, "--out", str(out)]) == 0
+
+
 @pytest.mark.slow
 def test_the_stages_one_by_one_give_what_a_run_in_one_process_gives(small_run, run, capsys):
     """The measurements are kept, as times differ from run to run; an image is made again, then its
@@ -74,24 +95,15 @@ def test_the_stages_one_by_one_give_what_a_run_in_one_process_gives(small_run, r
 
 
 def test_a_problem_and_an_allocation_from_elsewhere_are_executed_and_validated(
-    run, tmp_path, small_run, capsys
+    run, elsewhere, small_run, capsys
 ):
     """`testbed execute` once left a folder that nothing could validate."""
-    scenario = tmp_path / "s.toml"
-    scenario.write_text(
-        "users = 4\nedge_budget = 9\nlocal = { max_steps = 3 }\nedge = { max_steps = 5 }\n"
-    )
-    problem, allocation = str(tmp_path / "p.json"), str(tmp_path / "a.json")
-    profiles = ["--profiles", str(run / "profiles.json")]
-    assert main(["problem", *profiles, "--scenario", str(scenario), "-o", problem]) == 0
-    assert main(["solve", problem, "-o", allocation]) == 0
-    files = ["--allocation", allocation, "--problem", problem, str(small_run.config)]
-    assert main(["execute", *files, "--out", str(run)]) == 0
+    execute(elsewhere, small_run, run)
     assert not (run / "validation.json").exists(), "it was of another allocation"
     assert main(["batch", str(run)]) == 0
     assert main(["validate", str(run)]) == 2, "the scenario is of another problem"
     assert "--scenario" in capsys.readouterr().err
-    assert main(["validate", str(run), "--scenario", str(scenario)]) == 0
+    assert main(["validate", str(run), "--scenario", str(elsewhere[0])]) == 0
     folder = RunFolder.read(run)
     validation, allocated = folder.validation(), folder.allocation()
     assert [user.steps for user in validation.users] == allocated.steps
@@ -101,18 +113,17 @@ def test_a_problem_and_an_allocation_from_elsewhere_are_executed_and_validated(
 
 
 def test_an_execution_without_a_calibration_says_what_a_validation_needs(
-    small_run, tmp_path, capsys
+    elsewhere, small_run, tmp_path, capsys
 ):
-    out, run = tmp_path / "execution", small_run.folder
-    files = ["--allocation", str(run / "allocation.json"), "--problem", str(run / "problem.json")]
-    assert main(["execute", *files, str(small_run.config), "--out", str(out)]) == 0
+    out = tmp_path / "execution"
+    execute(elsewhere, small_run, out)
     assert capsys.readouterr().out.splitlines()[-1] == str(out / "execution" / "records.jsonl")
     made = [
         record
         for record in first_attempts(records(out / "execution" / "records.jsonl"))
         if record["asked"]["purpose"] == "user"
     ]
-    steps = RunFolder.read(run).allocation().steps
+    steps = json.loads(elsewhere[2].read_text())["steps"]
     assert [record["asked"]["steps"] for record in made] == steps
     for verb in ("batch", "validate"):
         assert main([verb, str(out)]) == 2

@@ -10,7 +10,7 @@ from calibration.profiles.profile import SharedLatents, SplitPoint, Splits
 from calibration.records.split import Split
 from testbed.report.curves.equal_time import equal_time
 from testbed.report.curves.quantities import cells
-from testbed.report.plots import COLOURS
+from testbed.report.plots import COLOURS, svg_uri
 from tests.testbed.report.world import PROMPTS
 
 
@@ -43,9 +43,11 @@ def test_a_split_takes_the_seconds_of_both_places_of_which_one_decodes(shared):
         assert columns["utility_half"] == pytest.approx(2.306 * 0.01, rel=1e-3)  # of 9 prompts
 
 
-def test_each_split_is_drawn_in_the_colour_of_who_begins(shared, profiles):
+def test_each_split_is_drawn_in_the_colour_of_who_begins(shared, profiles, monkeypatch):
+    monkeypatch.setattr("testbed.report.curves.equal_time.svg_uri", svg_uri)
+    of_class = [cell for cell in cells(profiles, list(PROMPTS)) if cell.prompt_class == "object"]
     plain, drawn = (
-        base64.b64decode(equal_time(cells(each, ["object", *PROMPTS]), [], each).panels[0].uri[26:])
+        base64.b64decode(equal_time(of_class, [], each).panels[0].uri[26:])
         for each in (profiles, shared)
     )
     assert len(drawn) > len(plain)

@@ -37,7 +37,7 @@ def test_a_width_that_was_not_reached_warns(full_page):
     assert "WARN widths of the sweep plan" in full_page.line()
 
 
-def test_what_the_points_do_not_support_is_said(profiles, tmp_path, undrawn):
+def test_what_the_points_do_not_support_is_said(profiles, tmp_path):
     place, *others = profiles.places
     profile, *classes = place.classes
     kept = [member for member in profile.error.families if member.family != "power_floor"]

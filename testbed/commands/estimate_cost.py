@@ -34,7 +34,7 @@ from testbed.models.pipelines import local_folder, pick_device, resolve
 from testbed.models.published import catalogue
 from testbed.models.published.operations import operations
 from testbed.stages import batch
-from testbed.stages.rig import check_models, steps_of_users
+from testbed.stages.rig import check_extractor, check_models, steps_of_users
 from testbed.stages.tasks import ANCHOR_EVERY, adaptive_sweep, run_scenario, sweep_tasks
 
 #: Published: Stable Diffusion 1.5, 512x512, half precision, eager.
@@ -214,8 +214,14 @@ def _fetching(settings: Config) -> list[str]:
 
 
 def _absent(settings: Config) -> list[str]:
-    """What a run would hear of a server that is not there, or serves another model."""
+    """What a run would hear of an extractor that is not there, and of a server that is not, or
+    serves another model.
+    """
     lines = []
+    try:
+        check_extractor(settings)
+    except InputError as error:
+        lines.append(f"{error}; a run would stop there")
     for model in (settings.local, settings.edge):
         if model.url is not None:
             try:

@@ -58,6 +58,7 @@ class Rig:
     ) -> None:
         self.config, self.prompts = config, open_prompts(config.prompts)
         check_models(config, places, steps)
+        check_extractor(config)
         self.device = open_device(config)
         self.link = open_link(config.link, [_model(config, place) for place in places])
         self.pipelines: dict[str, DiffusionPipeline | RemotePlace] = {}
@@ -187,6 +188,10 @@ def check_models(
         if (model := _model(config, place)).url is None:
             check_before_fetching(model, _steps(config, place, steps))
     Clip.check_before_fetching(config.quality.clip, config.quality.allow_pickle)
+
+
+def check_extractor(config: Config) -> None:
+    """Raise :class:`InputError` for an extractor of the Fréchet distance that cannot be had."""
     if config.quality.extractor == "inception":
         Inception.check_before_fetching()
 

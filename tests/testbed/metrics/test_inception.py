@@ -61,15 +61,18 @@ def test_missing_weights_are_named_with_where_to_put_them(checkpoints):
     )
 
 
-@pytest.mark.parametrize("how", [["--plan"], []])
-def test_missing_weights_are_told_before_a_model_is_opened(
-    checkpoints, small_config, tmp_path, capsys, monkeypatch, how
+def test_missing_weights_are_told_before_a_model_is_opened_and_by_a_plan(
+    checkpoints, small_config, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setattr(rig, "open_pipeline", lambda *_: pytest.fail("a model was opened"))
     text = small_config.read_text()
     small_config.write_text(text.replace("[quality]", '[quality]\nextractor = "inception"'))
-    assert main(["run", str(small_config), "--out", str(tmp_path / "run"), *how]) == 2
-    assert f"cannot be fetched (offline mode); put {URL} into" in capsys.readouterr().err
+    command, lacks = ["run", str(small_config), "--out", str(tmp_path / "run")], f"put {URL} into"
+    assert main(command) == 2
+    assert lacks in capsys.readouterr().err
+    assert main([*command, "--plan"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if lacks in line)
+    assert line.endswith("; a run would stop there")
     (checkpoints / URL.rsplit("/", 1)[1]).write_bytes(b"")
     Inception.check_before_fetching()
 

@@ -232,8 +232,9 @@ def test_batching_is_seen_from_outside(batched, tells_queue):
         timings = time_concurrency(remote, ["a"], 1.0, [1, 4], (2, 6, 12), rounds=4)
     cost = fit_batching(timings.tick, timings.text, timings.decode)
     one, four = (point.median for point in cost.tick.points)
-    assert one == pytest.approx(STEP_TIME, rel=0.4)
-    assert four / one == pytest.approx(1 if batched else 4, rel=0.5)
+    assert 0.6 * STEP_TIME < one < 3 * STEP_TIME, "a busy machine sleeps longer"
+    low, high = (0.3, 2) if batched else (2, 8)
+    assert low < four / one < high
     assert (cost.gain.value > 1.5) == batched
 
 

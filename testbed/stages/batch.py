@@ -113,35 +113,6 @@ def serve(
     travel: tuple[float, float] = (0.0, 0.0),
     grid: Sequence[int] = (),
 ) -> Serving:
-    """:func:`_serve` without the tasks that fail, with a warning: the others are then served anew.
-
-    Raises :class:`ServerFault` where none is left.
-    """
-    while True:
-        try:
-            return _serve(maker, cost, drift, tasks, asked, image, travel, grid)
-        except _Unmade as failed:
-            left = [task for index, task in enumerate(tasks) if index not in failed.errors]
-            if not left:
-                raise ServerFault(str(failed)) from None
-            warnings.warn(
-                f"batch: the users are served without {len(tasks) - len(left)} of {len(tasks)}: "
-                f"{failed}",
-                stacklevel=2,
-            )
-            tasks = left
-
-
-def _serve(
-    maker: Maker,
-    cost: BatchCost,
-    drift: float,
-    tasks: Sequence[Task],
-    asked: ServingRequest,
-    image: Callable[[str], Pixels],
-    travel: tuple[float, float],
-    grid: Sequence[int],
-) -> Serving:
     """Serve users' ``tasks`` at the cap that was measured, several times.
 
     ``drift``: expected, as :func:`calibration.serving.completion.predict` takes it. ``image``: that
@@ -150,7 +121,8 @@ def _serve(
     ``RUNS`` runs. Time in which nobody waits is skipped: what follows does not depend on it, but
     for a machine that falls asleep meanwhile. A server is sent each request when it arrives, and
     batches as it does; ``travel``: predicted seconds on the way, and their standard deviation;
-    ``grid``: the step counts that it was measured at. Raises :class:`_Unmade`.
+    ``grid``: the step counts that it was measured at. Tasks that fail are left out with a warning,
+    and the others served anew. Raises :class:`ServerFault` where none is left.
     """
     rate, steps = asked.arrival_rate, [task.steps for task in tasks]
     arrivals = poisson(rate, len(tasks), seed=0) if rate else np.zeros(len(tasks))
@@ -185,13 +157,24 @@ def _serve(
             raise _Unmade(errors)
         return {i: each for i, each in outcomes.items() if not isinstance(each, Failed)}
 
-    warm_up, runs, ratios = serve_once(), [], []
-    for _ in range(RUNS):
-        timings = timed(maker, prompts, tasks[0].guidance, [size], rounds=1)
-        if not timings.tick[1]:
-            raise ServerFault(f"memory no longer holds {size} images at a time")
-        ratios.append(timings.tick[1][0] / seconds(cost.tick, size))
-        runs.append(serve_once())
+    try:
+        warm_up, runs, ratios = serve_once(), [], []
+        for _ in range(RUNS):
+            timings = timed(maker, prompts, tasks[0].guidance, [size], rounds=1)
+            if not timings.tick[1]:
+                raise ServerFault(f"memory no longer holds {size} images at a time")
+            ratios.append(timings.tick[1][0] / seconds(cost.tick, size))
+            runs.append(serve_once())
+    except _Unmade as failed:
+        left = [task for index, task in enumerate(tasks) if index not in failed.errors]
+        if not left:
+            raise ServerFault(str(failed)) from None
+        warnings.warn(
+            f"batch: the users are served without {len(tasks) - len(left)} of {len(tasks)}: "
+            f"{failed}",
+            stacklevel=2,
+        )
+        return serve(maker, cost, drift, left, asked, image, travel, grid)
     spent = np.array([[run[i].end_to_end_time for i in range(len(tasks))] for run in runs])
     measured = np.median(spent, axis=0)
     speed = Drift.of(ratios)

@@ -5,7 +5,8 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -37,12 +38,10 @@ def imported(name: str) -> Any:
         raise InputError(f"solver: found '{name}'; allowed: module:function")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    try:
+    with own_code(name):
         function = importlib.import_module(module)
         for part in path.split("."):
             function = getattr(function, part)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 the user's code may raise anything
-        raise own_error(name, error) from None
     return function
 
 
@@ -65,10 +64,8 @@ def adapt(function: object, name: str | None = None) -> Callable[..., Allocation
     def method(problem: Problem, **settings: object) -> Allocation:
         if problem.is_plain:
             Knapsack.of(problem)  # refuses what is infeasible
-        try:
+        with own_code(label):
             answer = function(problem, **settings)
-        except (Exception, SystemExit) as error:  # noqa: BLE001
-            raise own_error(label, error) from None
         offload, steps, edge_steps = _parts(label, answer)
         given = evaluate(problem, offload, steps, where=label, edge_steps=edge_steps)
         on_edge = np.multiply(given.offload, given.steps)
@@ -100,6 +97,17 @@ def _parts(name: str, answer: Any) -> tuple[Any, Any, Any]:
     if isinstance(offload, np.ndarray) and offload.dtype == bool:
         offload = offload.astype(int)
     return offload, steps, edge_steps[0] if edge_steps else None
+
+
+@contextmanager
+def own_code(name: str) -> Iterator[None]:
+    """Raise :func:`own_error` of what the user's code in the block raises, which may be anything,
+    or where it ends the program.
+    """
+    try:
+        yield
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        raise own_error(name, error) from None
 
 
 def own_error(name: str, error: BaseException) -> InputError:

@@ -90,10 +90,8 @@ def find_policy(name: str, setting: Setting) -> Policy:
         return POLICIES[name](setting)
     function = plugin.imported(name)
     if isinstance(function, type):
-        try:
+        with plugin.own_code(name):
             function = function(setting)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 the user's code may raise anything
-            raise plugin.own_error(name, error) from None
     if not callable(function):
         raise InputError(
             f"{name}: found {type(function).__name__}; allowed: a function of a State that returns "
@@ -109,20 +107,16 @@ class _Own:
         self._name, self._function = name, function
 
     def charge(self, state: State) -> FloatArray:
-        try:
+        with plugin.own_code(self._name):
             charged = charge(self._function, state) + np.zeros(len(state.options.seconds))
-        except (Exception, SystemExit) as error:  # noqa: BLE001
-            raise plugin.own_error(self._name, error) from None
         if not np.isfinite(charged[1:]).all():
             found = charged[1:][~np.isfinite(charged[1:])][0]
             raise InputError(f"{self._name}: charge: found {found}; allowed: finite numbers")
         return charged
 
     def __call__(self, state: State) -> int:
-        try:
+        with plugin.own_code(self._name):
             steps = self._function(state)
-        except (Exception, SystemExit) as error:  # noqa: BLE001
-            raise plugin.own_error(self._name, error) from None
         if (
             isinstance(steps, bool)
             or not isinstance(steps, (int, np.integer))

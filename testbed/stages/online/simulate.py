@@ -160,9 +160,7 @@ def simulate(world: World, asked: Asked) -> Iterator[Run]:
     for load, rate, stream, bound in streams(world, asked):
         setting = setting_of(world, stream, bound, asked)
         for name in asked.policies:
-            policy = find_policy(name, setting)
-            served = serve(stream.tables, world.calls, stream.kind, stream.arrival, policy)
-            proof = certify(stream.tables, world.calls, served.outcome, bound)
+            served, proof = at_speed(world, name, stream, setting, bound)
             yield Run(summary(name, load, rate, stream.tables, served, proof), served, bound)
 
 
@@ -173,7 +171,7 @@ def setting_of(world: World, stream: Stream, bound: Bound, asked: Asked) -> Sett
 
 
 def at_speed(
-    world: World, name: str, stream: Stream, setting: Setting, bound: Bound, speed: float
+    world: World, name: str, stream: Stream, setting: Setting, bound: Bound, speed: float = 1.0
 ) -> tuple[Served, Regret]:
     """A stream under a policy at an edge whose iterations take ``speed`` times as long as they were
     measured; the ``bound`` is that of this edge.

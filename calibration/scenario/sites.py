@@ -144,6 +144,11 @@ def edges_of(scenario: Scenario) -> tuple[EdgeSite, ...]:
     return scenario.edges or (EdgeSite("edge", scenario.edge_budget),)
 
 
+def model_of(name: str) -> str:
+    """The place whose model a problem's place of that ``name`` has: all edges have the edge's."""
+    return "local" if name == "local" else "edge"
+
+
 def step_limits(scenario: Scenario) -> dict[str, int]:
     """The most steps of an image, by place of the problem: ``local``, and each edge's name."""
     return {"local": scenario.local.max_steps} | {

@@ -10,7 +10,7 @@ from calibration.records.record import Record
 from calibration.records.task import POINTS
 from calibration.scenario.devices import DeviceClass
 from calibration.scenario.scenario import Scenario
-from calibration.scenario.sites import Site
+from calibration.scenario.sites import Site, model_of
 from testbed.report.allocation import AllocatedUser
 from testbed.report.curves.quantities import PLACES, Cell, shown_quantities
 from testbed.report.format import Cell as TableCell
@@ -133,7 +133,7 @@ def bases(sites: Sequence[Site], cells: Sequence[Cell]) -> list[BasisRow]:
             kinds["Energy"][cell.place].add(cell.profile.power.basis)
     for site in sites:
         for name, service in site.services.items():
-            place = "local" if name == "local" else "edge"
+            place = model_of(name)
             kinds["Time"][place] |= service.bases
             kinds["Energy"][place].add(service.power_basis)
             if service.spent:

@@ -9,7 +9,7 @@ from pathlib import Path
 from calibration.checks import shortened
 from calibration.records.task import ModelSpec
 from calibration.scenario.scenario import Scenario
-from calibration.scenario.sites import edges_of, step_limits
+from calibration.scenario.sites import edges_of, model_of, step_limits
 from solver.allocation import Allocation
 from solver.inputs import InputError
 from solver.problem import PLACES, Problem
@@ -78,7 +78,7 @@ def check_scenario(config: Config, out: Path | None = None) -> None:
     if max(limits.values()) == 0:
         raise InputError("scenario: max_steps: found 0 at every place; allowed: more at one")
     for name, most in limits.items():
-        measured = max(config.sweep.grid("local" if name == "local" else "edge"))
+        measured = max(config.sweep.grid(model_of(name)))
         if most > measured:
             raise InputError(
                 f"scenario: {name}.max_steps: found {most}; "

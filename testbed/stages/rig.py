@@ -11,7 +11,7 @@ from diffusers import DiffusionPipeline
 
 from calibration.links import LINKS
 from calibration.records.task import ModelSpec
-from calibration.scenario.sites import step_limits
+from calibration.scenario.sites import model_of, step_limits
 from solver.allocation import Allocation
 from solver.inputs import InputError
 from solver.problem import PLACES
@@ -205,7 +205,7 @@ def steps_of_users(config: Config, allocation: Allocation | None = None) -> Mapp
     steps: dict[str, dict[str, range]] = {place: {} for place in PLACES}
     for name, most in step_limits(run_scenario(config, open_prompts(config.prompts))).items():
         said = f"scenario: {name}.max_steps = {most} allows each count up to it"
-        steps["local" if name == "local" else "edge"][said] = range(1, most + 1)
+        steps[model_of(name)][said] = range(1, most + 1)
     return steps
 
 

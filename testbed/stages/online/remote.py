@@ -157,14 +157,7 @@ class RemoteEdge:
         """Raises InputError where an answer lacks a field, or has another in its place."""
         try:
             yield
-        except (
-            KeyError,
-            TypeError,
-            ValueError,
-            IndexError,
-            AttributeError,
-            ArithmeticError,
-        ) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise InputError(
                 f"{self._server.url}: {what}: found {type(error).__name__}: {error}; allowed: the "
                 "fields that `testbed serve` answers"
